@@ -1,0 +1,59 @@
+"""Lazy name → object tables that plug-ins can extend through Python entry points."""
+
+import difflib
+import importlib
+from collections.abc import Iterable, Mapping
+from importlib.metadata import entry_points
+from typing import Any
+
+from seqsuite.errors import UserError
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return `` Did you mean 'x'?`` for the nearest of ``known``, or an empty string if none is near."""
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f" Did you mean {near[0]!r}?" if near else ""
+
+
+class Registry:
+    """Maps names to ``"module:object"`` strings, imported only when one is asked for.
+
+    Other distributions add names by an entry point in ``group``, so that a plug-in is one class and one
+    line in its ``pyproject.toml``. A built-in name cannot be replaced by a plug-in.
+    """
+
+    def __init__(self, kind: str, group: str, builtin: Mapping[str, str]) -> None:
+        self.kind = kind
+        self._group = group
+        self._builtin = dict(builtin)
+
+    def names(self) -> list[str]:
+        """Return every known name: the built-in ones in their order, then the plug-ins' sorted."""
+        plugins = {point.name for point in entry_points(group=self._group)}
+        return [*self._builtin, *sorted(plugins - self._builtin.keys())]
+
+    def load(self, name: str) -> Any:
+        """Import and return the object called ``name``.
+
+        Raises:
+            UserError: if the name is unknown (the message lists what exists and suggests the nearest), or if
+                a plug-in cannot be imported.
+        """
+        if name in self._builtin:
+            module, _, attribute = self._builtin[name].partition(":")
+            return getattr(importlib.import_module(module), attribute)
+        for point in entry_points(group=self._group, name=name):
+            try:
+                return point.load()
+            except Exception as error:
+                raise UserError(
+                    f"The {self.kind} {name!r} is a plug-in that cannot be loaded from {point.value}: {error}"
+                ) from error
+        known = self.names()
+        raise UserError(
+            f"Unknown {self.kind} {name!r}: choose from {', '.join(known)}.{did_you_mean(name, known)}"
+        )
+
+    def summary(self, name: str) -> str:
+        """Return the first line of the object's docstring."""
+        return str(self.load(name).__doc__ or "").strip().partition("\n")[0]
