@@ -1,0 +1,54 @@
+"""Which implementation a kernel uses, and why."""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+BACKEND_VARIABLE = "SEQSUITE_BACKEND"
+
+
+@dataclass(frozen=True)
+class BackendStatus:
+    """Whether a backend can be used on this machine; ``reason`` says why, or why not."""
+
+    name: str
+    available: bool
+    reason: str
+
+
+@dataclass(frozen=True)
+class Backend:
+    """One implementation of an operation.
+
+    Attributes:
+        name: what the user calls it.
+        unavailable_because: returns why it cannot run on this machine, or ``None`` if it can.
+        description: what it is, in a few words.
+    """
+
+    name: str
+    unavailable_because: Callable[[], str | None]
+    description: str
+
+    def status(self) -> BackendStatus:
+        """Ask the machine whether this backend can run."""
+        reason = self.unavailable_because()
+        return BackendStatus(self.name, reason is None, reason or self.description)
+
+
+def requested_backend(backend: str | None, known: Mapping[str, Backend]) -> str | None:
+    """Return the backend that the call or ``SEQSUITE_BACKEND`` asks for, ``None`` where neither does.
+
+    Raises:
+        ValueError: if it is unknown, or cannot run on this machine.
+    """
+    name = backend or os.environ.get(BACKEND_VARIABLE) or None
+    if name is None:
+        return None
+    source = "backend" if backend else BACKEND_VARIABLE
+    if name not in known:
+        raise ValueError(f"{source} must be one of {', '.join(known)}, not {name!r}")
+    reason = known[name].unavailable_because()
+    if reason is not None:
+        raise ValueError(f"{source} asks for {name!r}, which cannot be used here: {reason}")
+    return name

@@ -1,0 +1,112 @@
+"""The selective scan as the paper writes it, step after step in plain PyTorch: slow, exact, the oracle."""
+
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from seqsuite.kernels.selective_scan.arguments import sequence_offsets
+
+
+def state_dtype(u: Tensor, A: Tensor) -> torch.dtype:
+    """Return the state's dtype: float64 where ``u`` is, else float32; complex where ``A`` is."""
+    real = torch.float64 if u.dtype == torch.float64 else torch.float32
+    return real.to_complex() if A.is_complex() else real
+
+
+def discretise_step_size(delta: Tensor, delta_bias: Tensor | None, delta_softplus: bool) -> Tensor:
+    """Return the step size Δ = softplus(delta + delta_bias), each part where it is asked for."""
+    if delta_bias is not None:
+        delta = delta + delta_bias.to(delta.dtype)
+    # From the threshold on PyTorch returns x itself; at its default of 20 that is wrong in float64.
+    return F.softplus(delta, threshold=40.0) if delta_softplus else delta
+
+
+def step(h: Tensor, u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> tuple[Tensor, Tensor]:
+    """Advance the recurrence by one position.
+
+    Args:
+        h: state (B, G, D/G, N).
+        u, delta: input and step size (B, G, D/G).
+        A: (G, D/G, N).
+        B, C: (B, G, N).
+
+    Returns:
+        y (B, G, D/G), without the skip ``D u`` and the gate, and the next state.
+    """
+    h = torch.exp(delta[..., None] * A) * h + (delta * u)[..., None] * B[:, :, None]
+    y = (h * C[:, :, None]).sum(-1)
+    # A complex state stands for itself and its conjugate, so that their sum is twice the real part.
+    return (2 * y.real if y.is_complex() else y), h
+
+
+def selective_scan_reference(
+    u: Tensor,
+    delta: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor | None = None,
+    z: Tensor | None = None,
+    delta_bias: Tensor | None = None,
+    delta_softplus: bool = False,
+    initial_state: Tensor | None = None,
+    cu_seqlens: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Scan step by step; :func:`seqsuite.kernels.selective_scan` says what the arguments mean.
+
+    ``B`` and ``C`` are (B, L, G, N) here. Autograd keeps every state, (B, L, D, N) in all.
+
+    Returns:
+        y (B, L, D) in ``u``'s dtype and the final state, (B, D, N), or (S, D, N) for packed sequences.
+    """
+    dtype = state_dtype(u, A)
+    real = dtype.to_real()
+    x, delta = u.to(real), discretise_step_size(delta.to(real), delta_bias, delta_softplus)
+    A, B, C = A.to(dtype), *(t if t.is_complex() else t.to(real) for t in (B, C))
+    n_sequences = u.shape[0] if cu_seqlens is None else len(cu_seqlens) - 1
+    if initial_state is None:
+        initial_state = torch.zeros(n_sequences, *A.shape, dtype=dtype, device=u.device)
+    initial_state = initial_state.to(dtype)
+
+    if cu_seqlens is None:
+        y, final_state = _scan(x, delta, A, B, C, initial_state)
+    else:
+        offsets = sequence_offsets(cu_seqlens, u.shape[1])
+        pieces = [
+            _scan(
+                x[:, start:end],
+                delta[:, start:end],
+                A,
+                B[:, start:end],
+                C[:, start:end],
+                initial_state[s : s + 1],
+            )
+            for s, (start, end) in enumerate(pairwise(offsets))
+        ]
+        y = torch.cat([y for y, _ in pieces], dim=1)
+        final_state = torch.cat([state for _, state in pieces])
+
+    if D is not None:
+        y = y + D.to(real) * x
+    if z is not None:
+        y = y * F.silu(z.to(real))
+    return y.to(u.dtype), final_state
+
+
+def _scan(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+    """Run the recurrence from ``state`` (B, D, N); return y (B, L, D) and the final state."""
+    batch, seqlen, groups, d_state = B.shape
+    width = u.shape[2] // groups
+    h = state.reshape(batch, groups, width, d_state)
+    A = A.reshape(groups, width, d_state)
+    u, delta = (t.reshape(batch, seqlen, groups, width) for t in (u, delta))
+    ys = []
+    # unbind, not t[:, i]: the backward of the latter writes a tensor of the whole length at each step
+    for inputs in zip(*(t.unbind(1) for t in (u, delta, B, C)), strict=True):
+        u_t, delta_t, B_t, C_t = inputs
+        y_t, h = step(h, u_t, delta_t, A, B_t, C_t)
+        ys.append(y_t)
+    y = torch.stack(ys, dim=1) if ys else torch.zeros_like(u)
+    return y.flatten(2), h.flatten(1, 2)
