@@ -1,0 +1,535 @@
+"""Everything that is written to MLflow, and the connection to its store.
+
+One cell of a grid is one MLflow run. The names of the tags and metrics below are the schema that
+``seqsuite.results`` reads. MLflow takes seconds to import, so it is imported when a store is opened.
+"""
+
+import json
+import os
+import socket
+import subprocess
+import time
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self
+
+from filelock import FileLock
+
+import seqsuite
+from seqsuite.errors import UserError
+
+TAG_KIND = "seqsuite.kind"
+"""``"cell"`` for one training run, ``"grid"`` for the parent of several."""
+TAG_CELL = "seqsuite.cell"
+"""Identity of the cell: the hash of its resolved configuration."""
+TAG_GROUP = "seqsuite.group"
+"""Hash of the configuration without its seed: cells to average over."""
+TAG_TASK = "seqsuite.task"
+TAG_MODEL = "seqsuite.model"
+TAG_SCALE = "seqsuite.scale"
+TAG_SEED = "seqsuite.seed"
+TAG_METRIC = "seqsuite.metric"
+"""The task's metric, such as ``bits_per_base``: the ``<metric>`` in the metric names below."""
+TAG_HIGHER_IS_BETTER = "seqsuite.higher_is_better"
+"""``"true"`` or ``"false"``."""
+TAG_BASELINE = "seqsuite.baseline"
+"""Name of the trivial baseline."""
+TAG_VERSION = "seqsuite.version"
+TAG_HOST = "seqsuite.host"
+TAG_PROCESS = "seqsuite.process"
+"""``<pid> <start time>`` of the process that writes the run, as :func:`process_identity` gives it."""
+
+# By step.
+TRAIN_LOSS = "train/loss"
+LEARNING_RATE = "train/learning_rate"
+TOKENS_PER_SECOND = "train/tokens_per_second"
+"""By step; the last value of a finished cell is its average."""
+VALIDATION_LOSS = "validation/loss"
+VALIDATION = "validation/"
+"""``validation/<metric>``."""
+# Once, at the end.
+TEST = "test/"
+"""``test/<metric>`` at the best checkpoint."""
+BEST = "best/"
+"""``best/<metric>``: validation at the best checkpoint."""
+BASELINE = "baseline/"
+"""``baseline/<metric>``."""
+PARAMETERS = "model/parameters"
+TRAIN_SECONDS = "train/seconds"
+
+RunStatus = Literal["RUNNING", "SCHEDULED", "FINISHED", "FAILED", "KILLED"]
+FinalStatus = Literal["FINISHED", "FAILED", "KILLED"]
+
+FLUSH_SECONDS = 2.0
+MAX_METRICS_PER_CALL = 1000  # MLflow's own limits on log_batch
+MAX_PARAMS_PER_CALL = 100
+MAX_TAGS_PER_CALL = 100
+OPEN_TIMEOUT_SECONDS = 4
+
+
+@dataclass(frozen=True)
+class CellRun:
+    """One recorded run of a cell; ``metrics`` holds the last value of each metric."""
+
+    run_id: str
+    name: str
+    status: RunStatus
+    params: Mapping[str, str]
+    metrics: Mapping[str, float]
+    tags: Mapping[str, str]
+    start_time: float
+
+
+def open_store(experiment: str = "seqsuite", *, create: bool = True) -> "Store":
+    """Connect to MLflow, creating the database and the experiment if they are missing.
+
+    The store is the one that ``MLFLOW_TRACKING_URI`` names, or ``mlflow.db`` (SQLite) in the working folder
+    with the artifacts in ``mlruns`` beside it. A grid's parent process opens the store before its workers
+    do; a file lock keeps others from creating the same database at the same time.
+
+    Args:
+        experiment: Name of the MLflow experiment.
+        create: If false, nothing is created, and a store or experiment that does not exist is an error.
+
+    Raises:
+        UserError: if the store cannot be reached, read or written, within about five seconds.
+    """
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
+    if uri.startswith("sqlite:"):
+        database = _sqlite_path(uri)
+        if not create and not database.exists():
+            raise UserError(
+                f"There are no results yet: {database} does not exist; start with "
+                "`seqsuite run task=dna model=mamba`, or go to the folder where you ran it."
+            )
+        uri = f"sqlite:///{database}"
+        _check_sqlite(database, write=create)
+        with FileLock(f"{database}.lock") if create else _no_lock():
+            return _connect(uri, experiment, (database.parent / "mlruns").as_uri(), create)
+    if uri.startswith("file:") or ("://" not in uri and not uri.startswith("databricks")):
+        raise UserError(
+            f"MLFLOW_TRACKING_URI={uri} names a folder, which MLflow no longer writes to; use a database "
+            "such as sqlite:///mlflow.db, or the address of a server."
+        )
+    if not uri.startswith(("http://", "https://", "databricks")):
+        _check_database(uri)
+    return _connect(uri, experiment, None, create)
+
+
+def _connect(uri: str, experiment: str, artifacts: str | None, create: bool) -> "Store":
+    with _store_errors(f"Cannot use the MLflow store {uri}"), impatient():
+        client = _client(uri)
+        found = client.get_experiment_by_name(experiment)
+        if found is None and not create:
+            raise UserError(f"There are no results yet in {uri}: it has no experiment {experiment!r}.")
+        if found is None:
+            found = client.get_experiment(_create_experiment(client, experiment, artifacts))
+    if found.lifecycle_stage == "deleted":
+        raise UserError(
+            f"The experiment {experiment!r} in {uri} is deleted: bring it back with "
+            f"`mlflow experiments restore --experiment-id {found.experiment_id}`."
+        )
+    return Store(uri, found.experiment_id, experiment, client)
+
+
+def _create_experiment(client: Any, experiment: str, artifacts: str | None) -> str:
+    try:
+        return str(client.create_experiment(experiment, artifact_location=artifacts))
+    except Exception:
+        # On a server another client may have been first.
+        if (found := client.get_experiment_by_name(experiment)) is None:
+            raise
+        return str(found.experiment_id)
+
+
+def _client(uri: str) -> Any:
+    """Import MLflow, quietly, and return its client."""
+    # Telemetry is read at import. The other two keep migrations and uploads from writing over a progress bar.
+    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    with warnings.catch_warnings():
+        # MLflow 3.17's SQL models use a loader option that SQLAlchemy 2.1 deprecates.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        from mlflow import MlflowClient
+
+        return MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+@contextmanager
+def _no_lock() -> Iterator[None]:
+    yield
+
+
+@contextmanager
+def impatient() -> Iterator[None]:
+    """Let requests to a server fail soon; MLflow's defaults retry for many minutes."""
+    hasty = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": str(OPEN_TIMEOUT_SECONDS)}
+    before = {name: os.environ.get(name) for name in hasty}
+    os.environ.update(hasty)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+@contextmanager
+def _store_errors(what: str) -> Iterator[None]:
+    """Turn MLflow's errors into one sentence that starts with ``what``."""
+    try:
+        yield
+    except UserError:
+        raise
+    except (ImportError, OSError) as error:
+        raise UserError(f"{what}: {error}") from error
+    except Exception as error:
+        if not type(error).__module__.startswith(("mlflow", "sqlalchemy", "requests", "urllib3")):
+            raise
+        raise UserError(f"{what}: {_short(error)}") from error
+
+
+def _short(error: Exception) -> str:
+    """Return the part of an error's message that a user can act on."""
+    text = " ".join(str(error).split())
+    if "Max retries exceeded" in text or "Connection" in text or "timed out" in text:
+        return "no server answers there; start it, or correct MLFLOW_TRACKING_URI."
+    return text if len(text) <= 300 else text[:299] + "…"
+
+
+def _sqlite_path(uri: str) -> Path:
+    """Return the absolute path of a ``sqlite:`` address (three slashes relative, four absolute)."""
+    name = uri.partition(":///")[2].partition("?")[0]
+    if not name or ":memory:" in name:
+        raise UserError(f"MLFLOW_TRACKING_URI={uri} names no file: write sqlite:///folder/mlflow.db.")
+    return Path(name).absolute()
+
+
+def _check_sqlite(database: Path, write: bool) -> None:
+    """Find out at once what MLflow would find out after minutes of retries."""
+    import sqlite3
+    from contextlib import closing
+
+    try:
+        if write:
+            database.parent.mkdir(parents=True, exist_ok=True)
+            Path(f"{database}.lock").touch()
+        existed = database.exists()
+        mode = "rwc" if write else "ro"
+        with closing(sqlite3.connect(f"{database.as_uri()}?mode={mode}", uri=True, timeout=20)) as connection:
+            connection.execute("BEGIN IMMEDIATE" if write and existed else "PRAGMA schema_version")
+            connection.rollback()
+    except (OSError, sqlite3.Error) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        wanted = "written" if write else "read"
+        raise UserError(
+            f"The results database {database} cannot be {wanted}: {reason}; work in another folder, or "
+            "set MLFLOW_TRACKING_URI."
+        ) from error
+
+
+def _check_database(uri: str) -> None:
+    """Connect once: MLflow itself would retry for minutes."""
+    import sqlalchemy
+
+    try:
+        engine = sqlalchemy.create_engine(uri)
+        try:
+            engine.connect().close()
+        finally:
+            engine.dispose()
+    except (sqlalchemy.exc.SQLAlchemyError, ImportError) as error:
+        raise UserError(f"Cannot use MLFLOW_TRACKING_URI={uri}: {str(error).splitlines()[0]}") from error
+
+
+def process_identity(pid: int) -> str | None:
+    """Return ``"<pid> <start time>"``, which no later process repeats, or ``None`` if none such runs."""
+    stat = Path(f"/proc/{pid}/stat")
+    if Path("/proc/self/stat").exists():
+        try:
+            # The command's name, in parentheses, may hold anything; the start time is the 20th field after.
+            fields = stat.read_text().rpartition(")")[2].split()
+        except OSError:
+            return None
+        return None if fields[0] == "Z" else f"{pid} {fields[19]}"
+    shown = subprocess.run(
+        ["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False
+    )
+    return f"{pid} {shown.stdout.strip()}" if shown.stdout.strip() else None
+
+
+def _process_tags() -> dict[str, str]:
+    return {TAG_HOST: socket.gethostname(), TAG_PROCESS: process_identity(os.getpid()) or str(os.getpid())}
+
+
+class Store:
+    """A connection to one experiment; open it with :func:`open_store`, once in each process.
+
+    Attributes:
+        uri: Address of the tracking store, absolute if it is a file.
+        experiment_id: MLflow's id of the experiment.
+        experiment: Its name.
+        client: The ``MlflowClient``, for reading.
+    """
+
+    def __init__(self, uri: str, experiment_id: str, experiment: str, client: Any) -> None:
+        self.uri = uri
+        self.experiment_id = experiment_id
+        self.experiment = experiment
+        self.client = client
+
+    def search(self, condition: str) -> list[CellRun]:
+        """Return the runs that meet an MLflow filter (``attributes.status = 'RUNNING'``), newest first."""
+        runs: list[CellRun] = []
+        token = None
+        with _store_errors(f"Cannot read the MLflow store {self.uri}"):
+            while True:
+                page = self.client.search_runs(
+                    [self.experiment_id],
+                    condition,
+                    max_results=1000,
+                    order_by=["attributes.start_time DESC"],
+                    page_token=token,
+                )
+                runs += [_cell_run(run) for run in page]
+                token = page.token
+                if not token:
+                    return runs
+
+    def get(self, run_id: str) -> CellRun:
+        """Return one run.
+
+        Raises:
+            UserError: if the store has no such run.
+        """
+        with _store_errors(f"Cannot read run {run_id!r}"):
+            return _cell_run(self.client.get_run(run_id))
+
+    def find_cell(self, cell_id: str) -> CellRun | None:
+        """Return the newest run of the cell, whatever its status, or ``None``."""
+        runs = self.search(f"tags.`{TAG_CELL}` = '{cell_id}'")
+        return runs[0] if runs else None
+
+    def start_grid(self, name: str, params: Mapping[str, object]) -> str:
+        """Start the parent run of a grid and return its id; end it with :meth:`finish`."""
+        return self._create(name, params, {TAG_KIND: "grid"})
+
+    def start_cell(
+        self,
+        *,
+        cell_id: str,
+        group_id: str,
+        name: str,
+        params: Mapping[str, object],
+        tags: Mapping[str, str],
+        parent_run_id: str | None = None,
+        resume_run_id: str | None = None,
+    ) -> "CellLogger":
+        """Start the run of a cell, or go on with ``resume_run_id``.
+
+        Args:
+            cell_id: Hash of the resolved configuration.
+            group_id: Hash of the configuration without its seed.
+            name: The run's name in MLflow's pages.
+            params: The resolved configuration, nested or with dotted keys. A value that a resumed run already
+                has is kept: MLflow writes a parameter once.
+            tags: The task, model, scale, metric and so on, by this module's ``TAG_…`` names.
+            parent_run_id: Run of the grid that the cell belongs to.
+            resume_run_id: Run to continue, as found by :meth:`find_cell`.
+
+        Raises:
+            UserError: if the store cannot be written.
+        """
+        all_tags = {**tags, TAG_KIND: "cell", TAG_CELL: cell_id, TAG_GROUP: group_id}
+        if parent_run_id is not None:
+            all_tags["mlflow.parentRunId"] = parent_run_id
+        if resume_run_id is None:
+            return CellLogger(self, self._create(name, params, all_tags))
+        known = self.get(resume_run_id).params
+        with self.errors():
+            self.client.update_run(resume_run_id, status="RUNNING", name=name)
+        new_params = {key: value for key, value in flatten(params).items() if key not in known}
+        self.log_batch(resume_run_id, params=new_params, tags=all_tags | _process_tags())
+        return CellLogger(self, resume_run_id)
+
+    def finish(self, run_id: str, status: FinalStatus) -> None:
+        """End a run."""
+        with self.errors():
+            self.client.set_terminated(run_id, status)
+
+    def reap_stale(self) -> int:
+        """Mark as KILLED the RUNNING runs that processes of this machine left behind; return how many."""
+        mine = f"tags.`{TAG_HOST}` = '{socket.gethostname()}'"
+        stale = [
+            run
+            for run in self.search(f"attributes.status = 'RUNNING' and {mine}")
+            if process_identity(int(run.tags[TAG_PROCESS].split()[0])) != run.tags[TAG_PROCESS]
+        ]
+        for run in stale:
+            self.finish(run.run_id, "KILLED")
+        return len(stale)
+
+    def model_folder(self, run_id: str, destination: Path) -> Path:
+        """Copy the last model that a run published into ``destination`` and return the folder.
+
+        Raises:
+            UserError: if the run has published none.
+        """
+        from mlflow.artifacts import download_artifacts
+
+        with _store_errors(f"Cannot read the model of run {run_id!r}"):
+            outputs = self.client.get_run(run_id).outputs
+            if outputs is None or not outputs.model_outputs:
+                raise UserError(
+                    f"Run {run_id!r} has no model: it did not get as far as its first checkpoint."
+                )
+            models = [self.client.get_logged_model(output.model_id) for output in outputs.model_outputs]
+            newest = max(models, key=lambda model: int(model.creation_timestamp))
+            folder = download_artifacts(
+                artifact_uri=newest.artifact_location, dst_path=str(destination), tracking_uri=self.uri
+            )
+        return Path(folder)
+
+    def errors(self) -> Any:
+        """Return a context that turns failures to write into :class:`UserError`."""
+        return _store_errors(f"Cannot write to the MLflow store {self.uri}")
+
+    def log_batch(
+        self, run_id: str, params: Mapping[str, str] | None = None, tags: Mapping[str, str] | None = None
+    ) -> None:
+        """Write parameters and tags in calls of legal size."""
+        from mlflow.entities import Param, RunTag
+
+        all_params = [Param(key, value) for key, value in (params or {}).items()]
+        all_tags = [RunTag(key, str(value)) for key, value in (tags or {}).items()]
+        with self.errors():
+            for start in range(0, len(all_params), MAX_PARAMS_PER_CALL):
+                self.client.log_batch(run_id, params=all_params[start : start + MAX_PARAMS_PER_CALL])
+            for start in range(0, len(all_tags), MAX_TAGS_PER_CALL):
+                self.client.log_batch(run_id, tags=all_tags[start : start + MAX_TAGS_PER_CALL])
+
+    def _create(self, name: str, params: Mapping[str, object], tags: Mapping[str, str]) -> str:
+        all_tags = {
+            TAG_VERSION: seqsuite.__version__,
+            "mlflow.source.name": "seqsuite",
+            **{key: str(value) for key, value in tags.items()},
+            **_process_tags(),
+        }
+        with self.errors():
+            run = self.client.create_run(self.experiment_id, tags=all_tags, run_name=name)
+        self.log_batch(run.info.run_id, params=flatten(params))
+        return str(run.info.run_id)
+
+
+class CellLogger:
+    """Writes one cell's run. As a context manager it ends the run by how the block ends.
+
+    Left normally the run is FINISHED, by an interrupt KILLED, by any other exception FAILED. The first
+    :meth:`finish` counts and later ones do nothing, so that no run is FINISHED after an interrupt.
+    """
+
+    def __init__(self, store: Store, run_id: str) -> None:
+        self.run_id = run_id
+        self._store = store
+        self._buffer: list[Any] = []
+        self._flushed = time.monotonic()
+        self._open = True
+
+    def log(self, metrics: Mapping[str, float], step: int) -> None:
+        """Record values at a step. They are written about every two seconds, and by :meth:`finish`."""
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        self._buffer += [Metric(name, float(value), now, step) for name, value in metrics.items()]
+        if len(self._buffer) >= MAX_METRICS_PER_CALL or time.monotonic() - self._flushed >= FLUSH_SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what :meth:`log` holds back."""
+        while self._buffer:
+            batch = self._buffer[:MAX_METRICS_PER_CALL]
+            with self._store.errors():
+                self._store.client.log_batch(self.run_id, metrics=batch)
+            # Only now: an interrupt in the call leaves the values to be written again, which MLflow allows.
+            del self._buffer[: len(batch)]
+        self._flushed = time.monotonic()
+
+    def artifact(self, path: Path, folder: str | None = None) -> None:
+        """Store a file with the run, in ``folder`` of its artifacts."""
+        with self._store.errors():
+            self._store.client.log_artifact(self.run_id, str(path), folder)
+
+    def model(self, folder: Path, *, name: str, params: Mapping[str, str]) -> None:
+        """Publish the files in ``folder`` (``model.safetensors``, ``config.json``) as the run's model."""
+        from mlflow.entities import LoggedModelOutput
+
+        client = self._store.client
+        with self._store.errors():
+            model = client.create_logged_model(
+                self._store.experiment_id,
+                name=name,
+                source_run_id=self.run_id,
+                params=dict(params),
+                model_type="seqsuite",
+            )
+            client.log_model_artifacts(model.model_id, str(folder))
+            client.finalize_logged_model(model.model_id, "READY")
+            client.log_outputs(self.run_id, [LoggedModelOutput(model.model_id, step=0)])
+
+    def tag(self, tags: Mapping[str, str]) -> None:
+        """Set tags on the run."""
+        self._store.log_batch(self.run_id, tags=tags)
+
+    def finish(self, status: FinalStatus) -> None:
+        """Write what is held back and end the run."""
+        if not self._open:
+            return
+        self._open = False
+        try:
+            self.flush()
+        except UserError:
+            with impatient():
+                self._store.finish(self.run_id, "FAILED")
+            raise
+        self._store.finish(self.run_id, status)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.finish("FINISHED")
+        else:
+            self.finish("FAILED" if issubclass(kind, Exception) else "KILLED")
+
+
+def flatten(config: Mapping[str, object], prefix: str = "") -> dict[str, str]:
+    """Return nested settings with dotted keys; values are strings as they are, and JSON otherwise."""
+    flat: dict[str, str] = {}
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value if isinstance(value, str) else json.dumps(value, default=str)
+    return flat
+
+
+def _cell_run(run: Any) -> CellRun:
+    return CellRun(
+        run_id=run.info.run_id,
+        name=run.info.run_name,
+        status=run.info.status,
+        params=run.data.params,
+        metrics=run.data.metrics,
+        tags=run.data.tags,
+        start_time=run.info.start_time / 1000,
+    )
