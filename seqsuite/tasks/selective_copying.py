@@ -56,7 +56,7 @@ class SelectiveCopying(Task):
     def __init__(
         self,
         *,
-        seed: int = 0,
+        seed: int,
         length: Annotated[int, Field(gt=0)] = 256,
         vocab_size: Annotated[int, Field(ge=4)] = 16,
         num_tokens: Annotated[int, Field(gt=0)] = 16,

