@@ -1,0 +1,134 @@
+"""The contracts of the zoo: a mixer mixes along the sequence, a block wraps one with a residual.
+
+For every mixer and block, one sequence gives the same numbers whichever way it is fed: whole, step by step,
+cut into chunks with the state carried over, or packed with others (``cu_seqlens``).
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from itertools import pairwise
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+State = dict[str, Tensor]
+"""What a layer must remember between chunks: named tensors, batch first. Never hidden in a module."""
+
+
+class SequenceLayer(nn.Module, ABC):
+    """A causal layer on ``(B, L, D)`` with an explicit state."""
+
+    @abstractmethod
+    def forward(
+        self, x: Tensor, state: State | None = None, cu_seqlens: Tensor | None = None
+    ) -> tuple[Tensor, State | None]:
+        """Process whole sequences, or one chunk of each.
+
+        Args:
+            x: Inputs (B, L, D).
+            state: State before the first position, from :meth:`initial_state` or an earlier call. With
+                ``None`` the sequences start afresh and no state is returned: the training path.
+            cu_seqlens: Offsets (S + 1,) of S sequences packed along L, from 0 to L; B must then be 1, and the
+                batch dimension of a state is S.
+
+        Returns:
+            Outputs (B, L, D), and the state after the last position if ``state`` was given.
+        """
+
+    @abstractmethod
+    def step(self, x_t: Tensor, state: State) -> tuple[Tensor, State]:
+        """Process one position ``x_t`` (B, D); return its output (B, D) and the next state."""
+
+    @abstractmethod
+    def initial_state(
+        self, batch_size: int, *, device: torch.device | None = None, dtype: torch.dtype | None = None
+    ) -> State:
+        """Return the state before the first position."""
+
+    @abstractmethod
+    def state_size(self, seqlen: int) -> int:
+        """Return how many numbers the state of one sequence holds after ``seqlen`` positions."""
+
+
+class Mixer(SequenceLayer):
+    """A layer that mixes along the sequence: the exchangeable core of a block.
+
+    A subclass is one file and one line in the registry; its constructor takes ``d_model`` first, then its
+    options as parameters with defaults.
+    """
+
+
+class GatedMixer(Mixer):
+    """A mixer that can multiply its output by silu(gate) within its own kernel."""
+
+    @abstractmethod
+    def forward(
+        self,
+        x: Tensor,
+        state: State | None = None,
+        cu_seqlens: Tensor | None = None,
+        gate: Tensor | None = None,
+    ) -> tuple[Tensor, State | None]:
+        """Process whole sequences or chunks as any layer does; ``gate`` is (B, L, D)."""
+
+    @abstractmethod
+    def step(self, x_t: Tensor, state: State, gate: Tensor | None = None) -> tuple[Tensor, State]:
+        """Process one position as any layer does; ``gate`` is (B, D)."""
+
+
+class Block(SequenceLayer):
+    """A mixer with what surrounds it: norm, gate, short convolution or MLP, and the residual.
+
+    A subclass's constructor takes ``d_model``, a function from a width to a mixer, and a function from a
+    width to a norm, then its options as parameters with defaults.
+    """
+
+    residual_branches: ClassVar[int] = 1
+    """How many residual branches the block adds; the initialisation of their outputs is scaled by it."""
+
+    @abstractmethod
+    def residual_outputs(self) -> list[nn.Linear]:
+        """Return the linear layers that write to the residual stream."""
+
+
+MakeMixer = Callable[[int], Mixer]
+MakeNorm = Callable[[int], nn.Module]
+
+
+def no_weight_decay(parameter: nn.Parameter) -> nn.Parameter:
+    """Mark ``parameter`` as exempt from weight decay, and return it."""
+    parameter.no_weight_decay = True  # type: ignore[attr-defined]  # a mark that the optimizer reads
+    return parameter
+
+
+def run_packed(
+    forward: Callable[[Tensor, State | None], tuple[Tensor, State | None]],
+    x: Tensor,
+    state: State | None,
+    cu_seqlens: Tensor,
+) -> tuple[Tensor, State | None]:
+    """Run ``forward`` on each packed sequence by itself, for mixers without a kernel that packs.
+
+    Args:
+        forward: The layer's computation on unpacked chunks.
+        x: Packed inputs (1, L, D).
+        state: State with batch dimension S, or ``None``.
+        cu_seqlens: Offsets (S + 1,).
+
+    Returns:
+        Outputs (1, L, D), and the state with batch dimension S if one was given.
+    """
+    if x.shape[0] != 1:
+        raise ValueError(f"with cu_seqlens, x must have batch size 1, got shape {tuple(x.shape)}")
+    offsets = cu_seqlens.tolist()
+    outputs: list[Tensor] = []
+    states: list[State] = []
+    for index, (start, end) in enumerate(pairwise(offsets)):
+        before = None if state is None else {key: value[index : index + 1] for key, value in state.items()}
+        y, after = forward(x[:, start:end], before)
+        outputs.append(y)
+        if after is not None:
+            states.append(after)
+    packed = None if state is None else {key: torch.cat([s[key] for s in states]) for key in state}
+    return torch.cat(outputs, dim=1), packed

@@ -1,0 +1,73 @@
+"""What the time-invariant state space layers share: convolution when training, recurrence when generating."""
+
+from abc import abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+from seqsuite.kernels.long_conv import long_conv
+from seqsuite.models.base import Mixer, State, no_weight_decay, run_packed
+
+
+class TimeInvariantSSM(Mixer):
+    """D independent single-input single-output state space models with fixed parameters, plus a skip D·u.
+
+    A subclass says how one channel's system looks: its convolution kernel (CNN mode), its step (RNN mode),
+    and the two maps that carry a state across chunks.
+    """
+
+    def __init__(self, d_model: int, d_state: int) -> None:
+        super().__init__()
+        if d_state % 2:
+            raise ValueError(f"d_state counts conjugate pairs twice, so it must be even, got {d_state}")
+        self.d_model, self.d_state = d_model, d_state
+        self.D = no_weight_decay(nn.Parameter(torch.randn(d_model)))
+
+    @abstractmethod
+    def kernel(self, seqlen: int) -> Tensor:
+        """Return the convolution kernel K_k = C Ā^k B̄ for k < seqlen, real (D, seqlen)."""
+
+    @abstractmethod
+    def carry(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        """Return what an entering state adds to the outputs of a chunk, and the state after the chunk.
+
+        Args:
+            x: The chunk's inputs (B, L, D).
+            state: The state before it.
+
+        Returns:
+            The contribution C Ā^{t+1} h (B, L, D), real, and the next state.
+        """
+
+    @abstractmethod
+    def advance(self, x_t: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        """Return C h' (B, D) and h' = Ā h + B̄ x_t for one position, with h (B, D, N/2) complex."""
+
+    def forward(
+        self, x: Tensor, state: State | None = None, cu_seqlens: Tensor | None = None
+    ) -> tuple[Tensor, State | None]:
+        """CNN mode: see :meth:`SequenceLayer.forward`."""
+        if cu_seqlens is not None:
+            return run_packed(self.forward, x, state, cu_seqlens)
+        y = long_conv(x, self.kernel(x.shape[1])) + x * self.D
+        if state is None:
+            return y, None
+        carried, after = self.carry(x, state)
+        return y + carried.to(y.dtype), after
+
+    def step(self, x_t: Tensor, state: State) -> tuple[Tensor, State]:
+        """RNN mode: see :meth:`SequenceLayer.step`."""
+        y, h = self.advance(x_t, state["ssm"])
+        return y.to(x_t.dtype) + x_t * self.D, {"ssm": h}
+
+    def initial_state(
+        self, batch_size: int, *, device: torch.device | None = None, dtype: torch.dtype | None = None
+    ) -> State:
+        """Return a zero state ``ssm`` (B, D, N/2), complex: one of each conjugate pair."""
+        real = torch.promote_types(dtype or self.D.dtype, torch.float32)
+        size = (batch_size, self.d_model, self.d_state // 2)
+        return {"ssm": torch.zeros(size, device=device, dtype=real.to_complex())}
+
+    def state_size(self, seqlen: int) -> int:
+        """Return D · N, whatever the length: N/2 complex numbers a channel."""
+        return self.d_model * self.d_state

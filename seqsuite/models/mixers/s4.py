@@ -1,0 +1,175 @@
+"""S4: the structured state space model with diagonal plus low-rank A (Gu et al., 2022, arXiv 2111.00396).
+
+Each channel is x' = A x + B u, y = C x with A = Λ − P P* in conjugate pairs, started at HiPPO-LegS and
+discretised by the bilinear transform. The convolution kernel is computed in the frequency domain from its
+truncated generating function, by Cauchy products and the Woodbury identity (the paper's Algorithm 1).
+
+Conjugate pairs are stored once. Written in real coordinates (Re x, Im x) the same system has a real N × N
+matrix, which is what powers and chunk boundaries are computed with.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from seqsuite.models.base import State, no_weight_decay
+from seqsuite.models.initialization import log_uniform
+from seqsuite.models.mixers.lti import TimeInvariantSSM
+from seqsuite.options import PositiveFloat, PositiveInt
+
+
+class S4(TimeInvariantSSM):
+    """Diagonal-plus-low-rank SSM started at HiPPO-LegS.
+
+    Args:
+        d_model: Width D.
+        d_state: Real state size N a channel, even: N/2 conjugate pairs.
+        dt_min: Smallest Δ at initialisation.
+        dt_max: Largest Δ at initialisation; Δ is log-uniform between the two.
+    """
+
+    def __init__(
+        self,
+        d_model: int,
+        d_state: PositiveInt = 64,
+        dt_min: PositiveFloat = 1e-3,
+        dt_max: PositiveFloat = 1e-1,
+    ) -> None:
+        super().__init__(d_model, d_state)
+        A, P, B = hippo_legs(d_state)
+        self.log_dt = no_weight_decay(nn.Parameter(log_uniform(d_model, dt_min, dt_max).log()))
+        self.A_real_log = no_weight_decay(nn.Parameter((-A.real).log().float().repeat(d_model, 1)))
+        self.A_imag = no_weight_decay(nn.Parameter(A.imag.float().repeat(d_model, 1)))
+        self.P = no_weight_decay(nn.Parameter(torch.view_as_real(P).float().repeat(d_model, 1, 1)))
+        self.B = no_weight_decay(nn.Parameter(torch.view_as_real(B).float().repeat(d_model, 1, 1)))
+        self.C = nn.Parameter(torch.randn(d_model, d_state // 2, 2) * 0.5**0.5)
+
+    def kernel(self, seqlen: int) -> Tensor:
+        """See :meth:`TimeInvariantSSM.kernel`: Cauchy products at the roots of unity, (D, seqlen)."""
+        A, P, B, C = self._system()
+        # The generating function of a kernel cut after `seqlen` steps is that of the endless one with
+        # C (I − Ā^seqlen) for C.
+        row = _to_row(C).unsqueeze(1)
+        C = _from_row((row - _times_power(row, self._real_transition(), seqlen)).squeeze(1))
+        dt = torch.exp(self.log_dt)[:, None, None]
+        k = torch.arange(seqlen // 2 + 1, device=dt.device, dtype=dt.dtype)
+        z = torch.polar(torch.ones_like(k), -2 * torch.pi * k / seqlen)
+        # K(z) = C̃ (I − zĀ)⁻¹ B̄ = Δ C̃ [(1 − z) − Δ/2 (1 + z) A]⁻¹ B: no root of unity is a special case.
+        low_rank = dt / 2 * (1 + z)
+        resolvent = 1 / ((1 - z) - low_rank * A.unsqueeze(-1))
+        conjugate = 1 / ((1 - z) - low_rank * A.conj().unsqueeze(-1))
+
+        def cauchy(weights: Tensor) -> Tensor:
+            both = torch.einsum("dn,dnk->dk", weights, resolvent)
+            return both + torch.einsum("dn,dnk->dk", weights.conj(), conjugate)
+
+        scale = low_rank.squeeze(1)
+        woodbury = scale * cauchy(C * P) * cauchy(P.conj() * B) / (1 + scale * cauchy(P.conj() * P))
+        kernel: Tensor = torch.fft.irfft(dt.squeeze(1) * (cauchy(C * B) - woodbury), n=seqlen)
+        return kernel
+
+    def carry(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        """See :meth:`TimeInvariantSSM.carry`, in real coordinates."""
+        _, _, B, C = self._system()
+        transition, seqlen = self._real_transition(), x.shape[1]
+        rows = _krylov(_to_row(C).unsqueeze(1) @ transition, transition, seqlen)
+        input_column = self.advance(torch.ones_like(x[:1, 0]), torch.zeros_like(B).unsqueeze(0))[1]
+        columns = _krylov(_to_column(input_column).transpose(0, 1), transition.transpose(1, 2), seqlen)
+        h = _to_column(state["ssm"])
+        output = torch.einsum("dln,bdn->bld", rows, h)
+        fed = torch.einsum("bld,dln->bdn", x.to(columns.dtype), columns.flip(1))
+        kept = _times_power(h.transpose(0, 1), transition.transpose(1, 2), seqlen).transpose(0, 1)
+        return output, {"ssm": _from_column(kept + fed)}
+
+    def advance(self, x_t: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        """See :meth:`TimeInvariantSSM.advance`: O(N) a channel, by the Woodbury identity."""
+        A, P, B, C = self._system()
+        half_dt = torch.exp(self.log_dt).unsqueeze(-1) / 2
+
+        def project(v: Tensor) -> Tensor:
+            """P* v over both halves of the conjugate pairs."""
+            return 2 * (P.conj() * v).sum(-1, keepdim=True).real
+
+        explicit = h + half_dt * (A * h - P * project(h)) + 2 * half_dt * B * x_t.unsqueeze(-1)
+        inverse = 1 / (1 - half_dt * A)
+        solved = inverse * explicit
+        correction = project(solved) / (1 + half_dt * project(inverse * P))
+        h = solved - half_dt * inverse * P * correction
+        return 2 * (C * h).sum(-1).real, h
+
+    def _system(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return Λ, P, B and C, complex (D, N/2)."""
+        A = torch.complex(-torch.exp(self.A_real_log), self.A_imag)
+        return A, torch.view_as_complex(self.P), torch.view_as_complex(self.B), torch.view_as_complex(self.C)
+
+    def _real_transition(self) -> Tensor:
+        """Return Ā in real coordinates, (D, N, N)."""
+        A, P, _, _ = self._system()
+        re, im = torch.diag_embed(A.real), torch.diag_embed(A.imag)
+        diagonal = torch.cat([torch.cat([re, -im], dim=2), torch.cat([im, re], dim=2)], dim=1)
+        p = _to_column(P)
+        real = diagonal - 2 * p.unsqueeze(2) * p.unsqueeze(1)
+        half = torch.exp(self.log_dt)[:, None, None] / 2 * real
+        identity = torch.eye(self.d_state, device=half.device, dtype=half.dtype)
+        transition: Tensor = torch.linalg.solve(identity - half, identity + half)
+        return transition
+
+
+def hippo_legs(d_state: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return HiPPO-LegS in diagonal plus low-rank form (S4 paper, Theorem 1 and appendix C.1).
+
+    Args:
+        d_state: Real state size N, even.
+
+    Returns:
+        Λ, P and B, complex128 (N/2,), one of each conjugate pair: the matrix is Λ − P P* in a unitary basis.
+    """
+    n = torch.arange(d_state, dtype=torch.float64, device="cpu")  # not on "meta" when counting parameters
+    scale = torch.sqrt(2 * n + 1)
+    hippo = -torch.tril(torch.outer(scale, scale), diagonal=-1) - torch.diag(n + 1)
+    low_rank = torch.sqrt(n + 0.5)
+    normal = hippo + torch.outer(low_rank, low_rank)  # −1/2 I plus a skew-symmetric matrix
+    imaginary, basis = torch.linalg.eigh(-1j * (normal - normal.T) / 2)
+    upper = slice(d_state // 2, None)  # eigenvalues ascend, so these are the positive half
+    to_basis = basis[:, upper].mH
+    A = torch.complex(torch.full_like(imaginary[upper], -0.5), imaginary[upper])
+    return A, to_basis @ low_rank.to(basis.dtype), to_basis @ scale.to(basis.dtype)
+
+
+def _to_column(pairs: Tensor) -> Tensor:
+    """Write states of conjugate pairs (…, N/2) in real coordinates (…, N)."""
+    return torch.cat([pairs.real, pairs.imag], dim=-1)
+
+
+def _from_column(column: Tensor) -> Tensor:
+    real, imaginary = column.chunk(2, dim=-1)
+    return torch.complex(real, imaginary)
+
+
+def _to_row(pairs: Tensor) -> Tensor:
+    """Write an output map of conjugate pairs as a row that acts on real coordinates: y = 2 Re(C x)."""
+    return torch.cat([2 * pairs.real, -2 * pairs.imag], dim=-1)
+
+
+def _from_row(row: Tensor) -> Tensor:
+    real, imaginary = row.chunk(2, dim=-1)
+    return torch.complex(real / 2, -imaginary / 2)
+
+
+def _times_power(rows: Tensor, matrix: Tensor, exponent: int) -> Tensor:
+    """Return rows (D, …, N) times matrix (D, N, N) to the power ``exponent``, by repeated squaring."""
+    while exponent:
+        if exponent & 1:
+            rows = rows @ matrix
+        exponent >>= 1
+        if exponent:
+            matrix = matrix @ matrix
+    return rows
+
+
+def _krylov(start: Tensor, matrix: Tensor, count: int) -> Tensor:
+    """Return start · matrix^k for k < count as (D, count, N), from start (D, 1, N), by doubling."""
+    rows = start
+    while rows.shape[1] < count:
+        rows = torch.cat([rows, rows @ matrix], dim=1)
+        matrix = matrix @ matrix
+    return rows[:, :count]

@@ -1,0 +1,41 @@
+"""Options that users set by name, derived from the signatures of the classes that take them.
+
+A task, mixer or block declares its options once: as constructor parameters with a type and a default. The
+schema that validates ``task.length=…`` or ``model.mixer.d_state=…`` is built from that signature, so a new
+layer needs no second file. Parameters without a default are supplied by the suite and are no options.
+"""
+
+import inspect
+from typing import Annotated, Any, get_type_hints
+
+from pydantic import BaseModel, ConfigDict, Field, create_model
+
+PositiveInt = Annotated[int, Field(gt=0)]
+NonNegativeFloat = Annotated[float, Field(ge=0)]
+PositiveFloat = Annotated[float, Field(gt=0)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+class Options(BaseModel):
+    """A named choice (``task=dna``, ``model.mixer=s6``) with its options; unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=())
+
+    name: str
+
+    def arguments(self) -> dict[str, Any]:
+        """Return the options as constructor arguments."""
+        return self.model_dump(exclude={"name"})
+
+
+def options_schema(target: Any) -> type[Options]:
+    """Return the :class:`Options` subclass for the constructor (or function) ``target``."""
+    function = target.__init__ if inspect.isclass(target) else target
+    hints = get_type_hints(function, include_extras=True)
+    fields: dict[str, Any] = {
+        name: (hints[name], parameter.default)
+        for name, parameter in inspect.signature(function).parameters.items()
+        if parameter.default is not inspect.Parameter.empty
+    }
+    schema: type[Options] = create_model(f"{target.__name__}Options", __base__=Options, **fields)
+    return schema
