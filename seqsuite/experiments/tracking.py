@@ -1,7 +1,7 @@
-"""Everything that is written to MLflow, and the connection to its store.
+"""Everything that is written to MLflow.
 
 One cell of a grid is one MLflow run. The names of the tags and metrics below are the schema that
-``seqsuite.results`` reads. MLflow takes seconds to import, so it is imported when a store is opened.
+``seqsuite.results`` reads.
 """
 
 import json
@@ -9,18 +9,16 @@ import os
 import socket
 import subprocess
 import time
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
-from filelock import FileLock
-
 import seqsuite
 from seqsuite.errors import UserError
+from seqsuite.experiments.mlflow_store import connect, impatient, shown, store_errors
 
 TAG_KIND = "seqsuite.kind"
 """``"cell"`` for one training run, ``"grid"`` for the parent of several."""
@@ -45,6 +43,7 @@ TAG_PROCESS = "seqsuite.process"
 
 # By step.
 TRAIN_LOSS = "train/loss"
+"""Cross-entropy in nats per counted target, like ``validation/loss``."""
 LEARNING_RATE = "train/learning_rate"
 TOKENS_PER_SECOND = "train/tokens_per_second"
 """By step; the last value of a finished cell is its average."""
@@ -68,7 +67,6 @@ FLUSH_SECONDS = 2.0
 MAX_METRICS_PER_CALL = 1000  # MLflow's own limits on log_batch
 MAX_PARAMS_PER_CALL = 100
 MAX_TAGS_PER_CALL = 100
-OPEN_TIMEOUT_SECONDS = 4
 
 
 @dataclass(frozen=True)
@@ -85,168 +83,22 @@ class CellRun:
 
 
 def open_store(experiment: str = "seqsuite", *, create: bool = True) -> "Store":
-    """Connect to MLflow, creating the database and the experiment if they are missing.
+    """Open the MLflow store, creating its database and the experiment if they are missing.
 
-    The store is the one that ``MLFLOW_TRACKING_URI`` names, or ``mlflow.db`` (SQLite) in the working folder
-    with the artifacts in ``mlruns`` beside it. A grid's parent process opens the store before its workers
-    do; a file lock keeps others from creating the same database at the same time.
+    The store is the one that ``MLFLOW_TRACKING_URI`` names, or else ``mlflow.db`` (SQLite) in the working
+    folder with the artifacts in ``mlruns`` beside it. A grid's parent process opens the store before its
+    workers do.
 
     Args:
         experiment: Name of the MLflow experiment.
         create: If false, nothing is created, and a store or experiment that does not exist is an error.
 
     Raises:
-        UserError: if the store cannot be reached, read or written, within about five seconds.
+        UserError: within about five seconds, if the store cannot be reached, read or (with ``create``)
+            written.
     """
-    uri = os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
-    if uri.startswith("sqlite:"):
-        database = _sqlite_path(uri)
-        if not create and not database.exists():
-            raise UserError(
-                f"There are no results yet: {database} does not exist; start with "
-                "`seqsuite run task=dna model=mamba`, or go to the folder where you ran it."
-            )
-        uri = f"sqlite:///{database}"
-        _check_sqlite(database, write=create)
-        with FileLock(f"{database}.lock") if create else _no_lock():
-            return _connect(uri, experiment, (database.parent / "mlruns").as_uri(), create)
-    if uri.startswith("file:") or ("://" not in uri and not uri.startswith("databricks")):
-        raise UserError(
-            f"MLFLOW_TRACKING_URI={uri} names a folder, which MLflow no longer writes to; use a database "
-            "such as sqlite:///mlflow.db, or the address of a server."
-        )
-    if not uri.startswith(("http://", "https://", "databricks")):
-        _check_database(uri)
-    return _connect(uri, experiment, None, create)
-
-
-def _connect(uri: str, experiment: str, artifacts: str | None, create: bool) -> "Store":
-    with _store_errors(f"Cannot use the MLflow store {uri}"), impatient():
-        client = _client(uri)
-        found = client.get_experiment_by_name(experiment)
-        if found is None and not create:
-            raise UserError(f"There are no results yet in {uri}: it has no experiment {experiment!r}.")
-        if found is None:
-            found = client.get_experiment(_create_experiment(client, experiment, artifacts))
-    if found.lifecycle_stage == "deleted":
-        raise UserError(
-            f"The experiment {experiment!r} in {uri} is deleted: bring it back with "
-            f"`mlflow experiments restore --experiment-id {found.experiment_id}`."
-        )
-    return Store(uri, found.experiment_id, experiment, client)
-
-
-def _create_experiment(client: Any, experiment: str, artifacts: str | None) -> str:
-    try:
-        return str(client.create_experiment(experiment, artifact_location=artifacts))
-    except Exception:
-        # On a server another client may have been first.
-        if (found := client.get_experiment_by_name(experiment)) is None:
-            raise
-        return str(found.experiment_id)
-
-
-def _client(uri: str) -> Any:
-    """Import MLflow, quietly, and return its client."""
-    # Telemetry is read at import. The other two keep migrations and uploads from writing over a progress bar.
-    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
-    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    with warnings.catch_warnings():
-        # MLflow 3.17's SQL models use a loader option that SQLAlchemy 2.1 deprecates.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        from mlflow import MlflowClient
-
-        return MlflowClient(tracking_uri=uri, registry_uri=uri)
-
-
-@contextmanager
-def _no_lock() -> Iterator[None]:
-    yield
-
-
-@contextmanager
-def impatient() -> Iterator[None]:
-    """Let requests to a server fail soon; MLflow's defaults retry for many minutes."""
-    hasty = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": str(OPEN_TIMEOUT_SECONDS)}
-    before = {name: os.environ.get(name) for name in hasty}
-    os.environ.update(hasty)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-
-
-@contextmanager
-def _store_errors(what: str) -> Iterator[None]:
-    """Turn MLflow's errors into one sentence that starts with ``what``."""
-    try:
-        yield
-    except UserError:
-        raise
-    except (ImportError, OSError) as error:
-        raise UserError(f"{what}: {error}") from error
-    except Exception as error:
-        if not type(error).__module__.startswith(("mlflow", "sqlalchemy", "requests", "urllib3")):
-            raise
-        raise UserError(f"{what}: {_short(error)}") from error
-
-
-def _short(error: Exception) -> str:
-    """Return the part of an error's message that a user can act on."""
-    text = " ".join(str(error).split())
-    if "Max retries exceeded" in text or "Connection" in text or "timed out" in text:
-        return "no server answers there; start it, or correct MLFLOW_TRACKING_URI."
-    return text if len(text) <= 300 else text[:299] + "…"
-
-
-def _sqlite_path(uri: str) -> Path:
-    """Return the absolute path of a ``sqlite:`` address (three slashes relative, four absolute)."""
-    name = uri.partition(":///")[2].partition("?")[0]
-    if not name or ":memory:" in name:
-        raise UserError(f"MLFLOW_TRACKING_URI={uri} names no file: write sqlite:///folder/mlflow.db.")
-    return Path(name).absolute()
-
-
-def _check_sqlite(database: Path, write: bool) -> None:
-    """Find out at once what MLflow would find out after minutes of retries."""
-    import sqlite3
-    from contextlib import closing
-
-    try:
-        if write:
-            database.parent.mkdir(parents=True, exist_ok=True)
-            Path(f"{database}.lock").touch()
-        existed = database.exists()
-        mode = "rwc" if write else "ro"
-        with closing(sqlite3.connect(f"{database.as_uri()}?mode={mode}", uri=True, timeout=20)) as connection:
-            connection.execute("BEGIN IMMEDIATE" if write and existed else "PRAGMA schema_version")
-            connection.rollback()
-    except (OSError, sqlite3.Error) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        wanted = "written" if write else "read"
-        raise UserError(
-            f"The results database {database} cannot be {wanted}: {reason}; work in another folder, or "
-            "set MLFLOW_TRACKING_URI."
-        ) from error
-
-
-def _check_database(uri: str) -> None:
-    """Connect once: MLflow itself would retry for minutes."""
-    import sqlalchemy
-
-    try:
-        engine = sqlalchemy.create_engine(uri)
-        try:
-            engine.connect().close()
-        finally:
-            engine.dispose()
-    except (sqlalchemy.exc.SQLAlchemyError, ImportError) as error:
-        raise UserError(f"Cannot use MLFLOW_TRACKING_URI={uri}: {str(error).splitlines()[0]}") from error
+    connection = connect(experiment, create=create)
+    return Store(connection.uri, connection.experiment_id, experiment, connection.client)
 
 
 def process_identity(pid: int) -> str | None:
@@ -289,7 +141,7 @@ class Store:
         """Return the runs that meet an MLflow filter (``attributes.status = 'RUNNING'``), newest first."""
         runs: list[CellRun] = []
         token = None
-        with _store_errors(f"Cannot read the MLflow store {self.uri}"):
+        with store_errors(f"Cannot read the MLflow store {shown(self.uri)}"):
             while True:
                 page = self.client.search_runs(
                     [self.experiment_id],
@@ -309,7 +161,7 @@ class Store:
         Raises:
             UserError: if the store has no such run.
         """
-        with _store_errors(f"Cannot read run {run_id!r}"):
+        with store_errors(f"Cannot read run {run_id!r}"):
             return _cell_run(self.client.get_run(run_id))
 
     def find_cell(self, cell_id: str) -> CellRun | None:
@@ -364,6 +216,11 @@ class Store:
         with self.errors():
             self.client.set_terminated(run_id, status)
 
+    def artifact(self, run_id: str, path: Path, folder: str | None = None) -> None:
+        """Store a file with a run, ended or not, in ``folder`` of its artifacts."""
+        with self.errors():
+            self.client.log_artifact(run_id, str(path), folder)
+
     def reap_stale(self) -> int:
         """Mark as KILLED the RUNNING runs that processes of this machine left behind; return how many."""
         mine = f"tags.`{TAG_HOST}` = '{socket.gethostname()}'"
@@ -384,7 +241,7 @@ class Store:
         """
         from mlflow.artifacts import download_artifacts
 
-        with _store_errors(f"Cannot read the model of run {run_id!r}"):
+        with store_errors(f"Cannot read the model of run {run_id!r}"):
             outputs = self.client.get_run(run_id).outputs
             if outputs is None or not outputs.model_outputs:
                 raise UserError(
@@ -397,9 +254,9 @@ class Store:
             )
         return Path(folder)
 
-    def errors(self) -> Any:
-        """Return a context that turns failures to write into :class:`UserError`."""
-        return _store_errors(f"Cannot write to the MLflow store {self.uri}")
+    def errors(self) -> AbstractContextManager[None]:
+        """Return a context that turns failures to write into :class:`~seqsuite.errors.UserError`."""
+        return store_errors(f"Cannot write to the MLflow store {shown(self.uri)}")
 
     def log_batch(
         self, run_id: str, params: Mapping[str, str] | None = None, tags: Mapping[str, str] | None = None
@@ -463,8 +320,7 @@ class CellLogger:
 
     def artifact(self, path: Path, folder: str | None = None) -> None:
         """Store a file with the run, in ``folder`` of its artifacts."""
-        with self._store.errors():
-            self._store.client.log_artifact(self.run_id, str(path), folder)
+        self._store.artifact(self.run_id, path, folder)
 
     def model(self, folder: Path, *, name: str, params: Mapping[str, str]) -> None:
         """Publish the files in ``folder`` (``model.safetensors``, ``config.json``) as the run's model."""
