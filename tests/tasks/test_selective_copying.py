@@ -96,5 +96,5 @@ def test_prompt_ends_with_one_marker_and_renders(tmp_path: Path):
 
 
 def test_more_tokens_than_places_is_refused():
-    with pytest.raises(UserError, match=r"num_tokens=9 .* length=8"):
+    with pytest.raises(UserError, match=r"num_tokens=9 .*length=8"):
         small(length=8, num_tokens=9)

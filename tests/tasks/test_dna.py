@@ -1,0 +1,129 @@
+import gzip
+from pathlib import Path
+
+import numpy as np
+import pytest
+from Bio import SeqIO
+
+from seqsuite.errors import UserError
+from seqsuite.tasks.base import IGNORE
+from seqsuite.tasks.dna import DNA
+from seqsuite.tasks.sources.fasta import ALPHABET, GAP, load_samples, reverse_complement
+
+
+@pytest.fixture(scope="module")
+def samples() -> DNA:
+    return DNA(seed=0)
+
+
+def fasta(folder: Path, text: str, name: str = "a.fa") -> Path:
+    file = folder / name
+    file.write_text(text)
+    return file
+
+
+def letters(parts: list[np.ndarray]) -> list[str]:
+    return ["".join(ALPHABET[token] for token in part) for part in parts]
+
+
+def test_default_data_is_mitochondrial_dna_and_an_alignment_of_55_mammals():
+    records = load_samples()
+    assert [len(record) for record in records] == [16569] + [3009] * 55
+    mitochondrial = "".join(ALPHABET[token] for token in records[0])
+    assert mitochondrial.startswith("GATCACAGGTCTATCACCCTATTAACCACTCACGGGAGCTCTCCATGCATTTGG")
+    assert mitochondrial.count("N") == 1
+
+
+def test_homologous_columns_are_never_in_two_splits(samples):
+    # Each row's parts must be exactly the bases of columns 0-2406, 2407-2707 and 2708-3008.
+    rows = load_samples()[1:]
+    for split, columns in [
+        ("train", slice(0, 2407)),
+        ("validation", slice(2407, 2708)),
+        ("test", slice(2708, None)),
+    ]:
+        expected = [row[columns] for row in rows]
+        expected = [part[part != GAP] for part in expected]
+        got = {part.tobytes() for part in samples.streams[split][1:]}
+        assert got <= {part.tobytes() for part in expected}
+
+
+def test_unigram_baseline_is_below_two_bits(samples):
+    name, bits = samples.baseline()
+    assert name == "unigram"
+    assert 1.90 < bits < 2.0
+
+
+def test_unknown_bases_are_read_but_never_scored(samples):
+    inputs, targets = samples.batch("validation", 0, 512)
+    assert (inputs == 4).any()
+    assert set(np.unique(targets)) <= {IGNORE, 0, 1, 2, 3}
+
+
+def test_letters_are_folded(tmp_path: Path):
+    # 20 letters: the first 16 are the training split.
+    task = DNA(seed=0, seqlen=4, path=fasta(tmp_path, ">r\nACGTacgtuURyNn\nA-CGTAC\n"))
+    assert letters(task.streams["train"]) == ["ACGTACGTTTNNNNAC"[:16]]
+
+
+def test_reverse_complement():
+    forward = np.array([0, 0, 1, 4, 3], dtype=np.uint8)  # AACNT
+    assert letters([reverse_complement(forward)]) == ["ANGTT"]
+
+
+def test_other_strand_is_read_in_training_only(tmp_path: Path):
+    file = fasta(tmp_path, ">r\n" + "A" * 200)
+    both = DNA(seed=0, seqlen=8, path=file)
+    rows = both.batch("train", 0, 400).inputs
+    assert {"".join(ALPHABET[t] for t in row) for row in rows} == {"A" * 8, "T" * 8}
+    assert 0.4 < (rows[:, 0] == 3).mean() < 0.6
+    assert (both.batch("validation", 0, 64).inputs == 0).all()
+    assert (
+        DNA(seed=0, seqlen=8, path=file, reverse_complement=False).batch("train", 0, 64).inputs == 0
+    ).all()
+    assert both.spec.train_examples == 2 * (160 - 8)
+
+
+def test_gzipped_files_and_folders(tmp_path: Path):
+    fasta(tmp_path, ">r\n" + "AC" * 50, "one.fasta")
+    with gzip.open(tmp_path / "two.FA.gz", "wt") as handle:
+        handle.write(">s\n" + "GT" * 50)
+    assert len(DNA(seed=0, seqlen=4, path=tmp_path).streams["train"]) == 2
+
+
+def test_render_writes_fasta(tmp_path: Path, samples):
+    prompt = samples.prompt()
+    samples.render(prompt, tmp_path / "sample.fasta")
+    record = SeqIO.read(tmp_path / "sample.fasta", "fasta")
+    assert str(record.seq) == samples.decode(prompt)
+    assert len(prompt) == 64
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "does not begin with '>'"),
+        ("ACGT\n", "does not begin with '>'"),
+        (">only a name\n", "has no bases in it"),
+        (">unknown\nNNNN\n", "has no bases in it"),
+        (">protein\nMEDL\n", r"Record 'protein' .* is not DNA: it has the letter 'E' at 2"),
+        (">short\nACG\n", "too short"),
+        (">letters\nACGÜ\n", "cannot be read as FASTA"),
+    ],
+)
+def test_bad_fasta_is_one_sentence(tmp_path: Path, text: str, message: str):
+    with pytest.raises(UserError, match=message):
+        _ = DNA(seed=0, seqlen=2, path=fasta(tmp_path, text)).spec
+
+
+def test_broken_gzip_is_one_sentence(tmp_path: Path):
+    whole = gzip.compress(b">r\n" + b"ACGT" * 100)
+    for name, content in [("cut.fa.gz", whole[:-20]), ("plain.fa.gz", b">r\nACGT\n")]:
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(UserError, match="cannot be read as FASTA"):
+            _ = DNA(seed=0, path=tmp_path / name).spec
+
+
+def test_sequence_longer_than_the_data_is_refused():
+    with pytest.raises(UserError, match=r"seqlen=20000 is too long.* 13255 bases; choose at most 13254"):
+        _ = DNA(seed=0, seqlen=20000).spec

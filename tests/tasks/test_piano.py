@@ -1,0 +1,142 @@
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from seqsuite.errors import UserError
+from seqsuite.tasks.piano import Piano
+from seqsuite.tasks.sources import audio, rendered_piano
+
+
+def tone(seconds: float, rate: int, amplitude: float = 0.5, pitch: float = 440.0) -> np.ndarray:
+    return (amplitude * np.sin(2 * np.pi * pitch * np.arange(int(seconds * rate)) / rate)).astype(np.float32)
+
+
+def strongest_pitch(wave: np.ndarray) -> float:
+    spectrum = np.abs(np.fft.rfft(wave * np.hanning(len(wave))))
+    return float(np.fft.rfftfreq(len(wave), 1 / audio.SAMPLE_RATE)[spectrum.argmax()])
+
+
+@pytest.fixture
+def one_piece(monkeypatch, tmp_path: Path) -> Path:
+    """A recipe of one short piece, and an empty cache."""
+    pieces = {"train": ("mozart/k545/movement1_exposition.mxl",), "validation": (), "test": ()}
+    monkeypatch.setattr(rendered_piano, "PIECES", pieces)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def test_silence_is_128_and_loudness_is_kept():
+    assert set(audio.encode(np.zeros(10, np.float32))) == {128}
+    assert audio.encode(np.array([-2, -1, 1, 2], np.float32)).tolist() == [0, 0, 255, 255]
+    soft, loud = (audio.decode(audio.encode(tone(0.1, 16_000, a))) for a in (0.1, 0.8))
+    assert np.abs(soft).max() == pytest.approx(0.1, rel=0.03)
+    assert np.abs(loud).max() == pytest.approx(0.8, rel=0.03)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "rate"), [(".wav", 44_100), (".flac", 8_000), (".ogg", 48_000), (".mp3", 44_100)]
+)
+def test_files_of_any_rate_and_format_become_16_khz_mono(tmp_path: Path, suffix: str, rate: int):
+    stereo = np.stack([tone(1, rate), tone(1, rate, amplitude=0.3)], axis=1)
+    soundfile.write(tmp_path / f"a{suffix}", stereo, rate)
+    task = Piano(seed=0, seqlen=64, path=tmp_path)
+    codes = np.concatenate([task.streams[split][0] for split in ("train", "validation", "test")])
+    assert abs(len(codes) - 16_000) < 2_000  # MP3 pads
+    wave = audio.decode(codes)[2_000:14_000]
+    assert strongest_pitch(wave) == pytest.approx(440, abs=2)
+    assert np.abs(wave).max() == pytest.approx(0.4, rel=0.1)
+
+
+def test_batches_are_samples_and_the_next_ones(tmp_path: Path):
+    soundfile.write(tmp_path / "a.wav", tone(1, 16_000), 16_000)
+    task = Piano(seed=0, seqlen=100, path=tmp_path / "a.wav")
+    for split in ("train", "validation"):
+        inputs, targets = task.batch(split, 0, 3)
+        assert inputs.shape == (3, 100)
+        np.testing.assert_array_equal(inputs[:, 1:], targets[:, :-1])
+    assert task.spec.metric == "bits_per_sample"
+
+
+def test_render_and_decode(tmp_path: Path):
+    soundfile.write(tmp_path / "a.wav", tone(1, 16_000), 16_000)
+    task = Piano(seed=0, seqlen=100, path=tmp_path / "a.wav")
+    codes = audio.encode(tone(0.5, 16_000))
+    task.render(codes.tolist(), tmp_path / "sample.wav")
+    info = soundfile.info(tmp_path / "sample.wav")
+    assert (info.samplerate, info.channels, info.frames, info.format) == (16_000, 1, 8_000, "WAV")
+    assert strongest_pitch(soundfile.read(tmp_path / "sample.wav")[0]) == pytest.approx(440, abs=2)
+    assert task.decode(codes).startswith("0.50 s, peak 0.5")
+    assert task.decode([]) == "0.00 s"
+
+
+def test_a_rendered_piece_is_in_tune_and_kept(one_piece: Path):
+    (file,) = rendered_piano.rendered_pieces()["train"]
+    assert one_piece in file.parents
+    wave, rate = soundfile.read(file)
+    assert rate == audio.SAMPLE_RATE
+    assert 20 < len(wave) / rate < 24
+    assert 0.05 < np.abs(wave).max() < 1
+    # The sonata opens on C5, 523.25 Hz, over C4.
+    assert min(abs(strongest_pitch(wave[:8_000]) - c) for c in (261.63, 523.25)) < 3
+
+    written = file.stat().st_mtime_ns
+    assert rendered_piano.rendered_pieces()["train"] == [file]
+    assert file.stat().st_mtime_ns == written
+
+
+def test_parallel_starts_render_once(one_piece: Path, caplog):
+    with caplog.at_level(logging.INFO), ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(lambda _: rendered_piano.rendered_pieces(), range(2))
+    assert first == second
+    assert sum("Rendering" in record.message for record in caplog.records) == 1
+    assert not list(one_piece.rglob("*.partial"))
+
+
+def test_an_interrupted_rendering_is_not_taken_for_a_whole_one(one_piece: Path, monkeypatch):
+    import midirenderer
+
+    def interrupt(*_: bytes) -> bytes:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(midirenderer, "render_wave_from", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            rendered_piano.rendered_pieces()
+    (file,) = rendered_piano.rendered_pieces()["train"]
+    assert soundfile.info(file).frames > 0
+
+
+def test_a_cache_that_cannot_be_written_is_one_sentence(monkeypatch, tmp_path: Path):
+    (tmp_path / "file").write_text("not a folder")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    with pytest.raises(UserError, match="cannot be kept in .* XDG_CACHE_HOME"):
+        rendered_piano.rendered_pieces()
+
+
+def test_default_pieces_are_held_out_whole():
+    task = Piano(seed=0)
+    assert [len(parts) for parts in task.streams.values()] == [6, 1, 1]
+    seconds = sum(len(part) for parts in task.streams.values() for part in parts) / audio.SAMPLE_RATE
+    assert 480 < seconds < 540
+    name, bits = task.baseline()
+    assert name == "unigram"
+    assert 6 < bits < 8
+    assert len(task.prompt()) == 1024
+
+
+def test_bad_audio_is_one_sentence(tmp_path: Path):
+    with pytest.raises(UserError, match=r"no audio files: they should end in \.wav, \.flac, \.ogg, \.mp3"):
+        Piano(seed=0, path=tmp_path)
+    soundfile.write(tmp_path / "nothing.wav", np.zeros(0), 16_000)
+    with pytest.raises(UserError, match="zero length"):
+        _ = Piano(seed=0, path=tmp_path).spec
+    (tmp_path / "notes.txt").write_text("do re mi")
+    with pytest.raises(UserError, match="cannot be read as audio"):
+        _ = Piano(seed=0, path=tmp_path / "notes.txt").spec
+    soundfile.write(tmp_path / "short.wav", tone(0.01, 16_000), 16_000)
+    with pytest.raises(UserError, match=r"seqlen=1024 is too long.* 128 samples"):
+        _ = Piano(seed=0, path=tmp_path / "short.wav").spec
