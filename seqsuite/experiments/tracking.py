@@ -296,6 +296,7 @@ class CellLogger:
         self.run_id = run_id
         self._store = store
         self._buffer: list[Any] = []
+        self._time = 0
         self._flushed = time.monotonic()
         self._open = True
 
@@ -303,7 +304,8 @@ class CellLogger:
         """Record values at a step. They are written about every two seconds, and by :meth:`finish`."""
         from mlflow.entities import Metric
 
-        now = int(time.time() * 1000)
+        # Of two values at one step MLflow calls the later one the last, so no two calls share a millisecond.
+        self._time = now = max(int(time.time() * 1000), self._time + 1)
         self._buffer += [Metric(name, float(value), now, step) for name, value in metrics.items()]
         if len(self._buffer) >= MAX_METRICS_PER_CALL or time.monotonic() - self._flushed >= FLUSH_SECONDS:
             self.flush()
