@@ -5,7 +5,7 @@ from typing import Literal, overload
 from torch import Tensor
 
 from seqsuite.kernels.selective_scan.arguments import check_arguments
-from seqsuite.kernels.selective_scan.reference import selective_scan_reference
+from seqsuite.kernels.selective_scan.dispatch import implementation
 
 
 @overload
@@ -103,7 +103,6 @@ def selective_scan(
     check_arguments(u, delta, A, B, C, D, z, delta_bias, initial_state, cu_seqlens)
     if B.dim() == 3:
         B, C = B.unsqueeze(2), C.unsqueeze(2)
-    y, final_state = selective_scan_reference(
-        u, delta, A, B, C, D, z, delta_bias, delta_softplus, initial_state, cu_seqlens
-    )
+    scan = implementation(u, A, backend)
+    y, final_state = scan(u, delta, A, B, C, D, z, delta_bias, delta_softplus, initial_state, cu_seqlens)
     return (y, final_state) if return_final_state else y

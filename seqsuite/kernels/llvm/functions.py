@@ -1,0 +1,166 @@
+"""Functions of vectors: exp2, softplus, sigmoid, sums over lanes.
+
+Every function passes NaN on. Polynomials interpolate at Chebyshev points; their coefficients are computed when
+a kernel is built, to a degree that leaves an error below the rounding of the dtype.
+"""
+
+import math
+from collections.abc import Callable
+from functools import cache
+
+import numpy as np
+from llvmlite import ir
+from numpy.polynomial import Chebyshev, Polynomial
+
+from seqsuite.kernels.llvm.builder import I32, Kernel, Vector
+
+LOG2_E = math.log2(math.e)
+
+# Degrees of the polynomials, by dtype, and the layout of the dtype's bits.
+EXP2_DEGREE = {"float32": 5, "float64": 13}
+LOG1P_DEGREE = {"float32": 8, "float64": 20}
+MANTISSA_BITS = {"float32": 23, "float64": 52}
+EXPONENT_BIAS = {"float32": 127, "float64": 1023}
+
+
+def fma(a: Vector, b: Vector | float, c: Vector | float) -> Vector:
+    """Return a b + c, rounded once."""
+    kernel = a.kernel
+    operands = [kernel.vector(x).value for x in (a, b, c)]
+    return Vector(kernel, kernel.intrinsic(f"llvm.fma.{_suffix(kernel)}", kernel.vector_type, operands))
+
+
+def exp2(x: Vector) -> Vector:
+    """Return 2^x = 2^k · 2^f for the integer k nearest to x."""
+    kernel = x.kernel
+    return _exp2_scalef(x) if kernel.target.has_scalef else _exp2_by_exponent_bits(x)
+
+
+def exp_minus_abs(x: Vector) -> Vector:
+    """Return exp(-|x|)."""
+    kernel = x.kernel
+    magnitude = Vector(
+        kernel, kernel.intrinsic(f"llvm.fabs.{_suffix(kernel)}", kernel.vector_type, [x.value])
+    )
+    # The bound keeps -∞ from the difference ∞ - ∞ inside exp2; beyond it the result is 0 all the same.
+    return exp2(at_least(magnitude * -LOG2_E, -2.0 * EXPONENT_BIAS[kernel.dtype]))
+
+
+def softplus(x: Vector, e: Vector) -> Vector:
+    """Return log(1 + exp(x)), given e = exp(-|x|)."""
+    return fma(_polynomial(e, _log1p_over_x(LOG1P_DEGREE[x.kernel.dtype])), e, at_least(x, 0.0))
+
+
+def sigmoid(x: Vector, e: Vector) -> Vector:
+    """Return 1 / (1 + exp(-x)), given e = exp(-|x|)."""
+    kernel = x.kernel
+    of_magnitude = 1.0 / (1.0 + e)
+    negative = kernel.ir.fcmp_ordered("<", x.value, kernel.vector(0.0).value)
+    return Vector(kernel, kernel.ir.select(negative, (of_magnitude * e).value, of_magnitude.value))
+
+
+def at_least(x: Vector, bound: float) -> Vector:
+    """Return the larger of x and ``bound``; NaN stays NaN."""
+    kernel = x.kernel
+    limit = kernel.vector(bound)
+    below = kernel.ir.fcmp_ordered("<", x.value, limit.value)
+    return Vector(kernel, kernel.ir.select(below, limit.value, x.value))
+
+
+def at_most(x: Vector, bound: float) -> Vector:
+    """Return the smaller of x and ``bound``; NaN stays NaN."""
+    kernel = x.kernel
+    limit = kernel.vector(bound)
+    above = kernel.ir.fcmp_ordered(">", x.value, limit.value)
+    return Vector(kernel, kernel.ir.select(above, limit.value, x.value))
+
+
+def lane_sums(vectors: list[Vector]) -> Vector:
+    """Return the vector whose lane i is the sum over the lanes of ``vectors[i]``; lanes beyond them are zero.
+
+    Each round adds neighbouring lanes and joins vectors two by two, so that a transposition and the sums share
+    one tree.
+    """
+    kernel = vectors[0].kernel
+    lanes = kernel.lanes
+    vectors = vectors + [kernel.vector(0.0)] * (lanes - len(vectors))
+    even, odd = (ir.Constant(ir.VectorType(I32, lanes), list(range(start, 2 * lanes, 2))) for start in (0, 1))
+    while len(vectors) > 1:
+        pairs = zip(vectors[0::2], vectors[1::2], strict=True)
+        vectors = [_shuffle(left, right, even) + _shuffle(left, right, odd) for left, right in pairs]
+    return vectors[0]
+
+
+def _shuffle(left: Vector, right: Vector, order: ir.Constant) -> Vector:
+    return Vector(left.kernel, left.kernel.ir.shuffle_vector(left.value, right.value, order))
+
+
+def _exp2_scalef(x: Vector) -> Vector:
+    """AVX-512: one instruction rounds and one scales by 2^k, with overflow and underflow as they should be."""
+    kernel = x.kernel
+    kind, mask_type = ("ps", ir.IntType(16)) if kernel.dtype == "float32" else ("pd", ir.IntType(8))
+    k = Vector(kernel, kernel.intrinsic(f"llvm.rint.{_suffix(kernel)}", kernel.vector_type, [x.value]))
+    undefined = ir.Constant(kernel.vector_type, ir.Undefined)
+    current_rounding = I32(4)
+    arguments = [_exp2_fraction(x - k).value, k.value, undefined, mask_type(-1), current_rounding]
+    name = f"llvm.x86.avx512.mask.scalef.{kind}.512"
+    return Vector(kernel, kernel.intrinsic(name, kernel.vector_type, arguments))
+
+
+def _exp2_by_exponent_bits(x: Vector) -> Vector:
+    """Elsewhere: adding 1.5 · 2^mantissa rounds to an integer and leaves it in the low bits, to shift into place."""
+    kernel = x.kernel
+    dtype, mantissa = kernel.dtype, MANTISSA_BITS[kernel.dtype]
+    integers = ir.VectorType(ir.IntType(8 * kernel.element.bytes), kernel.lanes)
+    # At the lower bound 2^x comes out as 0, at the upper one as infinity.
+    bounded = at_most(at_least(x, -float(EXPONENT_BIAS[dtype])), EXPONENT_BIAS[dtype] + 1.0)
+    magic = 1.5 * 2.0**mantissa
+    shifted = bounded + magic
+    fraction_power = _exp2_fraction(bounded - (shifted - magic))
+    shift = ir.Constant(integers, [mantissa] * kernel.lanes)
+    exponent = kernel.ir.shl(kernel.ir.bitcast(shifted.value, integers), shift)
+    scaled = kernel.ir.add(kernel.ir.bitcast(fraction_power.value, integers), exponent)
+    result = kernel.ir.bitcast(scaled, kernel.vector_type)
+    is_nan = kernel.ir.fcmp_unordered("uno", x.value, x.value)
+    return Vector(kernel, kernel.ir.select(is_nan, x.value, result))
+
+
+def _exp2_fraction(f: Vector) -> Vector:
+    """Return 2^f for f in [-1/2, 1/2], exactly 1 at 0."""
+    return fma(f, _polynomial(f, _exp2_minus_1_over_x(EXP2_DEGREE[f.kernel.dtype] - 1)), 1.0)
+
+
+def _polynomial(x: Vector, coefficients: tuple[float, ...]) -> Vector:
+    """Return the polynomial by Horner's rule, the coefficient of the highest power first."""
+    result = x.kernel.vector(coefficients[0])
+    for coefficient in coefficients[1:]:
+        result = fma(result, x, coefficient)
+    return result
+
+
+@cache
+def _exp2_minus_1_over_x(degree: int) -> tuple[float, ...]:
+    def exact(x: np.ndarray) -> np.ndarray:
+        nonzero = np.where(x == 0.0, 1.0, x)
+        return np.where(x == 0.0, math.log(2), np.expm1(x * math.log(2)) / nonzero)
+
+    return _interpolate(exact, degree, (-0.5, 0.5))
+
+
+@cache
+def _log1p_over_x(degree: int) -> tuple[float, ...]:
+    def exact(x: np.ndarray) -> np.ndarray:
+        return np.log1p(x) / x
+
+    return _interpolate(exact, degree, (0.0, 1.0))
+
+
+def _interpolate(
+    exact: Callable[[np.ndarray], np.ndarray], degree: int, domain: tuple[float, float]
+) -> tuple[float, ...]:
+    series = Chebyshev.interpolate(exact, degree, domain=domain)
+    return tuple(float(c) for c in reversed(series.convert(kind=Polynomial).coef))
+
+
+def _suffix(kernel: Kernel) -> str:
+    return f"v{kernel.lanes}{kernel.element.storage.intrinsic_name}"

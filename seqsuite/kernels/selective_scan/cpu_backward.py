@@ -1,0 +1,296 @@
+"""The backward kernel: chunks from the last to the first, each recomputed from the state kept before it.
+
+With g_t the gradient of y_t before the gate, dh_t that of the state and a_t = exp(Δ_t A)::
+
+    dh_t = C_t g_t + a_{t+1} dh_{t+1}        dC_t = Σ_d g_t h_t        dB_t = Σ_d dh_t Δ_t u_t
+    s_t  = Σ_n dh_t B_t                      w_t  = dh_t a_t h_{t-1}   dA   = Σ_t w_t Δ_t
+    du_t = Δ_t s_t + D g_t                   dΔ_t = u_t s_t + Σ_n w_t A
+    dz_t = dy_t y_t silu'(z_t)               dD   = Σ_t g_t u_t
+
+Vectors hold neighbouring channels, as in the forward. Only dB and dC sum over channels: their terms are collected
+by lane over all blocks of a task and summed over the lanes once a chunk; tasks write parts, to be added afterwards.
+"""
+
+import math
+from dataclasses import dataclass
+
+from seqsuite.kernels.llvm.builder import Array, Index, Kernel, Mask, Variable, Vector
+from seqsuite.kernels.llvm.functions import exp2, exp_minus_abs, fma, lane_sums, sigmoid
+from seqsuite.kernels.llvm.target import Target
+from seqsuite.kernels.selective_scan.cpu_forward import checkpoint, load_scaled_A, step_size
+from seqsuite.kernels.selective_scan.cpu_layout import (
+    CHUNK,
+    GEOMETRY,
+    Options,
+    Scratch,
+    Task,
+    fill_zeros,
+    for_each_tile,
+    load_states,
+    locate,
+    store_states,
+    task_count,
+)
+
+PARAMETERS = (
+    *GEOMETRY,
+    *("rows", "u", "u_stride", "delta", "delta_stride", "A", "B", "B_stride", "C", "C_stride"),
+    *("D", "z", "z_stride", "delta_bias", "checkpoints", "dy", "dfinal_state"),
+    *("du", "ddelta", "dA", "dB", "dC", "dD", "dz", "ddelta_bias", "dinitial_state"),
+)
+
+# States whose decays and values over a chunk fit the first-level cache beside the rest.
+STATES_PER_TILE = 4
+
+
+def backward_scratch(options: Options, lanes: int) -> Scratch:
+    """Return what a thread keeps of its channels and of a chunk; see :class:`_Backward` for the names."""
+    states, rows = options.d_state * lanes, CHUNK * lanes
+    by_state = dict.fromkeys(("A", "carry", "dA"), states)
+    by_row = dict.fromkeys(("delta", "slope", "delta_u", "g", "s", "w", "y"), rows)
+    by_channel = dict.fromkeys(("dD", "ddelta_bias"), lanes)
+    tile = min(STATES_PER_TILE, options.d_state) * lanes
+    shared = {"decay": CHUNK * tile, "h": (CHUNK + 1) * tile, "dB": CHUNK * states, "dC": CHUNK * states}
+    return Scratch(by_state | by_row | by_channel, shared)
+
+
+def build_backward(
+    options: Options, has_initial_state: bool, has_dfinal_state: bool, target: Target
+) -> Kernel:
+    """Describe the kernel."""
+    kernel = Kernel("selective_scan_backward", options.dtype, target, PARAMETERS)
+    scratch = kernel.array("scratch")[kernel.thread_number() * kernel.parameter("scratch_size")]
+    with kernel.tasks(task_count(kernel)) as number:
+        task = locate(kernel, number, options.ragged)
+        arrays = backward_scratch(options, kernel.lanes).arrays(scratch, task.blocks)
+        scan = _Backward(options, kernel, task, **arrays)
+        scan.load_parameters(has_dfinal_state)
+        with kernel.reverse_loop(task.first_chunk, task.last_chunk) as chunk:
+            row, steps = task.rows(chunk)
+            scan.read_rows(row, steps)
+            with kernel.loop(0, task.blocks) as block:
+                scan.run_block(block, chunk, row, steps)
+            scan.write_rows(row, steps)
+            scan.write_projections(row, steps)
+        scan.store_parameter_gradients(has_initial_state)
+    return kernel
+
+
+@dataclass(frozen=True)
+class _Backward:
+    """The steps of one task.
+
+    Its scratch is [block][n][lane]: ``A`` (times log2 e), ``carry`` (a_{t+1} dh_{t+1}), ``dA``; [block][t][lane]:
+    ``delta``, ``slope`` (dΔ by the raw step size), ``delta_u``, ``g``, ``s``, ``w`` (Σ_n w_t A log2 e) and ``y``;
+    [block][lane]: ``dD``, ``ddelta_bias``; and of the tile of states at work, [t][n][lane]: ``decay`` and ``h``
+    (which begins with h_{t-1} of the first position), ``dB`` and ``dC``.
+    """
+
+    options: Options
+    kernel: Kernel
+    task: Task
+    A: Array
+    carry: Array
+    dA: Array
+    delta: Array
+    slope: Array
+    delta_u: Array
+    g: Array
+    s: Array
+    w: Array
+    y: Array
+    dD: Array
+    ddelta_bias: Array
+    decay: Array
+    h: Array
+    dB: Array
+    dC: Array
+
+    def load_parameters(self, has_dfinal_state: bool) -> None:
+        """Fetch A, start the carry from the final state's gradient and the sums from zero."""
+        kernel, N, blocks = self.kernel, self.options.d_state, self.task.blocks
+        states = N * kernel.lanes
+        with kernel.loop(0, blocks) as block:
+            load_scaled_A(self.task, block, self.A[block * states], N)
+            if has_dfinal_state:
+                source = kernel.array("dfinal_state")[self._first_state()]
+                load_states(self.task, block, source, self.carry[block * states], N)
+            else:
+                fill_zeros(self.carry[block * states], N)
+        fill_zeros(self.dA, blocks * N)
+        fill_zeros(self.dD, blocks)
+        fill_zeros(self.ddelta_bias, blocks)
+
+    def read_rows(self, row: Index, steps: Index) -> None:
+        """Recompute Δ, Δu and D u for a chunk, and g from dy."""
+        kernel, options, task = self.kernel, self.options, self.task
+        fill_zeros(self.dB, CHUNK * options.d_state)
+        fill_zeros(self.dC, CHUNK * options.d_state)
+        with kernel.loop(0, steps) as t, kernel.loop(0, task.blocks) as block:
+            channel, mask, here = task.channel(block), task.mask(block), self._position(block, t)
+            u = self._input("u", row + t, channel, mask)
+            raw = self._input("delta", row + t, channel, mask)
+            bias = kernel.array("delta_bias").load(channel, mask) if options.has_delta_bias else None
+            delta, slope = step_size(kernel, options, raw, bias)
+            if slope is not None:
+                self.slope.store(slope, here)
+            g = self._dy(row + t, channel, mask)
+            if options.z_dtype is not None:
+                z = self._input("z", row + t, channel, mask)
+                g = g * (z * sigmoid(z, exp_minus_abs(z)))
+                skip = kernel.array("D").load(channel, mask) * u if options.has_D else kernel.vector(0.0)
+                self.y.store(skip, here)
+            self.delta.store(delta, here)
+            self.delta_u.store(delta * u, here)
+            self.g.store(g, here)
+            self.s.store(kernel.vector(0.0), here)
+            self.w.store(kernel.vector(0.0), here)
+
+    def run_block(self, block: Index, chunk: Index, row: Index, steps: Index) -> None:
+        """Run the states of one block forward through a chunk, and their gradients back."""
+
+        def run_tile(first: Index, count: int) -> None:
+            self._recompute_states(block, chunk, row, steps, first, count)
+            self._run_states_back(block, row, steps, first, count)
+
+        tile = min(STATES_PER_TILE, self.options.d_state)
+        for_each_tile(self.kernel, self.options.d_state, tile, run_tile)
+
+    def _recompute_states(
+        self, block: Index, chunk: Index, row: Index, steps: Index, first: Index, count: int
+    ) -> None:
+        kernel, lanes, gated = self.kernel, self.kernel.lanes, self.options.z_dtype is not None
+        saved = checkpoint(kernel, self.task, self.options, chunk, block)[first * lanes]
+        A = [self.A.load((block * self.options.d_state + first + n) * lanes) for n in range(count)]
+        h = [Variable(kernel, saved.load(n * lanes)) for n in range(count)]
+        for n in range(count):
+            self.h.store(h[n].value, n * lanes)
+        with kernel.loop(0, steps) as t:
+            B, C = (self._projection(name, row + t)[first] for name in ("B", "C"))
+            here = self._position(block, t)
+            delta, delta_u = self.delta.load(here), self.delta_u.load(here)
+            y = self.y.load(here) if gated else kernel.vector(0.0)
+            for n in range(count):
+                decay = exp2(delta * A[n])
+                h[n].value = fma(decay, h[n].value, delta_u * B.broadcast(n))
+                self.decay.store(decay, (t * count + n) * lanes)
+                self.h.store(h[n].value, ((t + 1) * count + n) * lanes)
+                if gated:
+                    y = fma(h[n].value, C.broadcast(n), y)
+            if gated:
+                self.y.store(y, here)
+
+    def _run_states_back(self, block: Index, row: Index, steps: Index, first: Index, count: int) -> None:
+        kernel, lanes = self.kernel, self.kernel.lanes
+        offset = (block * self.options.d_state + first) * lanes
+        A = [self.A.load(offset + n * lanes) for n in range(count)]
+        carry = [Variable(kernel, self.carry.load(offset + n * lanes)) for n in range(count)]
+        # Summed by chunks: over a long sequence, adding each small term to the whole sum would lose digits.
+        dA = [Variable(kernel, kernel.vector(0.0)) for _ in range(count)]
+        with kernel.reverse_loop(0, steps) as t:
+            B, C = (self._projection(name, row + t)[first] for name in ("B", "C"))
+            here, sums = self._position(block, t), (t * self.options.d_state + first) * lanes
+            g, delta, delta_u = (array.load(here) for array in (self.g, self.delta, self.delta_u))
+            s, w_A = self.s.load(here), self.w.load(here)
+            for n in range(count):
+                before, after = (t * count + n) * lanes, ((t + 1) * count + n) * lanes
+                dh = fma(C.broadcast(n), g, carry[n].value)
+                _add_product(self.dC, sums + n * lanes, g, self.h.load(after))
+                _add_product(self.dB, sums + n * lanes, dh, delta_u)
+                s = fma(dh, B.broadcast(n), s)
+                carry[n].value = dh * self.decay.load(before)
+                w = carry[n].value * self.h.load(before)
+                dA[n].value = fma(w, delta, dA[n].value)
+                w_A = fma(w, A[n], w_A)
+            self.s.store(s, here)
+            self.w.store(w_A, here)
+        for n in range(count):
+            self.carry.store(carry[n].value, offset + n * lanes)
+            self.dA.store(self.dA.load(offset + n * lanes) + dA[n].value, offset + n * lanes)
+
+    def write_rows(self, row: Index, steps: Index) -> None:
+        """Write du, ddelta and dz of a chunk, and add to the gradients of D and the bias."""
+        kernel, options, task = self.kernel, self.options, self.task
+        with kernel.loop(0, task.blocks) as block:
+            channel, mask = task.channel(block), task.mask(block)
+            dD, ddelta_bias = (Variable(kernel, kernel.vector(0.0)) for _ in range(2))
+            with kernel.loop(0, steps) as t:
+                here = self._position(block, t)
+                u, g, s = self._input("u", row + t, channel, mask), self.g.load(here), self.s.load(here)
+                du = self.delta.load(here) * s
+                if options.has_D:
+                    du = fma(g, kernel.array("D").load(channel, mask), du)
+                    dD.value = fma(g, u, dD.value)
+                ddelta = fma(u, s, self.w.load(here) * math.log(2))
+                if options.delta_softplus:
+                    ddelta = ddelta * self.slope.load(here)
+                ddelta_bias.value = ddelta_bias.value + ddelta
+                self._write("du", options.u_dtype, du, row + t, channel, mask)
+                self._write("ddelta", options.delta_dtype, ddelta, row + t, channel, mask)
+                if options.z_dtype is not None:
+                    z = self._input("z", row + t, channel, mask)
+                    gate = sigmoid(z, exp_minus_abs(z))
+                    slope = gate * fma(z, 1.0 - gate, 1.0)
+                    dz = self._dy(row + t, channel, mask) * self.y.load(here) * slope
+                    self._write("dz", options.z_dtype, dz, row + t, channel, mask)
+            for total, part in ((self.dD, dD), (self.ddelta_bias, ddelta_bias)):
+                total.store(total.load(block * kernel.lanes) + part.value, block * kernel.lanes)
+
+    def write_projections(self, row: Index, steps: Index) -> None:
+        """Sum dB and dC of a chunk over the lanes and write this task's part of them, (parts, B·L, G, N)."""
+        kernel, lanes, N = self.kernel, self.kernel.lanes, self.options.d_state
+        groups = kernel.parameter("groups")
+
+        def write_states(t: Index, first: Index, count: int) -> None:
+            part_row = self.task.part * kernel.parameter("rows") + row + t
+            output = (part_row * groups + self.task.group) * N + first
+            mask = None if count == lanes else kernel.first_lanes(kernel.index(count))
+            for name, terms in (("dB", self.dB), ("dC", self.dC)):
+                here = terms[(t * N + first) * lanes]
+                sums = lane_sums([here.load(n * lanes) for n in range(count)])
+                kernel.array(name).store(sums, output, mask)
+
+        with kernel.loop(0, steps) as t:
+            for_each_tile(kernel, N, lanes, lambda first, count: write_states(t, first, count))
+
+    def store_parameter_gradients(self, has_initial_state: bool) -> None:
+        """Write this sequence's part of dA (S, D, N), dD and ddelta_bias (S, D), and dinitial_state."""
+        kernel, N, task = self.kernel, self.options.d_state, self.task
+        states = N * kernel.lanes
+        with kernel.loop(0, task.blocks) as block:
+            store_states(task, block, self.dA[block * states], kernel.array("dA")[self._first_state()], N)
+            if has_initial_state:
+                output = kernel.array("dinitial_state")[self._first_state()]
+                store_states(task, block, self.carry[block * states], output, N)
+            channel = task.sequence * kernel.parameter("d_model") + task.channel(block)
+            for name, present in (("dD", self.options.has_D), ("ddelta_bias", self.options.has_delta_bias)):
+                if present:
+                    total = getattr(self, name).load(block * kernel.lanes)
+                    kernel.array(name).store(total, channel, task.mask(block))
+
+    def _first_state(self) -> Index:
+        return self.task.sequence * self.kernel.parameter("d_model") * self.options.d_state
+
+    def _position(self, block: Index, t: Index) -> Index:
+        return (block * CHUNK + t) * self.kernel.lanes
+
+    def _input(self, name: str, row: Index, channel: Index, mask: Mask | None) -> Vector:
+        array = self.kernel.array(name, getattr(self.options, f"{name}_dtype"))
+        return array.load(row * self.kernel.parameter(f"{name}_stride") + channel, mask)
+
+    def _dy(self, row: Index, channel: Index, mask: Mask | None) -> Vector:
+        array = self.kernel.array("dy", self.options.u_dtype)
+        return array.load(row * self.kernel.parameter("d_model") + channel, mask)
+
+    def _write(
+        self, name: str, dtype: str, value: Vector, row: Index, channel: Index, mask: Mask | None
+    ) -> None:
+        self.kernel.array(name, dtype).store(value, row * self.kernel.parameter("d_model") + channel, mask)
+
+    def _projection(self, name: str, row: Index) -> Array:
+        offset = row * self.kernel.parameter(f"{name}_stride") + self.task.group * self.options.d_state
+        return self.kernel.array(name)[offset]
+
+
+def _add_product(total: Array, index: Index, a: Vector, b: Vector) -> None:
+    total.store(fma(a, b, total.load(index)), index)

@@ -1,0 +1,187 @@
+"""The forward kernel: h_t = exp(Δ_t A) h_{t-1} + Δ_t u_t B_t and y_t = (C_t · h_t + D u_t) silu(z_t).
+
+A vector holds one number of each of ``lanes`` neighbouring channels, so no sum over lanes is ever needed. A chunk
+of rows is read once for Δ and Δu, then each block of channels runs through the chunk with its states in registers,
+and then the rows are gated and written.
+"""
+
+from dataclasses import dataclass
+
+from seqsuite.kernels.llvm.builder import Array, Index, Kernel, Variable, Vector
+from seqsuite.kernels.llvm.functions import LOG2_E, exp2, exp_minus_abs, fma, sigmoid, softplus
+from seqsuite.kernels.llvm.target import Target
+from seqsuite.kernels.selective_scan.cpu_layout import (
+    CHUNK,
+    GEOMETRY,
+    Options,
+    Scratch,
+    Task,
+    fill_zeros,
+    for_each_tile,
+    load_states,
+    locate,
+    store_states,
+    task_count,
+)
+
+PARAMETERS = (
+    *GEOMETRY,
+    *("u", "u_stride", "delta", "delta_stride", "A", "B", "B_stride", "C", "C_stride"),
+    *("D", "z", "z_stride", "delta_bias", "initial_state", "y", "final_state", "checkpoints"),
+)
+
+
+def forward_scratch(options: Options, lanes: int) -> Scratch:
+    """Return what a thread keeps: A and the states of its channels, and Δ, Δu and y of a chunk."""
+    states, rows = options.d_state * lanes, CHUNK * lanes
+    return Scratch({"A": states, "state": states, "delta": rows, "delta_u": rows, "y": rows}, {})
+
+
+def build_forward(options: Options, has_initial_state: bool, save: bool, target: Target) -> Kernel:
+    """Describe the kernel. With ``save`` it keeps the state before each chunk in ``checkpoints``."""
+    kernel = Kernel("selective_scan_forward", options.dtype, target, PARAMETERS)
+    scratch = kernel.array("scratch")[kernel.thread_number() * kernel.parameter("scratch_size")]
+    with kernel.tasks(task_count(kernel)) as number:
+        task = locate(kernel, number, options.ragged)
+        arrays = forward_scratch(options, kernel.lanes).arrays(scratch, task.blocks)
+        scan = _Forward(options, save, kernel, task, **arrays)
+        scan.load_parameters(has_initial_state)
+        with kernel.loop(task.first_chunk, task.last_chunk) as chunk:
+            row, steps = task.rows(chunk)
+            scan.read_rows(row, steps)
+            with kernel.loop(0, task.blocks) as block:
+                scan.run_block(block, chunk, row, steps)
+            scan.write_rows(row, steps)
+        scan.store_final_state()
+    return kernel
+
+
+def step_size(
+    kernel: Kernel, options: Options, raw: Vector, bias: Vector | None
+) -> tuple[Vector, Vector | None]:
+    """Return Δ and, where it is a softplus, its derivative by the raw step size."""
+    if bias is not None:
+        raw = raw + bias
+    if not options.delta_softplus:
+        return raw, None
+    e = exp_minus_abs(raw)
+    return softplus(raw, e), sigmoid(raw, e)
+
+
+def checkpoint(kernel: Kernel, task: Task, options: Options, chunk: Index, block: Index) -> Array:
+    """Return where the states [n][lane] of a block before a chunk are kept."""
+    blocks = kernel.parameter("groups") * kernel.parameter("blocks_per_group")
+    position = (chunk * blocks + task.first_block + block) * options.d_state * kernel.lanes
+    return kernel.array("checkpoints")[position]
+
+
+@dataclass(frozen=True)
+class _Forward:
+    """The steps of one task; the arrays are its scratch, [block][n][lane] or [block][t][lane]."""
+
+    options: Options
+    save: bool
+    kernel: Kernel
+    task: Task
+    A: Array
+    state: Array
+    delta: Array
+    delta_u: Array
+    y: Array
+
+    def load_parameters(self, has_initial_state: bool) -> None:
+        """Fetch A, times log2(e) so that exp(Δ A) = exp2(Δ A'), and the initial state."""
+        kernel, N = self.kernel, self.options.d_state
+        states = N * kernel.lanes
+        first_state = self.task.sequence * kernel.parameter("d_model") * N
+        with kernel.loop(0, self.task.blocks) as block:
+            load_scaled_A(self.task, block, self.A[block * states], N)
+            if has_initial_state:
+                source = kernel.array("initial_state")[first_state]
+                load_states(self.task, block, source, self.state[block * states], N)
+            else:
+                fill_zeros(self.state[block * states], N)
+
+    def read_rows(self, row: Index, steps: Index) -> None:
+        """Compute Δ, Δu and D u for a chunk."""
+        kernel, options, task = self.kernel, self.options, self.task
+        u, delta = kernel.array("u", options.u_dtype), kernel.array("delta", options.delta_dtype)
+        with kernel.loop(0, steps) as t, kernel.loop(0, task.blocks) as block:
+            channel, mask, here = task.channel(block), task.mask(block), self._position(block, t)
+            u_t = u.load((row + t) * kernel.parameter("u_stride") + channel, mask)
+            raw = delta.load((row + t) * kernel.parameter("delta_stride") + channel, mask)
+            bias = kernel.array("delta_bias").load(channel, mask) if options.has_delta_bias else None
+            delta_t, _ = step_size(kernel, options, raw, bias)
+            skip = kernel.array("D").load(channel, mask) * u_t if options.has_D else kernel.vector(0.0)
+            self.delta.store(delta_t, here)
+            self.delta_u.store(delta_t * u_t, here)
+            self.y.store(skip, here)
+
+    def run_block(self, block: Index, chunk: Index, row: Index, steps: Index) -> None:
+        """Run the recurrence of one block of channels through a chunk."""
+
+        def run_tile(first: Index, count: int) -> None:
+            self._run_states(block, chunk, row, steps, first, count)
+
+        in_registers = self.kernel.target.vector_registers // 2
+        for_each_tile(self.kernel, self.options.d_state, in_registers, run_tile)
+
+    def _run_states(
+        self, block: Index, chunk: Index, row: Index, steps: Index, first: Index, count: int
+    ) -> None:
+        kernel, lanes = self.kernel, self.kernel.lanes
+        offset = (block * self.options.d_state + first) * lanes
+        A, state = self.A[offset], self.state[offset]
+        h = [Variable(kernel, state.load(n * lanes)) for n in range(count)]
+        if self.save:
+            saved = checkpoint(kernel, self.task, self.options, chunk, block)[first * lanes]
+            for n in range(count):
+                saved.store(h[n].value, n * lanes)
+        with kernel.loop(0, steps) as t:
+            B, C = (self._projection(name, row + t)[first] for name in ("B", "C"))
+            here = self._position(block, t)
+            delta, delta_u, y = (array.load(here) for array in (self.delta, self.delta_u, self.y))
+            for n in range(count):
+                decay = exp2(delta * A.load(n * lanes))
+                h[n].value = fma(decay, h[n].value, delta_u * B.broadcast(n))
+                y = fma(h[n].value, C.broadcast(n), y)
+            self.y.store(y, here)
+        for n in range(count):
+            state.store(h[n].value, n * lanes)
+
+    def write_rows(self, row: Index, steps: Index) -> None:
+        """Gate y and write it."""
+        kernel, options, task = self.kernel, self.options, self.task
+        output = kernel.array("y", options.u_dtype)
+        with kernel.loop(0, steps) as t, kernel.loop(0, task.blocks) as block:
+            channel, mask = task.channel(block), task.mask(block)
+            y = self.y.load(self._position(block, t))
+            if options.z_dtype is not None:
+                gate = kernel.array("z", options.z_dtype)
+                z = gate.load((row + t) * kernel.parameter("z_stride") + channel, mask)
+                y = y * (z * sigmoid(z, exp_minus_abs(z)))
+            output.store(y, (row + t) * kernel.parameter("d_model") + channel, mask)
+
+    def store_final_state(self) -> None:
+        """Write the state after the last position."""
+        kernel, N = self.kernel, self.options.d_state
+        first_state = self.task.sequence * kernel.parameter("d_model") * N
+        with kernel.loop(0, self.task.blocks) as block:
+            source = self.state[block * N * kernel.lanes]
+            store_states(self.task, block, source, kernel.array("final_state")[first_state], N)
+
+    def _position(self, block: Index, t: Index) -> Index:
+        return (block * CHUNK + t) * self.kernel.lanes
+
+    def _projection(self, name: str, row: Index) -> Array:
+        """Return B_t or C_t of the task's group."""
+        offset = row * self.kernel.parameter(f"{name}_stride") + self.task.group * self.options.d_state
+        return self.kernel.array(name)[offset]
+
+
+def load_scaled_A(task: Task, block: Index, destination: Array, d_state: int) -> None:
+    """Fetch A log2(e) of one block, [n][lane]."""
+    kernel = task.kernel
+    load_states(task, block, kernel.array("A"), destination, d_state)
+    with kernel.loop(0, d_state) as n:
+        destination.store(destination.load(n * kernel.lanes) * LOG2_E, n * kernel.lanes)
