@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from functools import cache
 
+import torch
 from torch import Tensor
 
 from seqsuite.kernels.backends import Backend, requested_backend
@@ -35,19 +36,21 @@ def implementation(u: Tensor, A: Tensor, backend: str | None) -> Implementation:
     Raises:
         ValueError: what is asked for does not exist, cannot run on this machine, or not on these arguments.
     """
-    name = requested_backend(backend, BACKENDS)
-    if name == "cpu":
-        if u.device.type != "cpu":
-            raise ValueError(
-                f"selective_scan: backend 'cpu' needs tensors on the CPU, but u is on {u.device}"
-            )
-        if A.is_complex():
-            raise ValueError("selective_scan: backend 'cpu' needs a real A; use backend='reference'")
-    if name is None:
-        fits_cpu = u.device.type == "cpu" and not A.is_complex() and _why_no_cpu() is None
-        name = "cpu" if fits_cpu else "reference"
-    if name == "reference":
+    if _choose(u.device.type, A.is_complex(), backend) == "reference":
         return selective_scan_reference
     from seqsuite.kernels.selective_scan.cpu import selective_scan_cpu
 
     return selective_scan_cpu
+
+
+@torch.compiler.assume_constant_result
+def _choose(device: str, complex_A: bool, backend: str | None) -> str:
+    """Return the name of the backend; torch.compile calls this once instead of tracing into it."""
+    name = requested_backend(backend, BACKENDS)
+    if name == "cpu" and device != "cpu":
+        raise ValueError(f"selective_scan: backend 'cpu' needs tensors on the CPU, but u is on {device}")
+    if name == "cpu" and complex_A:
+        raise ValueError("selective_scan: backend 'cpu' needs a real A; use backend='reference'")
+    if name is not None:
+        return name
+    return "cpu" if device == "cpu" and not complex_A and _why_no_cpu() is None else "reference"
