@@ -84,7 +84,7 @@ def _baseline(section: Section) -> str:
 def _cells(section: Section) -> tuple[list[str], list[list[str]]]:
     """Return a section's column names and its rows as text."""
     names = ["model", metric_label(section.metric), "seeds", "params", "tokens/s", "steps"]
-    short = _short_keys({key for row in section.rows for key in row.options})
+    with_options = any(row.options for row in section.rows)
     rows = [
         [
             row.model,
@@ -93,17 +93,19 @@ def _cells(section: Section) -> tuple[list[str], list[list[str]]]:
             quantity(row.parameters),
             quantity(row.tokens_per_second),
             str(row.steps or "–"),
-            *([_options({short[key]: value for key, value in row.options.items()})] if short else []),
+            *([options_text(row, section)] if with_options else []),
         ]
         for row in section.rows
     ]
-    return names + (["options"] if short else []), rows
+    return names + (["options"] if with_options else []), rows
 
 
-def _short_keys(keys: Collection[str]) -> dict[str, str]:
-    """Map dotted keys to their last part where no other key ends alike."""
-    counts = Counter(key.rpartition(".")[2] for key in keys)
-    return {key: last if counts[last := key.rpartition(".")[2]] == 1 else key for key in keys}
+def options_text(row: Row, section: Section) -> str:
+    """Return a row's options; a key is shown by its last part where no other of the section ends alike."""
+    keys = {key for other in section.rows for key in other.options}
+    ends = Counter(key.rpartition(".")[2] for key in keys)
+    short = {key: end if ends[end := key.rpartition(".")[2]] == 1 else key for key in keys}
+    return _options({short[key]: value for key, value in row.options.items()})
 
 
 def _options(options: Mapping[str, str]) -> str:

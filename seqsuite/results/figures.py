@@ -1,0 +1,155 @@
+"""Pictures of results: one cell's learning curve, and a comparison of models."""
+
+import math
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from seqsuite.errors import UserError
+from seqsuite.experiments import tracking
+from seqsuite.experiments.mlflow_store import store_errors
+from seqsuite.experiments.tracking import CellRun, Store
+from seqsuite.results.formats import mean_and_spread, metric_label, number, options_text
+from seqsuite.results.table import LARGEST, Results, Section
+
+# From the palette of Okabe and Ito, which is told apart with any colour vision.
+_BLUE, _ORANGE, _GREY = "#0072B2", "#D55E00", "#555555"
+_DPI = 150
+_LABEL_WIDTH = 24
+_SMOOTHING = 50
+"""The training loss is averaged over a window of this fraction of the run: one part in fifty."""
+
+Floats = npt.NDArray[np.float64]
+
+
+def loss_curve(store: Store, run_id: str, folder: Path) -> Path:
+    """Draw a cell's training and validation loss in bits, and its metric if that is another.
+
+    The trivial baseline is a line in the plot of the task's metric.
+
+    Args:
+        store: Where the run is recorded.
+        run_id: MLflow's id of the cell's run.
+        folder: Where to write ``loss_curve.png``; created if missing.
+
+    Raises:
+        UserError: if there is no such run, it has no training loss yet, or the folder cannot be written.
+    """
+    cell = store.get(run_id)
+    steps, loss = _history(store, run_id, tracking.TRAIN_LOSS)
+    if not len(steps):
+        raise UserError(f"Run {run_id!r} has recorded no training loss yet, so there is nothing to draw.")
+    metric = cell.tags[tracking.TAG_METRIC]
+    in_bits = metric.startswith("bits_per_")
+    figure = Figure(figsize=(7, 4 if in_bits else 6), layout="constrained")
+    upper = figure.subplots() if in_bits else figure.subplots(2, 1, sharex=True)[0]
+
+    upper.plot(steps, loss / math.log(2), color=_BLUE, alpha=0.25, linewidth=0.8)
+    upper.plot(*_smooth(steps, loss / math.log(2)), color=_BLUE, label="training")
+    validated, validation = _history(store, run_id, tracking.VALIDATION_LOSS)
+    upper.plot(validated, validation / math.log(2), "o-", color=_ORANGE, markersize=4, label="validation")
+    upper.set_ylabel(metric_label(metric) if in_bits else "loss (bits per target)")
+    lower = figure.axes[-1]
+    if not in_bits:
+        measured, values = _history(store, run_id, tracking.VALIDATION + metric)
+        lower.plot(measured, values, "o-", color=_ORANGE, markersize=4, label="validation")
+        lower.set_ylabel(metric_label(metric))
+    _draw_baseline(lower, cell, metric)
+    lower.set_xlabel("step")
+    for axes in figure.axes:
+        axes.grid(alpha=0.3)
+        axes.legend(frameon=False)
+    figure.suptitle(_title(cell))
+    return _save(figure, folder / "loss_curve.png")
+
+
+def compare(results: Results, folder: Path) -> Path:
+    """Draw every section's rows as points with their spread over seeds, best on top.
+
+    Args:
+        results: What to draw, from :func:`~seqsuite.results.table.collect`.
+        folder: Where to write ``compare.png``; created if missing.
+
+    Raises:
+        UserError: if the folder cannot be written.
+    """
+    heights = [len(section.rows) + 2 for section in results.sections]
+    figure = Figure(figsize=(7, 0.6 + 0.42 * sum(heights)), layout="constrained")
+    panels = figure.subplots(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0]
+    for axes, section in zip(panels, results.sections, strict=True):
+        _draw_section(axes, section)
+    return _save(figure, folder / "compare.png")
+
+
+def _draw_section(axes: Axes, section: Section) -> None:
+    for place, row in enumerate(section.rows):
+        if not math.isfinite(row.mean):
+            continue
+        axes.plot(list(row.values.values()), [place] * len(row.values), ".", color=_BLUE, alpha=0.4)
+        axes.errorbar(row.mean, place, xerr=row.spread, fmt="o", color=_BLUE, capsize=4)
+        text = mean_and_spread(row, section.metric)
+        axes.annotate(text, (row.mean, place), (0, 6), textcoords="offset points", ha="center", fontsize=8)
+    baselines = {row.baseline for row in section.rows if row.baseline}
+    for name, value in sorted(baselines):
+        shown = f"{name}: {number(value, section.metric)}"
+        axes.axvline(value, color=_GREY, linestyle="--", linewidth=1, label=shown)
+    if baselines:
+        axes.legend(frameon=False, fontsize=8, loc="lower right", bbox_to_anchor=(1, 1), borderpad=0)
+    labels = [
+        "\n".join([row.model, *textwrap.wrap(options_text(row, section), _LABEL_WIDTH)])
+        for row in section.rows
+    ]
+    axes.set_yticks(range(len(labels)), labels, fontsize=9)
+    axes.set_ylim(len(section.rows) - 0.4, -0.8)
+    axes.margins(x=0.12)
+    arrow = "→ better" if section.higher_is_better else "← better"
+    axes.set_xlabel(f"test {metric_label(section.metric)} ({arrow})")
+    axes.set_title(f"{section.task}, scale={section.scale}", loc="left", fontsize=10)
+    axes.grid(axis="x", alpha=0.3)
+
+
+def _history(store: Store, run_id: str, metric: str) -> tuple[Floats, Floats]:
+    """Return steps and values in order; of several values at a step, as a resumed run has, the last."""
+    with store_errors(f"Cannot read run {run_id!r}"):
+        points = store.client.get_metric_history(run_id, metric)
+    by_step = {
+        point.step: math.inf if point.value > LARGEST else point.value
+        for point in sorted(points, key=lambda point: (point.step, point.timestamp))
+    }
+    return np.array(list(by_step), dtype=np.float64), np.array(list(by_step.values()), dtype=np.float64)
+
+
+def _smooth(steps: Floats, values: Floats) -> tuple[Floats, Floats]:
+    """Return a moving average, placed at the middle of its window."""
+    width = max(1, len(values) // _SMOOTHING)
+    window = np.full(width, 1 / width)
+    return np.convolve(steps, window, mode="valid"), np.convolve(values, window, mode="valid")
+
+
+def _draw_baseline(axes: Axes, cell: CellRun, metric: str) -> None:
+    value = cell.metrics.get(tracking.BASELINE + metric)
+    if value is not None:
+        name = cell.tags.get(tracking.TAG_BASELINE, "baseline")
+        axes.axhline(
+            value, color=_GREY, linestyle="--", linewidth=1, label=f"{name}: {number(value, metric)}"
+        )
+
+
+def _title(cell: CellRun) -> str:
+    names = {"task": tracking.TAG_TASK, "model": tracking.TAG_MODEL, "scale": tracking.TAG_SCALE}
+    steps = cell.params.get("train.steps", "?")
+    parts = [f"{key}={cell.tags.get(tag)}" for key, tag in names.items()]
+    return " ".join([*parts, f"train.steps={steps}", f"seed={cell.tags.get(tracking.TAG_SEED)}"])
+
+
+def _save(figure: Figure, path: Path) -> Path:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path, dpi=_DPI)
+    except OSError as error:
+        raise UserError(f"The picture {path} cannot be written: {error.strerror}.") from error
+    return path
