@@ -10,6 +10,8 @@ from typing import Annotated, Any, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
+from seqsuite.registry import Registry
+
 PositiveInt = Annotated[int, Field(gt=0)]
 NonNegativeFloat = Annotated[float, Field(ge=0)]
 PositiveFloat = Annotated[float, Field(gt=0)]
@@ -39,3 +41,15 @@ def options_schema(target: Any) -> type[Options]:
     }
     schema: type[Options] = create_model(f"{target.__name__}Options", __base__=Options, **fields)
     return schema
+
+
+def named_options(registry: Registry, value: Any) -> Options:
+    """Validate ``{"name": …, **options}`` against the options of the class that the registry names.
+
+    Raises:
+        UserError: if the registry does not know the name.
+        pydantic.ValidationError: if an option is unknown or has a wrong value.
+    """
+    if isinstance(value, Options):
+        return value
+    return options_schema(registry.load(value["name"])).model_validate(value)

@@ -100,6 +100,11 @@ class LanguageModel(nn.Module):
         """Return how many numbers are learned; shared weights count once."""
         return sum(parameter.numel() for parameter in self.parameters())
 
+    @property
+    def longest_input(self) -> int | None:
+        """Return how many tokens the model can take, or ``None`` if there is no limit."""
+        return None if self.position_embedding is None else self.max_seqlen
+
     def _stack(self) -> list[Block]:
         """Return the blocks with their type, which ModuleList forgets."""
         return cast("list[Block]", list(self.blocks))

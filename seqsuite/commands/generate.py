@@ -1,0 +1,69 @@
+"""``seqsuite generate``: a sample from a trained model."""
+
+import tempfile
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import track
+
+from seqsuite.errors import UserError
+from seqsuite.experiments import tracking
+from seqsuite.experiments.checkpoint import load_for_inference
+from seqsuite.experiments.sampling import sample_tokens
+from seqsuite.experiments.tracking import CellRun, Store, open_store
+
+_PREVIEW = 400
+
+
+def generate_sample(
+    name: str, experiment: str, *, length: int, temperature: float, seed: int, output: Path | None
+) -> None:
+    """Generate ``length`` tokens with a finished run's model, write them to a file and show the beginning.
+
+    Raises:
+        UserError: if the run is unknown or has no model, the task has nothing to generate, the model cannot
+            take so long a sequence, or the file cannot be written.
+    """
+    console = Console(highlight=False)
+    store = open_store(experiment, create=False)
+    found = find_run(store, name)
+    with tempfile.TemporaryDirectory() as folder:
+        model, config = load_for_inference(store.model_folder(found.run_id, Path(folder)))
+    task = config.make_task()
+    suffix = task.spec.sample_suffix
+    if suffix is None:
+        raise UserError(
+            f"The task {config.task.name!r} asks for answers, not for more of the same: nothing to generate."
+        )
+    output = output or Path(f"{found.name}{suffix}")
+    if output.suffix != suffix:
+        raise UserError(
+            f"--output {output} does not fit: the task {config.task.name!r} writes {suffix} files."
+        )
+    tokens = sample_tokens(model, task, length, temperature=temperature, seed=seed)
+    total = length + len(task.prompt())
+    shown = track(tokens, f"generating {length} tokens", total=total, console=console, transient=True)
+    sample = list(shown)
+    try:
+        task.render(sample, output)
+    except OSError as error:
+        raise UserError(f"{output} cannot be written: {error.strerror}.") from error
+    text = task.decode(sample[:_PREVIEW])
+    console.print(text + ("…" if len(sample) > _PREVIEW else ""), markup=False, soft_wrap=True)
+    console.print(f"{len(sample)} tokens, prompt included, from {found.name} ({found.run_id[:8]}): {output}")
+
+
+def find_run(store: Store, name: str) -> CellRun:
+    """Return the newest finished run with this name or beginning of an id; ``latest`` is the newest of all.
+
+    Raises:
+        UserError: if there is none.
+    """
+    finished = store.search(f"tags.`{tracking.TAG_KIND}` = 'cell' and attributes.status = 'FINISHED'")
+    for run in finished:
+        if name in ("latest", run.name) or run.run_id.startswith(name):
+            return run
+    known = ", ".join(dict.fromkeys(run.name for run in finished)) or "none yet: `seqsuite run` makes one"
+    raise UserError(
+        f"No finished run is called {name!r} in experiment {store.experiment!r}; there are: {known}."
+    )

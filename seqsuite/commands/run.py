@@ -1,0 +1,73 @@
+"""``seqsuite run``: from settings to trained cells and their table."""
+
+import shlex
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from seqsuite.experiments.cell import CellResult
+from seqsuite.experiments.config import CellConfig, resolve
+from seqsuite.experiments.grid import check_cells, parameter_counts, run_grid
+from seqsuite.experiments.interruption import Interrupted
+from seqsuite.experiments.overrides import expand_grid
+from seqsuite.experiments.progress import ProgressDisplay
+from seqsuite.experiments.tracking import Store
+from seqsuite.results.figures import loss_curve
+
+EXIT_DIVERGED, EXIT_INTERRUPTED = 1, 130
+
+
+def run_settings(settings: Sequence[str], *, dry_run: bool, force: bool) -> int:
+    """Run the grid that the settings span; return the exit status."""
+    console = Console(highlight=False)
+    cells = [resolve(overrides) for overrides in expand_grid(settings)]
+    if dry_run:
+        _print_plan(console, cells)
+        return 0
+    check_cells(cells)
+    try:
+        results = run_grid(
+            cells,
+            lambda config, start: ProgressDisplay(console, config, start),
+            lambda store, result: _report(console, store, result),
+            force=force,
+        )
+    except Interrupted:
+        command = shlex.join(["seqsuite", "run", *settings])
+        console.print(f"Stopped; the work so far is saved. Go on with: {command}", soft_wrap=True)
+        return EXIT_INTERRUPTED
+    return EXIT_DIVERGED if any(result.outcome == "diverged" for result in results) else 0
+
+
+def _print_plan(console: Console, cells: Sequence[CellConfig]) -> None:
+    """Print the cells without running them."""
+    table = Table("cell", "block", "mixer", title=f"{len(cells)} cells; nothing is run", title_justify="left")
+    for column in ("parameters", "steps", "sequences a step"):
+        table.add_column(column, justify="right")
+    for cell, parameters in zip(cells, parameter_counts(cells), strict=True):
+        table.add_row(
+            cell.title,
+            cell.model.block.name,
+            cell.model.mixer.name,
+            f"{parameters:,}",
+            f"{cell.train.steps:,}",
+            f"{cell.train.batch_size:,}",
+        )
+    console.print(table)
+
+
+def _report(console: Console, store: Store, result: CellResult) -> None:
+    """Say what became of a cell; draw the loss curve of one that has just finished."""
+    title = result.config.title
+    if result.outcome == "finished":
+        with tempfile.TemporaryDirectory() as folder:
+            store.artifact(result.run_id, loss_curve(store, result.run_id, Path(folder)))
+    elif result.outcome == "skipped":
+        console.print(f"{title}: finished before (run {result.run_id[:8]}); --force runs it again")
+    elif result.outcome == "busy":
+        console.print(f"{title}: left to the process that is running it (run {result.run_id[:8]})")
+    else:
+        console.print(f"[bold]{title}: stopped:[/bold] {result.message}", soft_wrap=True)

@@ -1,0 +1,279 @@
+"""The configuration of one cell: its schema, the presets it starts from, and how settings are checked."""
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
+
+from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError, field_validator
+
+from seqsuite.errors import UserError
+from seqsuite.experiments.overrides import Overrides
+from seqsuite.models import BLOCKS, MIXERS, MODELS
+from seqsuite.models.config import ModelConfig
+from seqsuite.options import (
+    Fraction,
+    NonNegativeFloat,
+    Options,
+    PositiveFloat,
+    PositiveInt,
+    named_options,
+    options_schema,
+)
+from seqsuite.registry import Registry, did_you_mean
+from seqsuite.tasks import TASKS
+from seqsuite.tasks.base import Task
+
+_Model = TypeVar("_Model", bound=BaseModel)
+
+Scale = Literal["smoke", "cpu", "paper"]
+SCALES: tuple[str, ...] = get_args(Scale)
+
+_NAMED = {("task",), ("model",), ("model", "block"), ("model", "mixer")}
+"""Settings that are a named choice with options: ``task=dna`` is short for ``task.name=dna``."""
+
+
+class _Schema(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=())
+
+
+class TrainConfig(_Schema):
+    """How a cell is trained."""
+
+    steps: PositiveInt = 1000
+    """Optimizer steps."""
+    batch_size: PositiveInt = 32
+    """Sequences B a step."""
+    learning_rate: PositiveFloat = 1e-3
+    """Peak learning rate of AdamW."""
+    schedule: Literal["cosine", "constant"] = "cosine"
+    """What the learning rate does after the warm-up."""
+    warmup: Fraction = 0.1
+    """Fraction of the steps over which the learning rate rises linearly from zero."""
+    min_learning_rate: NonNegativeFloat = 1e-5
+    """Where the cosine schedule ends; never above the peak."""
+    beta1: Fraction = 0.9
+    """AdamW's decay of the gradient's mean."""
+    beta2: Fraction = 0.95
+    """AdamW's decay of the gradient's second moment."""
+    weight_decay: NonNegativeFloat = 0.1
+    """Weight decay of matrices; biases, norms, embeddings and state space parameters have none."""
+    clip: PositiveFloat | None = 1.0
+    """Largest norm of the gradient, or none."""
+    eval_every: PositiveInt = 100
+    """Steps between evaluations on the validation set; each also saves a checkpoint."""
+    eval_batch_size: PositiveInt = 32
+    """Sequences a batch in evaluation."""
+
+
+class RunConfig(_Schema):
+    """Where and as what a cell runs; none of this changes its results' meaning, nor its identity."""
+
+    experiment: str = "seqsuite"
+    """MLflow experiment."""
+    output: Path = Path("runs")
+    """Folder for the checkpoints of cells in progress."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where to compute; auto takes a GPU if there is one."""
+    sample_length: PositiveInt = 512
+    """Tokens of the sample that a finished cell generates."""
+
+
+class CellConfig(_Schema):
+    """One cell of a grid: everything that decides its result, and where it runs."""
+
+    task: SerializeAsAny[Options]
+    model: ModelConfig
+    train: TrainConfig = TrainConfig()
+    run: RunConfig = RunConfig()
+    scale: Scale = "cpu"
+    seed: Annotated[int, Field(ge=0)] = 0
+
+    @field_validator("task", mode="before")
+    @classmethod
+    def _load_task(cls, value: Any) -> Options:
+        return named_options(TASKS, value)
+
+    @property
+    def title(self) -> str:
+        """Return the cell's short name, such as ``dna-mamba-cpu-seed0``."""
+        return f"{self.task.name}-{self.model.name}-{self.scale}-seed{self.seed}"
+
+    @property
+    def cell_id(self) -> str:
+        """Return the cell's identity: a hash of all that decides its result."""
+        return _digest(self.model_dump(mode="json", exclude={"run"}))
+
+    @property
+    def group_id(self) -> str:
+        """Return the identity that cells share which differ in their seed only."""
+        return _digest(self.model_dump(mode="json", exclude={"run", "seed"}))
+
+    def make_task(self) -> Task:
+        """Construct the task.
+
+        Raises:
+            UserError: if its options contradict each other or its data cannot be found.
+        """
+        task: Task = TASKS.load(self.task.name)(seed=self.seed, **self.task.arguments())
+        return task
+
+
+def resolve(overrides: Overrides) -> CellConfig:
+    """Return the full configuration of one cell from its settings.
+
+    Later layers win: the schema's defaults, the model's preset, the task's preset at the chosen scale, what
+    that preset says about the chosen model, and the settings themselves.
+
+    Raises:
+        UserError: if a key is unknown or a value has a wrong type or range; the sentence names the key and
+            suggests the nearest that exists.
+    """
+    settings = _nest(overrides)
+    task_name, model_name = _name(settings, "task"), _name(settings, "model", "mamba")
+    scale = settings.get("scale", "cpu")
+    if scale not in SCALES:
+        raise UserError(
+            f"Unknown scale {scale!r}: choose from {', '.join(SCALES)}.{did_you_mean(scale, SCALES)}"
+        )
+    values: dict[str, Any] = {
+        "task": {"name": task_name},
+        "model": {"name": model_name, **MODELS.load(model_name)()},
+    }
+    TASKS.load(task_name)  # an unknown task is named before its missing preset is
+    for layer in _preset_layers(task_name, model_name, scale):
+        values = _merge(values, layer)
+    return _validate(_merge(values, settings))
+
+
+def override_keys(task: str | None, model: str | None) -> dict[str, list[str]]:
+    """Return every key that can be set, with its possible values where they are few.
+
+    Args:
+        task: Task whose options to include, or ``None`` for those of all tasks.
+        model: Model whose block's and mixer's options to include, or ``None`` for none of them.
+    """
+    keys = {"task": TASKS.names(), "model": MODELS.names(), "scale": list(SCALES), "seed": []}
+    sections: dict[str, type[BaseModel]] = {"train": TrainConfig, "run": RunConfig, "model": ModelConfig}
+    for prefix, schema in sections.items():
+        keys |= _schema_keys(prefix, schema)
+    for name in [task] if task else TASKS.names():
+        keys |= _schema_keys("task", options_schema(TASKS.load(name)))
+    if model:
+        preset = MODELS.load(model)()
+        keys |= _schema_keys("model.block", options_schema(BLOCKS.load(preset["block"]["name"])))
+        keys |= _schema_keys("model.mixer", options_schema(MIXERS.load(preset["mixer"]["name"])))
+    keys |= {"model.block": BLOCKS.names(), "model.mixer": MIXERS.names()}
+    return {key: keys[key] for key in sorted(keys) if not key.endswith(".name")}
+
+
+def preset(task: str) -> dict[str, Any]:
+    """Return the task's preset file: its summary and one table a scale; empty if it has none."""
+    path = files("seqsuite.experiments") / "presets" / f"{task}.toml"
+    return tomllib.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def _preset_layers(task: str, model: str, scale: str) -> list[dict[str, Any]]:
+    table = preset(task).get(scale, {})
+    return [
+        {key: table[key] for key in ("task", "train", "model") if key in table},
+        {"model": table.get("models", {}).get(model, {})},
+        {"train": table.get("train_for", {}).get(model, {})},
+    ]
+
+
+def _name(settings: Mapping[str, Any], section: str, default: str | None = None) -> str:
+    name = settings.get(section, {}).get("name", default)
+    if name is None:
+        raise UserError(f"Which {section}? Write {section}=NAME; `seqsuite list` shows the names.")
+    return str(name)
+
+
+def _nest(overrides: Overrides) -> dict[str, Any]:
+    """Turn dotted keys into tables; a bare name of a choice becomes its ``name``."""
+    nested: dict[str, Any] = {}
+    for key, value in overrides.items():
+        path = tuple(key.split("."))
+        if path in _NAMED:
+            path = (*path, "name")
+            value = "none" if value is None else value  # there it is a name: the plain block
+        table = nested
+        for part in path[:-1]:
+            table = table.setdefault(part, {})
+            if not isinstance(table, dict):
+                raise UserError(f"{key!r} cannot be set: {part!r} is a single value and has no options.")
+        table[path[-1]] = value
+    return nested
+
+
+def _merge(base: Mapping[str, Any], layer: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``base`` with ``layer``'s values over it, table by table.
+
+    A choice that the layer gives another name loses the old one's options, which do not apply to it.
+    """
+    if layer.get("name", base.get("name")) != base.get("name"):
+        return dict(layer)
+    merged = dict(base)
+    for key, value in layer.items():
+        below = merged.get(key)
+        merged[key] = _merge(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def _validate(values: dict[str, Any]) -> CellConfig:
+    """Check from the inside out, so that each error is reported under the key that the user wrote."""
+    values = {**values, "model": dict(values["model"])}
+    values["task"] = _checked(_schema_of(TASKS, values["task"]), values["task"], "task.")
+    for part, registry in (("block", BLOCKS), ("mixer", MIXERS)):
+        choice = values["model"][part]
+        values["model"][part] = _checked(_schema_of(registry, choice), choice, f"model.{part}.")
+    for section, schema in (("model", ModelConfig), ("train", TrainConfig), ("run", RunConfig)):
+        values[section] = _checked(schema, values.get(section, {}), f"{section}.")
+    return _checked(CellConfig, values, "")
+
+
+def _schema_of(registry: Registry, choice: Mapping[str, Any]) -> type[Options]:
+    return options_schema(registry.load(choice["name"]))
+
+
+def _checked(schema: type[_Model], values: Any, prefix: str) -> _Model:
+    """Validate one table; turn the first error into a sentence that starts with the full key."""
+    if not isinstance(values, dict):
+        raise UserError(
+            f"{prefix.rstrip('.')}={values} cannot be set: it is a table, with keys such as {prefix}NAME."
+        )
+    try:
+        return schema.model_validate(values)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        path = [str(part) for part in first["loc"]]
+        key = prefix + path[0]
+        if first["type"] == "extra_forbidden":
+            known = [prefix + name for name in schema.model_fields if name != "name"]
+            raise UserError(f"Unknown key {key!r}: {_known(known)}.{did_you_mean(key, known)}") from None
+        message = first["msg"][0].lower() + first["msg"][1:]
+        raise UserError(f"{key}={first['input']} cannot be used: {message}.") from None
+
+
+def _known(keys: list[str]) -> str:
+    return f"choose from {', '.join(keys)}" if keys else "there is nothing to set here"
+
+
+def _schema_keys(prefix: str, schema: type[BaseModel]) -> dict[str, list[str]]:
+    return {f"{prefix}.{name}": _choices(field.annotation) for name, field in schema.model_fields.items()}
+
+
+def _choices(annotation: Any) -> list[str]:
+    """Return the values of a literal or boolean annotation."""
+    if annotation is bool:
+        return ["true", "false"]
+    if get_origin(annotation) is Literal:
+        return [str(value) for value in get_args(annotation)]
+    return [choice for part in get_args(annotation) for choice in _choices(part)]
+
+
+def _digest(values: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]

@@ -1,0 +1,62 @@
+"""What a person sees while a cell is trained: a live bar in a terminal, plain lines elsewhere."""
+
+import math
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from seqsuite.experiments.config import CellConfig
+
+
+class ProgressDisplay:
+    """An observer that shows step, loss, bits, tokens/s and the time that remains.
+
+    Args:
+        console: Where to show it.
+        config: The cell.
+        start: Steps already done, when resuming.
+    """
+
+    def __init__(self, console: Console, config: CellConfig, start: int) -> None:
+        self._console, self._config, self._start = console, config, start
+        self._bar = Progress(
+            TextColumn("[bold]{task.description}"),
+            BarColumn(bar_width=None),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[status]}"),
+            TimeRemainingColumn(compact=True),
+            console=console,
+            disable=not console.is_terminal,
+            expand=True,
+        )
+        self._task = self._bar.add_task(
+            f"{config.task.name} {config.model.name}", total=config.train.steps, completed=start, status=""
+        )
+        self._validation = ""
+
+    def stepped(self, step: int, loss: float, tokens_per_second: float) -> None:
+        """Move the bar."""
+        status = f"loss {loss:.3f} · {loss / math.log(2):.3f} bits · {tokens_per_second:,.0f} tok/s"
+        self._bar.update(self._task, completed=step, status=status + self._validation)
+
+    def evaluated(self, step: int, metrics: dict[str, float]) -> None:
+        """Show the validation metrics, as a line where there is no bar."""
+        bits = next(value for name, value in metrics.items() if name.startswith("bits_per_"))
+        self._validation = f" · val {bits:.3f} bits, {metrics['accuracy']:.1f} %"
+        if not self._console.is_terminal:
+            name, steps = self._config.title, self._config.train.steps
+            shown = ", ".join(f"{key} {value:.4g}" for key, value in metrics.items())
+            self._console.print(f"{name}: step {step}/{steps}: validation {shown}", soft_wrap=True)
+
+    def __enter__(self) -> Self:
+        where = f", resumed at step {self._start}" if self._start else ""
+        self._console.print(f"{self._config.title}{where}", soft_wrap=True)
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
