@@ -30,7 +30,10 @@ def _complete_setting(ctx: click.Context, param: click.Parameter, incomplete: st
     return complete_override(incomplete)
 
 
-@click.group(cls=SeqsuiteGroup, context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
+_CONTEXT = {"help_option_names": ["-h", "--help"], "show_default": True}
+
+
+@click.group(cls=SeqsuiteGroup, context_settings=_CONTEXT)
 @click.version_option(__version__, prog_name="seqsuite")
 def main() -> None:
     """Run, compare and reproduce the experiments of the Mamba paper.
@@ -98,7 +101,7 @@ def doctor() -> None:
 @click.option("--length", type=click.IntRange(min=1), default=512, help="Tokens to generate.")
 @click.option("--temperature", type=click.FloatRange(min=0), default=1.0, help="0 is greedy.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Seed of the sampling.")
-@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="A .txt, .fasta or .wav file.")
+@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="File to write.")
 @click.option("--experiment", default="seqsuite", help="MLflow experiment to look in.")
 def generate(
     run_name: str, length: int, temperature: float, seed: int, output: Path | None, experiment: str
