@@ -60,7 +60,8 @@ class TaskSpec:
             ``"bits_per_<unit>"`` (cross-entropy in bits).
         higher_is_better: Direction of ``metric``.
         train_examples: Number of distinct training windows, or ``None`` if they are generated without end.
-        sample_suffix: Suffix of the file that :meth:`Task.render` writes, such as ``".fasta"``.
+        sample_suffix: Suffix of the file that :meth:`Task.render` writes, such as ``".fasta"``; ``None``
+            where continuing a prompt means nothing, so that no samples are generated.
         paper: Published numbers for this task.
     """
 
@@ -70,7 +71,7 @@ class TaskSpec:
     metric: str
     higher_is_better: bool
     train_examples: int | None
-    sample_suffix: str
+    sample_suffix: str | None
     paper: tuple[PaperRow, ...] = ()
 
 

@@ -89,7 +89,7 @@ class SelectiveCopying(Task):
             metric="accuracy",
             higher_is_better=True,
             train_examples=None,
-            sample_suffix=".txt",
+            sample_suffix=None,
             paper=_PAPER,
         )
 

@@ -107,7 +107,8 @@ def test_render_writes_fasta(tmp_path: Path, samples):
         (">unknown\nNNNN\n", "has no bases in it"),
         (">protein\nMEDL\n", r"Record 'protein' .* is not DNA: it has the letter 'E' at 2"),
         (">short\nACG\n", "too short"),
-        (">letters\nACGÜ\n", "cannot be read as FASTA"),
+        (">letters\nACGÜ\n", r"Record 'letters' .* is not DNA"),
+        (">other letters\nACG\u4e2d\n", "is not DNA"),
     ],
 )
 def test_bad_fasta_is_one_sentence(tmp_path: Path, text: str, message: str):

@@ -135,6 +135,9 @@ def test_bad_audio_is_one_sentence(tmp_path: Path):
     soundfile.write(tmp_path / "nothing.wav", np.zeros(0), 16_000)
     with pytest.raises(UserError, match="zero length"):
         _ = Piano(seed=0, path=tmp_path).spec
+    soundfile.write(tmp_path / "nan.wav", np.full(10, np.nan, np.float32), 16_000, subtype="FLOAT")
+    with pytest.raises(UserError, match="not finite numbers"):
+        _ = Piano(seed=0, path=tmp_path / "nan.wav").spec
     (tmp_path / "notes.txt").write_text("do re mi")
     with pytest.raises(UserError, match="cannot be read as audio"):
         _ = Piano(seed=0, path=tmp_path / "notes.txt").spec

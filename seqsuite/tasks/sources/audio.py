@@ -53,7 +53,7 @@ def read_audio(file: Path) -> Codes:
     """Return the mu-law codes (L,) of an audio file of any rate and number of channels.
 
     Raises:
-        UserError: if the file cannot be read as audio, or has no samples.
+        UserError: if the file cannot be read as audio, has no samples, or some that are not numbers.
     """
     import soundfile
 
@@ -63,6 +63,8 @@ def read_audio(file: Path) -> Codes:
         raise UserError(f"The file {str(file)!r} cannot be read as audio: {error}") from error
     if not len(wave):
         raise UserError(f"The audio file {str(file)!r} has zero length.")
+    if not np.isfinite(wave).all():
+        raise UserError(f"The audio file {str(file)!r} has samples that are not finite numbers.")
     return encode(to_mono_16k(wave, sample_rate))
 
 

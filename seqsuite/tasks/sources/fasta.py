@@ -2,6 +2,7 @@
 
 import ast
 import gzip
+import zlib
 from pathlib import Path
 from typing import TextIO, cast
 
@@ -52,8 +53,7 @@ def encode(letters: str, where: str) -> Record:
     Raises:
         UserError: if a letter does not stand for DNA.
     """
-    raw = np.frombuffer(letters.encode("ascii", errors="replace"), dtype=np.uint8)
-    codes = _CODES[raw]
+    codes = _CODES[np.frombuffer(letters.encode("latin-1", errors="replace"), dtype=np.uint8)]
     wrong = np.flatnonzero(codes == _NOT_DNA)
     if len(wrong):
         raise UserError(f"{where} is not DNA: it has the letter {letters[wrong[0]]!r} at {wrong[0] + 1}.")
@@ -73,10 +73,12 @@ def read_fasta(file: Path) -> list[Record]:
             if not handle.read(1).startswith(">"):
                 raise UserError(f"The file {str(file)!r} is not FASTA: it does not begin with '>'.")
             handle.seek(0)
-            named = list(SimpleFastaParser(handle))
-    except (OSError, EOFError, UnicodeDecodeError, ValueError) as error:
+            records = [
+                encode(letters, f"Record {name!r} of {str(file)!r}")
+                for name, letters in SimpleFastaParser(handle)
+            ]
+    except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"The file {str(file)!r} cannot be read as FASTA: {error}.") from error
-    records = [encode(letters, f"Record {name!r} of {str(file)!r}") for name, letters in named]
     if not any((record < N).any() for record in records):
         raise UserError(f"The FASTA file {str(file)!r} has no bases in it.")
     return records
@@ -104,6 +106,7 @@ def _read_mitochondrial_dna() -> Record:
 
 
 def _open_text(file: Path) -> TextIO:
+    # Names of records may be in any encoding; Latin-1 reads every byte as one letter.
     if file.name.lower().endswith(".gz"):
-        return cast(TextIO, gzip.open(file, "rt", encoding="ascii"))
-    return file.open(encoding="ascii")
+        return cast(TextIO, gzip.open(file, "rt", encoding="latin-1"))
+    return file.open(encoding="latin-1")

@@ -19,23 +19,27 @@ def find_files(path: Path, suffixes: Sequence[str], kind: str) -> list[Path]:
         UserError: if the path does not exist, a file cannot be read, or the folder has no such files.
     """
     path = path.expanduser()
-    if path.is_file():
-        files = [path]
-    elif path.is_dir():
-        files = sorted(
-            file for file in path.rglob("*") if file.is_file() and file.name.lower().endswith(tuple(suffixes))
-        )
-        if not files:
-            raise UserError(
-                f"The folder task.path={str(path)!r} has no {kind} files: they should end in "
-                f"{', '.join(suffixes)}."
-            )
-    else:
+    try:
+        files = _files_at(path, tuple(suffixes))
+    except OSError as error:
+        raise UserError(f"task.path={str(path)!r} cannot be read: {error.strerror}.") from error
+    if files is None:
         raise UserError(f"There is no file or folder at task.path={str(path)!r}.")
+    if not files:
+        endings = ", ".join(suffixes)
+        raise UserError(
+            f"The folder task.path={str(path)!r} has no {kind} files: they should end in {endings}."
+        )
     for file in files:
         if not os.access(file, os.R_OK):
             raise UserError(f"The file {str(file)!r} cannot be read: check its permissions.")
     return files
+
+
+def _files_at(path: Path, suffixes: tuple[str, ...]) -> list[Path] | None:
+    if path.is_dir():
+        return sorted(f for f in path.rglob("*") if f.name.lower().endswith(suffixes) and f.is_file())
+    return [path] if path.is_file() else None
 
 
 def read_bytes(file: Path) -> bytes:
