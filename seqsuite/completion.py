@@ -1,7 +1,7 @@
 """Shell completion of ``key=value`` arguments, for bash, zsh and fish.
 
-Importing this module replaces Click's classes for bash and zsh, which do not know such arguments: bash cuts
-words at ``=``, and zsh would put a space after ``task=``.
+Importing this module replaces Click's classes, which do not know such arguments: bash cuts words at ``=``,
+zsh would put a space after ``task=``, and fish would cut answers at commas.
 """
 
 import os
@@ -11,6 +11,7 @@ import click
 from click.shell_completion import (
     BashComplete,
     CompletionItem,
+    FishComplete,
     ZshComplete,
     add_completion_class,
     get_completion_class,
@@ -166,5 +167,28 @@ fi
 """
 
 
-add_completion_class(_Bash)
-add_completion_class(_Zsh)
+class _Fish(FishComplete):
+    """Completion in fish, with commas and paths in values."""
+
+    source_template = """\
+function %(complete_func)s
+    set -l token (commandline -t)
+    set -l key (string match -r '^[^=]*=' -- $token)
+    for answer in (env COMP_WORDS=(commandline -cp | string collect) COMP_CWORD=$token \
+%(complete_var)s=fish_complete %(prog_name)s)
+        set -l parts (string split --max 1 ',' -- $answer)
+        if contains $parts[1] file dir
+            for path in (__fish_complete_path (string replace -r '^[^=]*=' '' -- $token))
+                echo $key$path
+            end
+        else
+            echo $parts[2]
+        end
+    end
+end
+complete --no-files --command %(prog_name)s --arguments '(%(complete_func)s)'
+"""
+
+
+for completion_class in (_Bash, _Zsh, _Fish):
+    add_completion_class(completion_class)
