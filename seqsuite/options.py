@@ -6,6 +6,7 @@ layer needs no second file. Parameters without a default are supplied by the sui
 """
 
 import inspect
+from functools import cache
 from typing import Annotated, Any, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
@@ -30,6 +31,7 @@ class Options(BaseModel):
         return self.model_dump(exclude={"name"})
 
 
+@cache
 def options_schema(target: Any) -> type[Options]:
     """Return the :class:`Options` subclass for the constructor (or function) ``target``."""
     function = target.__init__ if inspect.isclass(target) else target

@@ -242,8 +242,9 @@ def _schema_of(registry: Registry, choice: Mapping[str, Any]) -> type[Options]:
 def _checked(schema: type[_Model], values: Any, prefix: str) -> _Model:
     """Validate one table; turn the first error into a sentence that starts with the full key."""
     if not isinstance(values, dict):
+        section = prefix.rstrip(".")
         raise UserError(
-            f"{prefix.rstrip('.')}={values} cannot be set: it is a table, with keys such as {prefix}NAME."
+            f"{section}={values} cannot be set: {section} is a table, set one of its keys instead."
         )
     try:
         return schema.model_validate(values)

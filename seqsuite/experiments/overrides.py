@@ -29,9 +29,7 @@ def expand_grid(arguments: Sequence[str]) -> list[Overrides]:
     for argument in arguments:
         key, equals, text = argument.partition("=")
         if not equals or not _KEY.fullmatch(key):
-            raise UserError(
-                f"{argument!r} is not of the form key=value, such as model=mamba or train.steps=200."
-            )
+            raise UserError(f"{argument!r} is not a setting: write key=value, such as model=mamba.")
         if key in values:
             raise UserError(f"{key!r} is given twice: write all its values once, as in {key}=A,B.")
         values[key] = _parse_values(key, text)
@@ -59,9 +57,7 @@ def _parse_value(key: str, part: str) -> list[Any]:
     if match := _RANGE.fullmatch(part):
         start, end = int(match[1]), int(match[2])
         if not 0 <= end - start < _MAX_RANGE:
-            raise UserError(
-                f"{key}={part} is not a range: write it as LOW..HIGH, at most {_MAX_RANGE} values."
-            )
+            raise UserError(f"{key}={part} is no range: write LOW..HIGH, with at most {_MAX_RANGE} values.")
         return [str(value) for value in range(start, end + 1)]
     return [None if part.lower() in _NULLS else part]
 

@@ -43,8 +43,14 @@ class Attention(Mixer):
     def forward(
         self, x: Tensor, state: State | None = None, cu_seqlens: Tensor | None = None
     ) -> tuple[Tensor, State | None]:
-        """See :meth:`SequenceLayer.forward`."""
+        """See :meth:`SequenceLayer.forward`.
+
+        Raises:
+            ValueError: if packed sequences come with a state: their caches would differ in length.
+        """
         if cu_seqlens is not None:
+            if state is not None:
+                raise ValueError("attention carries no state for packed sequences: feed them one by one")
             return run_packed(self.forward, x, state, cu_seqlens)
         B, L, D = x.shape
         past = 0 if state is None else state["key"].shape[1]
