@@ -146,6 +146,11 @@ class Array:
             name = f"llvm.masked.store.{self._suffix()}.p0"
             kernel.intrinsic(name, ir.VoidType(), [narrow, pointer, I32(self.element.bytes), mask.value])
 
+    def prefetch(self, index: Index | int, write: bool = False) -> None:
+        """Ask for the cache line of an element, which need not exist, ahead of its use."""
+        arguments = [self._address(index), I32(int(write)), I32(2), I32(1)]
+        self.kernel.intrinsic("llvm.prefetch.p0", ir.VoidType(), arguments)
+
     def broadcast(self, index: Index | int = 0) -> Vector:
         """Read one element into every lane."""
         kernel = self.kernel

@@ -22,7 +22,6 @@ from seqsuite.kernels.selective_scan.arguments import sequence_offsets
 from seqsuite.kernels.selective_scan.cpu_layout import (
     CHUNK,
     MAX_BLOCKS_PER_TASK,
-    MIN_TASKS,
     Options,
     Scratch,
 )
@@ -30,6 +29,9 @@ from seqsuite.kernels.selective_scan.reference import state_dtype
 
 # Below this many state updates a second thread takes longer to wake than it saves.
 UPDATES_PER_THREAD = 1 << 16
+
+# The backward is cut into as many tasks at least, channels allowing: for few threads more would only cost.
+MIN_BACKWARD_TASKS = 4
 
 FORWARD = "seqsuite::selective_scan_forward"
 BACKWARD = "seqsuite::selective_scan_backward"
@@ -58,13 +60,6 @@ class Geometry:
         return -(-self.d_model // self.groups // self.lanes)
 
     @property
-    def parts(self) -> int:
-        """Number of tasks that share a group of channels."""
-        for_cache = -(-self.blocks_per_group // MAX_BLOCKS_PER_TASK)
-        for_cores = -(-MIN_TASKS // (self.sequences * self.groups))
-        return min(max(for_cache, for_cores), self.blocks_per_group)
-
-    @property
     def checkpoint_shape(self) -> tuple[int, ...]:
         """Shape of the states kept before each chunk."""
         return (self.chunks, self.groups * self.blocks_per_group, self.d_state, self.lanes)
@@ -73,8 +68,22 @@ class Geometry:
     def threads(self) -> int:
         """Number of threads that are worth their start."""
         updates = self.rows * self.d_model * self.d_state
-        tasks = self.sequences * self.groups * self.parts
-        return min(torch.get_num_threads(), tasks, 1 + updates // UPDATES_PER_THREAD)
+        return min(torch.get_num_threads(), 1 + updates // UPDATES_PER_THREAD)
+
+    def forward_parts(self) -> int:
+        """Return the number of tasks that share a group of channels: what occupies the threads evenly."""
+        parts, threads = self._parts_for_cache(), self.threads
+        while (tasks := self.sequences * self.groups * parts) % threads and tasks < 4 * threads:
+            parts += 1
+        return min(parts, self.blocks_per_group)
+
+    def backward_parts(self) -> int:
+        """Return the same for the backward, from the shape alone: each part is a term of the sums in dB and dC."""
+        for_cores = -(-MIN_BACKWARD_TASKS // (self.sequences * self.groups))
+        return min(max(self._parts_for_cache(), for_cores), self.blocks_per_group)
+
+    def _parts_for_cache(self) -> int:
+        return -(-self.blocks_per_group // MAX_BLOCKS_PER_TASK)
 
 
 def _geometry(u: Tensor, A: Tensor, B: Tensor, cu_seqlens: Tensor | None) -> Geometry:
@@ -137,8 +146,8 @@ def _options(
         z_dtype=None if z is None else _name(z.dtype),
         d_state=A.shape[1],
         ragged=geometry.d_model // geometry.groups % geometry.lanes != 0,
-        has_D=D is not None,
-        has_delta_bias=delta_bias is not None,
+        has_skip=D is not None,
+        has_bias=delta_bias is not None,
         delta_softplus=delta_softplus,
     )
 
@@ -159,21 +168,22 @@ def _run(
     kernel: CompiledKernel,
     parameters: tuple[str, ...],
     geometry: Geometry,
+    parts: int,
     scratch_layout: Scratch,
     arguments: dict[str, Tensor | int | None],
 ) -> None:
     """Launch a kernel with the geometry's parameters, its own, and scratch memory for each thread."""
-    threads = geometry.threads
+    threads = min(geometry.threads, geometry.sequences * geometry.groups * parts)
     # whole cache lines, so that no two threads write to one
     line = 64 // geometry.dtype.itemsize
-    size = -(-scratch_layout.size(-(-geometry.blocks_per_group // geometry.parts)) // line) * line
+    size = -(-scratch_layout.size(-(-geometry.blocks_per_group // parts)) // line) * line
     scratch = torch.empty(size * threads, dtype=geometry.dtype)
     values: dict[str, Tensor | int | None] = {
         "sequences": geometry.sequences,
         "rows": geometry.rows,
         "d_model": geometry.d_model,
         "groups": geometry.groups,
-        "parts": geometry.parts,
+        "parts": parts,
         "blocks_per_group": geometry.blocks_per_group,
         "scratch": scratch,
         "scratch_size": size,
@@ -237,7 +247,7 @@ def _forward(
     arguments["initial_state"] = None if initial_state is None else initial_state.contiguous()
     kernel = _forward_kernel(options, initial_state is not None, save)
     scratch = cpu_forward.forward_scratch(options, geometry.lanes)
-    _run(kernel, cpu_forward.PARAMETERS, geometry, scratch, arguments)
+    _run(kernel, cpu_forward.PARAMETERS, geometry, geometry.forward_parts(), scratch, arguments)
     return y, final_state, checkpoints
 
 
@@ -282,14 +292,15 @@ def _backward(
 ) -> list[Tensor]:
     geometry = _geometry(u, A, B, cu_seqlens)
     options = _options(geometry, u, delta, A, D, z, delta_bias, delta_softplus)
+    parts = geometry.backward_parts()
     has_initial_state = initial_state is not None
     by_sequence = A.new_empty((geometry.sequences, *A.shape))
     outputs = {
         "du": u.new_empty(u.shape),
         "ddelta": delta.new_empty(delta.shape),
         "dA": by_sequence,
-        "dB": B.new_empty((geometry.parts, *B.shape)),
-        "dC": C.new_empty((geometry.parts, *C.shape)),
+        "dB": B.new_empty((parts, *B.shape)),
+        "dC": C.new_empty((parts, *C.shape)),
         "dD": A.new_empty(by_sequence.shape[:2] if D is not None else (0, 0)),
         "dz": u.new_empty(0) if z is None else z.new_empty(z.shape),
         "ddelta_bias": A.new_empty(by_sequence.shape[:2] if delta_bias is not None else (0, 0)),
@@ -300,10 +311,10 @@ def _backward(
     arguments["dfinal_state"] = None if dfinal_state is None else dfinal_state.contiguous()
     kernel = _backward_kernel(options, has_initial_state, dfinal_state is not None)
     scratch = cpu_backward.backward_scratch(options, geometry.lanes)
-    _run(kernel, cpu_backward.PARAMETERS, geometry, scratch, arguments)
+    _run(kernel, cpu_backward.PARAMETERS, geometry, parts, scratch, arguments)
     for name in ("dA", "dB", "dC", "dD", "ddelta_bias"):
-        parts = outputs[name]
-        outputs[name] = parts[0] if len(parts) == 1 else parts.sum(0)
+        terms = outputs[name]
+        outputs[name] = terms[0] if len(terms) == 1 else terms.sum(0)
     return list(outputs.values())
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from seqsuite.kernels.llvm.builder import Array, Index, Kernel, Mask, Variable, Vector
 from seqsuite.kernels.llvm.functions import exp2, exp_minus_abs, fma, lane_sums, sigmoid
 from seqsuite.kernels.llvm.target import Target
-from seqsuite.kernels.selective_scan.cpu_forward import checkpoint, load_scaled_A, step_size
+from seqsuite.kernels.selective_scan.cpu_forward import checkpoint, load_decay_rates, step_size
 from seqsuite.kernels.selective_scan.cpu_layout import (
     CHUNK,
     GEOMETRY,
@@ -26,8 +26,11 @@ from seqsuite.kernels.selective_scan.cpu_layout import (
     Task,
     fill_zeros,
     for_each_tile,
+    load_input,
     load_states,
     locate,
+    prefetch_inputs,
+    projection,
     store_states,
     task_count,
 )
@@ -46,11 +49,16 @@ STATES_PER_TILE = 4
 def backward_scratch(options: Options, lanes: int) -> Scratch:
     """Return what a thread keeps of its channels and of a chunk; see :class:`_Backward` for the names."""
     states, rows = options.d_state * lanes, CHUNK * lanes
-    by_state = dict.fromkeys(("A", "carry", "dA"), states)
+    by_state = dict.fromkeys(("A", "carry", "sum_A"), states)
     by_row = dict.fromkeys(("delta", "slope", "delta_u", "g", "s", "w", "y"), rows)
-    by_channel = dict.fromkeys(("dD", "ddelta_bias"), lanes)
+    by_channel = dict.fromkeys(("sum_D", "sum_bias"), lanes)
     tile = min(STATES_PER_TILE, options.d_state) * lanes
-    shared = {"decay": CHUNK * tile, "h": (CHUNK + 1) * tile, "dB": CHUNK * states, "dC": CHUNK * states}
+    shared = {
+        "decay": CHUNK * tile,
+        "h": (CHUNK + 1) * tile,
+        "sum_B": CHUNK * states,
+        "sum_C": CHUNK * states,
+    }
     return Scratch(by_state | by_row | by_channel, shared)
 
 
@@ -80,10 +88,10 @@ def build_backward(
 class _Backward:
     """The steps of one task.
 
-    Its scratch is [block][n][lane]: ``A`` (times log2 e), ``carry`` (a_{t+1} dh_{t+1}), ``dA``; [block][t][lane]:
+    Its scratch is [block][n][lane]: ``A`` (times log2 e), ``carry`` (a_{t+1} dh_{t+1}), ``sum_A``; [block][t][lane]:
     ``delta``, ``slope`` (dΔ by the raw step size), ``delta_u``, ``g``, ``s``, ``w`` (Σ_n w_t A log2 e) and ``y``;
-    [block][lane]: ``dD``, ``ddelta_bias``; and of the tile of states at work, [t][n][lane]: ``decay`` and ``h``
-    (which begins with h_{t-1} of the first position), ``dB`` and ``dC``.
+    [block][lane]: ``sum_D``, ``sum_bias``; and of the tile of states at work, [t][n][lane]: ``decay`` and ``h``
+    (which begins with h_{t-1} of the first position), and of all states, [t][n][lane], ``sum_B`` and ``sum_C``.
     """
 
     options: Options
@@ -91,7 +99,7 @@ class _Backward:
     task: Task
     A: Array
     carry: Array
-    dA: Array
+    sum_A: Array
     delta: Array
     slope: Array
     delta_u: Array
@@ -99,52 +107,62 @@ class _Backward:
     s: Array
     w: Array
     y: Array
-    dD: Array
-    ddelta_bias: Array
+    sum_D: Array
+    sum_bias: Array
     decay: Array
     h: Array
-    dB: Array
-    dC: Array
+    sum_B: Array
+    sum_C: Array
 
     def load_parameters(self, has_dfinal_state: bool) -> None:
         """Fetch A, start the carry from the final state's gradient and the sums from zero."""
         kernel, N, blocks = self.kernel, self.options.d_state, self.task.blocks
         states = N * kernel.lanes
         with kernel.loop(0, blocks) as block:
-            load_scaled_A(self.task, block, self.A[block * states], N)
+            load_decay_rates(self.task, block, self.A[block * states], N)
             if has_dfinal_state:
                 source = kernel.array("dfinal_state")[self._first_state()]
                 load_states(self.task, block, source, self.carry[block * states], N)
             else:
                 fill_zeros(self.carry[block * states], N)
-        fill_zeros(self.dA, blocks * N)
-        fill_zeros(self.dD, blocks)
-        fill_zeros(self.ddelta_bias, blocks)
+        fill_zeros(self.sum_A, blocks * N)
+        fill_zeros(self.sum_D, blocks)
+        fill_zeros(self.sum_bias, blocks)
 
     def read_rows(self, row: Index, steps: Index) -> None:
         """Recompute Δ, Δu and D u for a chunk, and g from dy."""
         kernel, options, task = self.kernel, self.options, self.task
-        fill_zeros(self.dB, CHUNK * options.d_state)
-        fill_zeros(self.dC, CHUNK * options.d_state)
+        fill_zeros(self.sum_B, CHUNK * options.d_state)
+        fill_zeros(self.sum_C, CHUNK * options.d_state)
         with kernel.loop(0, steps) as t, kernel.loop(0, task.blocks) as block:
             channel, mask, here = task.channel(block), task.mask(block), self._position(block, t)
-            u = self._input("u", row + t, channel, mask)
-            raw = self._input("delta", row + t, channel, mask)
-            bias = kernel.array("delta_bias").load(channel, mask) if options.has_delta_bias else None
-            delta, slope = step_size(kernel, options, raw, bias)
+            u = load_input(task, options, "u", row + t, channel, mask)
+            raw = load_input(task, options, "delta", row + t, channel, mask)
+            bias = kernel.array("delta_bias").load(channel, mask) if options.has_bias else None
+            prefetch_inputs(task, options, row + t - CHUNK, channel)
+            self._prefetch_gradients(row + t, channel)
+            delta, slope = step_size(options, raw, bias)
             if slope is not None:
                 self.slope.store(slope, here)
             g = self._dy(row + t, channel, mask)
             if options.z_dtype is not None:
-                z = self._input("z", row + t, channel, mask)
+                z = load_input(task, options, "z", row + t, channel, mask)
                 g = g * (z * sigmoid(z, exp_minus_abs(z)))
-                skip = kernel.array("D").load(channel, mask) * u if options.has_D else kernel.vector(0.0)
+                skip = kernel.array("D").load(channel, mask) * u if options.has_skip else kernel.vector(0.0)
                 self.y.store(skip, here)
             self.delta.store(delta, here)
             self.delta_u.store(delta * u, here)
             self.g.store(g, here)
             self.s.store(kernel.vector(0.0), here)
             self.w.store(kernel.vector(0.0), here)
+
+    def _prefetch_gradients(self, row: Index, channel: Index) -> None:
+        """Ask for the next row of dy to read and for this row of what will be written."""
+        offset = row * self.kernel.parameter("d_model") + channel
+        dy = self.kernel.array("dy", self.options.u_dtype)
+        dy.prefetch(offset - self.kernel.parameter("d_model") * CHUNK)
+        for name, dtype in self.options.inputs.items():
+            self.kernel.array(f"d{name}", dtype).prefetch(offset, write=True)
 
     def run_block(self, block: Index, chunk: Index, row: Index, steps: Index) -> None:
         """Run the states of one block forward through a chunk, and their gradients back."""
@@ -166,7 +184,7 @@ class _Backward:
         for n in range(count):
             self.h.store(h[n].value, n * lanes)
         with kernel.loop(0, steps) as t:
-            B, C = (self._projection(name, row + t)[first] for name in ("B", "C"))
+            B, C = (projection(self.task, self.options, name, row + t)[first] for name in ("B", "C"))
             here = self._position(block, t)
             delta, delta_u = self.delta.load(here), self.delta_u.load(here)
             y = self.y.load(here) if gated else kernel.vector(0.0)
@@ -188,15 +206,15 @@ class _Backward:
         # Summed by chunks: over a long sequence, adding each small term to the whole sum would lose digits.
         dA = [Variable(kernel, kernel.vector(0.0)) for _ in range(count)]
         with kernel.reverse_loop(0, steps) as t:
-            B, C = (self._projection(name, row + t)[first] for name in ("B", "C"))
+            B, C = (projection(self.task, self.options, name, row + t)[first] for name in ("B", "C"))
             here, sums = self._position(block, t), (t * self.options.d_state + first) * lanes
             g, delta, delta_u = (array.load(here) for array in (self.g, self.delta, self.delta_u))
             s, w_A = self.s.load(here), self.w.load(here)
             for n in range(count):
                 before, after = (t * count + n) * lanes, ((t + 1) * count + n) * lanes
                 dh = fma(C.broadcast(n), g, carry[n].value)
-                _add_product(self.dC, sums + n * lanes, g, self.h.load(after))
-                _add_product(self.dB, sums + n * lanes, dh, delta_u)
+                _add_product(self.sum_C, sums + n * lanes, g, self.h.load(after))
+                _add_product(self.sum_B, sums + n * lanes, dh, delta_u)
                 s = fma(dh, B.broadcast(n), s)
                 carry[n].value = dh * self.decay.load(before)
                 w = carry[n].value * self.h.load(before)
@@ -206,7 +224,7 @@ class _Backward:
             self.w.store(w_A, here)
         for n in range(count):
             self.carry.store(carry[n].value, offset + n * lanes)
-            self.dA.store(self.dA.load(offset + n * lanes) + dA[n].value, offset + n * lanes)
+            self.sum_A.store(self.sum_A.load(offset + n * lanes) + dA[n].value, offset + n * lanes)
 
     def write_rows(self, row: Index, steps: Index) -> None:
         """Write du, ddelta and dz of a chunk, and add to the gradients of D and the bias."""
@@ -216,9 +234,13 @@ class _Backward:
             dD, ddelta_bias = (Variable(kernel, kernel.vector(0.0)) for _ in range(2))
             with kernel.loop(0, steps) as t:
                 here = self._position(block, t)
-                u, g, s = self._input("u", row + t, channel, mask), self.g.load(here), self.s.load(here)
+                u, g, s = (
+                    load_input(task, options, "u", row + t, channel, mask),
+                    self.g.load(here),
+                    self.s.load(here),
+                )
                 du = self.delta.load(here) * s
-                if options.has_D:
+                if options.has_skip:
                     du = fma(g, kernel.array("D").load(channel, mask), du)
                     dD.value = fma(g, u, dD.value)
                 ddelta = fma(u, s, self.w.load(here) * math.log(2))
@@ -228,12 +250,12 @@ class _Backward:
                 self._write("du", options.u_dtype, du, row + t, channel, mask)
                 self._write("ddelta", options.delta_dtype, ddelta, row + t, channel, mask)
                 if options.z_dtype is not None:
-                    z = self._input("z", row + t, channel, mask)
+                    z = load_input(task, options, "z", row + t, channel, mask)
                     gate = sigmoid(z, exp_minus_abs(z))
                     slope = gate * fma(z, 1.0 - gate, 1.0)
                     dz = self._dy(row + t, channel, mask) * self.y.load(here) * slope
                     self._write("dz", options.z_dtype, dz, row + t, channel, mask)
-            for total, part in ((self.dD, dD), (self.ddelta_bias, ddelta_bias)):
+            for total, part in ((self.sum_D, dD), (self.sum_bias, ddelta_bias)):
                 total.store(total.load(block * kernel.lanes) + part.value, block * kernel.lanes)
 
     def write_projections(self, row: Index, steps: Index) -> None:
@@ -245,7 +267,7 @@ class _Backward:
             part_row = self.task.part * kernel.parameter("rows") + row + t
             output = (part_row * groups + self.task.group) * N + first
             mask = None if count == lanes else kernel.first_lanes(kernel.index(count))
-            for name, terms in (("dB", self.dB), ("dC", self.dC)):
+            for name, terms in (("dB", self.sum_B), ("dC", self.sum_C)):
                 here = terms[(t * N + first) * lanes]
                 sums = lane_sums([here.load(n * lanes) for n in range(count)])
                 kernel.array(name).store(sums, output, mask)
@@ -258,25 +280,24 @@ class _Backward:
         kernel, N, task = self.kernel, self.options.d_state, self.task
         states = N * kernel.lanes
         with kernel.loop(0, task.blocks) as block:
-            store_states(task, block, self.dA[block * states], kernel.array("dA")[self._first_state()], N)
+            store_states(task, block, self.sum_A[block * states], kernel.array("dA")[self._first_state()], N)
             if has_initial_state:
                 output = kernel.array("dinitial_state")[self._first_state()]
                 store_states(task, block, self.carry[block * states], output, N)
             channel = task.sequence * kernel.parameter("d_model") + task.channel(block)
-            for name, present in (("dD", self.options.has_D), ("ddelta_bias", self.options.has_delta_bias)):
+            for name, total, present in (
+                ("dD", self.sum_D, self.options.has_skip),
+                ("ddelta_bias", self.sum_bias, self.options.has_bias),
+            ):
                 if present:
-                    total = getattr(self, name).load(block * kernel.lanes)
-                    kernel.array(name).store(total, channel, task.mask(block))
+                    output = kernel.array(name)
+                    output.store(total.load(block * kernel.lanes), channel, task.mask(block))
 
     def _first_state(self) -> Index:
         return self.task.sequence * self.kernel.parameter("d_model") * self.options.d_state
 
     def _position(self, block: Index, t: Index) -> Index:
         return (block * CHUNK + t) * self.kernel.lanes
-
-    def _input(self, name: str, row: Index, channel: Index, mask: Mask | None) -> Vector:
-        array = self.kernel.array(name, getattr(self.options, f"{name}_dtype"))
-        return array.load(row * self.kernel.parameter(f"{name}_stride") + channel, mask)
 
     def _dy(self, row: Index, channel: Index, mask: Mask | None) -> Vector:
         array = self.kernel.array("dy", self.options.u_dtype)
@@ -286,10 +307,6 @@ class _Backward:
         self, name: str, dtype: str, value: Vector, row: Index, channel: Index, mask: Mask | None
     ) -> None:
         self.kernel.array(name, dtype).store(value, row * self.kernel.parameter("d_model") + channel, mask)
-
-    def _projection(self, name: str, row: Index) -> Array:
-        offset = row * self.kernel.parameter(f"{name}_stride") + self.task.group * self.options.d_state
-        return self.kernel.array(name)[offset]
 
 
 def _add_product(total: Array, index: Index, a: Vector, b: Vector) -> None:

@@ -18,8 +18,11 @@ from seqsuite.kernels.selective_scan.cpu_layout import (
     Task,
     fill_zeros,
     for_each_tile,
+    load_input,
     load_states,
     locate,
+    prefetch_inputs,
+    projection,
     store_states,
     task_count,
 )
@@ -56,9 +59,7 @@ def build_forward(options: Options, has_initial_state: bool, save: bool, target:
     return kernel
 
 
-def step_size(
-    kernel: Kernel, options: Options, raw: Vector, bias: Vector | None
-) -> tuple[Vector, Vector | None]:
+def step_size(options: Options, raw: Vector, bias: Vector | None) -> tuple[Vector, Vector | None]:
     """Return Δ and, where it is a softplus, its derivative by the raw step size."""
     if bias is not None:
         raw = raw + bias
@@ -95,7 +96,7 @@ class _Forward:
         states = N * kernel.lanes
         first_state = self.task.sequence * kernel.parameter("d_model") * N
         with kernel.loop(0, self.task.blocks) as block:
-            load_scaled_A(self.task, block, self.A[block * states], N)
+            load_decay_rates(self.task, block, self.A[block * states], N)
             if has_initial_state:
                 source = kernel.array("initial_state")[first_state]
                 load_states(self.task, block, source, self.state[block * states], N)
@@ -105,16 +106,18 @@ class _Forward:
     def read_rows(self, row: Index, steps: Index) -> None:
         """Compute Δ, Δu and D u for a chunk."""
         kernel, options, task = self.kernel, self.options, self.task
-        u, delta = kernel.array("u", options.u_dtype), kernel.array("delta", options.delta_dtype)
         with kernel.loop(0, steps) as t, kernel.loop(0, task.blocks) as block:
             channel, mask, here = task.channel(block), task.mask(block), self._position(block, t)
-            u_t = u.load((row + t) * kernel.parameter("u_stride") + channel, mask)
-            raw = delta.load((row + t) * kernel.parameter("delta_stride") + channel, mask)
-            bias = kernel.array("delta_bias").load(channel, mask) if options.has_delta_bias else None
-            delta_t, _ = step_size(kernel, options, raw, bias)
-            skip = kernel.array("D").load(channel, mask) * u_t if options.has_D else kernel.vector(0.0)
-            self.delta.store(delta_t, here)
-            self.delta_u.store(delta_t * u_t, here)
+            prefetch_inputs(task, options, row + t + CHUNK, channel)
+            output = kernel.array("y", options.u_dtype)
+            output.prefetch((row + t) * kernel.parameter("d_model") + channel, write=True)
+            u = load_input(task, options, "u", row + t, channel, mask)
+            raw = load_input(task, options, "delta", row + t, channel, mask)
+            bias = kernel.array("delta_bias").load(channel, mask) if options.has_bias else None
+            delta, _ = step_size(options, raw, bias)
+            skip = kernel.array("D").load(channel, mask) * u if options.has_skip else kernel.vector(0.0)
+            self.delta.store(delta, here)
+            self.delta_u.store(delta * u, here)
             self.y.store(skip, here)
 
     def run_block(self, block: Index, chunk: Index, row: Index, steps: Index) -> None:
@@ -138,7 +141,7 @@ class _Forward:
             for n in range(count):
                 saved.store(h[n].value, n * lanes)
         with kernel.loop(0, steps) as t:
-            B, C = (self._projection(name, row + t)[first] for name in ("B", "C"))
+            B, C = (projection(self.task, self.options, name, row + t)[first] for name in ("B", "C"))
             here = self._position(block, t)
             delta, delta_u, y = (array.load(here) for array in (self.delta, self.delta_u, self.y))
             for n in range(count):
@@ -157,8 +160,7 @@ class _Forward:
             channel, mask = task.channel(block), task.mask(block)
             y = self.y.load(self._position(block, t))
             if options.z_dtype is not None:
-                gate = kernel.array("z", options.z_dtype)
-                z = gate.load((row + t) * kernel.parameter("z_stride") + channel, mask)
+                z = load_input(task, options, "z", row + t, channel, mask)
                 y = y * (z * sigmoid(z, exp_minus_abs(z)))
             output.store(y, (row + t) * kernel.parameter("d_model") + channel, mask)
 
@@ -173,13 +175,8 @@ class _Forward:
     def _position(self, block: Index, t: Index) -> Index:
         return (block * CHUNK + t) * self.kernel.lanes
 
-    def _projection(self, name: str, row: Index) -> Array:
-        """Return B_t or C_t of the task's group."""
-        offset = row * self.kernel.parameter(f"{name}_stride") + self.task.group * self.options.d_state
-        return self.kernel.array(name)[offset]
 
-
-def load_scaled_A(task: Task, block: Index, destination: Array, d_state: int) -> None:
+def load_decay_rates(task: Task, block: Index, destination: Array, d_state: int) -> None:
     """Fetch A log2(e) of one block, [n][lane]."""
     kernel = task.kernel
     load_states(task, block, kernel.array("A"), destination, d_state)

@@ -3,15 +3,14 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from seqsuite.kernels.llvm.builder import Array, Index, Kernel, Mask
+from seqsuite.kernels.llvm.builder import Array, Index, Kernel, Mask, Vector
 
 # Positions of a sequence that are worked on together. Only the state before each chunk is kept for the backward.
 CHUNK = 16
 
-# A task is one sequence and some blocks of ``lanes`` channels: few enough that what it works on stays in the
-# second-level cache, and enough tasks for many cores. This depends on the shape only, never on the threads.
-MAX_BLOCKS_PER_TASK = 16
-MIN_TASKS = 16
+# Blocks of ``lanes`` channels in a task: few enough that what a thread works on stays in its second-level cache.
+# The more there are, the longer are the runs of memory that it reads at a time.
+MAX_BLOCKS_PER_TASK = 32
 
 GEOMETRY = (
     "sequences",
@@ -35,6 +34,9 @@ class Options:
         u_dtype, delta_dtype, z_dtype: of the inputs.
         d_state: N.
         ragged: whether the channels of a group are no multiple of the lanes.
+        has_skip: whether there is a D.
+        has_bias: whether there is a delta_bias.
+        delta_softplus: whether Δ is a softplus.
     """
 
     dtype: str
@@ -43,9 +45,15 @@ class Options:
     z_dtype: str | None
     d_state: int
     ragged: bool
-    has_D: bool
-    has_delta_bias: bool
+    has_skip: bool
+    has_bias: bool
     delta_softplus: bool
+
+    @property
+    def inputs(self) -> dict[str, str]:
+        """Names and dtypes of the inputs (B, L, D) that are given."""
+        dtypes = {"u": self.u_dtype, "delta": self.delta_dtype}
+        return dtypes | ({"z": self.z_dtype} if self.z_dtype else {})
 
 
 @dataclass(frozen=True)
@@ -147,6 +155,28 @@ def locate(kernel: Kernel, number: Index, ragged: bool) -> Task:
 def task_count(kernel: Kernel) -> Index:
     """Return the number of tasks."""
     return kernel.parameter("sequences") * kernel.parameter("groups") * kernel.parameter("parts")
+
+
+def load_input(
+    task: Task, options: Options, name: str, row: Index, channel: Index, mask: Mask | None
+) -> Vector:
+    """Read channels of one row of ``u``, ``delta`` or ``z``."""
+    kernel = task.kernel
+    array = kernel.array(name, options.inputs[name])
+    return array.load(row * kernel.parameter(f"{name}_stride") + channel, mask)
+
+
+def prefetch_inputs(task: Task, options: Options, row: Index, channel: Index) -> None:
+    """Ask for one row of the inputs ahead of its use: rows lie too far apart for the processor to foresee it."""
+    kernel = task.kernel
+    for name, dtype in options.inputs.items():
+        kernel.array(name, dtype).prefetch(row * kernel.parameter(f"{name}_stride") + channel)
+
+
+def projection(task: Task, options: Options, name: str, row: Index) -> Array:
+    """Return B_t or C_t of the task's group."""
+    kernel = task.kernel
+    return kernel.array(name)[row * kernel.parameter(f"{name}_stride") + task.group * options.d_state]
 
 
 def load_states(task: Task, block: Index, source: Array, destination: Array, d_state: int) -> None:
