@@ -83,7 +83,7 @@ def _baseline(section: Section) -> str:
 
 def _cells(section: Section) -> tuple[list[str], list[list[str]]]:
     """Return a section's column names and its rows as text."""
-    names = ["model", metric_label(section.metric), "seeds", "params", "tokens/s", "steps"]
+    names = ["model", metric_label(section.metric), "seeds", "params", "tok/s", "steps"]
     with_options = any(row.options for row in section.rows)
     rows = [
         [

@@ -1,0 +1,306 @@
+import http.server
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from seqsuite.errors import UserError
+from seqsuite.experiments import tracking
+from seqsuite.experiments.tracking import CellLogger, Store, open_store, process_identity
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One folder, and with it one database, for the module: creating one takes seconds."""
+    return tmp_path_factory.mktemp("tracking")
+
+
+@pytest.fixture
+def store(folder: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Store:
+    """The default store in ``folder``, with an experiment of the test's own."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.chdir(folder)
+    return open_store(request.node.name)
+
+
+def start(store: Store, cell_id: str = "c0", **arguments: object) -> CellLogger:
+    values = {"params": {}, "tags": {}, "group_id": "g0", "name": "dna-mamba"} | arguments
+    return store.start_cell(cell_id=cell_id, **values)  # type: ignore[arg-type]
+
+
+def history(store: Store, run_id: str, metric: str) -> list[tuple[int, float]]:
+    return [(point.step, point.value) for point in store.client.get_metric_history(run_id, metric)]
+
+
+def test_a_cell_is_recorded_with_its_settings_tags_and_metrics(store: Store) -> None:
+    params = {"task": {"name": "dna"}, "train.clip": None, "train.steps": 3, "model.tie": True, "x": [1, 2]}
+    with start(store, params=params, tags={tracking.TAG_TASK: "dna", tracking.TAG_SEED: "1"}) as logger:
+        for step in range(1, 4):
+            logger.log({tracking.TRAIN_LOSS: 1 / step, tracking.LEARNING_RATE: 0.1}, step)
+    cell = store.find_cell("c0")
+    assert cell is not None
+    assert (cell.run_id, cell.status, cell.name) == (logger.run_id, "FINISHED", "dna-mamba")
+    assert cell.params == {
+        "task.name": "dna",
+        "train.clip": "null",
+        "train.steps": "3",
+        "model.tie": "true",
+        "x": "[1, 2]",
+    }
+    assert cell.tags[tracking.TAG_TASK] == "dna"
+    assert cell.tags[tracking.TAG_KIND] == "cell"
+    assert cell.tags[tracking.TAG_GROUP] == "g0"
+    assert history(store, cell.run_id, tracking.TRAIN_LOSS) == [(1, 1.0), (2, 0.5), (3, pytest.approx(1 / 3))]
+
+
+def test_nothing_is_lost_beyond_the_size_of_one_call(store: Store) -> None:
+    params = {f"p{i}": i for i in range(250)} | {"long": "x" * 7000}
+    with start(store, params=params) as logger:
+        logger.log({f"m{i}": i for i in range(1500)}, 1)
+        logger.tag({f"t{i}": str(i) for i in range(250)})
+    cell = store.get(logger.run_id)
+    assert len(cell.metrics) == 1500
+    assert len(cell.params) == 251
+    assert cell.tags["t249"] == "249"
+
+
+def test_the_later_of_two_values_at_a_step_is_the_last(store: Store) -> None:
+    with start(store) as logger:
+        logger.log({tracking.TOKENS_PER_SECOND: 900.0}, 7)
+        logger.log({tracking.TOKENS_PER_SECOND: 500.0}, 7)
+    assert store.get(logger.run_id).metrics[tracking.TOKENS_PER_SECOND] == 500.0
+
+
+def test_nan_is_recorded(store: Store) -> None:
+    with start(store) as logger:
+        logger.log({tracking.TRAIN_LOSS: float("nan")}, 1)
+    value = store.get(logger.run_id).metrics[tracking.TRAIN_LOSS]
+    assert value != value
+
+
+@pytest.mark.parametrize(
+    ("raised", "status"), [(KeyboardInterrupt, "KILLED"), (SystemExit, "KILLED"), (ValueError, "FAILED")]
+)
+def test_a_run_ends_as_its_block_does(store: Store, raised: type[BaseException], status: str) -> None:
+    def interrupted() -> None:
+        with start(store, cell_id=raised.__name__) as logger:
+            logger.log({tracking.TRAIN_LOSS: 1.0}, 1)
+            raise raised
+
+    with pytest.raises(raised):
+        interrupted()
+    cell = store.find_cell(raised.__name__)
+    assert cell is not None
+    assert cell.status == status
+    assert cell.metrics == {tracking.TRAIN_LOSS: 1.0}
+
+
+def test_an_interrupted_run_never_becomes_finished(store: Store) -> None:
+    with start(store) as logger:
+        logger.finish("KILLED")
+    assert store.get(logger.run_id).status == "KILLED"
+
+
+def test_a_resumed_run_goes_on_and_keeps_its_settings(store: Store) -> None:
+    first = start(store, params={"train.steps": 2, "run.device": "cpu"})
+    first.log({tracking.TRAIN_LOSS: 2.0}, 1)
+    first.finish("KILLED")
+    grid = store.start_grid("grid", {})
+    with start(
+        store,
+        params={"train.steps": 2, "run.device": "cuda", "run.new": 1},
+        parent_run_id=grid,
+        resume_run_id=first.run_id,
+    ) as second:
+        assert store.get(first.run_id).status == "RUNNING"
+        second.log({tracking.TRAIN_LOSS: 1.0}, 2)
+    store.finish(grid, "FINISHED")
+    cell = store.find_cell("c0")
+    assert cell is not None
+    assert second.run_id == first.run_id == cell.run_id
+    assert cell.status == "FINISHED"
+    assert cell.params == {"train.steps": "2", "run.device": "cpu", "run.new": "1"}
+    assert cell.tags["mlflow.parentRunId"] == grid
+    assert history(store, cell.run_id, tracking.TRAIN_LOSS) == [(1, 2.0), (2, 1.0)]
+    assert store.get(grid).tags[tracking.TAG_KIND] == "grid"
+
+
+def test_the_newest_run_of_a_cell_is_found(store: Store) -> None:
+    assert store.find_cell("c0") is None
+    runs = []
+    for status in ("FAILED", "FINISHED"):
+        logger = start(store)
+        logger.finish(status)  # type: ignore[arg-type]
+        runs.append(logger.run_id)
+    found = store.find_cell("c0")
+    assert found is not None
+    assert found.run_id == runs[-1]
+
+
+def test_runs_whose_process_is_gone_are_reaped_and_no_others(store: Store) -> None:
+    script = (
+        "import os, sys; from seqsuite.experiments.tracking import open_store\n"
+        "logger = open_store(sys.argv[1]).start_cell("
+        "cell_id='gone', group_id='g', name='gone', params={}, tags={})\n"
+        "os._exit(1)"
+    )
+    subprocess.run([sys.executable, "-c", script, store.experiment], check=False)
+    alive = start(store, cell_id="alive")
+    elsewhere = start(store, cell_id="elsewhere", tags={})
+    elsewhere.tag({tracking.TAG_HOST: "another-host", tracking.TAG_PROCESS: "1 1"})
+    assert store.reap_stale() == 1
+    found = {cell.tags[tracking.TAG_CELL]: cell.status for cell in store.search("")}
+    assert found == {"gone": "KILLED", "alive": "RUNNING", "elsewhere": "RUNNING"}
+    assert store.reap_stale() == 0
+    for logger in (alive, elsewhere):
+        logger.finish("FINISHED")
+
+
+def test_a_process_is_told_from_a_later_one_with_its_number() -> None:
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    identity = process_identity(process.pid)
+    assert identity is not None
+    assert identity != process_identity(os.getpid())
+    process.communicate()
+    assert process_identity(process.pid) is None
+
+
+def test_artifacts_and_the_model_are_stored_beside_the_database(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "sample.fasta").write_text(">s\nACGT\n")
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "model.safetensors").write_bytes(b"weights")
+    (model / "config.json").write_text("{}")
+    with start(store) as logger:
+        logger.artifact(tmp_path / "sample.fasta", "samples")
+        logger.model(model, name="dna-mamba", params={"d_model": "64"})
+    artifacts = store.client.list_artifacts(logger.run_id, "samples")
+    assert [artifact.path for artifact in artifacts] == ["samples/sample.fasta"]
+    copied = store.model_folder(logger.run_id, tmp_path / "copy")
+    assert (copied / "model.safetensors").read_bytes() == b"weights"
+    assert sorted(path.name for path in Path.cwd().iterdir()) == ["mlflow.db", "mlflow.db.lock", "mlruns"]
+
+
+def test_a_run_without_a_model_says_so(store: Store, tmp_path: Path) -> None:
+    with start(store) as logger:
+        pass
+    with pytest.raises(UserError, match="has no model"):
+        store.model_folder(logger.run_id, tmp_path)
+    with pytest.raises(UserError, match="no-such-run"):
+        store.get("no-such-run")
+
+
+@pytest.mark.slow
+def test_processes_that_start_together_on_nothing_share_one_database(tmp_path: Path) -> None:
+    script = (
+        "import sys; from seqsuite.experiments.tracking import open_store\n"
+        "with open_store().start_cell("
+        "cell_id=sys.argv[1], group_id='g', name='n', params={}, tags={}) as logger:\n"
+        "    logger.log({'train/loss': 1.0}, 1)"
+    )
+    environment = {key: value for key, value in os.environ.items() if key != "MLFLOW_TRACKING_URI"}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-W", "error", "-c", script, str(number)],
+            cwd=tmp_path,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for number in range(2)
+    ]
+    assert [process.communicate()[0] for process in processes] == ["", ""]
+    assert [process.returncode for process in processes] == [0, 0]
+
+
+def test_reading_creates_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="no results yet"):
+        open_store(create=False)
+    assert not list(tmp_path.iterdir())
+
+
+def test_reading_needs_an_experiment(store: Store) -> None:
+    with pytest.raises(UserError, match="no experiment 'another'"):
+        open_store("another", create=False)
+    assert open_store(store.experiment, create=False).experiment_id == store.experiment_id
+
+
+@pytest.fixture
+def silent_server() -> Iterator[str]:
+    """A server that takes connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+
+
+@pytest.fixture
+def other_server() -> Iterator[str]:
+    """A web server that is not MLflow."""
+    handler = http.server.BaseHTTPRequestHandler
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+
+
+def refused(uri: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    with pytest.raises(UserError) as caught:
+        open_store()
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_a_server_that_does_not_answer_is_reported(
+    silent_server: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert "no server answers" in refused(silent_server, monkeypatch)
+    assert "no server answers" in refused("http://127.0.0.1:9", monkeypatch)
+    assert "secret" not in refused("http://me:secret@127.0.0.1:9", monkeypatch)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_server_that_is_not_mlflow_is_reported(
+    other_server: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert other_server in refused(other_server, monkeypatch)
+
+
+@pytest.mark.parametrize("uri", ["./mlruns", "file:///tmp/mlruns", "mlruns"])
+def test_a_folder_as_store_is_refused(uri: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "names a folder" in refused(uri, monkeypatch)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("uri", ["sqlite://", "sqlite:///:memory:", "nonsense://there"])
+def test_an_address_that_is_none_is_refused(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert uri in refused(uri, monkeypatch)
+
+
+def test_a_database_that_cannot_be_used_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "text.db").write_text("This is a text and not a database.")
+    assert "not a database" in refused(f"sqlite:///{tmp_path}/text.db", monkeypatch)
+    (tmp_path / "file").touch()
+    assert "cannot be written" in refused(f"sqlite:///{tmp_path}/file/mlflow.db", monkeypatch)
+    (tmp_path / "folder.db").mkdir()
+    assert "cannot be written" in refused(f"sqlite:///{tmp_path}/folder.db", monkeypatch)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder.db", "text.db"]
+
+
+def test_opening_leaves_the_patience_with_a_server_as_it_was(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "77")
+    monkeypatch.delenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", raising=False)
+    open_store(store.experiment)
+    assert os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] == "77"
+    assert "MLFLOW_HTTP_REQUEST_MAX_RETRIES" not in os.environ
+    assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "true"

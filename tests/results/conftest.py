@@ -1,0 +1,82 @@
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+from seqsuite.experiments import tracking
+from seqsuite.experiments.tracking import FinalStatus, Store, open_store
+
+Record = Callable[..., str]
+
+
+@pytest.fixture(scope="session")
+def results_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One folder, and with it one database, for all tests of results: creating one takes seconds."""
+    return tmp_path_factory.mktemp("results")
+
+
+@pytest.fixture
+def store(results_folder: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Store:
+    """A store with an experiment of the test's own."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{results_folder}/mlflow.db")
+    return open_store(request.node.name)
+
+
+@pytest.fixture
+def record(store: Store) -> Record:
+    """Record a cell as the trainer does, and return its run's id."""
+
+    def write(
+        model: str,
+        test: float | None,
+        *,
+        task: str = "dna",
+        scale: str = "cpu",
+        seed: int = 0,
+        metric: str = "bits_per_base",
+        options: Mapping[str, object] | None = None,
+        status: FinalStatus = "FINISHED",
+        losses: Mapping[int, float] | None = None,
+    ) -> str:
+        settings = {
+            "task.name": task,
+            "model.name": model,
+            "scale": scale,
+            "train.steps": 100,
+            "run.output": "runs",
+            **(options or {}),
+        }
+        group = " ".join(f"{key}={value}" for key, value in sorted(settings.items()))
+        tags = {
+            tracking.TAG_TASK: task,
+            tracking.TAG_MODEL: model,
+            tracking.TAG_SCALE: scale,
+            tracking.TAG_SEED: str(seed),
+            tracking.TAG_METRIC: metric,
+            tracking.TAG_HIGHER_IS_BETTER: "true" if metric == "accuracy" else "false",
+            tracking.TAG_BASELINE: "chance" if metric == "accuracy" else "unigram entropy",
+        }
+        with store.start_cell(
+            cell_id=f"{group} seed={seed}",
+            group_id=group,
+            name=f"{task}-{model}-{scale}-seed{seed}",
+            params=settings | {"seed": seed},
+            tags=tags,
+        ) as logger:
+            for step, loss in (losses or {}).items():
+                logger.log({tracking.TRAIN_LOSS: loss, tracking.VALIDATION_LOSS: loss + 0.1}, step)
+                logger.log({tracking.VALIDATION + metric: loss}, step)
+            if test is not None:
+                summary = {
+                    tracking.TEST + metric: test,
+                    tracking.BEST + metric: test - 0.01,
+                    tracking.BASELINE + metric: 6.25 if metric == "accuracy" else 1.97,
+                    tracking.PARAMETERS: 123_456,
+                    tracking.TRAIN_SECONDS: 10.0,
+                    tracking.TOKENS_PER_SECOND: 2500.0,
+                }
+                logger.log(summary, 100)
+            logger.finish(status)
+        return logger.run_id
+
+    return write
