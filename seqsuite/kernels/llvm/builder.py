@@ -1,10 +1,10 @@
 """Writing a kernel: values in registers (:class:`Index`, :class:`Vector`), memory (:class:`Array`) and loops.
 
-A kernel is one function, run by several threads at once. Each takes the next *task* from a shared counter until
-none is left, so that what a task computes does not depend on the number of threads. Operators on the values here
-append LLVM instructions; ``if`` and ``for`` of Python decide what is generated, :meth:`Kernel.loop` loops when the
-kernel runs. Floating-point arithmetic is strict: no reordering, no fused operation that is not asked for.
-"""
+A kernel is one function, run by several threads at once. Each takes the next *task* from a shared counter
+until none is left, so that what a task computes does not depend on the number of threads. Operators on the
+values here append LLVM instructions; ``if`` and ``for`` of Python decide what is generated,
+:meth:`Kernel.loop` loops when the kernel runs. Floating-point arithmetic is strict: no reordering, no fused
+operation that is not asked for."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Index:
 
 
 class Vector:
-    """A register of ``kernel.lanes`` floats. A Python number beside one stands for that number in every lane."""
+    """A register of ``kernel.lanes`` floats. A Python number beside one stands for it in every lane."""
 
     def __init__(self, kernel: Kernel, value: ir.Value) -> None:
         self.kernel = kernel
@@ -217,7 +217,7 @@ class Kernel:
         return self._parameters[name]
 
     def array(self, name: str, dtype: str | None = None) -> Array:
-        """Return the memory whose address is passed as ``name``, of the kernel's dtype unless told otherwise."""
+        """Return the memory whose address is passed as ``name``, by default of the kernel's dtype."""
         pointer = self.ir.inttoptr(self.parameter(name).value, POINTER)
         return Array(self, pointer, ELEMENTS[dtype] if dtype else self.element)
 
@@ -276,7 +276,7 @@ class Kernel:
 
     @contextmanager
     def tasks(self, count: Index) -> Iterator[Index]:
-        """Repeat the block for tasks 0 to ``count`` - 1, each done by one of the threads, and end the kernel."""
+        """Repeat the block for tasks 0 to ``count`` - 1, each done by one thread, and end the kernel."""
         head, body, end = (self.ir.append_basic_block(name) for name in ("tasks", "task", "end"))
         self.ir.branch(head)
         self.ir.position_at_end(head)
@@ -289,7 +289,7 @@ class Kernel:
         self.ir.ret_void()
 
     def thread_number(self) -> Index:
-        """Take the number of this thread, 0 for the first that asks. To be called once, outside of all loops."""
+        """Take the number of this thread, 0 for the first that asks; to be called once, outside of loops."""
         return self._take_number(self._thread_counter)
 
     def _take_number(self, counter: int) -> Index:

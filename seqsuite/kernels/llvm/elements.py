@@ -1,4 +1,4 @@
-"""The kinds of numbers that arrays hold, and how vectors of them become vectors of the computing dtype and back."""
+"""The kinds of numbers that arrays hold, and how vectors of them are widened to compute with and narrowed."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

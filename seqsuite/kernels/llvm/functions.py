@@ -1,18 +1,20 @@
 """Functions of vectors: exp2, softplus, sigmoid, sums over lanes.
 
-Every function passes NaN on. Polynomials interpolate at Chebyshev points; their coefficients are computed when
-a kernel is built, to a degree that leaves an error below the rounding of the dtype.
-"""
+Every function passes NaN on. Polynomials interpolate at Chebyshev points; their coefficients are computed
+when a kernel is built, to a degree that leaves an error below the rounding of the dtype."""
 
 import math
 from collections.abc import Callable
 from functools import cache
 
 import numpy as np
+import numpy.typing as npt
 from llvmlite import ir
 from numpy.polynomial import Chebyshev, Polynomial
 
 from seqsuite.kernels.llvm.builder import I32, Kernel, Vector
+
+Points = npt.NDArray[np.float64]
 
 LOG2_E = math.log2(math.e)
 
@@ -78,7 +80,7 @@ def at_most(x: Vector, bound: float) -> Vector:
 def lane_sums(vectors: list[Vector]) -> Vector:
     """Return the vector whose lane i is the sum over the lanes of ``vectors[i]``; lanes beyond them are zero.
 
-    Each round adds neighbouring lanes and joins vectors two by two, so that a transposition and the sums share
+    Each round adds neighbouring lanes and joins vectors two by two: a transposition and the sums share
     one tree.
     """
     kernel = vectors[0].kernel
@@ -96,7 +98,7 @@ def _shuffle(left: Vector, right: Vector, order: ir.Constant) -> Vector:
 
 
 def _exp2_scalef(x: Vector) -> Vector:
-    """AVX-512: one instruction rounds and one scales by 2^k, with overflow and underflow as they should be."""
+    """AVX-512: one instruction rounds, and one scales by 2^k, with overflow and underflow as they are due."""
     kernel = x.kernel
     kind, mask_type = ("ps", ir.IntType(16)) if kernel.dtype == "float32" else ("pd", ir.IntType(8))
     k = Vector(kernel, kernel.intrinsic(f"llvm.rint.{_suffix(kernel)}", kernel.vector_type, [x.value]))
@@ -108,7 +110,7 @@ def _exp2_scalef(x: Vector) -> Vector:
 
 
 def _exp2_by_exponent_bits(x: Vector) -> Vector:
-    """Elsewhere: adding 1.5 · 2^mantissa rounds to an integer and leaves it in the low bits, to shift into place."""
+    """Elsewhere: adding 1.5 · 2^mantissa rounds and leaves the integer in the low bits, to be shifted."""
     kernel = x.kernel
     dtype, mantissa = kernel.dtype, MANTISSA_BITS[kernel.dtype]
     integers = ir.VectorType(ir.IntType(8 * kernel.element.bytes), kernel.lanes)
@@ -140,23 +142,25 @@ def _polynomial(x: Vector, coefficients: tuple[float, ...]) -> Vector:
 
 @cache
 def _exp2_minus_1_over_x(degree: int) -> tuple[float, ...]:
-    def exact(x: np.ndarray) -> np.ndarray:
-        nonzero = np.where(x == 0.0, 1.0, x)
-        return np.where(x == 0.0, math.log(2), np.expm1(x * math.log(2)) / nonzero)
+    def exact(x: Points) -> Points:
+        quotient = np.full_like(x, math.log(2))
+        np.divide(np.expm1(x * math.log(2)), x, out=quotient, where=x != 0.0)
+        return quotient
 
     return _interpolate(exact, degree, (-0.5, 0.5))
 
 
 @cache
 def _log1p_over_x(degree: int) -> tuple[float, ...]:
-    def exact(x: np.ndarray) -> np.ndarray:
-        return np.log1p(x) / x
+    def exact(x: Points) -> Points:
+        quotient: Points = np.log1p(x) / x
+        return quotient
 
     return _interpolate(exact, degree, (0.0, 1.0))
 
 
 def _interpolate(
-    exact: Callable[[np.ndarray], np.ndarray], degree: int, domain: tuple[float, float]
+    exact: Callable[[Points], Points], degree: int, domain: tuple[float, float]
 ) -> tuple[float, ...]:
     series = Chebyshev.interpolate(exact, degree, domain=domain)
     return tuple(float(c) for c in reversed(series.convert(kind=Polynomial).coef))

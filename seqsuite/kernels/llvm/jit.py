@@ -69,7 +69,7 @@ def _generate_machine_code(source: str, target: Target) -> bytes:
     module = binding.parse_assembly(source)
     module.verify()
     machine = target.machine()
-    # The kernel is written in vectors of the right width already: unrolling or vectorising once more only spills.
+    # The kernel is written in vectors of the right width already: to unroll or vectorise more only spills.
     tuning = binding.create_pipeline_tuning_options(speed_level=3)
     tuning.loop_unrolling = False
     tuning.loop_vectorization = False
@@ -91,7 +91,7 @@ def _read(path: Path) -> bytes | None:
 
 
 def _write(path: Path, machine_code: bytes) -> None:
-    """Write a cache file in one step, so that no other process sees half of it; failing costs only a compilation."""
+    """Write a cache file whole or not at all; failing to costs no more than a compilation next time."""
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         descriptor, temporary = tempfile.mkstemp(dir=path.parent)

@@ -1,4 +1,4 @@
-"""Running a kernel on as many threads as PyTorch uses, and on PyTorch's own OpenMP team where there is one."""
+"""Running a kernel on as many threads as PyTorch uses: on PyTorch's own OpenMP team where there is one."""
 
 import ctypes
 from collections.abc import Callable
@@ -41,7 +41,7 @@ def _launcher() -> Launcher:
 
 @cache
 def _gomp_parallel() -> Callable[[int, int, int, int], None] | None:
-    """Return ``GOMP_parallel(function, data, threads, flags)`` of the GNU OpenMP library that PyTorch has loaded."""
+    """Return ``GOMP_parallel(function, data, threads, flags)`` of the GNU OpenMP that PyTorch has loaded."""
     path = _loaded_libgomp()
     if path is None:
         return None

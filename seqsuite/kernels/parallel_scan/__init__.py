@@ -1,8 +1,7 @@
 """The textbook parallel prefix sum for linear recurrences: the baseline that the fused scan is compared with.
 
-G. E. Blelloch, "Prefix Sums and Their Applications", 1990, section 1.4: up-sweep and down-sweep over a balanced
-tree, 2 log2(L) steps of O(L) work in all.
-"""
+G. E. Blelloch, "Prefix Sums and Their Applications", 1990, section 1.4: up-sweep and down-sweep over a
+balanced tree, 2 log2(L) steps of O(L) work in all."""
 
 import torch
 from torch import Tensor
@@ -48,7 +47,7 @@ def _exclusive(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     left_b, right_b = b[0::2], b[1::2]
     # Up-sweep: a parent is the composition of its two children.
     parent_a, parent_b = _exclusive(left_a * right_a, right_a * left_b + right_b)
-    # Down-sweep: what is before the parent is before its left child; its right child has the left one before it too.
+    # Down-sweep: what is before the parent is before its left child, and both are before its right child.
     prefix_a = torch.stack([parent_a, left_a * parent_a], dim=1).flatten(0, 1)
     prefix_b = torch.stack([parent_b, left_a * parent_b + left_b], dim=1).flatten(0, 1)
     return prefix_a[:length], prefix_b[:length]

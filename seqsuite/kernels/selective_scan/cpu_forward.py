@@ -1,9 +1,8 @@
 """The forward kernel: h_t = exp(Δ_t A) h_{t-1} + Δ_t u_t B_t and y_t = (C_t · h_t + D u_t) silu(z_t).
 
-A vector holds one number of each of ``lanes`` neighbouring channels, so no sum over lanes is ever needed. A chunk
-of rows is read once for Δ and Δu, then each block of channels runs through the chunk with its states in registers,
-and then the rows are gated and written.
-"""
+A vector holds one number of each of ``lanes`` neighbouring channels, so no sum over lanes is ever needed. A
+chunk of rows is read once for Δ and Δu, then each block of channels runs through the chunk with its states in
+registers, and then the rows are gated and written."""
 
 from dataclasses import dataclass
 

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 
 from seqsuite.kernels.llvm.builder import Array, Index, Kernel, Mask, Vector
 
-# Positions of a sequence that are worked on together. Only the state before each chunk is kept for the backward.
+# Positions of a sequence that are worked on together. Only the state before each chunk is kept for the
+# backward.
 CHUNK = 16
 
-# Blocks of ``lanes`` channels in a task: few enough that what a thread works on stays in its second-level cache.
-# The more there are, the longer are the runs of memory that it reads at a time.
+# Blocks of ``lanes`` channels in a task: few enough that what a thread works on stays in its second-level
+# cache. The more there are, the longer are the runs of memory that it reads at a time.
 MAX_BLOCKS_PER_TASK = 32
 
 GEOMETRY = (
@@ -167,7 +168,7 @@ def load_input(
 
 
 def prefetch_inputs(task: Task, options: Options, row: Index, channel: Index) -> None:
-    """Ask for one row of the inputs ahead of its use: rows lie too far apart for the processor to foresee it."""
+    """Ask for a row of the inputs ahead of its use: the processor does not foresee rows so far apart."""
     kernel = task.kernel
     for name, dtype in options.inputs.items():
         kernel.array(name, dtype).prefetch(row * kernel.parameter(f"{name}_stride") + channel)
@@ -180,7 +181,7 @@ def projection(task: Task, options: Options, name: str, row: Index) -> Array:
 
 
 def load_states(task: Task, block: Index, source: Array, destination: Array, d_state: int) -> None:
-    """Transpose one block of a (D, N) array into ``destination`` [n][lane]; lanes that are no channel become 0."""
+    """Transpose a block of a (D, N) array into ``destination`` [n][lane], 0 in lanes that are no channel."""
     lanes, first = task.kernel.lanes, task.channel(block) * d_state
     if task.ragged:
         fill_zeros(destination, d_state)
@@ -203,7 +204,7 @@ def fill_zeros(destination: Array, vectors: Index | int) -> None:
 
 
 def for_each_tile(kernel: Kernel, d_state: int, width: int, body: Callable[[Index, int], None]) -> None:
-    """Call ``body(first state, number of states)`` for tiles of ``width`` states and for the rest, if there is one."""
+    """Call ``body(first state, number of states)`` for tiles of ``width`` states and for the rest."""
     full = d_state - d_state % width
     if full:
         with kernel.loop(0, full, width) as n:

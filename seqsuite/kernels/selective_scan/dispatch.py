@@ -43,7 +43,7 @@ def implementation(u: Tensor, A: Tensor, backend: str | None) -> Implementation:
     return selective_scan_cpu
 
 
-@torch.compiler.assume_constant_result
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]  # untyped in PyTorch
 def _choose(device: str, complex_A: bool, backend: str | None) -> str:
     """Return the name of the backend; torch.compile calls this once instead of tracing into it."""
     name = requested_backend(backend, BACKENDS)
