@@ -57,9 +57,8 @@ def complete_override(incomplete: str, given: Sequence[str] = ()) -> list[Comple
     key, equals, values = incomplete.partition("=")
     taken = {argument.partition("=")[0] for argument in given}
     if not equals and "." not in key:
-        return [
-            CompletionItem(first) for first in _FIRST if first.startswith(key) and first[:-1] not in taken
-        ]
+        known = [name for name in _FIRST if name.startswith(key) and name.removesuffix("=") not in taken]
+        return [CompletionItem(name) for name in known]
     if not equals:
         known = [name for name in _keys(key, given) if name.startswith(key) and name not in taken]
         return [CompletionItem(f"{name}=") for name in known]

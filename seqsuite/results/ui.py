@@ -73,8 +73,7 @@ def save_view(store: Store) -> None:
     MLflow keeps a view that a user shares as a tag of the experiment. Its own first view hides all metrics.
     """
     cells = store.search(f"tags.`{tracking.TAG_KIND}` = 'cell'")
-    names = {name for cell in cells for name in cell.metrics}
-    metrics = sorted(name for name in names if name.startswith(tracking.TEST))
+    metrics = sorted({tracking.TEST + cell.tags[tracking.TAG_METRIC] for cell in cells})
     metrics += [tracking.PARAMETERS, tracking.TOKENS_PER_SECOND]
     tags = (tracking.TAG_TASK, tracking.TAG_MODEL, tracking.TAG_SCALE, tracking.TAG_SEED)
     view = {
