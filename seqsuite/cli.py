@@ -118,3 +118,56 @@ def generate(
     from seqsuite.commands.generate import generate_sample
 
     generate_sample(run_name, experiment, length=length, temperature=temperature, seed=seed, output=output)
+
+
+@main.command()
+@click.argument("filters", nargs=-1, metavar="[KEY=VALUE]...")
+@click.option(
+    "--format",
+    "style",
+    type=click.Choice(["table", "md", "csv", "json", "latex"]),
+    default="table",
+    help="Form.",
+)
+@click.option("--paper/--no-paper", default=True, help="Show the paper's numbers beside ours.")
+@click.option("--figure", type=click.Path(dir_okay=False, path_type=Path), help="Also draw a PNG here.")
+@click.option("--experiment", default="seqsuite", help="MLflow experiment to read.")
+def results(filters: tuple[str, ...], style: str, paper: bool, figure: Path | None, experiment: str) -> None:
+    """Show the finished runs: mean ± spread over seeds, best first, beside baseline and paper.
+
+    \b
+    Examples:
+      seqsuite results
+      seqsuite results task=dna,text scale=cpu --format md
+      seqsuite results task=selective_copying --figure copying.png
+    """
+    from seqsuite.commands.results import show_results
+
+    show_results(filters, style=style, paper=paper, figure=figure, experiment=experiment)
+
+
+@main.command()
+@click.option("--port", type=click.IntRange(1, 65535), default=5000, help="Port to serve on.")
+@click.option("--browser/--no-browser", default=True, help="Open the page in a browser.")
+@click.option("--experiment", default="seqsuite", help="MLflow experiment to open.")
+def ui(port: int, browser: bool, experiment: str) -> None:
+    """Open MLflow's pages on the result table; stop with Ctrl-C."""
+    from seqsuite.results.ui import launch
+
+    launch(port, browser, experiment=experiment)
+
+
+@main.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """Print the completion script for a SHELL.
+
+    \b
+    Examples:
+      eval "$(seqsuite completion bash)"      # in ~/.bashrc
+      eval "$(seqsuite completion zsh)"       # in ~/.zshrc
+      seqsuite completion fish | source       # in ~/.config/fish/config.fish
+    """
+    from seqsuite.completion import script
+
+    click.echo(script(shell))

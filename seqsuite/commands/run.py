@@ -14,8 +14,10 @@ from seqsuite.experiments.grid import check_cells, parameter_counts, run_grid
 from seqsuite.experiments.interruption import Interrupted
 from seqsuite.experiments.overrides import expand_grid
 from seqsuite.experiments.progress import ProgressDisplay
-from seqsuite.experiments.tracking import Store
+from seqsuite.experiments.tracking import Store, open_store
 from seqsuite.results.figures import loss_curve
+from seqsuite.results.formats import print_results
+from seqsuite.results.table import collect
 
 EXIT_DIVERGED, EXIT_INTERRUPTED = 1, 130
 
@@ -39,6 +41,7 @@ def run_settings(settings: Sequence[str], *, dry_run: bool, force: bool) -> int:
         command = shlex.join(["seqsuite", "run", *settings])
         console.print(f"Stopped; the work so far is saved. Go on with: {command}", soft_wrap=True)
         return EXIT_INTERRUPTED
+    _print_summary(console, cells)
     return EXIT_DIVERGED if any(result.outcome == "diverged" for result in results) else 0
 
 
@@ -57,6 +60,22 @@ def _print_plan(console: Console, cells: Sequence[CellConfig]) -> None:
             f"{cell.train.batch_size:,}",
         )
     console.print(table)
+
+
+def _print_summary(console: Console, cells: Sequence[CellConfig]) -> None:
+    """Print the table of the tasks, models and scales that were run, and where to look next."""
+    store = open_store(cells[0].run.experiment)
+    found = collect(
+        store,
+        tasks={cell.task.name for cell in cells},
+        models={cell.model.name for cell in cells},
+        scales={cell.scale for cell in cells},
+    )
+    print_results(found)
+    console.print("Look next:", style="bold")
+    console.print("  seqsuite results            all results; --format md|csv|json|latex, --figure FILE")
+    console.print("  seqsuite generate latest    a sample from the newest model")
+    console.print("  seqsuite ui                 curves, checkpoints and samples in MLflow")
 
 
 def _report(console: Console, store: Store, result: CellResult) -> None:

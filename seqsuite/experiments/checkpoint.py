@@ -6,6 +6,7 @@ takes, and ``training.pt`` (tensors and numbers only), which is what resuming ad
 
 import json
 import os
+import pickle
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -116,7 +117,7 @@ def load_training(folder: Path, model: LanguageModel) -> dict[str, Any]:
     try:
         load_model(model, str(folder / WEIGHTS))
         state: dict[str, Any] = torch.load(folder / TRAINING, weights_only=True)
-    except (OSError, RuntimeError, ValueError, SafetensorError) as error:
+    except (OSError, RuntimeError, ValueError, pickle.UnpicklingError, SafetensorError) as error:
         reason = str(error).partition("\n")[0]
         raise UserError(
             f"The checkpoint {folder} cannot be resumed from ({reason}): start afresh with --force."

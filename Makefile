@@ -1,0 +1,50 @@
+# Two commands: `make run` sets everything up and runs the main job, `make test` sets up and tests.
+
+PYTHON ?= $(firstword $(foreach python,python3 python3.14 python3.13 python3.12 python3.11,$(shell \
+	$(python) -c 'import sys, venv, ensurepip; print("$(python)") if sys.version_info >= (3, 11) else None' \
+	2>/dev/null)))
+VENV := .venv
+ARGS ?= task=dna model=mamba
+
+.DEFAULT_GOAL := help
+.PHONY: help run test test-fast lint setup clean
+
+help:
+	@echo "make run [ARGS='task=... model=... key=value']   set up and run; by default $(ARGS)"
+	@echo "make test                                        set up and run the tests"
+	@echo "make lint                                        set up and run ruff and mypy"
+	@echo "make setup                                       set up only: .venv with seqsuite in it"
+
+run: $(VENV)/.with-samples
+	$(VENV)/bin/seqsuite run $(ARGS)
+
+test: $(VENV)/.with-dev
+	$(VENV)/bin/python -m pytest
+
+test-fast: $(VENV)/.with-dev
+	$(VENV)/bin/python -m pytest -m "not slow"
+
+lint: $(VENV)/.with-dev
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+setup: $(VENV)/.with-dev
+
+$(VENV)/bin/python:
+	@test -n "$(PYTHON)" || { echo "seqsuite needs Python 3.11 or newer with venv" \
+		"(on Debian and Ubuntu: apt install python3-venv); or say which: make PYTHON=/path/to/python" >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.with-samples: pyproject.toml | $(VENV)/bin/python
+	@echo "Installing seqsuite into $(VENV): PyTorch and the samples take about 6 GB and a few minutes."
+	$(VENV)/bin/python -m pip install --quiet --editable '.[samples]'
+	@touch $@
+
+$(VENV)/.with-dev: pyproject.toml | $(VENV)/bin/python
+	@echo "Installing seqsuite into $(VENV): PyTorch, samples and tools take about 6 GB and a few minutes."
+	$(VENV)/bin/python -m pip install --quiet --editable '.[samples,dev]'
+	@touch $@ $(VENV)/.with-samples
+
+clean:
+	rm -rf $(VENV)

@@ -1,0 +1,28 @@
+"""A working folder with an MLflow store of its own, made once for the tests that only need some store."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from seqsuite.cli import main
+
+QUICK = ("task=selective_copying", "scale=smoke", "train.steps=6", "train.eval_every=3")
+
+
+@pytest.fixture(scope="session")
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("work")
+
+
+@pytest.fixture
+def seqsuite(shared_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    """Run a command in the shared folder, in this process."""
+    monkeypatch.chdir(shared_folder)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+
+    def run(*arguments: str) -> Result:
+        return CliRunner(catch_exceptions=False).invoke(main, arguments)
+
+    return run
