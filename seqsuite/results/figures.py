@@ -93,10 +93,13 @@ def _draw_section(axes: Axes, section: Section) -> None:
         axes.errorbar(row.mean, place, xerr=row.spread, fmt="o", color=_BLUE, capsize=4)
         text = mean_and_spread(row, section.metric)
         axes.annotate(text, (row.mean, place), (0, 6), textcoords="offset points", ha="center", fontsize=8)
-    baselines = {row.baseline for row in section.rows if row.baseline}
-    for name, value in sorted(baselines):
-        shown = f"{name}: {number(value, section.metric)}"
-        axes.axvline(value, color=_GREY, linestyle="--", linewidth=1, label=shown)
+    baselines = {
+        f"{row.baseline[0]} (validation set): {number(row.baseline[1], section.metric)}": row.baseline[1]
+        for row in section.rows
+        if row.baseline
+    }
+    for text, value in baselines.items():
+        axes.axvline(value, color=_GREY, linestyle="--", linewidth=1, label=text)
     if baselines:
         axes.legend(frameon=False, fontsize=8, loc="lower right", bbox_to_anchor=(1, 1), borderpad=0)
     labels = [

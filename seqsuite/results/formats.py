@@ -72,13 +72,13 @@ def _heading(section: Section) -> str:
 
 
 def _baseline(section: Section) -> str:
-    """Return the baseline in words; more than one where the rows' tasks differ in their options."""
+    """Return the baseline in words; several where the rows' tasks differ in their options."""
     baselines = {
         f"{number(row.baseline[1], section.metric)} ({row.baseline[0]})"
         for row in section.rows
         if row.baseline
     }
-    return f"Baseline: {', '.join(sorted(baselines))}"
+    return f"Baseline on the validation set: {', '.join(sorted(baselines))}"
 
 
 def _cells(section: Section) -> tuple[list[str], list[list[str]]]:
