@@ -1,7 +1,7 @@
 """Shell completion of ``key=value`` arguments, for bash, zsh and fish.
 
-Importing this module replaces Click's classes, which do not know such arguments: bash cuts words at ``=``,
-zsh would put a space after ``task=``, and fish would cut answers at commas.
+Click's own classes do not know such arguments: bash cuts words at ``=``, zsh would put a space after
+``task=``, and fish would cut answers at commas. The scripts hide errors, which would tear the prompt.
 """
 
 import os
@@ -12,9 +12,9 @@ from click.shell_completion import (
     BashComplete,
     CompletionItem,
     FishComplete,
+    ShellComplete,
     ZshComplete,
     add_completion_class,
-    get_completion_class,
     split_arg_string,
 )
 
@@ -39,9 +39,13 @@ def script(shell: str) -> str:
         raise UserError(
             f"Unknown shell {shell!r}: choose from {', '.join(SHELLS)}.{did_you_mean(shell, SHELLS)}"
         )
-    completion = get_completion_class(shell)
-    assert completion is not None
-    return completion(click.Command("seqsuite"), {}, "seqsuite", COMPLETE_VARIABLE).source()
+    return _CLASSES[shell](click.Command("seqsuite"), {}, "seqsuite", COMPLETE_VARIABLE).source()
+
+
+def register() -> None:
+    """Put this module's classes in place of Click's; to be called before Click answers a shell."""
+    for name, completion in _CLASSES.items():
+        add_completion_class(completion, name)
 
 
 def complete_override(incomplete: str, given: Sequence[str] = ()) -> list[CompletionItem[str]]:
@@ -109,7 +113,7 @@ class _Bash(BashComplete):
             COMPREPLY+=("$line")
         fi
     done < <(COMP_LINE="${COMP_LINE:0:COMP_POINT}" COMP_WORDBREAKS="$COMP_WORDBREAKS" \
-%(complete_var)s=bash_complete "$1")
+%(complete_var)s=bash_complete "$1" 2>/dev/null)
 }
 complete -o nospace -F %(complete_func)s %(prog_name)s
 """
@@ -153,7 +157,8 @@ class _Zsh(ZshComplete):
         else
             finished+=("$value")
         fi
-    done < <(COMP_WORDS="${words[*]}" COMP_CWORD=$((CURRENT-1)) %(complete_var)s=zsh_complete %(prog_name)s)
+    done < <(COMP_WORDS="${words[*]}" COMP_CWORD=$((CURRENT-1)) \
+%(complete_var)s=zsh_complete %(prog_name)s 2>/dev/null)
     (( $#open )) && compadd -S '' -a open
     (( $#finished )) && compadd -a finished
 }
@@ -174,7 +179,7 @@ function %(complete_func)s
     set -l token (commandline -t)
     set -l key (string match -r '^[^=]*=' -- $token)
     for answer in (env COMP_WORDS=(commandline -cp | string collect) COMP_CWORD=$token \
-%(complete_var)s=fish_complete %(prog_name)s)
+%(complete_var)s=fish_complete %(prog_name)s 2>/dev/null)
         set -l parts (string split --max 1 ',' -- $answer)
         if contains $parts[1] file dir
             for path in (__fish_complete_path (string replace -r '^[^=]*=' '' -- $token))
@@ -189,5 +194,4 @@ complete --no-files --command %(prog_name)s --arguments '(%(complete_func)s)'
 """
 
 
-for completion_class in (_Bash, _Zsh, _Fish):
-    add_completion_class(completion_class)
+_CLASSES: dict[str, type[ShellComplete]] = {"bash": _Bash, "zsh": _Zsh, "fish": _Fish}

@@ -15,9 +15,10 @@ import sys
 
 import click
 
-from seqsuite.completion import complete_override, script
+from seqsuite.completion import complete_override, register, script
 from seqsuite.experiments import config
 
+register()
 VALUES = {"task": ["dna", "text"], "model": ["mamba", "s4", "s4d"], "scale": ["smoke", "cpu"]}
 config.override_keys = lambda task, model: VALUES | {"seed": [], "train.steps": [], "train.warmup": []}
 
