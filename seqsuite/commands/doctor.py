@@ -58,10 +58,10 @@ def _machine() -> dict[str, str]:
 
 
 def _kernels() -> dict[str, str]:
-    from seqsuite.kernels import kernel_backends
+    from seqsuite.kernels import backends
 
     lines = {}
-    for kernel, statuses in kernel_backends().items():
+    for kernel, statuses in backends().items():
         used = next(status for status in statuses if status.available)
         others = [f"{status.name}: {status.reason}" for status in statuses if not status.available]
         lines[kernel] = "; ".join([f"{used.name} ({used.reason})", *others])

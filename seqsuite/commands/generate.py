@@ -11,8 +11,11 @@ from seqsuite.experiments import tracking
 from seqsuite.experiments.checkpoint import load_for_inference
 from seqsuite.experiments.sampling import sample_tokens
 from seqsuite.experiments.tracking import CellRun, Store, open_store
+from seqsuite.models.backbone import LanguageModel
+from seqsuite.registry import did_you_mean
 
-_PREVIEW = 400
+_PREVIEW = 400  # tokens to show
+_NAMES = 5  # runs to name where one is not found
 
 
 def generate_sample(
@@ -40,6 +43,7 @@ def generate_sample(
         raise UserError(
             f"--output {output} does not fit: the task {config.task.name!r} writes {suffix} files."
         )
+    _check_length(model, len(task.prompt()), length)
     tokens = sample_tokens(model, task, length, temperature=temperature, seed=seed)
     total = length + len(task.prompt())
     shown = track(tokens, f"generating {length} tokens", total=total, console=console, transient=True)
@@ -53,6 +57,16 @@ def generate_sample(
     console.print(f"{len(sample)} tokens, prompt included, from {found.name} ({found.run_id[:8]}): {output}")
 
 
+def _check_length(model: LanguageModel, prompt: int, length: int) -> None:
+    """Refuse what learned positions do not reach; the last token is generated but never fed."""
+    limit = model.longest_input
+    if limit is not None and prompt + length - 1 > limit:
+        raise UserError(
+            f"--length {length} is too long: this model has learned positions for {limit} tokens and can add "
+            f"{limit - prompt + 1} to its prompt of {prompt}."
+        )
+
+
 def find_run(store: Store, name: str) -> CellRun:
     """Return the newest finished run with this name or beginning of an id; ``latest`` is the newest of all.
 
@@ -63,7 +77,11 @@ def find_run(store: Store, name: str) -> CellRun:
     for run in finished:
         if name in ("latest", run.name) or run.run_id.startswith(name):
             return run
-    known = ", ".join(dict.fromkeys(run.name for run in finished)) or "none yet: `seqsuite run` makes one"
+    names = list(dict.fromkeys(run.name for run in finished))
+    if not names:
+        raise UserError(f"No run is finished in experiment {store.experiment!r}: `seqsuite run` makes one.")
+    more = ", …" if len(names) > _NAMES else ""
     raise UserError(
-        f"No finished run is called {name!r} in experiment {store.experiment!r}; there are: {known}."
+        f"No finished run {name!r} in experiment {store.experiment!r}; the newest are: "
+        f"{', '.join(names[:_NAMES])}{more}.{did_you_mean(name, names)}"
     )

@@ -21,6 +21,12 @@ from seqsuite.results.table import collect
 
 EXIT_DIVERGED, EXIT_INTERRUPTED = 1, 130
 
+_LOOK_NEXT = {
+    "seqsuite results": "all results, also as md, csv, json, latex or a figure",
+    "seqsuite generate latest": "a sample from the newest model",
+    "seqsuite ui": "curves, checkpoints and samples in MLflow",
+}
+
 
 def run_settings(settings: Sequence[str], *, dry_run: bool, force: bool) -> int:
     """Run the grid that the settings span; return the exit status."""
@@ -41,7 +47,8 @@ def run_settings(settings: Sequence[str], *, dry_run: bool, force: bool) -> int:
         command = shlex.join(["seqsuite", "run", *settings])
         console.print(f"Stopped; the work so far is saved. Go on with: {command}", soft_wrap=True)
         return EXIT_INTERRUPTED
-    _print_summary(console, cells)
+    if any(result.outcome in ("finished", "skipped") for result in results):
+        _print_summary(console, cells)
     return EXIT_DIVERGED if any(result.outcome == "diverged" for result in results) else 0
 
 
@@ -73,9 +80,8 @@ def _print_summary(console: Console, cells: Sequence[CellConfig]) -> None:
     )
     print_results(found)
     console.print("Look next:", style="bold")
-    console.print("  seqsuite results            all results; --format md|csv|json|latex, --figure FILE")
-    console.print("  seqsuite generate latest    a sample from the newest model")
-    console.print("  seqsuite ui                 curves, checkpoints and samples in MLflow")
+    for command, purpose in _LOOK_NEXT.items():
+        console.print(f"  {command:<28}{purpose}", soft_wrap=True)
 
 
 def _report(console: Console, store: Store, result: CellResult) -> None:

@@ -136,7 +136,7 @@ def _tags(config: CellConfig, task: Task) -> dict[str, str]:
         tracking.TAG_SEED: str(config.seed),
         tracking.TAG_METRIC: task.spec.metric,
         tracking.TAG_HIGHER_IS_BETTER: str(task.spec.higher_is_better).lower(),
-        tracking.TAG_BASELINE: task.baseline()[0],
+        tracking.TAG_BASELINE: task.baseline("validation")[0],
     }
 
 

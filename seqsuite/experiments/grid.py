@@ -35,7 +35,7 @@ def check_cells(cells: Sequence[CellConfig]) -> None:
     if len({cell.run.experiment for cell in cells}) > 1:
         raise UserError("A grid is recorded in one experiment: give run.experiment a single value.")
     for cell in {str(cell.task): cell for cell in cells}.values():
-        cell.make_task().baseline()
+        cell.make_task().baseline("validation")
     for output, device in {(cell.run.output, cell.run.device) for cell in cells}:
         choose_device(device)
         _check_writable(output)

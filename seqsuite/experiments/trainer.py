@@ -212,7 +212,8 @@ def final_metrics(trainer: Trainer, test: dict[str, float]) -> dict[str, float]:
     return {
         **{tracking.TEST + name: value for name, value in test.items()},
         tracking.BEST + spec.metric: trainer.progress.best,
-        tracking.BASELINE + spec.metric: trainer.task.baseline()[1],
+        tracking.BASELINE + spec.metric: trainer.task.baseline("test")[1],
+        tracking.BASELINE_VALIDATION + spec.metric: trainer.task.baseline("validation")[1],
         tracking.PARAMETERS: float(trainer.model.num_parameters()),
         tracking.TRAIN_SECONDS: trainer.progress.seconds,
         tracking.TOKENS_PER_SECOND: trainer.tokens_per_second(),

@@ -134,7 +134,7 @@ def _smooth(steps: Floats, values: Floats) -> tuple[Floats, Floats]:
 
 
 def _draw_baseline(axes: Axes, cell: CellRun, metric: str) -> None:
-    value = cell.metrics.get(tracking.BASELINE + metric)
+    value = cell.metrics.get(tracking.BASELINE_VALIDATION + metric)
     if value is not None:
         name = cell.tags.get(tracking.TAG_BASELINE, "baseline")
         axes.axhline(

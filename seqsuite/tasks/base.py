@@ -106,8 +106,8 @@ class Task(ABC):
         """Return how many batches cover the evaluation set of ``split`` (the last may be smaller)."""
 
     @abstractmethod
-    def baseline(self) -> tuple[str, float]:
-        """Return the trivial baseline, as its name and its value in ``spec.metric`` on the validation set."""
+    def baseline(self, split: Split) -> tuple[str, float]:
+        """Return the trivial baseline, as its name and its value in ``spec.metric`` on ``split``."""
 
     @abstractmethod
     def prompt(self) -> TokenIds:

@@ -58,7 +58,7 @@ class DNA(WindowTask):
         reverse_complement: bool = True,
         eval_examples: Annotated[int, Field(gt=0)] = 512,
     ) -> None:
-        super().__init__(seed=seed, seqlen=seqlen, eval_examples=eval_examples)
+        super().__init__(seed=seed, seqlen=seqlen, path=path, eval_examples=eval_examples)
         self.reverse_complement = reverse_complement
         self._files = find_files(path, SUFFIXES, "FASTA") if path is not None else None
         if self._files is None:

@@ -51,7 +51,7 @@ class Piano(WindowTask):
         path: Path | None = None,
         eval_examples: Annotated[int, Field(gt=0)] = 256,
     ) -> None:
-        super().__init__(seed=seed, seqlen=seqlen, eval_examples=eval_examples)
+        super().__init__(seed=seed, seqlen=seqlen, path=path, eval_examples=eval_examples)
         self._files = find_files(path, audio.SUFFIXES, "audio") if path is not None else None
         if self._files is None:
             require_samples("piano")

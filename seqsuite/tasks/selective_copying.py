@@ -105,7 +105,7 @@ class SelectiveCopying(Task):
         """Return how many batches cover the ``eval_examples`` sequences."""
         return -(-self.eval_examples // batch_size)
 
-    def baseline(self) -> tuple[str, float]:
+    def baseline(self, split: Split) -> tuple[str, float]:
         """Return the accuracy of guessing a data symbol, in percent."""
         return "chance", 100.0 / (self.vocab_size - 2)
 

@@ -55,7 +55,7 @@ class Text(WindowTask):
         path: Path | None = None,
         eval_examples: Annotated[int, Field(gt=0)] = 512,
     ) -> None:
-        super().__init__(seed=seed, seqlen=seqlen, eval_examples=eval_examples)
+        super().__init__(seed=seed, seqlen=seqlen, path=path, eval_examples=eval_examples)
         self._files = find_files(path, SUFFIXES, "text") if path is not None else None
         if self._files is None:
             require_samples("text")

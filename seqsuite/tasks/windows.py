@@ -3,6 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import ClassVar, NamedTuple
 
 import numpy as np
@@ -76,8 +77,9 @@ class WindowTask(Task):
     units: ClassVar[str] = "tokens"
     """What the tokens are called in messages."""
 
-    def __init__(self, *, seed: int, seqlen: int, eval_examples: int) -> None:
+    def __init__(self, *, seed: int, seqlen: int, path: Path | None, eval_examples: int) -> None:
         super().__init__(seed=seed)
+        self.path = path
         self.seqlen = seqlen
         self.eval_examples = eval_examples
         self._windows: dict[Split, list[Window]] = {}
@@ -108,8 +110,8 @@ class WindowTask(Task):
         for split in SPLITS:
             if not streams[split]:
                 raise UserError(
-                    f"The data of {type(self).__name__} is too short: nothing is left for its {split} split; "
-                    "give a longer file."
+                    f"{self.path or 'The sample'} is too short: nothing is left for its {split} split; "
+                    "give more data."
                 )
         longest = max(len(stream) for stream in streams["train"])
         if longest <= self.seqlen:
@@ -138,8 +140,8 @@ class WindowTask(Task):
         """Return how many batches cover the evaluation windows of ``split``."""
         return -(-len(self._eval_windows(split)) // batch_size)
 
-    def baseline(self) -> tuple[str, float]:
-        """Return the unigram baseline in bits: training frequencies, scored on the validation windows.
+    def baseline(self, split: Split) -> tuple[str, float]:
+        """Return the unigram baseline in bits: training frequencies, scored on the windows of ``split``.
 
         Frequencies are counted with one added to each (Laplace), without augmentation.
         """
@@ -148,8 +150,8 @@ class WindowTask(Task):
         for stream in self.streams["train"]:
             counts += np.bincount(stream, minlength=V)
         scored = np.zeros(V)
-        for window in self._eval_windows("validation"):
-            scored += np.bincount(self._cut(self.streams["validation"], window)[1:], minlength=V)
+        for window in self._eval_windows(split):
+            scored += np.bincount(self._cut(self.streams[split], window)[1:], minlength=V)
         if self.unscored_token is not None:
             counts[self.unscored_token] = scored[self.unscored_token] = 0
         possible = counts > 0

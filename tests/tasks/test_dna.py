@@ -49,7 +49,7 @@ def test_homologous_columns_are_never_in_two_splits(samples):
 
 
 def test_unigram_baseline_is_below_two_bits(samples):
-    name, bits = samples.baseline()
+    name, bits = samples.baseline("validation")
     assert name == "unigram"
     assert 1.90 < bits < 2.0
 

@@ -123,7 +123,7 @@ def test_default_pieces_are_held_out_whole():
     assert [len(parts) for parts in task.streams.values()] == [6, 1, 1]
     seconds = sum(len(part) for parts in task.streams.values() for part in parts) / audio.SAMPLE_RATE
     assert 480 < seconds < 540
-    name, bits = task.baseline()
+    name, bits = task.baseline("validation")
     assert name == "unigram"
     assert 6 < bits < 8
     assert len(task.prompt()) == 1024

@@ -73,7 +73,7 @@ def test_evaluation_set_is_the_same_for_every_batch_size(batch_size):
 
 
 def test_baseline_is_chance_among_data_symbols():
-    name, value = small(vocab_size=6).baseline()
+    name, value = small(vocab_size=6).baseline("validation")
     assert name == "chance"
     assert value == 25.0
 

@@ -45,7 +45,7 @@ def test_a_batch_decodes_to_prose(speeches):
 
 
 def test_unigram_baseline_is_that_of_english(speeches):
-    name, bits = speeches.baseline()
+    name, bits = speeches.baseline("validation")
     assert name == "unigram"
     assert 4.2 < bits < 4.6
 

@@ -24,7 +24,7 @@ class Toy(WindowTask):
         seqlen: int = 4,
         eval_examples: int = 10_000,
     ) -> None:
-        super().__init__(seed=seed, seqlen=seqlen, eval_examples=eval_examples)
+        super().__init__(seed=seed, seqlen=seqlen, path=None, eval_examples=eval_examples)
         ends = np.cumsum(lengths)
         self.parts = [np.arange(end - n, end).astype(np.uint8) for end, n in zip(ends, lengths, strict=True)]
 
@@ -99,7 +99,7 @@ def test_batches_are_pure_and_training_depends_on_the_seed():
 
 
 def test_unigram_baseline_is_the_entropy_of_equally_frequent_tokens():
-    name, bits = Toy([256]).baseline()
+    name, bits = Toy([256]).baseline("validation")
     assert name == "unigram"
     assert bits == pytest.approx(8.0)
 
@@ -111,7 +111,7 @@ def test_train_examples_counts_distinct_windows():
 def test_too_short_for_seqlen_and_for_a_split():
     with pytest.raises(UserError, match=r"seqlen=9 .* has 9 letters; choose at most 8"):
         Toy([5, 9], seqlen=9).batch("train", 0, 1)
-    with pytest.raises(UserError, match=r"Toy is too short: nothing is left for its train split"):
+    with pytest.raises(UserError, match=r"The sample is too short: nothing is left for its train split"):
         Toy([1, 1]).batch("train", 0, 1)
 
 

@@ -8,8 +8,6 @@ from click.testing import CliRunner, Result
 
 from seqsuite.cli import main
 
-QUICK = ("task=selective_copying", "scale=smoke", "train.steps=6", "train.eval_every=3")
-
 
 @pytest.fixture(scope="session")
 def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:

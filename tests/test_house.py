@@ -1,0 +1,77 @@
+"""The rules of the house that no linter knows: who imports whom, and how light the first import is."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import seqsuite
+
+PACKAGE = Path(seqsuite.__file__).parent
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+LEAVES = {"errors", "registry", "options"}
+MAY_IMPORT = {
+    "errors": set(),
+    "registry": {"errors"},
+    "options": {"registry"},
+    "kernels": {"errors"},
+    "tasks": LEAVES,
+    "models": LEAVES | {"kernels"},
+    "experiments": LEAVES | {"tasks", "models"},
+    "results": LEAVES | {"tasks", "experiments"},
+    "completion": LEAVES | {"tasks", "models", "experiments"},
+    "commands": LEAVES | {"kernels", "tasks", "models", "experiments", "results"},
+    "cli": {"errors", "commands", "completion", "results"},
+    "__main__": {"cli"},
+}
+"""Arrows point down only. Each part may import itself, and of the others those named here."""
+
+
+def part_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imported_parts(path: Path) -> set[str]:
+    names: list[str] = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names += [f"{node.module}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+    parts = {name.split(".")[1] for name in names if name.startswith("seqsuite.")}
+    return parts - {part_of(path), "__version__"}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_point_down(path: Path) -> None:
+    if path == PACKAGE / "__init__.py":
+        assert imported_parts(path) == set()
+    else:
+        assert imported_parts(path) <= MAY_IMPORT[part_of(path)]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_modules_are_read_at_one_sitting(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 420
+
+
+@pytest.mark.parametrize(
+    ("code", "heavy"),
+    [
+        ("import seqsuite", {"torch", "mlflow", "numpy", "click", "pydantic", "triton"}),
+        ("import seqsuite.cli", {"torch", "mlflow", "numpy", "pydantic", "rich"}),
+        ("import seqsuite.experiments.config", {"torch", "mlflow"}),
+        (
+            "import sys; sys.modules['triton'] = None\nimport seqsuite.kernels, seqsuite.models.build",
+            {"mlflow", "torchaudio", "llvmlite"},
+        ),
+    ],
+)
+def test_imports_stay_light(code: str, heavy: set[str]) -> None:
+    """`seqsuite --help` answers at once because nothing heavy is imported before a command needs it."""
+    show = f"{code}\nimport sys\nprint(*sorted({heavy!r} & set(sys.modules)))"
+    shown = subprocess.run([sys.executable, "-c", show], capture_output=True, text=True, check=True)
+    assert shown.stdout.split() == []
