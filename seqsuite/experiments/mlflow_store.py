@@ -80,10 +80,11 @@ def _create_experiment(client: Any, experiment: str, artifacts: str | None) -> s
 
 def _client(uri: str) -> Any:
     """Import MLflow, quietly, and return its client."""
-    # Telemetry is read at import. The other two keep migrations and uploads from writing over a progress bar.
+    # Telemetry is read at import. The others keep migrations, uploads and links off a progress bar.
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     with warnings.catch_warnings():
         # MLflow 3.17's SQL models use a loader option that SQLAlchemy 2.1 deprecates.
         warnings.simplefilter("ignore", DeprecationWarning)
