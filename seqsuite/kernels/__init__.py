@@ -1,8 +1,27 @@
 """The costly operations: each with a reference in plain PyTorch and the fastest form the machine can run."""
 
+from seqsuite.kernels.backend import BackendStatus
 from seqsuite.kernels.parallel_scan import parallel_scan
 from seqsuite.kernels.selective_scan import selective_scan
 from seqsuite.kernels.selective_scan.compatibility import selective_scan_fn
+from seqsuite.kernels.selective_scan.dispatch import BACKENDS as SELECTIVE_SCAN_BACKENDS
 from seqsuite.kernels.selective_scan.state_update import selective_state_update
 
-__all__ = ["parallel_scan", "selective_scan", "selective_scan_fn", "selective_state_update"]
+__all__ = [
+    "BackendStatus",
+    "backends",
+    "parallel_scan",
+    "selective_scan",
+    "selective_scan_fn",
+    "selective_state_update",
+]
+
+
+def backends() -> dict[str, list[BackendStatus]]:
+    """Return for each kernel that has several backends what they are, the fastest first.
+
+    A kernel uses the first that is available, unless the call or the environment variable SEQSUITE_BACKEND
+    asks for another. This tries to compile an empty kernel, which takes milliseconds.
+    """
+    tables = {"selective_scan": SELECTIVE_SCAN_BACKENDS}
+    return {kernel: [backend.status() for backend in table.values()] for kernel, table in tables.items()}

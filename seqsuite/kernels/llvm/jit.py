@@ -51,10 +51,13 @@ def cache_path(source: str, target: Target) -> Path:
 
 @cache
 def why_unavailable() -> str | None:
-    """Return why this machine cannot compile kernels, or ``None`` if it can."""
+    """Return why this machine cannot compile and load kernels, or ``None`` if it can: by trying an empty one."""
     try:
-        host_target().machine()
         binding.check_jit_execution()
+        probe = Kernel("probe", "float32", host_target(), ())
+        with probe.tasks(probe.index(0)):
+            pass
+        compile_kernel(probe)
     except (OSError, RuntimeError) as error:
         return f"LLVM cannot compile for this machine: {error}"
     return None

@@ -1,6 +1,7 @@
 """Running a kernel on as many threads as PyTorch uses: on PyTorch's own OpenMP team where there is one."""
 
 import ctypes
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -52,9 +53,7 @@ def _gomp_parallel() -> Callable[[int, int, int, int], None] | None:
 
 
 def _loaded_libgomp() -> str | None:
-    """Return the path of this process's libgomp: a second copy would bring threads of its own."""
-    import torch  # noqa: F401  loads the library
-
+    """Return the path of the libgomp that is loaded already: a second copy would bring threads of its own."""
     try:
         maps = Path("/proc/self/maps").read_text()
     except OSError:
@@ -65,8 +64,14 @@ def _loaded_libgomp() -> str | None:
 
 def _launch_on_pool(address: int, array: ctypes.Array[ctypes.c_int64], n_threads: int) -> None:
     kernel, data = KERNEL_TYPE(address), ctypes.addressof(array)
-    with ThreadPoolExecutor(n_threads - 1) as pool:
-        others = [pool.submit(kernel, data) for _ in range(n_threads - 1)]
-        kernel(data)
-        for other in others:
-            other.result()
+    pool = _pool(os.getpid(), n_threads - 1)
+    others = [pool.submit(kernel, data) for _ in range(n_threads - 1)]
+    kernel(data)
+    for other in others:
+        other.result()
+
+
+@cache
+def _pool(process: int, size: int) -> ThreadPoolExecutor:
+    """Return the pool of this process: a fork does not inherit its parent's threads."""
+    return ThreadPoolExecutor(size, thread_name_prefix="seqsuite-kernel")

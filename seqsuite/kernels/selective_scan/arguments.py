@@ -35,9 +35,9 @@ def check_arguments(
     packed = cu_seqlens is not None
     if cu_seqlens is not None:
         check_cu_seqlens(cu_seqlens, u)
-    for name, tensor in (("delta", delta), ("z", z)):
-        if tensor is not None:
-            _check_tensor(name, tensor, "(B, L, D), as u has,", (batch, seqlen, d_model))
+    _check_tensor("delta", delta, "(B, L, D)", (batch, seqlen, d_model))
+    if z is not None:
+        _check_tensor("z", z, "(B, L, D)", (batch, seqlen, d_model))
     for name, tensor in (("B", B), ("C", C)):
         _check_projection(name, tensor, (batch, seqlen, d_model, d_state), A.is_complex())
     if B.shape != C.shape:

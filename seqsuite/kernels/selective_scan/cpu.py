@@ -118,6 +118,10 @@ class _SelectiveScan(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor | None, dfinal_state: Tensor | None, _: None) -> tuple[Any, ...]:
+        if torch.is_grad_enabled():  # create_graph=True
+            raise NotImplementedError(
+                "selective_scan: the cpu backend has no second derivatives; use backend='reference'"
+            )
         *saved, checkpoints = ctx.saved_tensors
         inputs = Inputs(*saved)._replace(delta_softplus=ctx.delta_softplus)
         if dy is None:

@@ -6,7 +6,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from seqsuite.kernels.backends import Backend, requested_backend
+from seqsuite.kernels.backend import Backend, requested_backend
 from seqsuite.kernels.selective_scan.reference import selective_scan_reference
 
 Implementation = Callable[..., tuple[Tensor, Tensor]]

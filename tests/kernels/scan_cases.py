@@ -1,0 +1,89 @@
+"""Inputs for the scan's tests, and what two backends make of them."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from seqsuite.kernels import selective_scan
+
+Case = dict[str, Any]
+
+
+def scan_case(
+    seed: int = 0,
+    batch: int = 2,
+    seqlen: int = 21,
+    d_model: int = 20,
+    d_state: int = 4,
+    groups: int | None = None,
+    dtype: torch.dtype = torch.float64,
+    gate: bool = True,
+    skip: bool = True,
+    bias: bool = True,
+    softplus: bool = True,
+    initial_state: bool = True,
+    offsets: list[int] | None = None,
+) -> Case:
+    """Return arguments of ``selective_scan``, every floating one with a gradient to come."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(shape, generator=generator, dtype=torch.float64)
+
+    projection = (batch, seqlen, d_state) if groups is None else (batch, seqlen, groups, d_state)
+    sequences = batch if offsets is None else len(offsets) - 1
+    delta = normal(batch, seqlen, d_model)
+    case = {
+        "u": normal(batch, seqlen, d_model),
+        "delta": delta if softplus else delta.abs() / 4,
+        "A": -normal(d_model, d_state).abs() - 0.05,
+        "B": normal(*projection),
+        "C": normal(*projection),
+        "D": normal(d_model) if skip else None,
+        "z": normal(batch, seqlen, d_model) if gate else None,
+        "delta_bias": normal(d_model) / 4 if bias else None,
+        "initial_state": normal(sequences, d_model, d_state) if initial_state else None,
+    }
+    tensors = {name: None if t is None else t.to(dtype).requires_grad_() for name, t in case.items()}
+    cu_seqlens = None if offsets is None else torch.tensor(offsets)
+    return {**tensors, "delta_softplus": softplus, "cu_seqlens": cu_seqlens}
+
+
+def in_float64(case: Case) -> Case:
+    """Return the same numbers in float64, apart from the case's own graph."""
+    return {
+        name: value.detach().double().requires_grad_()
+        if isinstance(value, Tensor) and value.is_floating_point()
+        else value
+        for name, value in case.items()
+    }
+
+
+def results(case: Case, backend: str, with_final_state: bool = True) -> dict[str, Tensor]:
+    """Return y, the final state and the gradient of each input of a fixed random sum over them."""
+    y, final_state = selective_scan(**case, return_final_state=True, backend=backend)
+    generator = torch.Generator().manual_seed(1)
+    outputs = [y, final_state] if with_final_state else [y]
+    weights = [torch.randn(t.shape, generator=generator).to(t.dtype) for t in outputs]
+    inputs = {name: t for name, t in case.items() if isinstance(t, Tensor) and t.requires_grad}
+    gradients = torch.autograd.grad(outputs, list(inputs.values()), weights)
+    by_input = {f"d{name}": gradient for name, gradient in zip(inputs, gradients, strict=True)}
+    return {"y": y.detach(), "final_state": final_state.detach(), **by_input}
+
+
+def relative_error(actual: Tensor, expected: Tensor) -> float:
+    """Return ‖actual − expected‖ / ‖expected‖ in float64."""
+    difference = (actual.double() - expected.double()).norm()
+    return float(difference / expected.double().norm().clamp_min(1e-30))
+
+
+def assert_close(
+    actual: dict[str, Tensor], expected: dict[str, Tensor], forward: float, gradients: float
+) -> None:
+    """Check every result to its tolerance, relative in norm."""
+    assert actual.keys() == expected.keys()
+    for name, value in actual.items():
+        tolerance = gradients if name.startswith("d") else forward
+        error = relative_error(value, expected[name])
+        assert error <= tolerance, f"{name}: relative error {error:.2e}"

@@ -1,0 +1,285 @@
+"""The scan's meaning: the same for every backend."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from .scan_cases import Case, assert_close, in_float64, results, scan_case
+
+from seqsuite.kernels import backends, selective_scan
+
+BACKENDS = ["reference", "cpu"]
+FLOAT32_FORWARD, FLOAT32_GRADIENTS = 2e-6, 1e-5
+every_backend = pytest.mark.parametrize("backend", BACKENDS)
+
+
+def closed_form(case: Case) -> np.ndarray:
+    """Every pair of positions at once: h_t = exp(A Σ_{r ≤ t} Δ_r) h_{-1} + Σ_{s ≤ t} exp(A Σ_{s < r ≤ t} Δ_r) Δ_s B_s u_s."""
+    u, A, B, C, D, z, h = (case[name].detach().numpy() for name in [*"uABCDz", "initial_state"])
+    delta = np.logaddexp(0, (case["delta"] + case["delta_bias"]).detach().numpy())
+    time = np.cumsum(delta, axis=1)
+    past = np.tri(u.shape[1], dtype=bool)[None, :, :, None]
+    elapsed = np.where(past, time[:, :, None] - time[:, None], np.inf)
+    decay = np.exp(elapsed[..., None] * A)  # (B, t, s, D, N), 0 where s > t
+    y = np.einsum("btn,btsdn,bsd,bsn->btd", C, decay, delta * u, B)
+    y += np.einsum("btn,btdn,bdn->btd", C, np.exp(time[..., None] * A), h)
+    return (y + D * u) * z / (1 + np.exp(-z))
+
+
+@every_backend
+def test_equals_the_closed_form(backend: str) -> None:
+    case = scan_case()
+    y = selective_scan(**case, backend=backend).detach().numpy()
+    np.testing.assert_allclose(y, closed_form(case), rtol=1e-11, atol=1e-12)
+
+
+def test_complex_states_are_half_of_conjugate_pairs() -> None:
+    """Twice the real part: the same as scanning both of each pair and adding them."""
+    case = scan_case(initial_state=False, skip=False, gate=False)
+    A = torch.complex(
+        case["A"], torch.linspace(0, 3, case["A"].numel(), dtype=torch.float64).view_as(case["A"])
+    )
+    B, C = (case[name] * torch.tensor(1 - 0.5j) for name in "BC")
+    half = selective_scan(**(case | {"A": A, "B": B, "C": C}))
+    pairs = {
+        "A": torch.cat([A, A.conj()], 1),
+        "B": torch.cat([B, B.conj()], 2),
+        "C": torch.cat([C, C.conj()], 2),
+    }
+    whole = selective_scan(**(case | pairs))
+    # the scan over both of each pair doubles once more
+    torch.testing.assert_close(2 * half, whole, rtol=1e-12, atol=1e-12)
+
+
+@st.composite
+def case_arguments(draw: st.DrawFn) -> dict[str, Any]:
+    """Draw shapes that are no multiples of anything, groups, packed boundaries and options."""
+    groups = draw(st.sampled_from([None, 1, 2, 3]))
+    width = draw(st.integers(1, 40))
+    packed = draw(st.booleans())
+    seqlen = draw(st.integers(1, 50))
+    inner = sorted(draw(st.lists(st.integers(0, seqlen), max_size=4))) if packed else []
+    options = draw(st.sampled_from([(True,) * 5, (False,) * 5, (True, False, True, False, True)]))
+    names = ("gate", "skip", "bias", "softplus", "initial_state")
+    return dict(
+        seed=draw(st.integers(0, 1000)),
+        batch=1 if packed else draw(st.integers(1, 3)),
+        seqlen=seqlen,
+        d_model=width * (groups or 1),
+        d_state=draw(st.sampled_from([1, 5])),
+        groups=groups,
+        dtype=draw(st.sampled_from([torch.float64, torch.float32])),
+        offsets=[0, *inner, seqlen] if packed else None,
+        **dict(zip(names, options, strict=True)),
+    )
+
+
+@settings(max_examples=40, deadline=None)
+@given(arguments=case_arguments(), with_final_state=st.booleans())
+def test_cpu_equals_the_reference(arguments: dict[str, Any], with_final_state: bool) -> None:
+    case = scan_case(**arguments)
+    expected = results(in_float64(case), "reference", with_final_state)
+    actual = results(case, "cpu", with_final_state)
+    if case["u"].dtype == torch.float64:
+        assert_close(actual, expected, forward=1e-12, gradients=1e-12)
+    else:
+        assert_close(actual, expected, FLOAT32_FORWARD, FLOAT32_GRADIENTS)
+
+
+@pytest.mark.parametrize("d_state", [16, 17, 40])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_cpu_with_more_states_than_registers(d_state: int, dtype: torch.dtype) -> None:
+    case = scan_case(d_state=d_state, dtype=dtype)
+    tolerance = (1e-12, 1e-12) if dtype == torch.float64 else (FLOAT32_FORWARD, FLOAT32_GRADIENTS)
+    assert_close(results(case, "cpu"), results(in_float64(case), "reference"), *tolerance)
+
+
+def test_cpu_with_many_channels() -> None:
+    """More channels than one task takes."""
+    case = scan_case(batch=1, seqlen=18, d_model=1100, dtype=torch.float32)
+    expected = results(in_float64(case), "reference")
+    assert_close(results(case, "cpu"), expected, FLOAT32_FORWARD, FLOAT32_GRADIENTS)
+
+
+@every_backend
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_inputs(dtype: torch.dtype, backend: str) -> None:
+    """Only the inputs and results (B, L, D) are rounded: parameters and states stay in float32."""
+    case = scan_case(dtype=torch.float32)
+    for name in ("u", "delta", "z"):
+        case[name] = case[name].detach().to(dtype).requires_grad_()
+    actual = results(case, backend)
+    assert actual["y"].dtype == actual["ddelta"].dtype == dtype
+    assert actual["final_state"].dtype == torch.float32
+    assert_close(actual, results(in_float64(case), "reference"), forward=1e-2, gradients=1e-2)
+
+
+def test_mixed_dtypes() -> None:
+    case = scan_case(dtype=torch.float32)
+    case |= {"u": case["u"].bfloat16(), "B": case["B"].bfloat16(), "z": case["z"].double()}
+    actual = selective_scan(**case, backend="cpu")
+    torch.testing.assert_close(actual, selective_scan(**case, backend="reference"), rtol=1e-2, atol=1e-2)
+
+
+@every_backend
+@pytest.mark.parametrize("scale", [1e-6, 1e-3, 1.0, 50.0])
+def test_step_sizes_from_tiny_to_huge(scale: float, backend: str) -> None:
+    case = scan_case(seqlen=200, d_state=5, softplus=False, bias=False, dtype=torch.float32)
+    case["delta"] = (case["delta"].detach() * (4 * scale)).requires_grad_()
+    actual, expected = results(case, backend), results(in_float64(case), "reference")
+    assert_close(actual, expected, FLOAT32_FORWARD, FLOAT32_GRADIENTS)
+
+
+def test_long_sequence_stays_accurate() -> None:
+    case = scan_case(batch=1, seqlen=20_000, d_model=16, d_state=2, dtype=torch.float32)
+    actual, expected = results(case, "cpu"), results(in_float64(case), "cpu")
+    assert_close(actual, expected, FLOAT32_FORWARD, FLOAT32_GRADIENTS)
+
+
+@every_backend
+@pytest.mark.parametrize("cut", [1, 16, 20])
+def test_chunks_equal_the_whole(cut: int, backend: str) -> None:
+    case = scan_case()
+    y, final_state = selective_scan(**case, return_final_state=True, backend=backend)
+    pieces, state = [], case["initial_state"]
+    for part in (slice(None, cut), slice(cut, None)):
+        piece = {name: case[name][:, part] for name in ("u", "delta", "B", "C", "z")}
+        y_part, state = selective_scan(
+            **(case | piece | {"initial_state": state}), return_final_state=True, backend=backend
+        )
+        pieces.append(y_part)
+    torch.testing.assert_close(torch.cat(pieces, 1), y, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(state, final_state, rtol=1e-12, atol=1e-12)
+
+
+@every_backend
+def test_packed_sequences_equal_separate_ones(backend: str) -> None:
+    offsets = [0, 3, 3, 20, 21]
+    case = scan_case(batch=1, offsets=offsets)
+    y, final_states = selective_scan(**case, return_final_state=True, backend=backend)
+    for s, (start, end) in enumerate(zip(offsets, offsets[1:], strict=False)):
+        alone = {name: case[name][:, start:end] for name in ("u", "delta", "B", "C", "z")}
+        alone |= {"initial_state": case["initial_state"][s : s + 1], "cu_seqlens": None}
+        y_alone, final_state = selective_scan(**(case | alone), return_final_state=True, backend=backend)
+        torch.testing.assert_close(y[:, start:end], y_alone, rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(final_states[s : s + 1], final_state, rtol=1e-12, atol=1e-12)
+
+
+@every_backend
+def test_gradcheck(backend: str) -> None:
+    case = scan_case(batch=1, seqlen=18, d_model=2, d_state=2)
+    names = [name for name, value in case.items() if isinstance(value, torch.Tensor)]
+
+    def scan(*tensors: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        arguments = case | dict(zip(names, tensors, strict=True))
+        return selective_scan(**arguments, return_final_state=True, backend=backend)
+
+    assert torch.autograd.gradcheck(scan, [case[name] for name in names])
+
+
+@every_backend
+def test_inputs_need_not_be_contiguous(backend: str) -> None:
+    """Slices of a projection, a transposed input, an expanded one."""
+    case = scan_case(d_state=4)
+    both = torch.cat([case["z"], case["u"]], dim=2)
+    odd = {
+        "z": both[..., :20],
+        "u": both[..., 20:],
+        "delta": case["delta"].mT.contiguous().mT,
+        "B": torch.cat([case["C"], case["B"]], dim=2)[..., 4:],
+        "C": case["C"][:1].expand(2, -1, -1),
+    }
+    plain = {name: tensor.contiguous() for name, tensor in odd.items()}
+    actual = results(detached(case | odd), backend)
+    assert_close(actual, results(detached(case | plain), backend), forward=1e-12, gradients=1e-12)
+
+
+def detached(case: Case) -> Case:
+    """Return the case with every floating tensor a leaf, its strides kept."""
+    return {
+        name: t.detach().requires_grad_() if isinstance(t, torch.Tensor) and t.is_floating_point() else t
+        for name, t in case.items()
+    }
+
+
+@every_backend
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+@pytest.mark.parametrize("name", ["u", "delta", "B", "C", "z"])
+def test_bad_numbers_reach_the_output(name: str, bad: float, backend: str) -> None:
+    case = scan_case(dtype=torch.float32)
+    with torch.no_grad():
+        case[name][0, 7, 1] = bad
+    y = selective_scan(**case, backend=backend)
+    assert not y[0, 7].isfinite().all()
+    assert y[1].isfinite().all()
+    assert y[0, :7].isfinite().all()
+
+
+@every_backend
+def test_a_growing_state_overflows_to_infinity(backend: str) -> None:
+    case = scan_case(dtype=torch.float32, bias=False, softplus=False, gate=False)
+    case |= {"A": case["A"].abs() + 10, "delta": torch.ones_like(case["delta"])}
+    y = selective_scan(**case, backend=backend)
+    assert not y[:, -1].isfinite().any()
+
+
+@every_backend
+def test_minus_infinity_masks_a_position(backend: str) -> None:
+    """A raw step size of -∞ is a step of 0: the state stays as it is."""
+    case = scan_case(seqlen=1)
+    case["delta"] = torch.full_like(case["delta"], -torch.inf)
+    _, state = selective_scan(**case, return_final_state=True, backend=backend)
+    torch.testing.assert_close(state, case["initial_state"])
+
+
+def test_every_backend_says_whether_it_is_available() -> None:
+    statuses = backends()["selective_scan"]
+    assert [status.name for status in statuses] == ["cpu", "reference"]
+    assert all(status.reason for status in statuses)
+    assert statuses[-1].available
+
+
+def test_backend_can_be_forced_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    case = scan_case(seqlen=3)
+    monkeypatch.setenv("SEQSUITE_BACKEND", "reference")
+    forced = selective_scan(**case)
+    torch.testing.assert_close(forced, selective_scan(**case, backend="reference"), rtol=0, atol=0)
+    monkeypatch.setenv("SEQSUITE_BACKEND", "abacus")
+    with pytest.raises(ValueError, match="SEQSUITE_BACKEND must be one of cpu, reference, not 'abacus'"):
+        selective_scan(**case)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"u": torch.zeros(2, 20)}, ValueError, r"u must have shape \(B, L, D\).*\(2, 20\)"),
+        ({"delta": torch.zeros(2, 21, 19)}, ValueError, r"delta must have shape .*\(2, 21, 20\)"),
+        ({"A": torch.zeros(19, 4)}, ValueError, r"A must have shape \(D, N\)"),
+        ({"B": torch.zeros(2, 21, 5)}, ValueError, r"B must have shape \(B, L, N\) or \(B, L, G, N\)"),
+        ({"C": torch.zeros(2, 21, 2, 4)}, ValueError, r"C must have the shape of B"),
+        ({"B": torch.zeros(2, 21, 3, 4)}, ValueError, r"B has 3 groups.* must divide D = 20"),
+        ({"D": torch.zeros(4)}, ValueError, r"D must have shape \(D,\) = \(20,\)"),
+        ({"z": torch.zeros(2, 20, 20)}, ValueError, r"z must have shape"),
+        ({"initial_state": torch.zeros(2, 4, 20)}, ValueError, r"initial_state must have shape \(B, D, N\)"),
+        ({"u": torch.zeros(2, 21, 20, dtype=torch.long)}, TypeError, r"u must be floating, not torch.int64"),
+        ({"delta": None}, TypeError, r"delta must be a tensor"),
+        ({"D": torch.zeros(20, device="meta")}, ValueError, r"D is on meta, but u is on cpu"),
+        ({"cu_seqlens": torch.tensor([0, 21])}, ValueError, r"u must have shape \(1, L, D\)"),
+        ({"cu_seqlens": torch.tensor([0.0, 21.0])}, TypeError, r"cu_seqlens must be an int32 or int64"),
+        ({"backend": "abacus"}, ValueError, r"backend must be one of cpu, reference, not 'abacus'"),
+    ],
+)
+def test_bad_arguments_are_named(change: Case, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        selective_scan(**(scan_case() | change))
+
+
+@every_backend
+@pytest.mark.parametrize("offsets", [[0, 5, 20], [1, 21], [0, 12, 9, 21]])
+def test_bad_offsets_are_refused(offsets: list[int], backend: str) -> None:
+    case = scan_case(batch=1, initial_state=False) | {"cu_seqlens": torch.tensor(offsets)}
+    with pytest.raises(ValueError, match=r"cu_seqlens must rise from 0 to L = 21"):
+        selective_scan(**case, backend=backend)

@@ -1,0 +1,146 @@
+"""The fused CPU scan as an operator: under PyTorch's tools, on threads, in memory, and where it cannot compile."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from seqsuite.kernels import selective_scan
+
+from .scan_cases import Case, assert_close, results, scan_case
+
+
+def operator_arguments(case: Case) -> tuple[object, ...]:
+    """Return the case as the forward operator takes it."""
+    B, C = (case[name].detach() for name in "BC")
+    B, C = ((t.unsqueeze(2) if t.dim() == 3 else t).requires_grad_() for t in (B, C))
+    names = ("D", "z", "delta_bias", "delta_softplus", "initial_state", "cu_seqlens")
+    return (case["u"], case["delta"], case["A"], B, C, *(case[name] for name in names))
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        scan_case(),
+        scan_case(gate=False, skip=False, bias=False, softplus=False, initial_state=False, groups=2),
+        scan_case(batch=1, offsets=[0, 4, 21], dtype=torch.float32),
+    ],
+)
+def test_operators_keep_the_dispatcher_rules(case: Case) -> None:
+    selective_scan(**case, backend="cpu")  # defines the operators
+    forward = torch.ops.seqsuite.selective_scan_forward.default
+    inputs = operator_arguments(case)
+    torch.library.opcheck(forward, (False, *inputs))
+    with torch.no_grad():
+        y, final_state, checkpoints = forward(True, *inputs)
+    backward = torch.ops.seqsuite.selective_scan_backward.default
+    arguments = [x.detach() if isinstance(x, torch.Tensor) else x for x in inputs]
+    torch.library.opcheck(backward, (y, final_state, checkpoints, *arguments))
+
+
+@pytest.mark.parametrize("offsets", [None, [0, 4, 21]])
+def test_compiles_as_one_graph(offsets: list[int] | None) -> None:
+    case = scan_case(batch=1, offsets=offsets)
+
+    def loss(case: Case) -> torch.Tensor:
+        y, final_state = selective_scan(**case, return_final_state=True)
+        return y.square().sum() + final_state.sum()
+
+    names = [name for name, t in case.items() if isinstance(t, torch.Tensor) and t.requires_grad]
+    leaves = [case[name] for name in names]
+    expected = torch.autograd.grad(loss(case), leaves)
+    compiled = torch.compile(loss, fullgraph=True, backend="aot_eager")
+    actual = torch.autograd.grad(compiled(case), leaves)
+    for name, a, e in zip(names, actual, expected, strict=True):
+        torch.testing.assert_close(
+            a, e, rtol=1e-12, atol=1e-12, msg=lambda text, name=name: f"{name}: {text}"
+        )
+
+
+def test_differentiating_twice_is_refused() -> None:
+    case = scan_case()
+    loss = selective_scan(**case, backend="cpu").sum()
+    with pytest.raises(NotImplementedError, match="backend='reference'"):
+        torch.autograd.grad(loss, case["u"], create_graph=True)
+
+
+def test_under_autocast() -> None:
+    """A projection's bfloat16 beside float32 parameters."""
+    case = scan_case(dtype=torch.float32, d_model=8)
+    weight = torch.randn(8, 8, generator=torch.Generator().manual_seed(0))
+    with torch.autocast("cpu", torch.bfloat16):
+        delta = case["delta"] @ weight
+        y = selective_scan(**(case | {"delta": delta}), backend="cpu")
+        expected = selective_scan(**(case | {"delta": delta}), backend="reference")
+    assert delta.dtype == torch.bfloat16
+    torch.testing.assert_close(y, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_the_number_of_threads_changes_no_bit() -> None:
+    case = scan_case(batch=3, seqlen=70, d_model=200, d_state=16, dtype=torch.float32)
+    threads = torch.get_num_threads()
+    try:
+        runs = []
+        for number in (1, 2, 5):
+            torch.set_num_threads(number)
+            runs.append(results(case, "cpu"))
+    finally:
+        torch.set_num_threads(threads)
+    for run in runs[1:]:
+        assert all(torch.equal(run[name], runs[0][name]) for name in runs[0])
+
+
+def test_repeats_bit_by_bit() -> None:
+    case = scan_case(batch=2, seqlen=64, d_model=96, dtype=torch.float32)
+    first, second = results(case, "cpu"), results(case, "cpu")
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_works_in_several_python_threads_at_once() -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    case = scan_case(batch=2, seqlen=64, d_model=96, dtype=torch.float32)
+    expected = results(case, "cpu")
+    with ThreadPoolExecutor(4) as pool:
+        for actual in pool.map(lambda _: results(case, "cpu"), range(8)):
+            assert_close(actual, expected, forward=0.0, gradients=0.0)
+
+
+def test_the_states_are_never_all_in_memory() -> None:
+    """Beyond the results the two passes take a small part of what (B, L, D, N) would."""
+    case = scan_case(batch=1, seqlen=2048, d_model=128, d_state=16, dtype=torch.float32)
+    with torch.profiler.profile(
+        activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True, acc_events=True
+    ) as profile:
+        results(case, "cpu")
+    allocated = sum(max(0, event.self_cpu_memory_usage) for event in profile.events())
+    all_states = 2048 * 128 * 16 * 4
+    outputs = 2 * sum(t.numel() * 4 for t in case.values() if isinstance(t, torch.Tensor))
+    assert allocated - outputs < all_states / 2
+
+
+def test_without_llvmlite_the_reference_runs() -> None:
+    code = """
+import sys
+sys.modules["llvmlite"] = None  # importing it raises ImportError
+import torch
+from seqsuite.kernels import backends, selective_scan
+cpu, reference = backends()["selective_scan"]
+assert not cpu.available and "llvmlite" in cpu.reason, cpu
+x = torch.ones(1, 2, 3)
+y = selective_scan(x, x, -torch.ones(3, 2), torch.ones(1, 2, 2), torch.ones(1, 2, 2))
+assert y.shape == x.shape
+try:
+    selective_scan(x, x, -torch.ones(3, 2), x[..., :2], x[..., :2], backend="cpu")
+except ValueError as error:
+    assert "cannot be used here" in str(error)
+else:
+    raise AssertionError
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_importing_compiles_nothing() -> None:
+    code = "import sys, seqsuite.kernels; assert 'llvmlite' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
