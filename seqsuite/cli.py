@@ -1,5 +1,6 @@
 """The command line: parse, call, print. Everything heavy is imported inside the command that needs it."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,12 @@ from seqsuite import __version__
 from seqsuite.errors import UserError
 
 EXIT_USAGE = 2
+
+
+if "_SEQSUITE_COMPLETE" in os.environ:  # a shell asks for completions
+    from seqsuite.completion import register
+
+    register()
 
 
 class SeqsuiteGroup(click.Group):
@@ -27,7 +34,7 @@ class SeqsuiteGroup(click.Group):
 def _complete_setting(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
     from seqsuite.completion import complete_override
 
-    return complete_override(incomplete)
+    return complete_override(incomplete, ctx.params.get("settings") or ())
 
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "show_default": True}

@@ -1,13 +1,16 @@
 """``seqsuite run``: from settings to trained cells and their table."""
 
+import logging
 import shlex
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
+from rich.logging import RichHandler
 from rich.table import Table
 
+from seqsuite.experiments import tracking
 from seqsuite.experiments.cell import CellResult
 from seqsuite.experiments.config import CellConfig, resolve
 from seqsuite.experiments.grid import check_cells, parameter_counts, run_grid
@@ -35,6 +38,7 @@ def run_settings(settings: Sequence[str], *, dry_run: bool, force: bool) -> int:
     if dry_run:
         _print_plan(console, cells)
         return 0
+    _show_notices(console)
     check_cells(cells)
     try:
         results = run_grid(
@@ -50,6 +54,13 @@ def run_settings(settings: Sequence[str], *, dry_run: bool, force: bool) -> int:
     if any(result.outcome in ("finished", "skipped") for result in results):
         _print_summary(console, cells)
     return EXIT_DIVERGED if any(result.outcome == "diverged" for result in results) else 0
+
+
+def _show_notices(console: Console) -> None:
+    """Show what seqsuite logs, such as that samples are being rendered for the first time."""
+    logger = logging.getLogger("seqsuite")
+    logger.setLevel(logging.INFO)
+    logger.handlers = [RichHandler(console=console, show_time=False, show_level=False, show_path=False)]
 
 
 def _print_plan(console: Console, cells: Sequence[CellConfig]) -> None:
@@ -90,6 +101,10 @@ def _report(console: Console, store: Store, result: CellResult) -> None:
     if result.outcome == "finished":
         with tempfile.TemporaryDirectory() as folder:
             store.artifact(result.run_id, loss_curve(store, result.run_id, Path(folder)))
+        seconds = store.get(result.run_id).metrics[tracking.TRAIN_SECONDS]
+        console.print(f"{title}: trained for {seconds:.0f} s (run {result.run_id[:8]})")
+        if result.message:
+            console.print(f"  sample: {result.message!r}", markup=False, soft_wrap=True)
     elif result.outcome == "skipped":
         console.print(f"{title}: finished before (run {result.run_id[:8]}); --force runs it again")
     elif result.outcome == "busy":

@@ -25,6 +25,8 @@ from seqsuite.tasks.base import Task
 MakeObserver = Callable[[CellConfig, int], AbstractContextManager[Observer]]
 """Makes the progress display, from the cell and the step it starts at."""
 
+_PREVIEW = 60  # tokens of a sample to show
+
 Outcome = Literal["finished", "skipped", "busy", "diverged"]
 
 
@@ -37,7 +39,7 @@ class CellResult:
         outcome: ``"finished"`` now, ``"skipped"`` because it was finished before, ``"busy"`` because another
             process is running it, or ``"diverged"``.
         run_id: Its MLflow run.
-        message: Why it diverged.
+        message: Why it diverged, or the beginning of the sample that it generated.
     """
 
     config: CellConfig
@@ -112,12 +114,12 @@ def run_cell(
                 trainer.resume()
             with make_observer(config, trainer.progress.step) as observer:
                 trainer.train(interruption, observer)
-            _publish(trainer, interruption)
+            sample = _publish(trainer, interruption)
     except DivergenceError as error:
         shutil.rmtree(folder, ignore_errors=True)
         return CellResult(config, "diverged", logger.run_id, str(error))
     shutil.rmtree(folder)
-    return CellResult(config, "finished", logger.run_id)
+    return CellResult(config, "finished", logger.run_id, sample)
 
 
 def _resumable(earlier: CellRun | None, folder: Path) -> CellRun | None:
@@ -140,8 +142,12 @@ def _tags(config: CellConfig, task: Task) -> dict[str, str]:
     }
 
 
-def _publish(trainer: Trainer, interruption: InterruptionFlag) -> None:
-    """Test the best checkpoint, and log its metrics, its weights, a sample and the last checkpoint."""
+def _publish(trainer: Trainer, interruption: InterruptionFlag) -> str:
+    """Test the best checkpoint, and log its metrics, its weights, a sample and the last checkpoint.
+
+    Returns:
+        The beginning of the sample, as text; empty if the task has nothing to generate.
+    """
     config, task, logger = trainer.config, trainer.task, trainer.logger
     model, _ = load_for_inference(trainer.best_folder)
     model.to(trainer.device)
@@ -159,8 +165,10 @@ def _publish(trainer: Trainer, interruption: InterruptionFlag) -> None:
     logger.model(trainer.best_folder, name=config.title, params={"step": str(trainer.progress.best_step)})
     for path in sorted(trainer.last_folder.iterdir()):
         logger.artifact(path, "last")
-    if task.spec.sample_suffix is not None:
-        with tempfile.TemporaryDirectory() as folder:
-            sample = Path(folder) / f"sample{task.spec.sample_suffix}"
-            write_sample(model, task, config.run.sample_length, sample)
-            logger.artifact(sample)
+    if task.spec.sample_suffix is None:
+        return ""
+    with tempfile.TemporaryDirectory() as folder:
+        sample = Path(folder) / f"sample{task.spec.sample_suffix}"
+        tokens = write_sample(model, task, config.run.sample_length, sample)
+        logger.artifact(sample)
+    return task.decode(tokens[:_PREVIEW])

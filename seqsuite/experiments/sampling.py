@@ -22,11 +22,16 @@ def sample_tokens(
         yield int(token)
 
 
-def write_sample(model: LanguageModel, task: Task, length: int, path: Path, *, seed: int = 0) -> None:
+def write_sample(model: LanguageModel, task: Task, length: int, path: Path, *, seed: int = 0) -> list[int]:
     """Write a sample of at most ``length`` generated tokens, after the task's prompt, to ``path``.
 
     It is shorter where the model has learned positions for fewer.
+
+    Returns:
+        The generated tokens, without the prompt.
     """
     if model.longest_input is not None:
         length = min(length, model.longest_input - len(task.prompt()))
-    task.render(list(sample_tokens(model, task, length, seed=seed)), path)
+    tokens = list(sample_tokens(model, task, length, seed=seed))
+    task.render(tokens, path)
+    return tokens[-length:]

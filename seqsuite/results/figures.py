@@ -94,7 +94,7 @@ def _draw_section(axes: Axes, section: Section) -> None:
         text = mean_and_spread(row, section.metric)
         axes.annotate(text, (row.mean, place), (0, 6), textcoords="offset points", ha="center", fontsize=8)
     baselines = {
-        f"{row.baseline[0]} (validation set): {number(row.baseline[1], section.metric)}": row.baseline[1]
+        f"{row.baseline[0]}: {number(row.baseline[1], section.metric)}": row.baseline[1]
         for row in section.rows
         if row.baseline
     }

@@ -78,7 +78,7 @@ def _baseline(section: Section) -> str:
         for row in section.rows
         if row.baseline
     }
-    return f"Baseline on the validation set: {', '.join(sorted(baselines))}"
+    return f"Baseline: {', '.join(sorted(baselines))}"
 
 
 def _cells(section: Section) -> tuple[list[str], list[list[str]]]:

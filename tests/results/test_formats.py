@@ -87,7 +87,7 @@ def test_a_pipe_gets_plain_text_that_is_never_cut() -> None:
         "model          bits per base  seeds  params   tok/s  steps  options\n"
         "mamba          1.910 ± 0.014      2  1.23 M  23.5 k    400  learning_rate=0.002 clip=none\n"
         "transformer++          1.950      1  1.23 M  23.5 k    400  learning_rate=0.001 clip=1.0\n"
-        "Baseline on the validation set: 1.967 (unigram entropy)\n"
+        "Baseline: 1.967 (unigram entropy)\n"
         "\n"
         "Published: Table_9 (10 K steps)\n"
         "model       bits per base\n"
@@ -112,7 +112,7 @@ def test_markdown() -> None:
     lines = text("md").splitlines()
     assert "| model | bits per base | seeds | params | tok/s | steps | options |" in lines
     assert "| mamba | 1.910 ± 0.014 | 2 | 1.23 M | 23.5 k | 400 | learning_rate=0.002 clip=none |" in lines
-    assert "Baseline on the validation set: 1.967 (unigram entropy)" in lines
+    assert "Baseline: 1.967 (unigram entropy)" in lines
     assert "| Mamba & co | 1.910 |" in lines
 
 
