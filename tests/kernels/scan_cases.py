@@ -33,16 +33,18 @@ def scan_case(
 
     projection = (batch, seqlen, d_state) if groups is None else (batch, seqlen, groups, d_state)
     sequences = batch if offsets is None else len(offsets) - 1
-    delta = normal(batch, seqlen, d_model)
+    delta, delta_bias = normal(batch, seqlen, d_model), normal(d_model) / 4
+    if not softplus:  # steps go forward in time
+        delta, delta_bias = delta.abs() / 4, delta_bias.abs()
     case = {
         "u": normal(batch, seqlen, d_model),
-        "delta": delta if softplus else delta.abs() / 4,
+        "delta": delta,
         "A": -normal(d_model, d_state).abs() - 0.05,
         "B": normal(*projection),
         "C": normal(*projection),
         "D": normal(d_model) if skip else None,
         "z": normal(batch, seqlen, d_model) if gate else None,
-        "delta_bias": normal(d_model) / 4 if bias else None,
+        "delta_bias": delta_bias if bias else None,
         "initial_state": normal(sequences, d_model, d_state) if initial_state else None,
     }
     tensors = {name: None if t is None else t.to(dtype).requires_grad_() for name, t in case.items()}

@@ -1,5 +1,6 @@
 """The scan's meaning: the same for every backend."""
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -7,9 +8,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from .scan_cases import Case, assert_close, in_float64, results, scan_case
 
 from seqsuite.kernels import backends, selective_scan
+
+from .scan_cases import Case, assert_close, in_float64, results, scan_case
 
 BACKENDS = ["reference", "cpu"]
 FLOAT32_FORWARD, FLOAT32_GRADIENTS = 2e-6, 1e-5
@@ -17,7 +19,7 @@ every_backend = pytest.mark.parametrize("backend", BACKENDS)
 
 
 def closed_form(case: Case) -> np.ndarray:
-    """Every pair of positions at once: h_t = exp(A Σ_{r ≤ t} Δ_r) h_{-1} + Σ_{s ≤ t} exp(A Σ_{s < r ≤ t} Δ_r) Δ_s B_s u_s."""
+    """All pairs of positions at once: each input u_s, s ≤ t, reaches y_t through exp(A Σ_{s < r ≤ t} Δ_r)."""
     u, A, B, C, D, z, h = (case[name].detach().numpy() for name in [*"uABCDz", "initial_state"])
     delta = np.logaddexp(0, (case["delta"] + case["delta_bias"]).detach().numpy())
     time = np.cumsum(delta, axis=1)
@@ -160,7 +162,7 @@ def test_packed_sequences_equal_separate_ones(backend: str) -> None:
     offsets = [0, 3, 3, 20, 21]
     case = scan_case(batch=1, offsets=offsets)
     y, final_states = selective_scan(**case, return_final_state=True, backend=backend)
-    for s, (start, end) in enumerate(zip(offsets, offsets[1:], strict=False)):
+    for s, (start, end) in enumerate(pairwise(offsets)):
         alone = {name: case[name][:, start:end] for name in ("u", "delta", "B", "C", "z")}
         alone |= {"initial_state": case["initial_state"][s : s + 1], "cu_seqlens": None}
         y_alone, final_state = selective_scan(**(case | alone), return_final_state=True, backend=backend)

@@ -1,4 +1,4 @@
-"""The fused CPU scan as an operator: under PyTorch's tools, on threads, in memory, and where it cannot compile."""
+"""The fused CPU scan under PyTorch's tools, on threads, in memory, and where it cannot compile."""
 
 import subprocess
 import sys

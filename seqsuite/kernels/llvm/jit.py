@@ -5,6 +5,7 @@ import hashlib
 import os
 import tempfile
 from functools import cache
+from itertools import count
 from pathlib import Path
 
 import llvmlite
@@ -16,6 +17,8 @@ from seqsuite.kernels.llvm.target import Target, host_target
 
 DIGEST_BYTES = 32
 
+_library_numbers = count()  # LLVM wants each library under a name of its own
+
 
 class CompiledKernel:
     """Machine code in memory, for as long as this object lives.
@@ -26,8 +29,7 @@ class CompiledKernel:
 
     def __init__(self, name: str, machine_code: bytes, target: Target) -> None:
         builder = binding.JITLibraryBuilder().add_object_img(machine_code).export_symbol(name)
-        unique_name = f"{name}_{hashlib.sha256(machine_code).hexdigest()}"
-        self._library = builder.link(_linker(target), unique_name)
+        self._library = builder.link(_linker(target), f"{name}_{next(_library_numbers)}")
         self.address: int = self._library[name]
 
 
@@ -51,7 +53,7 @@ def cache_path(source: str, target: Target) -> Path:
 
 @cache
 def why_unavailable() -> str | None:
-    """Return why this machine cannot compile and load kernels, or ``None`` if it can: by trying an empty one."""
+    """Return why this machine cannot compile kernels, or ``None`` if it can: by trying an empty one."""
     try:
         binding.check_jit_execution()
         probe = Kernel("probe", "float32", host_target(), ())

@@ -38,25 +38,33 @@ def check_arguments(
     _check_tensor("delta", delta, "(B, L, D)", (batch, seqlen, d_model))
     if z is not None:
         _check_tensor("z", z, "(B, L, D)", (batch, seqlen, d_model))
-    for name, tensor in (("B", B), ("C", C)):
-        _check_projection(name, tensor, (batch, seqlen, d_model, d_state), A.is_complex())
+    sizes = (batch, seqlen, d_model, d_state)
+    _check_projection("B", B, sizes, A.is_complex())
+    _check_projection("C", C, sizes, A.is_complex())
     if B.shape != C.shape:
         raise ValueError(f"selective_scan: C must have the shape of B, {_shape(B)}, not {_shape(C)}")
-    for name, tensor in (("D", D), ("delta_bias", delta_bias)):
-        if tensor is not None:
-            _check_tensor(name, tensor, "(D,)", (d_model,))
+    if D is not None:
+        _check_tensor("D", D, "(D,)", (d_model,))
+    if delta_bias is not None:
+        _check_tensor("delta_bias", delta_bias, "(D,)", (d_model,))
     if initial_state is not None:
         sequences = len(cu_seqlens) - 1 if cu_seqlens is not None else batch
         form = "(S, D, N) for S packed sequences" if packed else "(B, D, N)"
         _check_tensor("initial_state", initial_state, form, (sequences, d_model, d_state), A.is_complex())
-    for name, tensor in (("delta", delta), ("A", A), ("B", B), ("C", C), ("D", D), ("z", z)):
-        _check_device(name, tensor, u)
-    for name, tensor in (
-        ("delta_bias", delta_bias),
-        ("initial_state", initial_state),
-        ("cu_seqlens", cu_seqlens),
-    ):
-        _check_device(name, tensor, u)
+    others = {
+        "delta": delta,
+        "A": A,
+        "B": B,
+        "C": C,
+        "D": D,
+        "z": z,
+        "delta_bias": delta_bias,
+        "initial_state": initial_state,
+        "cu_seqlens": cu_seqlens,
+    }
+    for name, other in others.items():
+        if other is not None and other.device != u.device:
+            raise ValueError(f"selective_scan: {name} is on {other.device}, but u is on {u.device}")
 
 
 def check_cu_seqlens(cu_seqlens: Tensor, u: Tensor) -> None:
@@ -119,11 +127,6 @@ def _check_tensor(
     if not fits:
         expected = "" if None in sizes else f" = {sizes}"
         raise ValueError(f"selective_scan: {name} must have shape {form}{expected}, not {_shape(tensor)}")
-
-
-def _check_device(name: str, tensor: Tensor | None, u: Tensor) -> None:
-    if tensor is not None and tensor.device != u.device:
-        raise ValueError(f"selective_scan: {name} is on {tensor.device}, but u is on {u.device}")
 
 
 def _shape(tensor: Tensor) -> tuple[int, ...]:

@@ -124,7 +124,7 @@ def run_forward(inputs: Inputs, save: bool) -> tuple[Tensor, Tensor, Tensor]:
     arguments = _kernel_inputs(inputs) | {"y": y, "final_state": final_state, "checkpoints": checkpoints}
     options = _options(inputs, geometry)
     _run(
-        _forward_kernel(options, has_initial_state, save),
+        forward_kernel(options, has_initial_state, save),
         cpu_forward.PARAMETERS,
         geometry,
         geometry.forward_parts(),
@@ -154,7 +154,7 @@ def run_backward(
     arguments["dfinal_state"] = None if dfinal_state is None else dfinal_state.contiguous()
     options = _options(inputs, geometry)
     _run(
-        _backward_kernel(options, inputs.initial_state is not None, dfinal_state is not None),
+        backward_kernel(options, inputs.initial_state is not None, dfinal_state is not None),
         cpu_backward.PARAMETERS,
         geometry,
         parts,
@@ -169,12 +169,14 @@ def run_backward(
 
 
 @cache
-def _forward_kernel(options: Options, has_initial_state: bool, save: bool) -> CompiledKernel:
+def forward_kernel(options: Options, has_initial_state: bool, save: bool) -> CompiledKernel:
+    """Return the forward kernel for these options, compiled when it is first asked for."""
     return compile_kernel(cpu_forward.build_forward(options, has_initial_state, save, host_target()))
 
 
 @cache
-def _backward_kernel(options: Options, has_initial_state: bool, has_dfinal_state: bool) -> CompiledKernel:
+def backward_kernel(options: Options, has_initial_state: bool, has_dfinal_state: bool) -> CompiledKernel:
+    """Return the backward kernel likewise."""
     return compile_kernel(
         cpu_backward.build_backward(options, has_initial_state, has_dfinal_state, host_target())
     )

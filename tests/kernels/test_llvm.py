@@ -1,0 +1,141 @@
+"""The vector functions against NumPy on several processors, the compiler's cache, and the threads."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from seqsuite.kernels.llvm import jit, threads
+from seqsuite.kernels.llvm.builder import Kernel, Vector
+from seqsuite.kernels.llvm.functions import exp2, exp_minus_abs, lane_sums, sigmoid, softplus
+from seqsuite.kernels.llvm.target import Target, host_target
+from seqsuite.kernels.selective_scan import cpu_launch
+
+from .scan_cases import assert_close, in_float64, results, scan_case
+
+PORTABLE = Target(
+    cpu="", features="", vector_bytes=16, vector_registers=16, has_scalef=False
+)  # what every processor of this kind has
+TARGETS = [host_target(), PORTABLE]
+every_target = pytest.mark.parametrize("target", TARGETS, ids=["host", "portable"])
+every_dtype = pytest.mark.parametrize("dtype", ["float32", "float64"])
+
+
+def apply(function: Callable[[Vector], Vector], x: np.ndarray, target: Target) -> np.ndarray:
+    """Return the function of each element, computed by a kernel."""
+    kernel = Kernel("apply", x.dtype.name, target, ("x", "y", "blocks"))
+    with kernel.tasks(kernel.parameter("blocks")) as block:
+        index = block * kernel.lanes
+        kernel.array("y").store(function(kernel.array("x").load(index)), index)
+    compiled = jit.compile_kernel(kernel)
+    x = np.concatenate([x, np.zeros(-len(x) % kernel.lanes, x.dtype)])
+    y = np.empty_like(x)
+    threads.launch(compiled.address, [x.ctypes.data, y.ctypes.data, len(x) // kernel.lanes], 2)
+    return y
+
+
+def grid(dtype: str) -> np.ndarray:
+    return np.concatenate(
+        [np.linspace(-100, 100, 4001), np.geomspace(1e-30, 1, 64), -np.geomspace(1e-30, 1, 64)]
+    ).astype(dtype)
+
+
+@every_target
+@every_dtype
+@pytest.mark.parametrize(
+    ("function", "expected"),
+    [
+        (exp2, np.exp2),
+        (lambda x: softplus(x, exp_minus_abs(x)), lambda x: np.logaddexp(0, x)),
+        (lambda x: sigmoid(x, exp_minus_abs(x)), lambda x: 1 / (1 + np.exp(-x))),
+    ],
+    ids=["exp2", "softplus", "sigmoid"],
+)
+def test_functions_are_accurate(
+    function: Callable[[Vector], Vector],
+    expected: Callable[[np.ndarray], np.ndarray],
+    dtype: str,
+    target: Target,
+) -> None:
+    x = grid(dtype)
+    actual = apply(function, x, target)[: len(x)]
+    exact = expected(x.astype("float64"))
+    # Rounding x log2(e) alone changes the exponential by a factor of 1 + |x| ε; the rest is the polynomials'.
+    tolerance = ({"float32": 3, "float64": 20}[dtype] + np.abs(x)) * np.finfo(dtype).eps
+    underflow = 2 * np.finfo(dtype).tiny
+    assert np.all(np.abs(actual - exact) <= tolerance * exact + underflow)
+
+
+@every_target
+@every_dtype
+def test_functions_at_the_edges(dtype: str, target: Target) -> None:
+    x = np.array([np.nan, -np.inf, -1e6, 1e6, 0.0], dtype)
+    np.testing.assert_array_equal(apply(exp2, x, target)[[0, 2, 3, 4]], [np.nan, 0, np.inf, 1])
+    np.testing.assert_array_equal(apply(exp_minus_abs, x, target)[:5], [np.nan, 0, 0, 0, 1])
+    gates = apply(lambda x: sigmoid(x, exp_minus_abs(x)), x, target)[:5]
+    np.testing.assert_array_equal(gates, [np.nan, 0, 0, 1, 0.5])
+    steps = apply(lambda x: softplus(x, exp_minus_abs(x)), x, target)[:4]
+    np.testing.assert_array_equal(steps, [np.nan, 0, 0, 1e6])
+
+
+@every_target
+@every_dtype
+def test_lane_sums(dtype: str, target: Target) -> None:
+    lanes = target.vector_bytes // np.dtype(dtype).itemsize
+    x = np.arange(lanes, dtype=dtype)
+    actual = apply(lambda x: lane_sums([x, x * 2.0]), x, target)
+    assert list(actual) == [x.sum(), 2 * x.sum()] + [0] * (lanes - 2)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_scan_on_a_processor_without_wide_vectors(
+    dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cpu_launch, "host_target", lambda: PORTABLE)
+    cpu_launch.forward_kernel.cache_clear()
+    cpu_launch.backward_kernel.cache_clear()
+    try:
+        case = scan_case(dtype=dtype, d_state=9)
+        actual = results(case, "cpu")
+    finally:
+        cpu_launch.forward_kernel.cache_clear()
+        cpu_launch.backward_kernel.cache_clear()
+    tolerances = (1e-12, 1e-12) if dtype == torch.float64 else (2e-6, 1e-5)
+    assert_close(actual, results(in_float64(case), "reference"), *tolerances)
+
+
+def doubling(monkeypatch: pytest.MonkeyPatch, directory: Path) -> list[Path]:
+    """Run a small kernel with the cache in ``directory`` and return what is in there."""
+    monkeypatch.setattr(jit, "user_cache_dir", lambda name: str(directory / name))
+    x = np.arange(4, dtype="float32")
+    assert list(apply(lambda x: x + x, x, PORTABLE)) == [0, 2, 4, 6]
+    return [path for path in directory.rglob("*") if path.is_file()]
+
+
+def test_machine_code_is_kept_on_disk(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (path,) = doubling(monkeypatch, tmp_path)
+    monkeypatch.setattr(jit, "_generate_machine_code", None)  # to compile again would fail
+    assert doubling(monkeypatch, tmp_path) == [path]
+
+
+def test_damaged_machine_code_is_compiled_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (path,) = doubling(monkeypatch, tmp_path)
+    content = path.read_bytes()
+    for damaged in (b"", content[:-1], content[:-1] + b"!"):
+        path.write_bytes(damaged)
+        doubling(monkeypatch, tmp_path)
+        assert path.read_bytes() == content
+
+
+def test_a_cache_that_cannot_be_written_is_no_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "seqsuite").write_text("a file where the folder should be")
+    doubling(monkeypatch, tmp_path)
+
+
+def test_thread_pool_where_there_is_no_openmp(monkeypatch: pytest.MonkeyPatch) -> None:
+    case = scan_case(batch=4, seqlen=64, d_model=64, dtype=torch.float32, d_state=16)
+    expected = results(case, "cpu")
+    monkeypatch.setattr(threads, "_launcher", lambda: threads._launch_on_pool)
+    assert_close(results(case, "cpu"), expected, forward=0.0, gradients=0.0)
