@@ -2,7 +2,7 @@
 
 ``seqsuite::selective_scan_forward`` and ``seqsuite::selective_scan_backward`` work under autograd,
 ``torch.compile`` and ``torch.export``. The state (B, L, D, N) is never in memory: the forward keeps states
-between chunks, 1/16 of it, and the backward recomputes the rest chunk by chunk. The same input gives the same
+between chunks, 1/32 of it, and the backward recomputes the rest chunk by chunk. The same input gives the same
 bits whatever the number of threads.
 """
 

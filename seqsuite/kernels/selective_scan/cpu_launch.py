@@ -18,7 +18,8 @@ from seqsuite.kernels.selective_scan.cpu_layout import CHUNK, MAX_BLOCKS_PER_TAS
 # Below this many state updates a second thread takes longer to wake than it saves.
 UPDATES_PER_THREAD = 1 << 16
 
-# The backward is cut into as many tasks at least, channels allowing: for few threads more would only cost.
+# The backward is cut into as many tasks at least, where each has two blocks of channels: more would occupy more
+# threads, but every part of a group writes dB and dC, (B, L, N) both.
 MIN_BACKWARD_TASKS = 4
 
 Argument = Tensor | int | None
@@ -108,7 +109,7 @@ class Geometry:
     def backward_parts(self) -> int:
         """Return the same for the backward, by shape alone: each part is a term of the sums in dB and dC."""
         for_cores = -(-MIN_BACKWARD_TASKS // (self.sequences * self.groups))
-        return min(max(self._parts_for_cache(), for_cores), self.blocks_per_group)
+        return max(self._parts_for_cache(), min(for_cores, self.blocks_per_group // 2), 1)
 
     def _parts_for_cache(self) -> int:
         return -(-self.blocks_per_group // MAX_BLOCKS_PER_TASK)

@@ -7,7 +7,7 @@ from seqsuite.kernels.llvm.builder import Array, Index, Kernel, Mask, Vector
 
 # Positions of a sequence that are worked on together. Only the state before each chunk is kept for the
 # backward.
-CHUNK = 16
+CHUNK = 32
 
 # Blocks of ``lanes`` channels in a task: few enough that what a thread works on stays in its second-level
 # cache. The more there are, the longer are the runs of memory that it reads at a time.
