@@ -3,7 +3,10 @@
 from rich.console import Console
 from rich.table import Table
 
+from seqsuite.errors import UserError
+from seqsuite.experiments.config import preset
 from seqsuite.models import BLOCKS, MIXERS, MODELS
+from seqsuite.registry import Registry
 from seqsuite.tasks import TASKS
 
 _SCALES = {
@@ -17,9 +20,18 @@ def show_names() -> None:
     """Print every task, model, block, mixer and scale with one line."""
     console = Console(highlight=False)
     for registry in (TASKS, MODELS, BLOCKS, MIXERS):
-        names = {name: registry.summary(name).rstrip(".") for name in registry.names()}
-        _print(console, f"{registry.kind}s", names)
-    _print(console, "scales", _SCALES)
+        _print(console, f"{registry.kind}s", {name: _summary(registry, name) for name in registry.names()})
+    presets = {name: preset(name).get("summary", "") for name in TASKS.names()}
+    _print(console, "presets", {name: summary for name, summary in presets.items() if summary})
+    _print(console, "scales of each preset", _SCALES)
+
+
+def _summary(registry: Registry, name: str) -> str:
+    """Return the one line, or why a plug-in has none."""
+    try:
+        return registry.summary(name).rstrip(".")
+    except UserError as error:
+        return str(error)
 
 
 def _print(console: Console, title: str, lines: dict[str, str]) -> None:

@@ -32,7 +32,7 @@ def inputs(length: int, dtype: torch.dtype = torch.float64, batch: int = BATCH) 
 
 
 def relative_error(value: torch.Tensor, expected: torch.Tensor) -> float:
-    return float((value - expected).norm() / expected.norm())
+    return ((value - expected).norm() / expected.norm()).item()
 
 
 def step_by_step(layer: Block, x: torch.Tensor) -> tuple[torch.Tensor, State]:

@@ -8,7 +8,7 @@ from seqsuite.models.base import Block, MakeMixer, MakeNorm, State
 
 
 class PlainBlock(Block):
-    """norm → mixer → GELU → gated linear unit, plus the residual (the S4 paper's block; ``none`` in Table 1).
+    """norm → mixer → GELU → gated linear unit, plus the residual (the S4 paper's block).
 
     The linear map after the mixer is what mixes channels: state space mixers treat each by itself.
 

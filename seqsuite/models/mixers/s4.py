@@ -102,16 +102,16 @@ class S4(TimeInvariantSSM):
         return A, torch.view_as_complex(self.P), torch.view_as_complex(self.B), torch.view_as_complex(self.C)
 
     def _real_transition(self) -> Tensor:
-        """Return Ā in real coordinates, (D, N, N)."""
+        """Return Ā = 2 (I − Δ/2 A)⁻¹ − I in real coordinates, (D, N, N), by the Woodbury identity."""
         A, P, _, _ = self._system()
-        re, im = torch.diag_embed(A.real), torch.diag_embed(A.imag)
-        diagonal = torch.cat([torch.cat([re, -im], dim=2), torch.cat([im, re], dim=2)], dim=1)
-        p = _to_column(P)
-        real = diagonal - 2 * p.unsqueeze(2) * p.unsqueeze(1)
-        half = torch.exp(self.log_dt)[:, None, None] / 2 * real
-        identity = torch.eye(self.d_state, device=half.device, dtype=half.dtype)
-        transition: Tensor = torch.linalg.solve(identity - half, identity + half)
-        return transition
+        dt = torch.exp(self.log_dt).unsqueeze(-1)
+        diagonal = 1 / (1 - dt / 2 * A)
+        re, im = torch.diag_embed(diagonal.real), torch.diag_embed(diagonal.imag)
+        inverse = torch.cat([torch.cat([re, -im], dim=2), torch.cat([im, re], dim=2)], dim=1)
+        left, right = _to_column(diagonal * P), _to_column(diagonal.conj() * P)
+        scale = dt / (1 + dt * (left * _to_column(P)).sum(-1, keepdim=True))
+        inverse = inverse - (scale * left).unsqueeze(2) * right.unsqueeze(1)
+        return 2 * inverse - torch.eye(self.d_state, device=dt.device, dtype=dt.dtype)
 
 
 def hippo_legs(d_state: int) -> tuple[Tensor, Tensor, Tensor]:

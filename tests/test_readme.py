@@ -1,0 +1,55 @@
+"""What the README teaches works as it stands: its task and its layer, as plug-ins of another distribution."""
+
+import re
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+
+README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+SNIPPETS = dict(re.findall(r"```python\n# (\w+\.py)\n(.*?)```", README, re.DOTALL))
+ENTRY_POINTS = """
+[seqsuite.tasks]
+parity = parity:Parity
+broken = nowhere:Task
+[seqsuite.mixers]
+ema = ema:EMA
+"""
+
+
+@pytest.fixture
+def plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Put the snippets and a distribution that names them on the path."""
+    for name, code in SNIPPETS.items():
+        (tmp_path / name).write_text(code, encoding="utf-8")
+    metadata = tmp_path / "plugins-1.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: plugins\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text(ENTRY_POINTS)
+    monkeypatch.syspath_prepend(tmp_path)
+    yield
+    for name in SNIPPETS:
+        sys.modules.pop(name.removesuffix(".py"), None)
+
+
+@pytest.mark.usefixtures("plugins")
+def test_the_readmes_task_and_layer_train_together(seqsuite: Callable[..., Result]) -> None:
+    assert set(SNIPPETS) == {"parity.py", "ema.py"}
+    settings = ["task=parity", "task.length=16", "model.mixer=ema", "model.mixer.initial_decay=0.5"]
+    result = seqsuite("run", *settings, "train.steps=5", "run.experiment=readme")
+    assert result.exit_code == 0, result.output
+    assert "accuracy" in result.output
+    listed = seqsuite("list").output
+    assert "Parity: is the number of ones so far odd?" in " ".join(listed.split())
+    refused = seqsuite("run", "task=parity", "task.size=16")
+    assert refused.exit_code == 2
+    assert "Unknown key 'task.size'" in refused.output
+
+
+@pytest.mark.usefixtures("plugins")
+def test_a_plugin_that_cannot_be_loaded_is_named(seqsuite: Callable[..., Result]) -> None:
+    refused = seqsuite("run", "task=broken")
+    assert refused.exit_code == 2
+    assert "The task 'broken' is a plug-in that cannot be loaded from nowhere:Task" in refused.output
