@@ -18,8 +18,8 @@ from seqsuite.kernels.selective_scan.cpu_layout import CHUNK, MAX_BLOCKS_PER_TAS
 # Below this many state updates a second thread takes longer to wake than it saves.
 UPDATES_PER_THREAD = 1 << 16
 
-# The backward is cut into as many tasks at least, where each has two blocks of channels: more would occupy more
-# threads, but every part of a group writes dB and dC, (B, L, N) both.
+# The backward is cut into as many tasks at least, where each has two blocks of channels: more would keep more
+# threads busy, but every part of a group writes a dB and a dC of its own, (B, L, N) each.
 MIN_BACKWARD_TASKS = 4
 
 Argument = Tensor | int | None
