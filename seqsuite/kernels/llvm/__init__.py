@@ -2,4 +2,5 @@
 
 ``builder`` describes a kernel: vectors, arrays, loops and tasks. ``functions`` has exp2, softplus and the
 like. ``target`` says what the machine can do, ``jit`` compiles and keeps the machine code on disk, and
-``threads`` runs a kernel on PyTorch's own threads. No C compiler is needed, only llvmlite."""
+``threads`` runs a kernel on PyTorch's own threads. No C compiler is needed, only llvmlite.
+"""

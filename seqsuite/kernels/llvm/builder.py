@@ -4,7 +4,8 @@ A kernel is one function, run by several threads at once. Each takes the next *t
 until none is left, so that what a task computes does not depend on the number of threads. Operators on the
 values here append LLVM instructions; ``if`` and ``for`` of Python decide what is generated,
 :meth:`Kernel.loop` loops when the kernel runs. Floating-point arithmetic is strict: no reordering, no fused
-operation that is not asked for."""
+operation that is not asked for.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """Functions of vectors: exp2, softplus, sigmoid, sums over lanes.
 
 Every function passes NaN on. Polynomials interpolate at Chebyshev points; their coefficients are computed
-when a kernel is built, to a degree that leaves an error below the rounding of the dtype."""
+when a kernel is built, to a degree that leaves an error below the rounding of the dtype.
+"""
 
 import math
 from collections.abc import Callable

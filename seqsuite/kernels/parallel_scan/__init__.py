@@ -1,7 +1,8 @@
 """The textbook parallel prefix sum for linear recurrences: the baseline that the fused scan is compared with.
 
 G. E. Blelloch, "Prefix Sums and Their Applications", 1990, section 1.4: up-sweep and down-sweep over a
-balanced tree, 2 log2(L) steps of O(L) work in all."""
+balanced tree, 2 log2(L) steps of O(L) work in all.
+"""
 
 import torch
 from torch import Tensor

@@ -9,7 +9,8 @@ With g_t the gradient of y_t before the gate, dh_t that of the state and a_t = e
 
 Vectors hold neighbouring channels, as in the forward. Only dB and dC sum over channels: their terms are
 collected by lane over all blocks of a task and summed over the lanes once a chunk; tasks write parts, to be
-added afterwards."""
+added afterwards.
+"""
 
 import math
 from dataclasses import dataclass
@@ -88,11 +89,15 @@ def build_backward(
 class _Backward:
     """The steps of one task.
 
-    Its scratch is [block][n][lane]: ``A`` (times log2 e), ``carry`` (a_{t+1} dh_{t+1}), ``sum_A``;
-    [block][t][lane]: ``delta``, ``slope`` (dΔ by the raw step size), ``delta_u``, ``g``, ``s``, ``w`` (Σ_n
-    w_t A log2 e) and ``y``; [block][lane]: ``sum_D``, ``sum_bias``; and of the tile of states at work,
-    [t][n][lane]: ``decay`` and ``h`` (which begins with h_{t-1} of the first position), and of all states,
-    [t][n][lane], ``sum_B`` and ``sum_C``."""
+    Its scratch, by layout:
+
+    - [block][n][lane]: ``A`` (times log2 e), ``carry`` (a_{t+1} dh_{t+1}), ``sum_A``
+    - [block][t][lane]: ``delta``, ``slope`` (of Δ by the raw step size), ``delta_u``, ``g``, ``s``, ``w``
+      (Σ_n w_t A log2 e), ``y``
+    - [block][lane]: ``sum_D``, ``sum_bias``
+    - [t][n][lane] for the tile of states at work: ``decay``, ``h`` (from h_{t-1} of the first position on)
+    - [t][n][lane] for all states: ``sum_B``, ``sum_C``
+    """
 
     options: Options
     kernel: Kernel

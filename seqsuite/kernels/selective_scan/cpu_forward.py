@@ -2,7 +2,8 @@
 
 A vector holds one number of each of ``lanes`` neighbouring channels, so no sum over lanes is ever needed. A
 chunk of rows is read once for Δ and Δu, then each block of channels runs through the chunk with its states in
-registers, and then the rows are gated and written."""
+registers, and then the rows are gated and written.
+"""
 
 from dataclasses import dataclass
 
