@@ -7,9 +7,10 @@ layer needs no second file. Parameters without a default are supplied by the sui
 
 import inspect
 from functools import cache
+from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, create_model
 
 from seqsuite.registry import Registry
 
@@ -17,6 +18,8 @@ PositiveInt = Annotated[int, Field(gt=0)]
 NonNegativeFloat = Annotated[float, Field(ge=0)]
 PositiveFloat = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+UserPath = Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())]
+"""A file or folder of the user's, absolute so that it means the same from every working folder."""
 
 
 class Options(BaseModel):

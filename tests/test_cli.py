@@ -160,6 +160,12 @@ def test_a_read_only_folder_is_refused(
     assert "run.output" in refused.output
 
 
+def test_a_lack_of_memory_is_one_sentence(seqsuite: Seqsuite) -> None:
+    refused = seqsuite("run", *QUICK, "model.d_model=30000000", "run.experiment=memory")
+    assert refused.exit_code == 2
+    assert "needs more memory than there is" in refused.output
+
+
 def test_divergence_ends_with_status_one(seqsuite: Seqsuite) -> None:
     result = seqsuite("run", *QUICK, "train.learning_rate=1e30", "train.clip=none", "train.warmup=0")
     assert result.exit_code == 1, result.output

@@ -62,6 +62,9 @@ def save_checkpoint(
         shape: What the model was built from besides.
         step: How many steps it was trained for.
         training: State to resume from, of tensors, numbers, strings and containers of them.
+
+    Raises:
+        UserError: if it cannot be written, for want of space or permission; an older one is kept.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
@@ -86,9 +89,9 @@ def save_checkpoint(
         else:
             os.replace(partial, folder)
         _flush_to_disk(folder.parent)
-    except BaseException:
+    except (OSError, SafetensorError) as error:
         shutil.rmtree(partial, ignore_errors=True)
-        raise
+        raise UserError(f"The checkpoint {folder} cannot be written: {error}.") from error
 
 
 def load_for_inference(folder: Path) -> tuple[LanguageModel, CellConfig]:

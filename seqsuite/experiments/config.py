@@ -20,6 +20,7 @@ from seqsuite.options import (
     Options,
     PositiveFloat,
     PositiveInt,
+    UserPath,
     named_options,
     options_schema,
 )
@@ -37,7 +38,9 @@ _NAMED = {("task",), ("model",), ("model", "block"), ("model", "mixer")}
 
 
 class _Schema(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=())
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False, protected_namespaces=()
+    )
 
 
 class TrainConfig(_Schema):
@@ -74,7 +77,7 @@ class RunConfig(_Schema):
 
     experiment: str = "seqsuite"
     """MLflow experiment."""
-    output: Path = Path("runs")
+    output: UserPath = Path("runs")
     """Folder for the checkpoints of cells in progress."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to compute; auto takes a GPU if there is one."""

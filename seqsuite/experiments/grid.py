@@ -1,8 +1,11 @@
 """A grid of cells, run one after the other."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+
+import torch
 
 from seqsuite.errors import UserError
 from seqsuite.experiments.cell import CellResult, MakeObserver, choose_device, run_cell
@@ -70,7 +73,10 @@ def run_grid(
     try:
         with deferred_interrupts() as interruption:
             for cell in cells:
-                result = run_cell(cell, store, make_observer, interruption, parent_run_id=parent, force=force)
+                with _memory_errors(cell):
+                    result = run_cell(
+                        cell, store, make_observer, interruption, parent_run_id=parent, force=force
+                    )
                 after_cell(store, result)
                 results.append(result)
         status = "FINISHED"
@@ -81,6 +87,21 @@ def run_grid(
         if parent is not None:
             store.finish(parent, status)
     return results
+
+
+@contextmanager
+def _memory_errors(cell: CellConfig) -> Iterator[None]:
+    """Turn a lack of memory into a sentence; on a CPU, PyTorch has no exception type of its own for it."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        typed = isinstance(error, MemoryError | torch.OutOfMemoryError)
+        if not typed and "allocate memory" not in str(error):
+            raise
+        raise UserError(
+            f"{cell.title} needs more memory than there is: choose a smaller train.batch_size, "
+            "train.eval_batch_size, model or sequence."
+        ) from error
 
 
 def _check_writable(folder: Path) -> None:

@@ -1,6 +1,8 @@
 """The costly operations: each with a reference in plain PyTorch and the fastest form the machine can run."""
 
 from seqsuite.kernels.backend import BackendStatus
+from seqsuite.kernels.causal_conv1d import causal_conv1d
+from seqsuite.kernels.long_conv import long_conv
 from seqsuite.kernels.parallel_scan import parallel_scan
 from seqsuite.kernels.selective_scan import selective_scan
 from seqsuite.kernels.selective_scan.compatibility import selective_scan_fn
@@ -10,6 +12,8 @@ from seqsuite.kernels.selective_scan.state_update import selective_state_update
 __all__ = [
     "BackendStatus",
     "backends",
+    "causal_conv1d",
+    "long_conv",
     "parallel_scan",
     "selective_scan",
     "selective_scan_fn",

@@ -7,6 +7,7 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
+from seqsuite.options import UserPath
 from seqsuite.tasks.base import SPLITS, TaskSpec, TokenIds
 from seqsuite.tasks.sources.fasta import (
     ALPHABET,
@@ -54,7 +55,7 @@ class DNA(WindowTask):
         *,
         seed: int,
         seqlen: Annotated[int, Field(gt=0)] = 256,
-        path: Path | None = None,
+        path: UserPath | None = None,
         reverse_complement: bool = True,
         eval_examples: Annotated[int, Field(gt=0)] = 512,
     ) -> None:

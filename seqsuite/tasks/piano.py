@@ -7,6 +7,7 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
+from seqsuite.options import UserPath
 from seqsuite.tasks.base import SPLITS, TaskSpec, TokenIds
 from seqsuite.tasks.sources import audio
 from seqsuite.tasks.sources.files import find_files
@@ -48,7 +49,7 @@ class Piano(WindowTask):
         *,
         seed: int,
         seqlen: Annotated[int, Field(gt=0)] = 1024,
-        path: Path | None = None,
+        path: UserPath | None = None,
         eval_examples: Annotated[int, Field(gt=0)] = 256,
     ) -> None:
         super().__init__(seed=seed, seqlen=seqlen, path=path, eval_examples=eval_examples)

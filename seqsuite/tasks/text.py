@@ -9,6 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from seqsuite.errors import UserError
+from seqsuite.options import UserPath
 from seqsuite.tasks.base import SPLITS, Split, TaskSpec, TokenIds
 from seqsuite.tasks.sources.files import find_files, read_bytes
 from seqsuite.tasks.sources.samples import require_samples, sample_files
@@ -52,7 +53,7 @@ class Text(WindowTask):
         *,
         seed: int,
         seqlen: Annotated[int, Field(gt=0)] = 256,
-        path: Path | None = None,
+        path: UserPath | None = None,
         eval_examples: Annotated[int, Field(gt=0)] = 512,
     ) -> None:
         super().__init__(seed=seed, seqlen=seqlen, path=path, eval_examples=eval_examples)

@@ -50,7 +50,7 @@ def test_a_failed_save_keeps_the_old_checkpoint(tmp_path: Path, monkeypatch: pyt
         raise OSError("No space left on device")
 
     monkeypatch.setattr(checkpoint, "save_model", full_disk)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(UserError, match="cannot be written: No space left"):
         save_checkpoint(tmp_path / "last", model=model, config=config, shape=SHAPE, step=2)
     assert json.loads((tmp_path / "last" / "config.json").read_text())["step"] == 1
     assert [path.name for path in tmp_path.iterdir()] == ["last"]

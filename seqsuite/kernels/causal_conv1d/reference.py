@@ -51,5 +51,7 @@ def causal_conv1d(
 
 def _convolve(padded: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """Convolve inputs (B, K - 1 + L, D) that already hold their history, into (B, L, D)."""
+    if padded.shape[1] < weight.shape[1]:  # no position at all, which conv1d refuses
+        return padded[:, weight.shape[1] - 1 :]
     columns = F.conv1d(padded.transpose(1, 2), weight.unsqueeze(1), bias, groups=weight.shape[0])
     return columns.transpose(1, 2)

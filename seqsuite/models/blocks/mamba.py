@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from seqsuite.kernels.causal_conv1d import causal_conv1d
+from seqsuite.kernels import causal_conv1d
 from seqsuite.models.base import Block, GatedMixer, MakeMixer, MakeNorm, State
 from seqsuite.options import PositiveInt
 

@@ -5,7 +5,7 @@ from abc import abstractmethod
 import torch
 from torch import Tensor, nn
 
-from seqsuite.kernels.long_conv import long_conv
+from seqsuite.kernels import long_conv
 from seqsuite.models.base import Mixer, State, no_weight_decay, run_packed
 
 
