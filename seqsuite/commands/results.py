@@ -36,7 +36,7 @@ def show_results(
     print_results(found, style)
     if figure is not None:
         with tempfile.TemporaryDirectory() as folder:
-            drawn = compare(found, Path(folder))
+            drawn = compare(store, found, Path(folder))
             try:
                 shutil.copyfile(drawn, figure)
             except OSError as error:

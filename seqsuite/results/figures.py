@@ -1,7 +1,8 @@
-"""Pictures of results: one cell's learning curve, and a comparison of models."""
+"""Pictures of results: one cell's learning curve, and models compared while and after they learn."""
 
 import math
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +19,10 @@ from seqsuite.results.table import LARGEST, Results, Section
 
 # From the palette of Okabe and Ito, which is told apart with any colour vision.
 _BLUE, _ORANGE, _GREY = "#0072B2", "#D55E00", "#555555"
+_COLOURS = (_BLUE, _ORANGE, "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _DPI = 150
 _LABEL_WIDTH = 24
+_ROW_INCHES, _LEAST_ROWS = 0.42, 6
 _SMOOTHING = 50
 """The training loss is averaged over a window of this fraction of the run: one part in fifty."""
 
@@ -67,52 +70,72 @@ def loss_curve(store: Store, run_id: str, folder: Path) -> Path:
     return _save(figure, folder / "loss_curve.png")
 
 
-def compare(results: Results, folder: Path) -> Path:
-    """Draw every section's rows as points with their spread over seeds, best on top.
+def compare(store: Store, results: Results, folder: Path) -> Path:
+    """Draw for every section how its models learn (a line a seed), and what they reach, best on top.
 
     Args:
+        store: Where the runs are recorded.
         results: What to draw, from :func:`~seqsuite.results.table.collect`.
         folder: Where to write ``compare.png``; created if missing.
 
     Raises:
-        UserError: if the folder cannot be written.
+        UserError: if a run cannot be read or the folder cannot be written.
     """
-    heights = [len(section.rows) + 2 for section in results.sections]
-    figure = Figure(figsize=(7, 0.6 + 0.42 * sum(heights)), layout="constrained")
-    panels = figure.subplots(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0]
-    for axes, section in zip(panels, results.sections, strict=True):
-        _draw_section(axes, section)
+    heights = [max(len(section.rows), _LEAST_ROWS) + 2 for section in results.sections]
+    figure = Figure(figsize=(11, _ROW_INCHES * sum(heights)), layout="constrained")
+    panels = figure.subplots(len(heights), 2, squeeze=False, height_ratios=heights)
+    for (left, right), section in zip(panels, results.sections, strict=True):
+        colours = [_COLOURS[place % len(_COLOURS)] for place in range(len(section.rows))]
+        _draw_learning(left, store, section, colours)
+        _draw_ranking(right, section, colours)
+        _draw_baselines(left, right, section)
     return _save(figure, folder / "compare.png")
 
 
-def _draw_section(axes: Axes, section: Section) -> None:
-    for place, row in enumerate(section.rows):
+def _draw_learning(axes: Axes, store: Store, section: Section, colours: Sequence[str]) -> None:
+    """Draw the validation metric by step."""
+    for row, colour in zip(section.rows, colours, strict=True):
+        for run_id in row.run_ids:
+            steps, values = _history(store, run_id, tracking.VALIDATION + section.metric)
+            axes.plot(steps, values, ".-", color=colour, linewidth=1, markersize=4)
+    axes.set_xlabel("step")
+    axes.set_ylabel(f"validation {metric_label(section.metric)}")
+    axes.set_title(f"{section.task}, scale={section.scale}", loc="left", fontsize=10)
+    axes.grid(alpha=0.3)
+
+
+def _draw_ranking(axes: Axes, section: Section, colours: Sequence[str]) -> None:
+    """Draw the rows as points on the test set, with their spread over seeds."""
+    for place, (row, colour) in enumerate(zip(section.rows, colours, strict=True)):
         if not math.isfinite(row.mean):
             continue
-        axes.plot(list(row.values.values()), [place] * len(row.values), ".", color=_BLUE, alpha=0.4)
-        axes.errorbar(row.mean, place, xerr=row.spread, fmt="o", color=_BLUE, capsize=4)
+        axes.plot(list(row.values.values()), [place] * len(row.values), ".", color=colour, alpha=0.4)
+        axes.errorbar(row.mean, place, xerr=row.spread, fmt="o", color=colour, capsize=4)
         text = mean_and_spread(row, section.metric)
         axes.annotate(text, (row.mean, place), (0, 6), textcoords="offset points", ha="center", fontsize=8)
-    baselines = {
-        f"{row.baseline[0]}: {number(row.baseline[1], section.metric)}": row.baseline[1]
-        for row in section.rows
-        if row.baseline
-    }
-    for text, value in baselines.items():
-        axes.axvline(value, color=_GREY, linestyle="--", linewidth=1, label=text)
-    if baselines:
-        axes.legend(frameon=False, fontsize=8, loc="lower right", bbox_to_anchor=(1, 1), borderpad=0)
     labels = [
         "\n".join([row.model, *textwrap.wrap(options_text(row, section), _LABEL_WIDTH)])
         for row in section.rows
     ]
     axes.set_yticks(range(len(labels)), labels, fontsize=9)
+    for label, colour in zip(axes.get_yticklabels(), colours, strict=True):
+        label.set_color(colour)
     axes.set_ylim(len(section.rows) - 0.4, -0.8)
-    axes.margins(x=0.12)
+    axes.margins(x=0.15)
     arrow = "→ better" if section.higher_is_better else "← better"
     axes.set_xlabel(f"test {metric_label(section.metric)} ({arrow})")
-    axes.set_title(f"{section.task}, scale={section.scale}", loc="left", fontsize=10)
     axes.grid(axis="x", alpha=0.3)
+
+
+def _draw_baselines(learning: Axes, ranking: Axes, section: Section) -> None:
+    """Draw what a trivial predictor reaches on the test set, beside the ranking and named there."""
+    baselines = {row.baseline for row in section.rows if row.baseline}
+    for name, value in baselines:
+        learning.axhline(value, color=_GREY, linestyle="--", linewidth=1)
+        text = f"{name}: {number(value, section.metric)}"
+        ranking.axvline(value, color=_GREY, linestyle="--", linewidth=1, label=text)
+    if baselines:
+        ranking.legend(frameon=False, fontsize=8, loc="lower right", bbox_to_anchor=(1, 1), borderpad=0)
 
 
 def _history(store: Store, run_id: str, metric: str) -> tuple[Floats, Floats]:
