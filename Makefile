@@ -5,6 +5,8 @@ PYTHON ?= $(firstword $(foreach python,python3 python3.14 python3.13 python3.12 
 	2>/dev/null)))
 VENV := .venv
 ARGS ?= task=dna model=mamba
+# One process a core and one thread a process: teams of threads that share cores wait for each other.
+PYTEST := OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n auto --dist worksteal
 
 .DEFAULT_GOAL := help
 .PHONY: help run test test-fast lint setup clean
@@ -19,10 +21,10 @@ run: $(VENV)/.with-samples
 	$(VENV)/bin/seqsuite run $(ARGS)
 
 test: $(VENV)/.with-dev
-	$(VENV)/bin/python -m pytest
+	$(PYTEST)
 
 test-fast: $(VENV)/.with-dev
-	$(VENV)/bin/python -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 lint: $(VENV)/.with-dev
 	$(VENV)/bin/ruff check .
