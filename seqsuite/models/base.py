@@ -58,6 +58,21 @@ class Mixer(SequenceLayer):
     options as parameters with defaults.
     """
 
+    packed_state: ClassVar[bool] = True
+    """Whether packed sequences can start from a state and return one. A layer whose state grows cannot: the
+    states of sequences of different lengths do not fit into one tensor."""
+
+    def check_packed_state(self, state: State | None) -> None:
+        """Refuse a state for packed sequences, where the layer declares that it carries none.
+
+        Raises:
+            ValueError: if there is a state and ``packed_state`` is false.
+        """
+        if state is not None and not self.packed_state:
+            raise ValueError(
+                f"{type(self).__name__.lower()} carries no state for packed sequences: feed them one by one"
+            )
+
 
 class GatedMixer(Mixer):
     """A mixer that can multiply its output by silu(gate) within its own kernel."""
