@@ -47,9 +47,9 @@ SWITCHES = [
     {"dt_rank": None, "selective_B": False, "selective_C": False},
     {"A_init": "random"},
     {"A_init": "half", "d_state": 1},
-    {"A_init": "s4d-lin"},
-    {"A_init": "s4d-lin", "dt_rank": None, "selective_B": False, "selective_C": False},
-    {"A_init": "s4d-lin", "selective_C": False, "dt_rank": 3},
+    {"A_init": "lin"},
+    {"A_init": "lin", "dt_rank": None, "selective_B": False, "selective_C": False},
+    {"A_init": "lin", "selective_C": False, "dt_rank": 3},
 ]
 
 
@@ -67,7 +67,7 @@ def test_every_switch_is_the_recurrence_with_that_part_constant(options):
         for parameter in layer.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
     values = {name: value.detach().numpy() for name, value in layer.named_parameters()}
-    is_complex = options.get("A_init") == "s4d-lin"
+    is_complex = options.get("A_init") == "lin"
     A = -np.exp(values["A_real_log"]) + 1j * values["A_imag"] if is_complex else -np.exp(values["A_log"])
     x = torch.randn(2, 7, 5).double()
     y, after = layer(x, layer.initial_state(2, dtype=x.dtype))
@@ -100,11 +100,11 @@ def test_initial_A_of_each_kind():
     drawn = S6(64, 64, A_init="random").A_log
     assert abs(drawn.mean().item()) < 0.05
     assert abs(drawn.std().item() - 1) < 0.05
-    lin = S6(3, 8, A_init="s4d-lin")
+    lin = S6(3, 8, A_init="lin")
     assert torch.allclose(-lin.A_real_log.exp(), torch.tensor(-0.5))
     assert torch.allclose(lin.A_imag, np.pi * torch.arange(4.0).expand(3, 4))
 
 
 def test_a_complex_A_needs_an_even_state():
     with pytest.raises(ValueError, match="must be even, got 5"):
-        S6(4, d_state=5, A_init="s4d-lin")
+        S6(4, d_state=5, A_init="lin")

@@ -9,10 +9,14 @@ from torch import Tensor, nn
 
 from seqsuite.kernels import selective_scan, selective_state_update
 from seqsuite.models.base import GatedMixer, State, no_weight_decay
-from seqsuite.models.initialization import inverse_softplus, log_uniform
+from seqsuite.models.initialization import (
+    ComplexInit,
+    RealInit,
+    diagonal_A,
+    inverse_softplus,
+    log_uniform,
+)
 from seqsuite.options import PositiveFloat, PositiveInt
-
-AInit = Literal["s4d-real", "random", "half", "s4d-lin"]
 
 
 class S6(GatedMixer):
@@ -21,9 +25,9 @@ class S6(GatedMixer):
     What is not selective is a learned constant of each channel, as in S4 (Mamba, Algorithm 1 and Table 7): Δ
     with ``dt_rank=none``, B and C by their switches.
 
-    With ``A_init="s4d-lin"`` A, B, C and the state are complex, N/2 conjugate pairs in place of N real
-    states. The fused kernels are for a real A: a complex one runs step by step in plain PyTorch, correct but
-    many times slower and with every state kept for the backward pass.
+    With a complex A, B, C and the state are complex too: N/2 conjugate pairs in place of N real states. The
+    fused kernels are for a real A: a complex one runs step by step in plain PyTorch, correct but many times
+    slower, and with every state kept for the backward pass.
 
     Args:
         d_model: Width D of inputs and outputs.
@@ -33,8 +37,8 @@ class S6(GatedMixer):
             (Table 9).
         selective_B: Whether B is a function of the input.
         selective_C: Whether C is a function of the input.
-        A_init: Initial A (Table 8): ``"s4d-real"`` is −(n + 1), ``"random"`` −exp(N(0, 1)), ``"half"`` −1/2,
-            and ``"s4d-lin"`` the complex −1/2 + iπn.
+        A_init: Initial A (Table 8): real with ``"real"``, −(n + 1), ``"random"``, −exp(N(0, 1)), and
+            ``"half"``, −1/2; complex with ``"lin"``, −1/2 + iπn, ``"inv"`` and ``"legs"``.
         dt_min: Smallest Δ at initialisation.
         dt_max: Largest Δ at initialisation; Δ is log-uniform between the two.
     """
@@ -46,14 +50,11 @@ class S6(GatedMixer):
         dt_rank: PositiveInt | Literal["auto"] | None = "auto",
         selective_B: bool = True,
         selective_C: bool = True,
-        A_init: AInit = "s4d-real",
+        A_init: RealInit | ComplexInit = "real",
         dt_min: PositiveFloat = 1e-3,
         dt_max: PositiveFloat = 1e-1,
     ) -> None:
         super().__init__()
-        self.complex = A_init == "s4d-lin"
-        if self.complex and d_state % 2:
-            raise ValueError(f"a complex A comes in conjugate pairs, so d_state must be even, got {d_state}")
         self.d_model, self.d_state = d_model, d_state
         self.dt_rank = math.ceil(d_model / 32) if dt_rank == "auto" else dt_rank or 0
         self.selective_B, self.selective_C = selective_B, selective_C
@@ -66,7 +67,13 @@ class S6(GatedMixer):
             self.dt_proj.bias = dt_bias
         else:
             self.dt_bias = dt_bias
-        self._make_A(A_init)
+        log, imaginary = diagonal_A(A_init, d_model, d_state)
+        self.complex = imaginary is not None
+        if imaginary is None:
+            self.A_log = no_weight_decay(nn.Parameter(log))
+        else:
+            self.A_real_log = no_weight_decay(nn.Parameter(log))
+            self.A_imag = no_weight_decay(nn.Parameter(imaginary))
         self._make_constants()
         self.D = no_weight_decay(nn.Parameter(torch.ones(d_model)))
 
@@ -129,22 +136,6 @@ class S6(GatedMixer):
     def _projected_widths(self) -> list[int]:
         """Return how many numbers of Δ's low rank, B and C are projected from the input."""
         return [self.dt_rank, self.d_state * self.selective_B, self.d_state * self.selective_C]
-
-    def _make_A(self, init: AInit) -> None:
-        if self.complex:
-            pairs = (self.d_model, self.d_state // 2)
-            n = torch.arange(pairs[1], dtype=torch.float32)
-            self.A_real_log = no_weight_decay(nn.Parameter(torch.full(pairs, 0.5).log()))
-            self.A_imag = no_weight_decay(nn.Parameter((math.pi * n).repeat(self.d_model, 1)))
-            return
-        size = (self.d_model, self.d_state)
-        if init == "random":
-            log = torch.randn(size)
-        elif init == "half":
-            log = torch.full(size, 0.5).log()
-        else:
-            log = torch.arange(1, self.d_state + 1, dtype=torch.float32).log().repeat(self.d_model, 1)
-        self.A_log = no_weight_decay(nn.Parameter(log))
 
     def _make_constants(self) -> None:
         """Make B and C where they are not selective, and start them as S4D does: at 1 and normal."""
