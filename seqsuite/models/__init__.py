@@ -19,7 +19,9 @@ BLOCKS = Registry(
     "seqsuite.blocks",
     {
         "none": "seqsuite.models.blocks.plain:PlainBlock",
+        "h3": "seqsuite.models.blocks.h3:H3Block",
         "mamba": "seqsuite.models.blocks.mamba:MambaBlock",
+        "mamba2": "seqsuite.models.blocks.mamba2:Mamba2Block",
         "transformer": "seqsuite.models.blocks.transformer:TransformerBlock",
     },
 )
@@ -31,6 +33,11 @@ MIXERS = Registry(
         "s6": "seqsuite.models.mixers.s6:S6",
         "s4": "seqsuite.models.mixers.s4:S4",
         "s4d": "seqsuite.models.mixers.s4d:S4D",
+        "ssd": "seqsuite.models.mixers.ssd:SSD",
+        "shift": "seqsuite.models.mixers.shift:ShiftSSM",
+        "hyena": "seqsuite.models.mixers.hyena:Hyena",
         "attention": "seqsuite.models.mixers.attention:Attention",
+        "linear_attention": "seqsuite.models.mixers.linear_attention:LinearAttention",
+        "retention": "seqsuite.models.mixers.retention:Retention",
     },
 )

@@ -72,7 +72,7 @@ def test_mamba_parameter_count_is_the_published_blocks():
 
 def test_residual_outputs_shrink_with_the_depth():
     shallow, deep = (make_model("transformer", n_layer=n) for n in (1, 16))
-    stds = [model.blocks[0].down_proj.weight.detach().std().item() for model in (shallow, deep)]
+    stds = [model.blocks[0].mlp.down_proj.weight.detach().std().item() for model in (shallow, deep)]
     assert math.isclose(stds[0] / stds[1], 4, rel_tol=0.1)  # √(2 · 16 / 2)
 
 

@@ -28,6 +28,9 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
         {"A_init": "legs", "d_state": 4, "dt_rank": None, "selective_B": False, "selective_C": False},
     ],
     "s4d": [{"init": "real", "d_state": 5}, {"init": "legs", "d_state": 6}],
+    "ssd": [{"d_state": 5, "head_dim": 4, "n_groups": 2}],
+    "shift": [{"d_state": 1}],
+    "hyena": [{"bands": 3, "filter_layers": 1, "horizon": 8}],
     "attention": [
         {"positions": "none"},
         {"positions": "xpos", "n_heads": 4, "n_kv_heads": 2},
