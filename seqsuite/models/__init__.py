@@ -7,10 +7,24 @@ MODELS = Registry(
     "seqsuite.models",
     {
         "mamba": "seqsuite.models.presets:mamba",
+        "mamba2": "seqsuite.models.presets:mamba2",
         "s4": "seqsuite.models.presets:s4",
         "s4d": "seqsuite.models.presets:s4d",
+        "h3": "seqsuite.models.presets:h3",
+        "hyena": "seqsuite.models.presets:hyena",
+        "retnet": "seqsuite.models.presets:retnet",
         "transformer": "seqsuite.models.presets:transformer",
         "transformer++": "seqsuite.models.presets:transformer_plus_plus",
+        "hybrid": "seqsuite.models.presets:hybrid",
+    },
+)
+
+BACKBONES = Registry(
+    "backbone",
+    "seqsuite.backbones",
+    {
+        "isotropic": "seqsuite.models.backbones.isotropic:Isotropic",
+        "unet": "seqsuite.models.backbones.unet:UNet",
     },
 )
 
