@@ -12,8 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationErr
 
 from seqsuite.errors import UserError
 from seqsuite.experiments.overrides import Overrides
-from seqsuite.models import BLOCKS, MIXERS, MODELS
-from seqsuite.models.config import ModelConfig
+from seqsuite.models import BACKBONES, BLOCKS, MIXERS, MODELS
+from seqsuite.models.config import LayerConfig, ModelConfig
+from seqsuite.models.presets import size_settings, sizes
 from seqsuite.options import (
     Fraction,
     NonNegativeFloat,
@@ -33,8 +34,12 @@ _Model = TypeVar("_Model", bound=BaseModel)
 Scale = Literal["smoke", "cpu", "paper"]
 SCALES: tuple[str, ...] = get_args(Scale)
 
-_NAMED = {("task",), ("model",), ("model", "block"), ("model", "mixer")}
-"""Settings that are a named choice with options: ``task=dna`` is short for ``task.name=dna``."""
+_PARTS = {"block": BLOCKS, "mixer": MIXERS, "backbone": BACKBONES}
+"""The choices that make a model."""
+
+_NAMED = {("task",), ("model",), *(("model", part) for part in _PARTS)}
+"""Settings that are a named choice with options: ``task=dna`` is short for ``task.name=dna``. The block and
+the mixer of a further layer, such as ``model.layers.attention.mixer``, are choices too."""
 
 
 class _Schema(BaseModel):
@@ -129,7 +134,7 @@ def resolve(overrides: Overrides) -> CellConfig:
     """Return the full configuration of one cell from its settings.
 
     Later layers win: the schema's defaults, the model's preset, the task's preset at the chosen scale, what
-    that preset says about the chosen model, and the settings themselves.
+    that preset says about the chosen model, the model's named size, and the settings themselves.
 
     Raises:
         UserError: if a key is unknown or a value has a wrong type or range; the sentence names the key and
@@ -144,11 +149,14 @@ def resolve(overrides: Overrides) -> CellConfig:
         )
     values: dict[str, Any] = {
         "task": {"name": task_name},
-        "model": {"name": model_name, **MODELS.load(model_name)()},
+        "model": {"name": model_name, "backbone": {"name": "isotropic"}, **MODELS.load(model_name)()},
     }
     TASKS.load(task_name)  # an unknown task is named before its missing preset is
     for layer in _preset_layers(task_name, model_name, scale):
         values = _merge(values, layer)
+    size = _merge(values, settings)["model"].get("size")
+    if size is not None:
+        values = _merge(values, {"model": size_settings(model_name, size)})
     return _validate(_merge(values, settings))
 
 
@@ -166,10 +174,12 @@ def override_keys(task: str | None, model: str | None) -> dict[str, list[str]]:
     for name in [task] if task else TASKS.names():
         keys |= _schema_keys("task", options_schema(TASKS.load(name)))
     if model:
-        preset = MODELS.load(model)()
-        keys |= _schema_keys("model.block", options_schema(BLOCKS.load(preset["block"]["name"])))
-        keys |= _schema_keys("model.mixer", options_schema(MIXERS.load(preset["mixer"]["name"])))
-    keys |= {"model.block": BLOCKS.names(), "model.mixer": MIXERS.names()}
+        chosen = {"backbone": {"name": "isotropic"}, **MODELS.load(model)()}
+        for part, registry in _PARTS.items():
+            keys |= _schema_keys(f"model.{part}", options_schema(registry.load(chosen[part]["name"])))
+    keys |= {f"model.{part}": registry.names() for part, registry in _PARTS.items()}
+    keys["model.size"] = list(sizes(model or "mamba"))
+    del keys["model.layers"]  # a table of names that only the user knows
     return {key: keys[key] for key in sorted(keys) if not key.endswith(".name")}
 
 
@@ -200,7 +210,7 @@ def _nest(overrides: Overrides) -> dict[str, Any]:
     nested: dict[str, Any] = {}
     for key, value in overrides.items():
         path = tuple(key.split("."))
-        if path in _NAMED:
+        if path in _NAMED or (path[:2] == ("model", "layers") and path[3:] in (("block",), ("mixer",))):
             path = (*path, "name")
             value = "none" if value is None else value  # there it is a name: the plain block
         table = nested
@@ -230,12 +240,32 @@ def _validate(values: dict[str, Any]) -> CellConfig:
     """Check from the inside out, so that each error is reported under the key that the user wrote."""
     values = {**values, "model": dict(values["model"])}
     values["task"] = _checked(_schema_of(TASKS, values["task"]), values["task"], "task.")
-    for part, registry in (("block", BLOCKS), ("mixer", MIXERS)):
-        choice = values["model"][part]
-        values["model"][part] = _checked(_schema_of(registry, choice), choice, f"model.{part}.")
+    for part, registry in _PARTS.items():
+        values["model"][part] = _choice(registry, values["model"][part], f"model.{part}")
+    values["model"]["layers"] = {
+        name: _layer(name, layer) for name, layer in values["model"].get("layers", {}).items()
+    }
     for section, schema in (("model", ModelConfig), ("train", TrainConfig), ("run", RunConfig)):
         values[section] = _checked(schema, values.get(section, {}), f"{section}.")
     return _checked(CellConfig, values, "")
+
+
+def _layer(name: str, values: Any) -> LayerConfig:
+    """Check one of ``model.layers``; where it is called like a model, that model's layer is its default."""
+    key = f"model.layers.{name}"
+    if name in MODELS.names() and isinstance(values, dict):
+        preset = MODELS.load(name)()
+        values = _merge({part: preset[part] for part in ("block", "mixer")}, values)
+    if isinstance(values, dict):
+        for part in ("block", "mixer"):
+            if "name" not in values.get(part, {}):
+                raise UserError(f"{key} has no {part}: set {key}.{part}, besides its options.")
+            values = {**values, part: _choice(_PARTS[part], values[part], f"{key}.{part}")}
+    return _checked(LayerConfig, values, f"{key}.")
+
+
+def _choice(registry: Registry, value: dict[str, Any], key: str) -> Options:
+    return _checked(_schema_of(registry, value), value, f"{key}.")
 
 
 def _schema_of(registry: Registry, choice: Mapping[str, Any]) -> type[Options]:

@@ -8,6 +8,7 @@ from seqsuite.kernels.selective_scan import selective_scan
 from seqsuite.kernels.selective_scan.compatibility import selective_scan_fn
 from seqsuite.kernels.selective_scan.dispatch import BACKENDS as SELECTIVE_SCAN_BACKENDS
 from seqsuite.kernels.selective_scan.state_update import selective_state_update
+from seqsuite.kernels.ssd import ssd, ssd_state_update
 
 __all__ = [
     "BackendStatus",
@@ -18,6 +19,8 @@ __all__ = [
     "selective_scan",
     "selective_scan_fn",
     "selective_state_update",
+    "ssd",
+    "ssd_state_update",
 ]
 
 

@@ -7,10 +7,24 @@ MODELS = Registry(
     "seqsuite.models",
     {
         "mamba": "seqsuite.models.presets:mamba",
+        "mamba2": "seqsuite.models.presets:mamba2",
         "s4": "seqsuite.models.presets:s4",
         "s4d": "seqsuite.models.presets:s4d",
+        "h3": "seqsuite.models.presets:h3",
+        "hyena": "seqsuite.models.presets:hyena",
+        "retnet": "seqsuite.models.presets:retnet",
         "transformer": "seqsuite.models.presets:transformer",
         "transformer++": "seqsuite.models.presets:transformer_plus_plus",
+        "hybrid": "seqsuite.models.presets:hybrid",
+    },
+)
+
+BACKBONES = Registry(
+    "backbone",
+    "seqsuite.backbones",
+    {
+        "isotropic": "seqsuite.models.backbones.isotropic:Isotropic",
+        "unet": "seqsuite.models.backbones.unet:UNet",
     },
 )
 
@@ -19,7 +33,9 @@ BLOCKS = Registry(
     "seqsuite.blocks",
     {
         "none": "seqsuite.models.blocks.plain:PlainBlock",
+        "h3": "seqsuite.models.blocks.h3:H3Block",
         "mamba": "seqsuite.models.blocks.mamba:MambaBlock",
+        "mamba2": "seqsuite.models.blocks.mamba2:Mamba2Block",
         "transformer": "seqsuite.models.blocks.transformer:TransformerBlock",
     },
 )
@@ -31,6 +47,11 @@ MIXERS = Registry(
         "s6": "seqsuite.models.mixers.s6:S6",
         "s4": "seqsuite.models.mixers.s4:S4",
         "s4d": "seqsuite.models.mixers.s4d:S4D",
+        "ssd": "seqsuite.models.mixers.ssd:SSD",
+        "shift": "seqsuite.models.mixers.shift:ShiftSSM",
+        "hyena": "seqsuite.models.mixers.hyena:Hyena",
         "attention": "seqsuite.models.mixers.attention:Attention",
+        "linear_attention": "seqsuite.models.mixers.linear_attention:LinearAttention",
+        "retention": "seqsuite.models.mixers.retention:Retention",
     },
 )

@@ -1,15 +1,15 @@
-"""The backbone: token embedding, a stack of blocks, and a head that predicts the next token."""
+"""Whole models: token embedding, a backbone of blocks, and a head that predicts tokens or classes."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from seqsuite.errors import UserError
-from seqsuite.models.base import Block, MakeNorm, State
+from seqsuite.models.backbones.base import Backbone, States
+from seqsuite.models.base import MakeNorm
 
 NORMS: dict[str, MakeNorm] = {
     "rms": lambda width: nn.RMSNorm(width, eps=1e-5),
@@ -19,82 +19,62 @@ NORMS: dict[str, MakeNorm] = {
 
 @dataclass(frozen=True)
 class BackboneState:
-    """What a model must remember: how many tokens it has seen, and each block's state."""
+    """What a model must remember: how many tokens it has seen, and the states of its backbone."""
 
     position: int
-    blocks: tuple[State, ...]
+    blocks: States
 
 
-class LanguageModel(nn.Module):
-    """Token ids (B, L) to logits (B, L, V).
+class SequenceModel(nn.Module):
+    """Token ids (B, L) to one output a position (B, L, …): what models for all heads share.
 
     Args:
-        vocab_size: Vocabulary V.
+        vocab_size: Vocabulary V of the input.
         d_model: Width D.
-        n_layer: Number of blocks.
-        make_block: Makes one block.
-        norm: ``"rms"`` or ``"layer"``: the norm before the head, the blocks' own come with ``make_block``.
+        blocks: The backbone.
+        n_outputs: Width of the head.
+        norm: ``"rms"`` or ``"layer"``: the norm before the head; the blocks have their own.
         positions: ``"learned"`` adds a learned embedding of absolute positions, ``"none"`` adds nothing.
         max_seqlen: Number of learned positions; inputs cannot be longer.
-        tie_embeddings: Whether the head shares the embedding's weights.
     """
 
     def __init__(
         self,
         vocab_size: int,
         d_model: int,
-        n_layer: int,
-        make_block: Callable[[], Block],
+        blocks: Backbone,
+        n_outputs: int,
         *,
         norm: Literal["rms", "layer"] = "rms",
         positions: Literal["learned", "none"] = "none",
         max_seqlen: int,
-        tie_embeddings: bool = True,
     ) -> None:
         super().__init__()
         self.vocab_size, self.max_seqlen = vocab_size, max_seqlen
         self.embedding = nn.Embedding(vocab_size, d_model)
         self.position_embedding = nn.Embedding(max_seqlen, d_model) if positions == "learned" else None
-        self.blocks = nn.ModuleList(make_block() for _ in range(n_layer))
+        self.blocks = blocks
         self.norm = NORMS[norm](d_model)
-        self.head = nn.Linear(d_model, vocab_size, bias=False)
+        self.head = nn.Linear(d_model, n_outputs, bias=False)
         self._initialise()
-        if tie_embeddings:
-            self.head.weight = self.embedding.weight
-
-    def forward(self, tokens: Tensor, cu_seqlens: Tensor | None = None) -> Tensor:
-        """Return logits (B, L, V) for token ids (B, L); ``cu_seqlens`` (S + 1,) packs S sequences, B = 1."""
-        x = self._embed(tokens, 0, cu_seqlens)
-        for block in self._stack():
-            x, _ = block(x, None, cu_seqlens)
-        return self._logits(x)
 
     def prefill(self, tokens: Tensor, state: BackboneState) -> tuple[Tensor, BackboneState]:
-        """Process a chunk of tokens (B, L) from ``state``; return logits (B, L, V) and the state after it."""
-        x = self._embed(tokens, state.position)
-        after: list[State] = []
-        for block, before in zip(self._stack(), state.blocks, strict=True):
-            x, next_state = block(x, before)
-            after.append(next_state)
-        return self._logits(x), BackboneState(state.position + tokens.shape[1], tuple(after))
+        """Process a chunk of tokens (B, L) from ``state``; return logits (B, L, …) and the state after it."""
+        x, after = self.blocks(self._embed(tokens, state.position), state.blocks)
+        return self._logits(x), BackboneState(state.position + tokens.shape[1], after)
 
     def step(self, token: Tensor, state: BackboneState) -> tuple[Tensor, BackboneState]:
-        """Process one token a sequence (B,); return logits (B, V) and the next state."""
-        x = self._embed(token.unsqueeze(1), state.position).squeeze(1)
-        after: list[State] = []
-        for block, before in zip(self._stack(), state.blocks, strict=True):
-            x, next_state = block.step(x, before)
-            after.append(next_state)
-        return self._logits(x), BackboneState(state.position + 1, tuple(after))
+        """Process one token a sequence (B,); return logits (B, …) and the next state."""
+        x_t = self._embed(token.unsqueeze(1), state.position).squeeze(1)
+        x_t, after = self.blocks.step(x_t, state.blocks)
+        return self._logits(x_t), BackboneState(state.position + 1, after)
 
     def initial_state(self, batch_size: int) -> BackboneState:
         """Return the state before the first token, on the model's device and in its dtype."""
         weight = self.embedding.weight
-        blocks = tuple(
-            block.initial_state(batch_size, device=weight.device, dtype=weight.dtype)
-            for block in self._stack()
+        return BackboneState(
+            0, self.blocks.initial_state(batch_size, device=weight.device, dtype=weight.dtype)
         )
-        return BackboneState(0, blocks)
 
     def num_parameters(self) -> int:
         """Return how many numbers are learned; shared weights count once."""
@@ -105,9 +85,11 @@ class LanguageModel(nn.Module):
         """Return how many tokens the model can take, or ``None`` if there is no limit."""
         return None if self.position_embedding is None else self.max_seqlen
 
-    def _stack(self) -> list[Block]:
-        """Return the blocks with their type, which ModuleList forgets."""
-        return cast("list[Block]", list(self.blocks))
+    def _outputs(self, tokens: Tensor, cu_seqlens: Tensor | None) -> Tensor:
+        """Return the backbone's outputs (B, L, D) for whole sequences, or packed ones."""
+        x, _ = self.blocks(self._embed(tokens, 0, cu_seqlens), None, cu_seqlens)
+        y: Tensor = x
+        return y
 
     def _embed(self, tokens: Tensor, start: int, cu_seqlens: Tensor | None = None) -> Tensor:
         x: Tensor = self.embedding(tokens)
@@ -134,9 +116,75 @@ class LanguageModel(nn.Module):
         for embedding in (self.embedding, self.position_embedding):
             if embedding is not None:
                 nn.init.normal_(embedding.weight, std=0.02)
-        branches = sum(block.residual_branches for block in self._stack())
-        for block in self._stack():
+        layers = self.blocks.layers()
+        branches = sum(block.residual_branches for block in layers)
+        for block in layers:
             for linear in block.residual_outputs():
                 nn.init.kaiming_uniform_(linear.weight, a=math.sqrt(5))
                 with torch.no_grad():
                     linear.weight /= math.sqrt(branches)
+
+
+class LanguageModel(SequenceModel):
+    """Token ids (B, L) to logits (B, L, V) of the token at each position.
+
+    Args:
+        vocab_size: Vocabulary V.
+        d_model: Width D.
+        blocks: The backbone.
+        tie_embeddings: Whether the head shares the embedding's weights.
+        norm, positions, max_seqlen: See :class:`SequenceModel`.
+    """
+
+    def __init__(
+        self,
+        vocab_size: int,
+        d_model: int,
+        blocks: Backbone,
+        *,
+        norm: Literal["rms", "layer"] = "rms",
+        positions: Literal["learned", "none"] = "none",
+        max_seqlen: int,
+        tie_embeddings: bool = True,
+    ) -> None:
+        super().__init__(
+            vocab_size, d_model, blocks, vocab_size, norm=norm, positions=positions, max_seqlen=max_seqlen
+        )
+        if tie_embeddings:
+            self.head.weight = self.embedding.weight
+
+    def forward(self, tokens: Tensor, cu_seqlens: Tensor | None = None) -> Tensor:
+        """Return logits (B, L, V) for token ids (B, L); ``cu_seqlens`` (S + 1,) packs S sequences, B = 1."""
+        return self._logits(self._outputs(tokens, cu_seqlens))
+
+
+class SequenceClassifier(SequenceModel):
+    """Token ids (B, L) to logits (B, n_classes) of the class of each sequence, read off its last token.
+
+    Its prefill and step forms give the logits at every position: those of the sequence so far.
+    """
+
+    def forward(
+        self, tokens: Tensor, cu_seqlens: Tensor | None = None, lengths: Tensor | None = None
+    ) -> Tensor:
+        """Classify sequences.
+
+        Args:
+            tokens: Token ids (B, L).
+            cu_seqlens: Offsets (S + 1,) of S sequences packed along L, with B = 1.
+            lengths: Number of tokens (B,) of each sequence, where they are padded on the right.
+
+        Returns:
+            Logits (B, n_classes), or (S, n_classes) for packed sequences.
+
+        Raises:
+            ValueError: if sequences are both packed and padded.
+        """
+        if cu_seqlens is not None and lengths is not None:
+            raise ValueError("sequences are packed (cu_seqlens) or padded (lengths), not both")
+        y = self._outputs(tokens, cu_seqlens)
+        if cu_seqlens is not None:
+            return self._logits(y[0, cu_seqlens[1:] - 1])
+        if lengths is not None:
+            return self._logits(y[torch.arange(len(y), device=y.device), lengths - 1])
+        return self._logits(y[:, -1])

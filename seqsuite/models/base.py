@@ -58,6 +58,21 @@ class Mixer(SequenceLayer):
     options as parameters with defaults.
     """
 
+    packed_state: ClassVar[bool] = True
+    """Whether packed sequences can start from a state and return one. A layer whose state grows cannot: the
+    states of sequences of different lengths do not fit into one tensor."""
+
+    def check_packed_state(self, state: State | None) -> None:
+        """Refuse a state for packed sequences, where the layer declares that it carries none.
+
+        Raises:
+            ValueError: if there is a state and ``packed_state`` is false.
+        """
+        if state is not None and not self.packed_state:
+            raise ValueError(
+                f"{type(self).__name__.lower()} carries no state for packed sequences: feed them one by one"
+            )
+
 
 class GatedMixer(Mixer):
     """A mixer that can multiply its output by silu(gate) within its own kernel."""
@@ -77,6 +92,55 @@ class GatedMixer(Mixer):
         """Process one position as any layer does; ``gate`` is (B, D)."""
 
 
+class ControlledMixer(Mixer):
+    """A mixer that is told at each position what to do by controls, which are linear in some input.
+
+    On its own it projects them from its input. A block that projects them itself, beside what it mixes, calls
+    :meth:`take_controls` and passes them in.
+
+    Args:
+        d_model: Width D.
+        convolved: Number of controls that go through the block's short convolution, as the input does.
+        plain: Number of controls that do not.
+    """
+
+    def __init__(self, d_model: int, *, convolved: int, plain: int) -> None:
+        super().__init__()
+        self.convolved, self.plain = convolved, plain
+        self.control_proj: nn.Linear | None = nn.Linear(d_model, convolved + plain, bias=False)
+
+    @abstractmethod
+    def forward(
+        self,
+        x: Tensor,
+        state: State | None = None,
+        cu_seqlens: Tensor | None = None,
+        controls: Tensor | None = None,
+    ) -> tuple[Tensor, State | None]:
+        """Process whole sequences or chunks as any layer does; ``controls`` is (B, L, convolved + plain)."""
+
+    @abstractmethod
+    def step(self, x_t: Tensor, state: State, controls: Tensor | None = None) -> tuple[Tensor, State]:
+        """Process one position as any layer does; ``controls`` is (B, convolved + plain)."""
+
+    def take_controls(self) -> None:
+        """Give up the mixer's own projection: controls come from the block from now on."""
+        self.control_proj = None
+
+    def controls_of(self, x: Tensor, controls: Tensor | None) -> Tensor:
+        """Return the controls that were passed in, or those that the mixer projects from its input.
+
+        Raises:
+            ValueError: if they are neither passed in nor projected.
+        """
+        if controls is not None:
+            return controls
+        if self.control_proj is None:
+            raise ValueError("this mixer's controls are projected by its block, and must be passed in")
+        projected: Tensor = self.control_proj(x)
+        return projected
+
+
 class Block(SequenceLayer):
     """A mixer with what surrounds it: norm, gate, short convolution or MLP, and the residual.
 
@@ -84,12 +148,16 @@ class Block(SequenceLayer):
     width to a norm, then its options as parameters with defaults.
     """
 
-    residual_branches: ClassVar[int] = 1
-    """How many residual branches the block adds; the initialisation of their outputs is scaled by it."""
-
     @abstractmethod
     def residual_outputs(self) -> list[nn.Linear]:
-        """Return the linear layers that write to the residual stream."""
+        """Return the linear layers that write to the residual stream: where a residual branch has one, it is
+        initialised smaller the more branches the model has.
+        """
+
+    @property
+    def residual_branches(self) -> int:
+        """How many residual branches the block adds."""
+        return 1
 
 
 MakeMixer = Callable[[int], Mixer]

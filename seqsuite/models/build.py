@@ -1,12 +1,18 @@
 """Building a model from its description."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
 import torch
 
 from seqsuite.errors import UserError
-from seqsuite.models import BLOCKS, MIXERS
-from seqsuite.models.backbone import NORMS, LanguageModel
+from seqsuite.models import BACKBONES, BLOCKS, MIXERS, MODELS
+from seqsuite.models.backbone import NORMS, LanguageModel, SequenceClassifier
+from seqsuite.models.backbones.base import MAIN, Backbone
 from seqsuite.models.base import Block, Mixer
-from seqsuite.models.config import ModelConfig
+from seqsuite.models.config import LayerConfig, ModelConfig
+from seqsuite.registry import did_you_mean
 
 
 def build_model(config: ModelConfig, *, vocab_size: int, seqlen: int) -> LanguageModel:
@@ -20,33 +26,79 @@ def build_model(config: ModelConfig, *, vocab_size: int, seqlen: int) -> Languag
     Raises:
         UserError: if the options contradict each other (such as a width that the heads do not divide).
     """
-    make_norm = NORMS[config.norm]
-    mixer_class, block_class = MIXERS.load(config.mixer.name), BLOCKS.load(config.block.name)
-
-    def make_mixer(width: int) -> Mixer:
-        mixer: Mixer = mixer_class(width, **config.mixer.arguments())
-        return mixer
-
-    def make_block() -> Block:
-        block: Block = block_class(config.d_model, make_mixer, make_norm, **config.block.arguments())
-        return block
-
-    try:
+    with _contradictions(config):
         return LanguageModel(
             vocab_size,
             config.d_model,
-            config.n_layer,
-            make_block,
-            norm=config.norm,
-            positions=config.positions,
-            max_seqlen=seqlen,
+            _build_backbone(config),
             tie_embeddings=config.tie_embeddings,
+            **_common(config, seqlen),
         )
-    except ValueError as error:
-        raise UserError(f"The model {config.name!r} cannot be built: {error}.") from error
+
+
+def build_classifier(
+    config: ModelConfig, *, vocab_size: int, seqlen: int, n_classes: int
+) -> SequenceClassifier:
+    """Build the same model with a head that gives each sequence one of ``n_classes`` classes.
+
+    Raises:
+        UserError: if the options contradict each other.
+    """
+    with _contradictions(config):
+        return SequenceClassifier(
+            vocab_size, config.d_model, _build_backbone(config), n_classes, **_common(config, seqlen)
+        )
 
 
 def count_parameters(config: ModelConfig, *, vocab_size: int, seqlen: int) -> int:
     """Return the parameter count without allocating the parameters."""
     with torch.device("meta"):
         return build_model(config, vocab_size=vocab_size, seqlen=seqlen).num_parameters()
+
+
+def _common(config: ModelConfig, seqlen: int) -> dict[str, Any]:
+    return {"norm": config.norm, "positions": config.positions, "max_seqlen": seqlen}
+
+
+def _build_backbone(config: ModelConfig) -> Backbone:
+    def make_block(kind: str, width: int) -> Block:
+        layer = _layer(config, kind)
+        mixer_class, block_class = MIXERS.load(layer.mixer.name), BLOCKS.load(layer.block.name)
+
+        def make_mixer(inner_width: int) -> Mixer:
+            mixer: Mixer = mixer_class(inner_width, **layer.mixer.arguments())
+            return mixer
+
+        block: Block = block_class(width, make_mixer, NORMS[config.norm], **layer.block.arguments())
+        return block
+
+    backbone_class = BACKBONES.load(config.backbone.name)
+    backbone: Backbone = backbone_class(
+        config.d_model, config.n_layer, make_block, **config.backbone.arguments()
+    )
+    return backbone
+
+
+def _layer(config: ModelConfig, kind: str) -> LayerConfig:
+    """Return the block and the mixer that a backbone means by ``kind``."""
+    if kind == MAIN:
+        return LayerConfig(block=config.block, mixer=config.mixer)
+    if kind in config.layers:
+        return config.layers[kind]
+    if kind in MODELS.names():
+        preset = MODELS.load(kind)()
+        return LayerConfig(block=preset["block"], mixer=preset["mixer"])
+    known = [MAIN, *config.layers, *MODELS.names()]
+    raise UserError(
+        f"There is no layer {kind!r}: choose from {', '.join(known)}, or define it with "
+        f"model.layers.{kind}.block and model.layers.{kind}.mixer.{did_you_mean(kind, known)}"
+    )
+
+
+@contextmanager
+def _contradictions(config: ModelConfig) -> Iterator[None]:
+    """Turn what a layer says about its arguments into a sentence."""
+    try:
+        yield
+    except ValueError as error:
+        raise UserError(f"The model {config.name!r} cannot be built: {error}.") from error

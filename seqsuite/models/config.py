@@ -2,33 +2,23 @@
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, SerializeAsAny, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, field_validator
 
-from seqsuite.models import BLOCKS, MIXERS
+from seqsuite.models import BACKBONES, BLOCKS, MIXERS
 from seqsuite.options import Options, PositiveInt, named_options
 
 
-class ModelConfig(BaseModel):
-    """A model: a preset's name and every choice behind it."""
-
+class _Schema(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, protected_namespaces=())
 
-    name: str
-    """Preset that the other values were taken from."""
-    d_model: PositiveInt = 64
-    """Residual width D."""
-    n_layer: PositiveInt = 2
-    """Number of blocks."""
+
+class LayerConfig(_Schema):
+    """A block, the mixer inside it, and the options of both."""
+
     block: SerializeAsAny[Options]
     """The block and its options."""
     mixer: SerializeAsAny[Options]
     """The mixer inside it and its options."""
-    norm: Literal["rms", "layer"] = "rms"
-    """RMSNorm or LayerNorm."""
-    positions: Literal["learned", "none"] = "none"
-    """Learned embedding of absolute positions, or none (attention has its own ``rotary``)."""
-    tie_embeddings: bool = True
-    """Whether the head shares the embedding's weights."""
 
     @field_validator("block", mode="before")
     @classmethod
@@ -39,3 +29,33 @@ class ModelConfig(BaseModel):
     @classmethod
     def _load_mixer(cls, value: Any) -> Options:
         return named_options(MIXERS, value)
+
+
+class ModelConfig(LayerConfig):
+    """A model: a preset's name and every choice behind it."""
+
+    name: str
+    """Preset that the other values were taken from."""
+    size: str | None = None
+    """Named size that ``d_model`` and ``n_layer`` were taken from, such as ``130m``."""
+    d_model: PositiveInt = 64
+    """Residual width D."""
+    n_layer: PositiveInt = 2
+    """Number of blocks, or of blocks a stage."""
+    backbone: SerializeAsAny[Options] = Field(
+        default_factory=lambda: named_options(BACKBONES, {"name": "isotropic"})
+    )
+    """How the blocks are arranged."""
+    layers: dict[str, LayerConfig] = {}
+    """Further layers by name, for a backbone that arranges several kinds."""
+    norm: Literal["rms", "layer"] = "rms"
+    """RMSNorm or LayerNorm."""
+    positions: Literal["learned", "none"] = "none"
+    """Learned embedding of absolute positions, or none (attention has its own ``rotary``)."""
+    tie_embeddings: bool = True
+    """Whether the head shares the embedding's weights."""
+
+    @field_validator("backbone", mode="before")
+    @classmethod
+    def _load_backbone(cls, value: Any) -> Options:
+        return named_options(BACKBONES, value)

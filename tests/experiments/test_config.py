@@ -34,6 +34,37 @@ def test_none_is_a_value_and_for_blocks_a_name():
     assert cell(model__block=None).model.block.name == "none"
 
 
+def test_a_named_size_is_between_the_tasks_preset_and_the_users_settings():
+    assert (cell(model__size="130m").model.n_layer, cell(model__size="130m").model.d_model) == (24, 768)
+    assert cell(model__size="130m", model__n_layer="3").model.n_layer == 3
+    assert cell(model__size="130m", scale="smoke").model.d_model == 768
+    small = cell(model="transformer++", model__size="125m")
+    assert (small.model.n_layer, small.model.mixer.arguments()["n_heads"]) == (12, 12)
+    other = cell(model="transformer", model__size="1.3b", model__mixer="s4")
+    assert (other.model.d_model, other.model.mixer.name) == (2048, "s4")
+
+
+def test_further_layers_are_choices_with_options():
+    hybrid = cell(model="hybrid", model__layers__attention__mixer__n_heads="4").model
+    assert hybrid.backbone.arguments()["pattern"] == ("main*3", "attention")
+    assert hybrid.layers["attention"].mixer.arguments()["n_heads"] == 4
+    assert hybrid.layers["attention"].block.arguments()["mlp"] == "swiglu"
+    mixed = resolve(
+        {
+            "task": "text",
+            "model.backbone.pattern": ["main*2", "wide"],
+            "model.layers.wide.block": "transformer",
+            "model.layers.wide.mixer": "retention",
+            "model.layers.wide.mixer.value_expand": "3",
+        }
+    ).model
+    assert mixed.layers["wide"].mixer.arguments()["value_expand"] == 3
+    inherited = cell(model__layers__mamba__mixer__d_state="7").model.layers["mamba"]
+    assert (inherited.block.name, inherited.mixer.arguments()["d_state"]) == ("mamba", 7)
+    unet = cell(model__backbone="unet", model__backbone__outer="s4").model
+    assert unet.backbone.arguments()["outer"] == "s4"
+
+
 @pytest.mark.parametrize("task", TASKS.names())
 @pytest.mark.parametrize("scale", SCALES)
 @pytest.mark.parametrize("model", MODELS.names())
@@ -73,6 +104,25 @@ def test_identity_is_what_decides_the_result():
         ({"train.schedule": "linear"}, "train.schedule=linear cannot be used: input should be 'cosine'"),
         ({"seed": "-1"}, "seed=-1 cannot be used"),
         ({"train": "5"}, "train=5 cannot be set: train is a table"),
+        ({"model.size": "131m"}, "model 'mamba' has no size '131m': choose from .*Did you mean '130m'"),
+        (
+            {"model": "s4", "model.size": "130m"},
+            "'s4' has no size '130m': set model.d_model and model.n_layer",
+        ),
+        ({"model.backbone": "unit"}, "Unknown backbone 'unit'.*Did you mean 'unet'"),
+        ({"model.backbone": "unet", "model.backbone.pools": "4"}, "Did you mean 'model.backbone.pool'"),
+        ({"model.backbone.pattern": "mamba"}, "model.backbone.pattern=mamba cannot be used"),
+        ({"model.layers.x.mixer": "s4"}, "model.layers.x has no block: set model.layers.x.block"),
+        ({"model.layers.x.mixer.d_state": "4"}, "model.layers.x has no block"),
+        (
+            {
+                "model.layers.x.block": "none",
+                "model.layers.x.mixer": "s4",
+                "model.layers.x.mixer.dstate": "4",
+            },
+            "Unknown key 'model.layers.x.mixer.dstate'.*Did you mean 'model.layers.x.mixer.d_state'",
+        ),
+        ({"model.layers.x": "s4"}, "model.layers.x=s4 cannot be set"),
         ({"train.steps": "5", "train.steps.x": "1"}, "cannot be set"),
     ],
 )

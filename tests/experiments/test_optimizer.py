@@ -29,6 +29,8 @@ def test_only_matrices_decay(name):
         "log_dt",
         "A_real_log",
         "A_imag",
+        "dt_bias",
+        "frequencies",
         "P",
         "B",
     }

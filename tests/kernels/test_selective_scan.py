@@ -183,6 +183,17 @@ def test_gradcheck(backend: str) -> None:
 
 
 @every_backend
+def test_strides_of_single_positions_mean_nothing(backend: str) -> None:
+    """PyTorch calls a tensor contiguous whatever the stride of a dimension of size 1, as views leave it."""
+    case = in_float64(scan_case(batch=3, seqlen=1))
+    odd = {**case, "u": torch.empty_strided((3, 1, 20), (20, 7, 1), dtype=torch.float64).copy_(case["u"])}
+    assert odd["u"].is_contiguous()
+    torch.testing.assert_close(
+        selective_scan(**odd, backend=backend), selective_scan(**case, backend="reference")
+    )
+
+
+@every_backend
 def test_inputs_need_not_be_contiguous(backend: str) -> None:
     """Slices of a projection, a transposed input, an expanded one."""
     case = scan_case(d_state=4)

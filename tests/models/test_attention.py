@@ -1,36 +1,99 @@
-"""Attention against the formula."""
+"""Attention against the formula, one query at a time."""
+
+import math
 
 import pytest
 import torch
 
-from seqsuite.models.mixers.attention import Attention, rotate
+from seqsuite.models.mixers.attention import Attention
+from seqsuite.models.mixers.positions import alibi_slopes, rotate, xpos_scale
+
+OPTIONS = [
+    {"positions": "none"},
+    {"positions": "rotary"},
+    {"positions": "rotary", "rotary_base": 100.0, "window": 3},
+    {"positions": "xpos"},
+    {"positions": "alibi"},
+    {"positions": "alibi", "window": 4},
+    {"positions": "none", "n_kv_heads": 2},
+    {"positions": "rotary", "n_kv_heads": 1, "window": 2, "bias": True},
+    {"positions": "none", "window": 1},
+]
 
 
-def test_forward_is_causal_softmax_attention():
+def turned(v: torch.Tensor, position: int, options: dict, sign: int) -> torch.Tensor:
+    """Multiply the pairs of a query or key (P,) by e^{i θ t}, in xPos by ζ^{± t / 512} too."""
+    if options["positions"] not in ("rotary", "xpos"):
+        return v
+    half = len(v) // 2
+    theta = options.get("rotary_base", 10_000.0) ** (-torch.arange(half).double() / half)
+    pairs = torch.complex(v[:half], v[half:]) * torch.exp(1j * theta * position)
+    if options["positions"] == "xpos":
+        pairs = pairs * ((torch.arange(half).double() / half + 0.4) / 1.4) ** (sign * position / 512)
+    return torch.cat([pairs.real, pairs.imag])
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_forward_is_causal_softmax_attention(options):
     torch.manual_seed(0)
-    layer = Attention(8, n_heads=2, positions="none").double()
-    x = torch.randn(1, 7, 8).double()
-    query, key, value = (x @ layer.qkv.weight.T).split(8, dim=-1)
-    heads = []
-    for head in (slice(0, 4), slice(4, 8)):
-        scores = query[0, :, head] @ key[0, :, head].T / 2
-        scores = scores.masked_fill(torch.ones(7, 7, dtype=torch.bool).triu(1), -torch.inf)
-        heads.append(scores.softmax(-1) @ value[0, :, head])
-    expected = torch.cat(heads, dim=-1) @ layer.out_proj.weight.T
+    layer = Attention(16, n_heads=4, **options).double()
+    x, kv_heads = torch.randn(1, 7, 16).double(), options.get("n_kv_heads", 4)
+    query, key, value = layer.qkv(x)[0].split([16, 4 * kv_heads, 4 * kv_heads], dim=-1)
+    query, key, value = query.view(7, 4, 4), key.view(7, kv_heads, 4), value.view(7, kv_heads, 4)
+    rows = []
+    for t in range(7):
+        heads = []
+        for head in range(4):
+            shared, seen = head * kv_heads // 4, range(max(0, t + 1 - options.get("window", 7)), t + 1)
+            q = turned(query[t, head], t, options, +1)
+            scores = torch.stack([q @ turned(key[s, shared], s, options, -1) / 2 for s in seen])
+            if options["positions"] == "alibi":
+                scores = scores - torch.tensor([2.0 ** (-2 * (head + 1)) * (t - s) for s in seen])
+            heads.append(scores.softmax(0) @ torch.stack([value[s, shared] for s in seen]))
+        rows.append(torch.cat(heads))
+    expected = layer.out_proj(torch.stack(rows))
     torch.testing.assert_close(layer(x)[0][0], expected)
 
 
-def test_rotation_makes_scores_depend_on_the_distance_only():
+def test_rotation_and_scaling_make_scores_depend_on_the_distance_only():
     query, key = torch.randn(2, 1, 1, 1, 8, dtype=torch.float64)
 
-    def score(i: int, j: int) -> torch.Tensor:
-        return (rotate(query, i, 10_000.0) * rotate(key, j, 10_000.0)).sum()
+    def score(i: int, j: int, fade: bool) -> torch.Tensor:
+        at_i, at_j = torch.tensor([[i]]), torch.tensor([[j]])
+        q, k = rotate(query, at_i, 10_000.0), rotate(key, at_j, 10_000.0)
+        return ((xpos_scale(q, at_i, 1) * xpos_scale(k, at_j, -1)) if fade else q * k).sum()
 
-    torch.testing.assert_close(score(3, 1), score(103, 101))
-    assert not torch.allclose(score(3, 1), score(3, 2))
-    torch.testing.assert_close(score(5, 5), (query * key).sum())
+    for fade in (False, True):
+        torch.testing.assert_close(score(3, 1, fade), score(103, 101, fade))
+        assert not torch.allclose(score(3, 1, fade), score(3, 2, fade))
+        torch.testing.assert_close(score(5, 5, fade), (query * key).sum())
 
 
-def test_heads_that_do_not_divide_the_width_are_refused():
-    with pytest.raises(ValueError, match="divisible by n_heads into even parts, got 12 by 8"):
-        Attention(12, n_heads=8)
+def test_alibi_slopes_as_published():
+    """The paper's example of eight heads; for twelve, as its authors' implementation has them."""
+    assert alibi_slopes(8) == pytest.approx([2.0**-k for k in range(1, 9)])
+    assert alibi_slopes(16)[:2] == pytest.approx([2**-0.5, 2**-1])
+    assert alibi_slopes(12) == pytest.approx([*alibi_slopes(8), *alibi_slopes(16)[0:8:2]])
+
+
+def test_a_window_bounds_the_cache():
+    layer = Attention(8, n_heads=2, window=5)
+    _, state = layer(torch.randn(3, 40, 8), layer.initial_state(3))
+    assert state["key"].shape == (3, 4, 2, 4)
+    assert state["position"].tolist() == [40, 40, 40]
+    assert math.prod(layer(torch.randn(1, 40, 8), layer.initial_state(1))[1]["key"].shape) * 2 + 1 == (
+        layer.state_size(40)
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"n_heads": 8}, "divisible by n_heads into even parts, got 12 by 8"),
+        ({"n_heads": 4}, "divisible by n_heads into even parts, got 12 by 4"),
+        ({"n_heads": 6, "n_kv_heads": 4}, "n_heads divisible by n_kv_heads, got 6 by 4"),
+    ],
+)
+def test_heads_that_do_not_divide_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        Attention(12, **options)

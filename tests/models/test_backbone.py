@@ -8,23 +8,32 @@ import torch
 from seqsuite.errors import UserError
 from seqsuite.models import MODELS
 from seqsuite.models.backbone import LanguageModel
-from seqsuite.models.build import build_model, count_parameters
+from seqsuite.models.build import build_classifier, build_model, count_parameters
 from seqsuite.models.config import ModelConfig
 from seqsuite.models.generation import generate
 
 
+def make_config(name: str, **settings: object) -> ModelConfig:
+    return ModelConfig(name=name, **{**MODELS.load(name)(), "d_model": 16, "n_layer": 2, **settings})
+
+
 def make_model(name: str, **settings: object) -> LanguageModel:
     torch.manual_seed(0)
-    config = ModelConfig(name=name, **{**MODELS.load(name)(), "d_model": 16, "n_layer": 2, **settings})
-    return build_model(config, vocab_size=11, seqlen=40).double().eval()
+    return build_model(make_config(name, **settings), vocab_size=11, seqlen=40).double().eval()
+
+
+def unet(**options: object) -> dict[str, object]:
+    return {"n_layer": 1, "backbone": {"name": "unet", "pool": 3, **options}}
 
 
 every_model = pytest.mark.parametrize("name", MODELS.names())
 
 
 @every_model
-def test_steps_equal_one_prefill_equal_the_forward_pass(name):
-    model, tokens = make_model(name), torch.randint(11, (2, 23))
+@pytest.mark.parametrize("backbone", ["isotropic", "unet"])
+def test_steps_equal_one_prefill_equal_the_forward_pass(name, backbone):
+    settings = unet() if backbone == "unet" else {"n_layer": 4}
+    model, tokens = make_model(name, **settings), torch.randint(11, (2, 23))
     logits = model(tokens)
     prefilled, state = model.prefill(tokens[:, :9], model.initial_state(2))
     torch.testing.assert_close(prefilled, logits[:, :9])
@@ -35,8 +44,9 @@ def test_steps_equal_one_prefill_equal_the_forward_pass(name):
 
 
 @every_model
-def test_packed_sequences_do_not_see_each_other(name):
-    model, tokens = make_model(name), torch.randint(11, (1, 20))
+@pytest.mark.parametrize("backbone", ["isotropic", "unet"])
+def test_packed_sequences_do_not_see_each_other(name, backbone):
+    model, tokens = make_model(name, **unet() if backbone == "unet" else {}), torch.randint(11, (1, 20))
     packed = model(tokens, torch.tensor([0, 4, 20]))
     torch.testing.assert_close(packed[:, :4], model(tokens[:, :4]))
     torch.testing.assert_close(packed[:, 4:], model(tokens[:, 4:]))
@@ -50,6 +60,26 @@ def test_greedy_generation_takes_the_most_likely_token_each_time(name):
         tokens = torch.cat([tokens, model(tokens)[:, -1:].argmax(-1)], dim=1)
     generated = torch.stack(list(generate(model, prompt, 8, temperature=0)), dim=1)
     assert torch.equal(generated, tokens[:, 5:])
+
+
+@pytest.mark.parametrize("backbone", [{}, unet()], ids=["isotropic", "unet"])
+def test_a_classifier_reads_the_last_token(backbone):
+    torch.manual_seed(0)
+    config = make_config("mamba", **backbone)
+    model = build_classifier(config, vocab_size=11, seqlen=40, n_classes=5).double()
+    tokens = torch.randint(11, (3, 12))
+    classes = model(tokens)
+    assert classes.shape == (3, 5)
+    along, state = model.prefill(tokens[:, :11], model.initial_state(3))
+    torch.testing.assert_close(model.step(tokens[:, 11], state)[0], classes)
+    torch.testing.assert_close(along[:, 6], model(tokens[:, :7]))
+    padded = model(tokens, lengths=torch.tensor([12, 7, 1]))
+    separate = torch.cat([model(tokens[i : i + 1, :n]) for i, n in enumerate((12, 7, 1))])
+    torch.testing.assert_close(padded, separate)
+    packed = model(tokens[:1], torch.tensor([0, 4, 12]))
+    torch.testing.assert_close(packed, torch.cat([model(tokens[:1, :4]), model(tokens[:1, 4:])]))
+    with pytest.raises(ValueError, match="not both"):
+        model(tokens, torch.tensor([0, 12]), torch.tensor([12, 7, 1]))
 
 
 def test_sampling_follows_its_generator():
@@ -72,7 +102,7 @@ def test_mamba_parameter_count_is_the_published_blocks():
 
 def test_residual_outputs_shrink_with_the_depth():
     shallow, deep = (make_model("transformer", n_layer=n) for n in (1, 16))
-    stds = [model.blocks[0].down_proj.weight.detach().std().item() for model in (shallow, deep)]
+    stds = [model.blocks[0].mlp.down_proj.weight.detach().std().item() for model in (shallow, deep)]
     assert math.isclose(stds[0] / stds[1], 4, rel_tol=0.1)  # √(2 · 16 / 2)
 
 
@@ -91,3 +121,74 @@ def test_learned_positions_end_somewhere():
 def test_options_that_contradict_each_other_are_refused():
     with pytest.raises(UserError, match="'transformer' cannot be built: attention needs d_model divisible"):
         make_model("transformer", d_model=20)
+
+
+def test_a_pattern_arranges_several_kinds_of_layers():
+    model = make_model("hybrid", n_layer=9)
+    kinds = [type(block.mixer).__name__ for block in model.blocks.layers()]
+    assert kinds == ["S6", "S6", "S6", "Attention"] * 2 + ["S6"]
+    named = {"name": "isotropic", "pattern": ["s4", "main*2", "transformer++"]}
+    model = make_model("retnet", n_layer=4, backbone=named)
+    kinds = [type(block.mixer).__name__ for block in model.blocks.layers()]
+    assert kinds == ["S4", "Retention", "Retention", "Attention"]
+
+
+@pytest.mark.parametrize("entry", ["main*0", "main*", "*3", "main*x", "main*2*2", ""])
+def test_patterns_that_cannot_be_read_are_named(entry):
+    with pytest.raises(UserError, match=f"entry {entry!r} is no NAME or NAME.COUNT".replace("*", ".")):
+        make_model("mamba", backbone={"name": "isotropic", "pattern": ["main", entry]})
+
+
+def test_layers_that_do_not_exist_are_named():
+    with pytest.raises(
+        UserError, match=r"There is no layer 'mambo': choose from main, .*Did you mean 'mamba'"
+    ):
+        make_model("mamba", backbone={"name": "isotropic", "pattern": ["mambo"]})
+
+
+def test_unet_is_the_stages_written_out():
+    """Blocks, frames of three, blocks in the centre, frames given back one frame later, and a skip."""
+    model = make_model("mamba", **unet(stages=1, outer="s4d"))
+    unet_, x = model.blocks, torch.randn(2, 11, 16).double()
+    down = unet_.down[0](x)[0]
+    frames = torch.stack([unet_.to_frame(down[:, 3 * i : 3 * i + 3].flatten(1)) for i in range(3)], dim=1)
+    coarse = unet_.inner[0](frames)[0]
+    summed = down.clone()
+    for t in range(3, 11):
+        frame, place = divmod(t - 3, 3)
+        summed[:, t] += unet_.from_frame(coarse[:, frame])[:, 16 * place : 16 * place + 16]
+    torch.testing.assert_close(unet_(x)[0], unet_.up[0](summed)[0])
+    assert [type(block.mixer).__name__ for block in unet_.layers()] == ["S4D", "S6", "S4D"]
+
+
+@pytest.mark.parametrize("cuts", [(1,), (2, 5, 6), (9, 20)])
+def test_unet_equals_any_split_into_chunks_with_gradients(cuts):
+    model = make_model("mamba", **unet(outer="s4"))
+    x = torch.randn(2, 31, 16).double().requires_grad_()
+    weights = torch.randn_like(x)
+    whole = model.blocks(x)[0]
+    state, chunks = model.blocks.initial_state(2, dtype=x.dtype), []
+    for chunk in torch.tensor_split(x, cuts, dim=1):
+        y, state = model.blocks(chunk, state)
+        chunks.append(y)
+    y = torch.cat(chunks, dim=1)
+    torch.testing.assert_close(y, whole)
+    inputs = [x, *model.blocks.parameters()]
+    for ours, theirs in zip(
+        torch.autograd.grad((y * weights).sum(), inputs),
+        torch.autograd.grad((whole * weights).sum(), inputs),
+        strict=True,
+    ):
+        torch.testing.assert_close(ours, theirs, rtol=1e-8, atol=1e-9)
+
+
+def test_unet_sees_no_later_token_and_carries_no_packed_state():
+    model, tokens = make_model("mamba", **unet()), torch.randint(11, (1, 30))
+    changed = tokens.clone()
+    changed[:, 17] = (changed[:, 17] + 1) % 11
+    before, after = model(tokens), model(changed)
+    torch.testing.assert_close(before[:, :17], after[:, :17], rtol=0, atol=1e-12)
+    assert (before[:, 17:] - after[:, 17:]).abs().max() > 1e-6
+    states = model.blocks.initial_state(1, dtype=torch.float64)
+    with pytest.raises(ValueError, match="no state for packed sequences"):
+        model.blocks(torch.zeros(1, 4, 16).double(), states, torch.tensor([0, 4]))

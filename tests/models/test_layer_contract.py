@@ -1,30 +1,85 @@
-"""Every block × mixer gives the same numbers whichever way a sequence is fed."""
+"""Every mixer, and every block around one, gives the same numbers whichever way a sequence is fed.
 
+Each registered mixer is checked alone, with its default options and with those below; each block with two
+mixers; and every block × mixer in short, for the state that both keep.
+"""
+
+from collections.abc import Callable
 from itertools import pairwise
+from typing import Any
 
 import pytest
 import torch
 
 from seqsuite.models import BLOCKS, MIXERS
 from seqsuite.models.backbone import NORMS
-from seqsuite.models.base import Block, State
+from seqsuite.models.base import Mixer, SequenceLayer, State
 from seqsuite.options import options_schema
 
 WIDTH, BATCH = 16, 3
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-5}
 LENGTHS = (1, 2, 17, 40)
 
-every_layer = pytest.mark.parametrize("mixer", MIXERS.names())
-every_block = pytest.mark.parametrize("block", BLOCKS.names())
+VARIANTS: dict[str, list[dict[str, Any]]] = {
+    "s6": [
+        {"dt_rank": None, "selective_B": False},
+        {"selective_C": False, "d_state": 1},
+        {"A_init": "lin", "d_state": 4},
+        {"A_init": "legs", "d_state": 4, "dt_rank": None, "selective_B": False, "selective_C": False},
+    ],
+    "s4d": [{"init": "real", "d_state": 5}, {"init": "legs", "d_state": 6}],
+    "ssd": [{"d_state": 5, "head_dim": 4, "n_groups": 2}],
+    "shift": [{"d_state": 1}],
+    "hyena": [{"bands": 3, "filter_layers": 1, "horizon": 8}],
+    "attention": [
+        {"positions": "none"},
+        {"positions": "xpos", "n_heads": 4, "n_kv_heads": 2},
+        {"positions": "rotary", "window": 6},
+        {"positions": "alibi", "n_heads": 4, "n_kv_heads": 1, "window": 14},
+    ],
+}
+"""Options of a mixer, besides its defaults, that take another path through its code."""
+
+
+def make_mixer(name: str, width: int, **options: Any) -> Mixer:
+    mixer_class = MIXERS.load(name)
+    mixer: Mixer = mixer_class(width, **options_schema(mixer_class)(name=name, **options).arguments())
+    return mixer
+
+
+def make_block(block: str, mixer: str) -> SequenceLayer:
+    made: SequenceLayer = BLOCKS.load(block)(WIDTH, lambda width: make_mixer(mixer, width), NORMS["rms"])
+    return made
+
+
+MIXER_CASES: dict[str, Callable[[], SequenceLayer]] = {
+    f"{name}{options or ''}": lambda name=name, options=options: make_mixer(name, WIDTH, **options)
+    for name in MIXERS.names()
+    for options in ({}, *VARIANTS.get(name, []))
+}
+BLOCK_CASES: dict[str, Callable[[], SequenceLayer]] = {
+    f"{block}/{mixer}": lambda block=block, mixer=mixer: make_block(block, mixer)
+    for block in BLOCKS.names()
+    for mixer in MIXERS.names()
+}
+FULLY_CHECKED = MIXER_CASES | {
+    name: make for name, make in BLOCK_CASES.items() if name.endswith(("/s6", "/attention"))
+}
+
+every_layer = pytest.mark.parametrize("case", FULLY_CHECKED)
+every_block_and_mixer = pytest.mark.parametrize("case", BLOCK_CASES)
 both_precisions = pytest.mark.parametrize("dtype", TOLERANCE, ids=["float64", "float32"])
 
 
-def make_block(block: str, mixer: str, dtype: torch.dtype = torch.float64) -> Block:
+def make_layer(case: str, dtype: torch.dtype = torch.float64) -> SequenceLayer:
     torch.manual_seed(0)
-    mixer_class = MIXERS.load(mixer)
-    options = options_schema(mixer_class)(name=mixer).arguments()
-    made = BLOCKS.load(block)(WIDTH, lambda width: mixer_class(width, **options), NORMS["rms"])
-    return made.to(dtype)
+    return (MIXER_CASES | BLOCK_CASES)[case]().to(dtype)
+
+
+def carries_packed_state(layer: SequenceLayer) -> bool:
+    mixer = layer if isinstance(layer, Mixer) else layer.mixer
+    assert isinstance(mixer, Mixer)
+    return mixer.packed_state
 
 
 def inputs(length: int, dtype: torch.dtype = torch.float64, batch: int = BATCH) -> torch.Tensor:
@@ -35,7 +90,7 @@ def relative_error(value: torch.Tensor, expected: torch.Tensor) -> float:
     return ((value - expected).norm() / expected.norm()).item()
 
 
-def step_by_step(layer: Block, x: torch.Tensor) -> tuple[torch.Tensor, State]:
+def step_by_step(layer: SequenceLayer, x: torch.Tensor) -> tuple[torch.Tensor, State]:
     state = layer.initial_state(x.shape[0], dtype=x.dtype)
     outputs = []
     for t in range(x.shape[1]):
@@ -44,45 +99,62 @@ def step_by_step(layer: Block, x: torch.Tensor) -> tuple[torch.Tensor, State]:
     return torch.stack(outputs, dim=1), state
 
 
-@every_block
+def in_chunks(layer: SequenceLayer, x: torch.Tensor, cuts: tuple[int, ...]) -> tuple[torch.Tensor, State]:
+    state, outputs = layer.initial_state(x.shape[0], dtype=x.dtype), []
+    for chunk in torch.tensor_split(x, cuts, dim=1):
+        y, state = layer(chunk, state)
+        outputs.append(y)
+    return torch.cat(outputs, dim=1), state
+
+
 @every_layer
 @both_precisions
 @pytest.mark.parametrize("length", LENGTHS)
-def test_parallel_equals_step_by_step(block, mixer, dtype, length):
-    layer, x = make_block(block, mixer, dtype), inputs(length, dtype)
-    whole, none = layer(x)
-    _, after_whole = layer(x, layer.initial_state(BATCH, dtype=dtype))
-    stepped, after_steps = step_by_step(layer, x)
+def test_parallel_equals_step_by_step(case, dtype, length):
+    layer, x = make_layer(case, dtype), inputs(length, dtype)
+    with torch.no_grad():
+        whole, none = layer(x)
+        _, after_whole = layer(x, layer.initial_state(BATCH, dtype=dtype))
+        stepped, after_steps = step_by_step(layer, x)
     assert none is None
     assert relative_error(stepped, whole) < TOLERANCE[dtype]
+    assert after_whole.keys() == after_steps.keys()
     for key, value in after_whole.items():
         torch.testing.assert_close(value, after_steps[key], rtol=0, atol=10 * TOLERANCE[dtype])
 
 
-@every_block
 @every_layer
 @both_precisions
 @pytest.mark.parametrize("cuts", [(1,), (2, 3), (13, 30)])
-def test_parallel_equals_any_split_into_chunks(block, mixer, dtype, cuts):
-    layer, x = make_block(block, mixer, dtype), inputs(40, dtype)
-    state, outputs = layer.initial_state(BATCH, dtype=dtype), []
-    for chunk in torch.tensor_split(x, cuts, dim=1):
-        y, state = layer(chunk, state)
-        outputs.append(y)
-    assert relative_error(torch.cat(outputs, dim=1), layer(x)[0]) < TOLERANCE[dtype]
+def test_parallel_equals_any_split_into_chunks(case, dtype, cuts):
+    layer, x = make_layer(case, dtype), inputs(40, dtype)
+    with torch.no_grad():
+        assert relative_error(in_chunks(layer, x, cuts)[0], layer(x)[0]) < TOLERANCE[dtype]
 
 
-@every_block
+@every_block_and_mixer
+def test_every_block_keeps_its_state_beside_every_mixers(case):
+    layer, x = make_layer(case), inputs(9)
+    with torch.no_grad():
+        whole, stepped = layer(x)[0], step_by_step(layer, x[:, :4])
+        rest, after = layer(x[:, 4:], stepped[1])
+    assert relative_error(torch.cat([stepped[0], rest], dim=1), whole) < 1e-10
+    assert after.keys() == layer.initial_state(1).keys()
+
+
 @every_layer
-def test_packed_equals_separate(block, mixer):
-    layer, x = make_block(block, mixer), inputs(31, batch=1)
+def test_packed_equals_separate_and_padded(case):
+    layer, x = make_layer(case), inputs(31, batch=1)
     offsets = [0, 1, 6, 31]
     separate = [x[:, start:end] for start, end in pairwise(offsets)]
     states = [layer(part, layer.initial_state(1, dtype=x.dtype)) for part in separate]
     expected = torch.cat([y for y, _ in states], dim=1)
     fresh, _ = layer(x, None, torch.tensor(offsets))
     assert relative_error(fresh, expected) < 1e-10
-    if mixer == "attention":
+    padded = torch.cat([torch.nn.functional.pad(part, (0, 0, 0, 25 - part.shape[1])) for part in separate])
+    cut = [y[: part.shape[1]] for y, part in zip(layer(padded)[0], separate, strict=True)]
+    assert relative_error(torch.cat(cut), expected[0]) < 1e-10
+    if not carries_packed_state(layer):
         with pytest.raises(ValueError, match="no state for packed sequences"):
             layer(x, layer.initial_state(3, dtype=x.dtype), torch.tensor(offsets))
         return
@@ -92,10 +164,9 @@ def test_packed_equals_separate(block, mixer):
         torch.testing.assert_close(value, torch.cat([state[key] for _, state in states]))
 
 
-@every_block
 @every_layer
-def test_no_output_sees_a_later_input(block, mixer):
-    layer, x = make_block(block, mixer), inputs(20)
+def test_no_output_sees_a_later_input(case):
+    layer, x = make_layer(case), inputs(20)
     changed = x.clone()
     changed[:, 11] += 1
     before, after = layer(x)[0], layer(changed)[0]
@@ -103,29 +174,24 @@ def test_no_output_sees_a_later_input(block, mixer):
     assert (after[:, 11] - before[:, 11]).abs().max() > 1e-6
 
 
-@every_block
 @every_layer
-def test_gradients_through_the_carried_state(block, mixer):
-    layer, x = make_block(block, mixer), inputs(12)
+def test_gradients_through_the_carried_state(case):
+    layer, x = make_layer(case), inputs(12)
     weights = torch.randn_like(x)
 
     def gradients(cut: int) -> list[torch.Tensor]:
         fed = x.clone().requires_grad_()
-        state = layer.initial_state(BATCH, dtype=x.dtype)
-        first, state = layer(fed[:, :cut], state)
-        second, state = layer(fed[:, cut:], state)
-        loss = (torch.cat([first, second], dim=1) * weights).sum()
-        loss = loss + sum(value.abs().square().sum() for value in state.values())
+        y, state = in_chunks(layer, fed, (cut,))
+        loss = (y * weights).sum() + sum(value.abs().square().sum() for value in state.values())
         return list(torch.autograd.grad(loss, [fed, *layer.parameters()]))
 
     for one, other in zip(gradients(3), gradients(10), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-8, atol=1e-9)
 
 
-@every_block
 @every_layer
-def test_state_size_counts_the_state(block, mixer):
-    layer = make_block(block, mixer)
+def test_state_size_counts_the_state(case):
+    layer = make_layer(case)
     for length in (1, 9):
         _, state = layer(inputs(length, batch=1), layer.initial_state(1, dtype=torch.float64))
         numbers = sum(value.numel() * (2 if value.is_complex() else 1) for value in state.values())

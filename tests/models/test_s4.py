@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from seqsuite.models.mixers.s4 import S4, hippo_legs
+from seqsuite.models.initialization import hippo_legs
+from seqsuite.models.mixers.s4 import S4
 from seqsuite.models.mixers.s4d import S4D
 
 
@@ -51,7 +52,7 @@ def test_s4_kernel_is_that_of_the_dense_bilinear_system(seqlen):
         np.testing.assert_allclose(kernel[channel], expected, rtol=1e-9, atol=1e-11)
 
 
-@pytest.mark.parametrize("init", ["lin", "inv"])
+@pytest.mark.parametrize("init", ["lin", "inv", "legs"])
 def test_s4d_kernel_is_a_sum_of_exponentials(init):
     torch.manual_seed(2)
     layer = S4D(2, d_state=4, init=init).double()
@@ -62,10 +63,24 @@ def test_s4d_kernel_is_a_sum_of_exponentials(init):
     np.testing.assert_allclose(layer.kernel(20).detach().numpy(), np.stack(expected, axis=1), rtol=1e-10)
 
 
+@pytest.mark.parametrize("init", ["real", "random", "half"])
+def test_a_real_s4d_kernel_is_one_too(init):
+    torch.manual_seed(2)
+    layer = S4D(2, d_state=3, init=init).double()
+    A, C = -layer.A_real_log.exp().detach().numpy(), layer.C.detach().numpy()
+    dt = layer.log_dt.exp().detach().numpy()[:, None]
+    expected = [(C * np.exp(dt * A * k) * (np.exp(dt * A) - 1) / A).sum(-1) for k in range(20)]
+    np.testing.assert_allclose(layer.kernel(20).detach().numpy(), np.stack(expected, axis=1), rtol=1e-10)
+
+
 def test_s4d_initial_frequencies_as_published():
     assert torch.allclose(S4D(1, d_state=8).A_imag[0], math.pi * torch.arange(4.0))
     n = torch.arange(4.0)
     assert torch.allclose(S4D(1, d_state=8, init="inv").A_imag[0], 8 / math.pi * (8 / (2 * n + 1) - 1))
+    legs = S4D(1, d_state=8, init="legs")
+    assert torch.allclose(-legs.A_real_log.exp(), torch.tensor(-0.5))
+    assert torch.allclose(legs.A_imag[0].double(), hippo_legs(8)[0].imag)
+    assert torch.allclose(-S4D(1, d_state=8, init="real").A_real_log.exp()[0], -torch.arange(1.0, 9))
 
 
 @pytest.mark.parametrize("mixer", [S4, S4D])

@@ -1,5 +1,6 @@
 """From tensors to a run of the CPU kernels: sizes, tasks, threads, and memory for the results."""
 
+import math
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from itertools import pairwise
@@ -266,15 +267,15 @@ def _with_row_stride(tensor: Tensor) -> tuple[Tensor, int]:
 
     A slice of the last dimension, such as one half of a projection, is read where it is.
     """
-    if not tensor.is_contiguous():
-        sizes, strides = tensor.shape, tensor.stride()
-        rows_apart = sizes[0] == 1 or strides[0] == sizes[1] * strides[1]
-        row_contiguous = strides[-1] == 1 and all(
-            sizes[i] == 1 or strides[i] == sizes[i + 1] * strides[i + 1] for i in range(2, tensor.dim() - 1)
-        )
-        if not (rows_apart and row_contiguous):
-            tensor = tensor.contiguous()
-    return tensor, tensor.stride(1)
+    sizes, strides = tensor.shape, tensor.stride()
+    rows_apart = sizes[0] == 1 or strides[0] == sizes[1] * strides[1]
+    row_contiguous = strides[-1] == 1 and all(
+        sizes[i] == 1 or strides[i] == sizes[i + 1] * strides[i + 1] for i in range(2, tensor.dim() - 1)
+    )
+    if rows_apart and row_contiguous and not tensor.is_contiguous():
+        return tensor, strides[1]
+    # Not its stride: that of a dimension of size 1 means nothing, and contiguous() leaves it as it is.
+    return tensor.contiguous(), math.prod(sizes[2:])
 
 
 def _empty(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:

@@ -1,14 +1,11 @@
 """The Mamba block: gate, short convolution and mixer at twice the width (Mamba paper, Figure 3)."""
 
-import math
-from itertools import pairwise
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from seqsuite.kernels import causal_conv1d
 from seqsuite.models.base import Block, GatedMixer, MakeMixer, MakeNorm, State
+from seqsuite.models.short_convolution import convolve, convolve_step, short_biases, short_filters
 from seqsuite.options import PositiveInt
 
 
@@ -35,9 +32,8 @@ class MambaBlock(Block):
         self.d_inner, self.d_conv = expand * d_model, d_conv
         self.norm = make_norm(d_model)
         self.in_proj = nn.Linear(d_model, 2 * self.d_inner, bias=False)
-        bound = 1 / math.sqrt(d_conv)
-        self.conv_weight = nn.Parameter(torch.empty(self.d_inner, d_conv).uniform_(-bound, bound))
-        self.conv_bias = nn.Parameter(torch.empty(self.d_inner).uniform_(-bound, bound))
+        self.conv_weight = nn.Parameter(short_filters(self.d_inner, d_conv))
+        self.conv_bias = nn.Parameter(short_biases(self.d_inner, d_conv))
         self.mixer = make_mixer(self.d_inner)
         self.out_proj = nn.Linear(self.d_inner, d_model, bias=False)
 
@@ -46,37 +42,30 @@ class MambaBlock(Block):
     ) -> tuple[Tensor, State | None]:
         """See :meth:`SequenceLayer.forward`."""
         u, gate = self.in_proj(self.norm(x)).chunk(2, dim=-1)
-        history, inner = _split(state)
-        after = None if history is None else self._history_after(u, history, cu_seqlens)
-        u = causal_conv1d(
-            u,
-            self.conv_weight,
-            self.conv_bias,
-            activation=True,
-            initial_state=history,
-            cu_seqlens=cu_seqlens,
+        history, inner = split_state(state)
+        u, after = convolve(
+            u, history, self.conv_weight, self.conv_bias, activation=True, cu_seqlens=cu_seqlens
         )
         if isinstance(self.mixer, GatedMixer):
             y, inner = self.mixer(u, inner, cu_seqlens, gate=gate)
         else:
             y, inner = self.mixer(u, inner, cu_seqlens)
             y = y * F.silu(gate)
-        return x + self.out_proj(y), _join(after, inner)
+        return x + self.out_proj(y), join_state(after, inner)
 
     def step(self, x_t: Tensor, state: State) -> tuple[Tensor, State]:
         """See :meth:`SequenceLayer.step`."""
         u, gate = self.in_proj(self.norm(x_t)).chunk(2, dim=-1)
-        history, inner = _split(state)
+        history, inner = split_state(state)
         assert history is not None
         assert inner is not None
-        window = torch.cat([history.to(u.dtype), u.unsqueeze(1)], dim=1)
-        u = F.silu((window * self.conv_weight.T).sum(1) + self.conv_bias)
+        u, after = convolve_step(u, history, self.conv_weight, self.conv_bias, activation=True)
         if isinstance(self.mixer, GatedMixer):
             y, inner = self.mixer.step(u, inner, gate)
         else:
             y, inner = self.mixer.step(u, inner)
             y = y * F.silu(gate)
-        return x_t + self.out_proj(y), {"conv": window[:, 1:], **inner}
+        return x_t + self.out_proj(y), {"conv": after, **inner}
 
     def initial_state(
         self, batch_size: int, *, device: torch.device | None = None, dtype: torch.dtype | None = None
@@ -94,24 +83,14 @@ class MambaBlock(Block):
         """Return the out-projection."""
         return [self.out_proj]
 
-    def _history_after(self, u: Tensor, history: Tensor, cu_seqlens: Tensor | None) -> Tensor:
-        """Return the last K − 1 inputs of each sequence, reaching into ``history`` where one is short."""
-        if cu_seqlens is None:
-            return torch.cat([history.to(u.dtype), u], dim=1)[:, u.shape[1] :]
-        offsets = cu_seqlens.tolist()
-        tails = [
-            torch.cat([history[s : s + 1].to(u.dtype), u[:, start:end]], dim=1)[:, end - start :]
-            for s, (start, end) in enumerate(pairwise(offsets))
-        ]
-        return torch.cat(tails)
 
-
-def _split(state: State | None) -> tuple[Tensor | None, State | None]:
+def split_state(state: State | None) -> tuple[Tensor | None, State | None]:
     """Separate the convolution's history from the mixer's state."""
     if state is None:
         return None, None
     return state["conv"], {key: value for key, value in state.items() if key != "conv"}
 
 
-def _join(conv: Tensor | None, inner: State | None) -> State | None:
+def join_state(conv: Tensor | None, inner: State | None) -> State | None:
+    """Put them together again."""
     return None if conv is None or inner is None else {"conv": conv, **inner}

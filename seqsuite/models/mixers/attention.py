@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from seqsuite.models.base import Mixer, State, run_packed
+from seqsuite.models.mixers.positions import alibi_slopes, rotate, xpos_scale
 from seqsuite.options import PositiveFloat, PositiveInt
 
 
@@ -16,28 +17,46 @@ class Attention(Mixer):
     Args:
         d_model: Width D.
         n_heads: Heads H; D must be a multiple of H.
-        positions: ``"rotary"`` turns queries and keys by their position (RoPE, arXiv 2104.09864); ``"none"``
+        n_kv_heads: Heads of keys and values, each shared by H / n_kv_heads query heads (grouped-query
+            attention, arXiv 2305.13245); ``None`` is H.
+        positions: ``"rotary"`` turns queries and keys by their position (RoPE), ``"xpos"`` also lets scores
+            fade with distance, ``"alibi"`` subtracts the distance times a slope of each head; ``"none"``
             leaves the order to the causal mask and to the backbone's position embedding.
+        window: How many positions each one sees, its own included; ``None`` is all before it. The cache then
+            holds no more than that.
         rotary_base: Base of the rotary frequencies.
         bias: Whether the projections have biases.
+
+    Raises:
+        ValueError: if the heads do not divide the width, or each other.
     """
+
+    packed_state = False
 
     def __init__(
         self,
         d_model: int,
         n_heads: PositiveInt = 8,
-        positions: Literal["rotary", "none"] = "rotary",
+        n_kv_heads: PositiveInt | None = None,
+        positions: Literal["rotary", "xpos", "alibi", "none"] = "rotary",
+        window: PositiveInt | None = None,
         rotary_base: PositiveFloat = 10_000.0,
         bias: bool = False,
     ) -> None:
         super().__init__()
-        if d_model % n_heads or (positions == "rotary" and d_model // n_heads % 2):
+        turning = positions in ("rotary", "xpos")
+        if d_model % n_heads or (turning and d_model // n_heads % 2):
             raise ValueError(
                 f"attention needs d_model divisible by n_heads into even parts, got {d_model} by {n_heads}"
             )
-        self.d_model, self.n_heads, self.rotary = d_model, n_heads, positions == "rotary"
-        self.rotary_base = rotary_base
-        self.qkv = nn.Linear(d_model, 3 * d_model, bias=bias)
+        self.n_heads, self.n_kv_heads = n_heads, n_kv_heads or n_heads
+        if n_heads % self.n_kv_heads:
+            raise ValueError(
+                f"attention needs n_heads divisible by n_kv_heads, got {n_heads} by {n_kv_heads}"
+            )
+        self.positions, self.turning, self.window = positions, turning, window
+        self.head_dim, self.rotary_base = d_model // n_heads, rotary_base
+        self.qkv = nn.Linear(d_model, (n_heads + 2 * self.n_kv_heads) * self.head_dim, bias=bias)
         self.out_proj = nn.Linear(d_model, d_model, bias=bias)
 
     def forward(
@@ -49,29 +68,24 @@ class Attention(Mixer):
             ValueError: if packed sequences come with a state: their caches would differ in length.
         """
         if cu_seqlens is not None:
-            if state is not None:
-                raise ValueError("attention carries no state for packed sequences: feed them one by one")
+            self.check_packed_state(state)
             return run_packed(self.forward, x, state, cu_seqlens)
-        B, L, D = x.shape
-        past = 0 if state is None else state["key"].shape[1]
-        query, key, value = self.qkv(x).view(B, L, 3, self.n_heads, -1).unbind(2)
-        if self.rotary:
-            query, key = (rotate(v, past, self.rotary_base) for v in (query, key))
+        query, key, value = self._project(x, state)
+        after = None
         if state is not None:
             key = torch.cat([state["key"].to(key.dtype), key], dim=1)
             value = torch.cat([state["value"].to(value.dtype), value], dim=1)
-        mask = None
-        if past:
-            mask = torch.ones(L, past + L, dtype=torch.bool, device=x.device).tril(diagonal=past)
+            after = self._remember(key, value, state, x.shape[1])
+        mask = self._mask(query, key)
         y = F.scaled_dot_product_attention(
             query.transpose(1, 2),
             key.transpose(1, 2),
             value.transpose(1, 2),
             attn_mask=mask,
-            is_causal=mask is None,
+            is_causal=mask is None and query.shape[1] == key.shape[1],
+            enable_gqa=self.n_kv_heads != self.n_heads,
         )
-        y = self.out_proj(y.transpose(1, 2).reshape(B, L, D))
-        return y, None if state is None else {"key": key, "value": value}
+        return self.out_proj(y.transpose(1, 2).flatten(2)), after
 
     def step(self, x_t: Tensor, state: State) -> tuple[Tensor, State]:
         """See :meth:`SequenceLayer.step`."""
@@ -82,22 +96,58 @@ class Attention(Mixer):
     def initial_state(
         self, batch_size: int, *, device: torch.device | None = None, dtype: torch.dtype | None = None
     ) -> State:
-        """Return an empty cache: ``key`` and ``value`` (B, 0, H, D / H)."""
-        size = (batch_size, 0, self.n_heads, self.d_model // self.n_heads)
+        """Return an empty cache: ``key`` and ``value`` (B, 0, n_kv_heads, D / H).
+
+        Where queries and keys are turned, ``position`` (B,) counts what was seen.
+        """
+        size = (batch_size, 0, self.n_kv_heads, self.head_dim)
         empty = torch.zeros(size, device=device, dtype=dtype or self.qkv.weight.dtype)
-        return {"key": empty, "value": empty}
+        state = {"key": empty, "value": empty}
+        if self.turning:
+            state["position"] = torch.zeros(batch_size, device=device, dtype=torch.int64)
+        return state
 
     def state_size(self, seqlen: int) -> int:
-        """Return 2 · L · D: the cache grows with the sequence."""
-        return 2 * seqlen * self.d_model
+        """Return the size of the cache, which grows with the sequence up to the window."""
+        kept = seqlen if self.window is None else min(seqlen, self.window - 1)
+        return 2 * kept * self.n_kv_heads * self.head_dim + self.turning
 
+    def _project(self, x: Tensor, state: State | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Return queries (B, L, H, P), keys and values (B, L, n_kv_heads, P), the first two turned."""
+        heads = self.qkv(x).unflatten(-1, (-1, self.head_dim))
+        query, key, value = heads.split([self.n_heads, self.n_kv_heads, self.n_kv_heads], dim=2)
+        if self.turning:
+            positions = torch.arange(x.shape[1], device=x.device).unsqueeze(0)
+            if state is not None:
+                positions = positions + state["position"].unsqueeze(1)
+            query, key = (rotate(v, positions, self.rotary_base) for v in (query, key))
+            if self.positions == "xpos":
+                query, key = xpos_scale(query, positions, 1), xpos_scale(key, positions, -1)
+        return query, key, value
 
-def rotate(x: Tensor, offset: int, base: float) -> Tensor:
-    """Turn pairs of channels of x (B, L, H, D / H) by angles that grow with position ``offset + l``."""
-    half = x.shape[-1] // 2
-    exponents = torch.arange(half, device=x.device, dtype=torch.float64) / half
-    positions = torch.arange(offset, offset + x.shape[1], device=x.device, dtype=torch.float64)
-    angles = torch.outer(positions, base**-exponents)
-    cos, sin = angles.cos().to(x.dtype).unsqueeze(1), angles.sin().to(x.dtype).unsqueeze(1)
-    left, right = x[..., :half], x[..., half:]
-    return torch.cat([left * cos - right * sin, left * sin + right * cos], dim=-1)
+    def _remember(self, key: Tensor, value: Tensor, state: State, seen: int) -> State:
+        """Return the cache after ``seen`` more positions, without what no later one will look at."""
+        if self.window is not None:
+            first = max(key.shape[1] - (self.window - 1), 0)
+            key, value = key[:, first:], value[:, first:]
+        after = {"key": key, "value": value}
+        return after | {"position": state["position"] + seen} if self.turning else after
+
+    def _mask(self, query: Tensor, key: Tensor) -> Tensor | None:
+        """Return which keys (L, T) each query sees, or ALiBi's biases (H, L, T).
+
+        ``None`` stands for the plain cases: one query that sees every key, and a whole causal sequence.
+        """
+        length, total = query.shape[1], key.shape[1]
+        short = self.window is None or total <= self.window
+        if self.positions != "alibi" and short and (length in (1, total)):
+            return None
+        ends = torch.arange(total - length, total, device=query.device)
+        distance = ends.unsqueeze(1) - torch.arange(total, device=query.device)
+        seen = distance >= 0
+        if self.window is not None:
+            seen &= distance < self.window
+        if self.positions != "alibi":
+            return seen
+        slopes = torch.tensor(alibi_slopes(self.n_heads), device=query.device, dtype=query.dtype)
+        return (-slopes[:, None, None] * distance).masked_fill(~seen, -torch.inf)

@@ -16,10 +16,11 @@ class TimeInvariantSSM(Mixer):
     and the two maps that carry a state across chunks.
     """
 
+    complex_state = True
+    """Whether the state is complex, one of each conjugate pair."""
+
     def __init__(self, d_model: int, d_state: int) -> None:
         super().__init__()
-        if d_state % 2:
-            raise ValueError(f"d_state counts conjugate pairs twice, so it must be even, got {d_state}")
         self.d_model, self.d_state = d_model, d_state
         self.D = no_weight_decay(nn.Parameter(torch.randn(d_model)))
 
@@ -41,7 +42,7 @@ class TimeInvariantSSM(Mixer):
 
     @abstractmethod
     def advance(self, x_t: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
-        """Return C h' (B, D) and h' = Ā h + B̄ x_t for one position, with h (B, D, N/2) complex."""
+        """Return C h' (B, D) and h' = Ā h + B̄ x_t for one position, with h as in the state."""
 
     def forward(
         self, x: Tensor, state: State | None = None, cu_seqlens: Tensor | None = None
@@ -63,11 +64,12 @@ class TimeInvariantSSM(Mixer):
     def initial_state(
         self, batch_size: int, *, device: torch.device | None = None, dtype: torch.dtype | None = None
     ) -> State:
-        """Return a zero state ``ssm`` (B, D, N/2), complex: one of each conjugate pair."""
-        real = torch.promote_types(dtype or self.D.dtype, torch.float32)
-        size = (batch_size, self.d_model, self.d_state // 2)
-        return {"ssm": torch.zeros(size, device=device, dtype=real.to_complex())}
+        """Return a zero state ``ssm``: complex (B, D, N/2), or real (B, D, N)."""
+        dtype, pairs = torch.promote_types(dtype or self.D.dtype, torch.float32), self.d_state
+        if self.complex_state:
+            dtype, pairs = dtype.to_complex(), self.d_state // 2
+        return {"ssm": torch.zeros(batch_size, self.d_model, pairs, device=device, dtype=dtype)}
 
     def state_size(self, seqlen: int) -> int:
-        """Return D · N, whatever the length: N/2 complex numbers a channel."""
+        """Return D · N, whatever the length: N real or N/2 complex numbers a channel."""
         return self.d_model * self.d_state

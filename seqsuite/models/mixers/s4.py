@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from seqsuite.models.base import State, no_weight_decay
-from seqsuite.models.initialization import log_uniform
+from seqsuite.models.initialization import hippo_legs, log_uniform
 from seqsuite.models.mixers.lti import TimeInvariantSSM
 from seqsuite.options import PositiveFloat, PositiveInt
 
@@ -112,27 +112,6 @@ class S4(TimeInvariantSSM):
         scale = dt / (1 + dt * (left * _to_column(P)).sum(-1, keepdim=True))
         inverse = inverse - (scale * left).unsqueeze(2) * right.unsqueeze(1)
         return 2 * inverse - torch.eye(self.d_state, device=dt.device, dtype=dt.dtype)
-
-
-def hippo_legs(d_state: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Return HiPPO-LegS in diagonal plus low-rank form (S4 paper, Theorem 1 and appendix C.1).
-
-    Args:
-        d_state: Real state size N, even.
-
-    Returns:
-        Λ, P and B, complex128 (N/2,), one of each conjugate pair: the matrix is Λ − P P* in a unitary basis.
-    """
-    n = torch.arange(d_state, dtype=torch.float64, device="cpu")  # not on "meta" when counting parameters
-    scale = torch.sqrt(2 * n + 1)
-    hippo = -torch.tril(torch.outer(scale, scale), diagonal=-1) - torch.diag(n + 1)
-    low_rank = torch.sqrt(n + 0.5)
-    normal = hippo + torch.outer(low_rank, low_rank)  # −1/2 I plus a skew-symmetric matrix
-    imaginary, basis = torch.linalg.eigh(-1j * (normal - normal.T) / 2)
-    upper = slice(d_state // 2, None)  # eigenvalues ascend, so these are the positive half
-    to_basis = basis[:, upper].mH
-    A = torch.complex(torch.full_like(imaginary[upper], -0.5), imaginary[upper])
-    return A, to_basis @ low_rank.to(basis.dtype), to_basis @ scale.to(basis.dtype)
 
 
 def _to_column(pairs: Tensor) -> Tensor:

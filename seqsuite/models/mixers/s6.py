@@ -1,4 +1,4 @@
-"""The selective state space model (S6) of the Mamba paper, section 3."""
+"""The selective state space model (S6) of the Mamba paper, section 3, with the switches of its ablations."""
 
 import math
 from typing import Literal
@@ -9,18 +9,36 @@ from torch import Tensor, nn
 
 from seqsuite.kernels import selective_scan, selective_state_update
 from seqsuite.models.base import GatedMixer, State, no_weight_decay
-from seqsuite.models.initialization import inverse_softplus, log_uniform
+from seqsuite.models.initialization import (
+    ComplexInit,
+    RealInit,
+    diagonal_A,
+    inverse_softplus,
+    log_uniform,
+)
 from seqsuite.options import PositiveFloat, PositiveInt
 
 
 class S6(GatedMixer):
     """Selective SSM: Δ, B and C are functions of the input (Mamba, Algorithm 2).
 
+    What is not selective is a learned constant of each channel, as in S4 (Mamba, Algorithm 1 and Table 7): Δ
+    with ``dt_rank=none``, B and C by their switches.
+
+    With a complex A, B, C and the state are complex too: N/2 conjugate pairs in place of N real states. The
+    fused kernels are for a real A: a complex one runs step by step in plain PyTorch, correct but many times
+    slower, and with every state kept for the backward pass.
+
     Args:
         d_model: Width D of inputs and outputs.
-        d_state: States N a channel.
+        d_state: States N a channel, counted as real numbers.
         dt_rank: Rank of the projection to Δ; ``"auto"`` is ⌈d_model / 32⌉: the paper's sixteenth of the
-            residual width, which is half as wide as the inside of a Mamba block.
+            residual width, which is half as wide as the inside of a Mamba block. ``None`` is a static Δ
+            (Table 9).
+        selective_B: Whether B is a function of the input.
+        selective_C: Whether C is a function of the input.
+        A_init: Initial A (Table 8): real with ``"real"``, −(n + 1), ``"random"``, −exp(N(0, 1)), and
+            ``"half"``, −1/2; complex with ``"lin"``, −1/2 + iπn, ``"inv"`` and ``"legs"``.
         dt_min: Smallest Δ at initialisation.
         dt_max: Largest Δ at initialisation; Δ is log-uniform between the two.
     """
@@ -29,21 +47,34 @@ class S6(GatedMixer):
         self,
         d_model: int,
         d_state: PositiveInt = 16,
-        dt_rank: PositiveInt | Literal["auto"] = "auto",
+        dt_rank: PositiveInt | Literal["auto"] | None = "auto",
+        selective_B: bool = True,
+        selective_C: bool = True,
+        A_init: RealInit | ComplexInit = "real",
         dt_min: PositiveFloat = 1e-3,
         dt_max: PositiveFloat = 1e-1,
     ) -> None:
         super().__init__()
         self.d_model, self.d_state = d_model, d_state
-        self.dt_rank = math.ceil(d_model / 32) if dt_rank == "auto" else dt_rank
-        self.x_proj = nn.Linear(d_model, self.dt_rank + 2 * d_state, bias=False)
-        self.dt_proj = nn.Linear(self.dt_rank, d_model)
-        nn.init.uniform_(self.dt_proj.weight, -(self.dt_rank**-0.5), self.dt_rank**-0.5)
-        self.dt_proj.bias = no_weight_decay(
-            nn.Parameter(inverse_softplus(log_uniform(d_model, dt_min, dt_max)))
-        )
-        s4d_real = torch.arange(1, d_state + 1, dtype=torch.float32).log().repeat(d_model, 1)
-        self.A_log = no_weight_decay(nn.Parameter(s4d_real))  # A = -(n + 1), S4D-Real
+        self.dt_rank = math.ceil(d_model / 32) if dt_rank == "auto" else dt_rank or 0
+        self.selective_B, self.selective_C = selective_B, selective_C
+        widths = self._projected_widths()
+        self.x_proj = nn.Linear(d_model, sum(widths), bias=False) if sum(widths) else None
+        dt_bias = no_weight_decay(nn.Parameter(inverse_softplus(log_uniform(d_model, dt_min, dt_max))))
+        if self.dt_rank:
+            self.dt_proj = nn.Linear(self.dt_rank, d_model)
+            nn.init.uniform_(self.dt_proj.weight, -(self.dt_rank**-0.5), self.dt_rank**-0.5)
+            self.dt_proj.bias = dt_bias
+        else:
+            self.dt_bias = dt_bias
+        log, imaginary = diagonal_A(A_init, d_model, d_state)
+        self.complex = imaginary is not None
+        if imaginary is None:
+            self.A_log = no_weight_decay(nn.Parameter(log))
+        else:
+            self.A_real_log = no_weight_decay(nn.Parameter(log))
+            self.A_imag = no_weight_decay(nn.Parameter(imaginary))
+        self._make_constants()
         self.D = no_weight_decay(nn.Parameter(torch.ones(d_model)))
 
     def forward(
@@ -54,16 +85,16 @@ class S6(GatedMixer):
         gate: Tensor | None = None,
     ) -> tuple[Tensor, State | None]:
         """See :meth:`SequenceLayer.forward`; ``gate`` (B, L, D) multiplies the output by silu(gate)."""
-        dt, B, C = self._project(x)
+        dt, B, C = self._controls(x)
         y, ssm = selective_scan(
             x,
             dt,
-            -torch.exp(self.A_log),
+            self._A(),
             B,
             C,
             self.D,
             z=gate,
-            delta_bias=self.dt_proj.bias,
+            delta_bias=self._dt_bias(),
             delta_softplus=True,
             initial_state=None if state is None else state["ssm"],
             cu_seqlens=cu_seqlens,
@@ -73,17 +104,17 @@ class S6(GatedMixer):
 
     def step(self, x_t: Tensor, state: State, gate: Tensor | None = None) -> tuple[Tensor, State]:
         """See :meth:`SequenceLayer.step`; ``gate`` (B, D) multiplies the output by silu(gate)."""
-        dt, B, C = self._project(x_t)
+        dt, B, C = self._controls(x_t)
         y, ssm = selective_state_update(
             state["ssm"],
             x_t,
             dt,
-            -torch.exp(self.A_log),
+            self._A(),
             B,
             C,
             self.D,
             z=gate,
-            dt_bias=self.dt_proj.bias,
+            dt_bias=self._dt_bias(),
             dt_softplus=True,
         )
         return y, {"ssm": ssm}
@@ -91,15 +122,59 @@ class S6(GatedMixer):
     def initial_state(
         self, batch_size: int, *, device: torch.device | None = None, dtype: torch.dtype | None = None
     ) -> State:
-        """Return a zero state ``ssm`` (B, D, N), in float32 at least."""
-        dtype = torch.promote_types(dtype or self.A_log.dtype, torch.float32)
-        return {"ssm": torch.zeros(batch_size, self.d_model, self.d_state, device=device, dtype=dtype)}
+        """Return a zero state ``ssm`` (B, D, N), in float32 at least; complex (B, D, N/2) if A is."""
+        dtype = torch.promote_types(dtype or self.D.dtype, torch.float32)
+        size = (batch_size, self.d_model, self.d_state)
+        if self.complex:
+            size, dtype = (batch_size, self.d_model, self.d_state // 2), dtype.to_complex()
+        return {"ssm": torch.zeros(size, device=device, dtype=dtype)}
 
     def state_size(self, seqlen: int) -> int:
         """Return D · N, whatever the length."""
         return self.d_model * self.d_state
 
-    def _project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the raw step sizes (…, D) and the input-dependent B and C (…, N)."""
-        dt, B, C = self.x_proj(x).split([self.dt_rank, self.d_state, self.d_state], dim=-1)
-        return F.linear(dt, self.dt_proj.weight), B, C
+    def _projected_widths(self) -> list[int]:
+        """Return how many numbers of Δ's low rank, B and C are projected from the input."""
+        return [self.dt_rank, self.d_state * self.selective_B, self.d_state * self.selective_C]
+
+    def _make_constants(self) -> None:
+        """Make B and C where they are not selective, and start them as S4D does: at 1 and normal."""
+        if self.complex:
+            size: tuple[int, ...] = (self.d_model, self.d_state // 2, 2)
+            one, normal = torch.zeros(size), torch.randn(size) * 0.5**0.5
+            one[..., 0] = 1
+        else:
+            size = (self.d_model, self.d_state)
+            one, normal = torch.ones(size), torch.randn(size)
+        self.B = None if self.selective_B else no_weight_decay(nn.Parameter(one))
+        self.C = None if self.selective_C else nn.Parameter(normal)
+
+    def _A(self) -> Tensor:
+        if self.complex:
+            return torch.complex(-torch.exp(self.A_real_log), self.A_imag)
+        return -torch.exp(self.A_log)
+
+    def _dt_bias(self) -> Tensor:
+        return self.dt_proj.bias if self.dt_rank else self.dt_bias
+
+    def _controls(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the raw step sizes (…, D), and B and C, (…, N) if both are selective, else (…, D, N)."""
+        projected = x.new_empty(*x.shape[:-1], 0) if self.x_proj is None else self.x_proj(x)
+        dt, B, C = projected.split(self._projected_widths(), dim=-1)
+        dt = F.linear(dt, self.dt_proj.weight) if self.dt_rank else torch.zeros_like(x)
+        if self.selective_B and self.selective_C:
+            return dt, self._from_projection(B), self._from_projection(C)
+        # The scan takes B and C of one shape: here D groups of one channel, each with its constants.
+        size = (*x.shape, -1)
+        B = self._from_projection(B).unsqueeze(-2) if self.B is None else self._from_parameter(self.B)
+        C = self._from_projection(C).unsqueeze(-2) if self.C is None else self._from_parameter(self.C)
+        return dt, B.expand(size), C.expand(size)
+
+    def _from_projection(self, values: Tensor) -> Tensor:
+        if not self.complex:
+            return values
+        values = values.to(torch.promote_types(values.dtype, torch.float32))  # half has no complex dtype
+        return torch.complex(*values.chunk(2, dim=-1))
+
+    def _from_parameter(self, values: Tensor) -> Tensor:
+        return torch.view_as_complex(values) if self.complex else values

@@ -1,0 +1,187 @@
+"""State space duality: the scan of Mamba-2 (arXiv 2405.21060), as a recurrence or by matrix products."""
+
+from itertools import pairwise
+from typing import Literal, overload
+
+import torch
+from torch import Tensor
+
+from seqsuite.kernels.selective_scan.arguments import sequence_offsets
+from seqsuite.kernels.selective_scan.reference import discretise_step_size
+from seqsuite.kernels.ssd.arguments import check_arguments
+from seqsuite.kernels.ssd.chunked import ssd_chunked
+from seqsuite.kernels.ssd.reference import ssd_reference, step
+
+Backend = Literal["chunked", "reference"]
+CHUNK = 64
+"""Positions a chunk, unless the call says otherwise: large enough for matrix products, small enough that the
+quadratic part stays cheap."""
+
+
+@overload
+def ssd(
+    x: Tensor,
+    dt: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor | None = None,
+    dt_bias: Tensor | None = None,
+    dt_softplus: bool = False,
+    initial_state: Tensor | None = None,
+    cu_seqlens: Tensor | None = None,
+    return_final_state: Literal[False] = False,
+    chunk_size: int = CHUNK,
+    backend: Backend = "chunked",
+) -> Tensor: ...
+
+
+@overload
+def ssd(
+    x: Tensor,
+    dt: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor | None = None,
+    dt_bias: Tensor | None = None,
+    dt_softplus: bool = False,
+    initial_state: Tensor | None = None,
+    cu_seqlens: Tensor | None = None,
+    *,
+    return_final_state: Literal[True],
+    chunk_size: int = CHUNK,
+    backend: Backend = "chunked",
+) -> tuple[Tensor, Tensor]: ...
+
+
+def ssd(
+    x: Tensor,
+    dt: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor | None = None,
+    dt_bias: Tensor | None = None,
+    dt_softplus: bool = False,
+    initial_state: Tensor | None = None,
+    cu_seqlens: Tensor | None = None,
+    return_final_state: bool = False,
+    chunk_size: int = CHUNK,
+    backend: Backend = "chunked",
+) -> Tensor | tuple[Tensor, Tensor]:
+    """Run a state space model whose A is one number a head over whole sequences.
+
+    For each head h with P channels p and N states n, with Δ = softplus(dt + dt_bias) (each part where asked
+    for)::
+
+        S_t[h, p, n] = exp(Δ_t[h] A[h]) S_{t-1}[h, p, n] + Δ_t[h] x_t[h, p] B_t[n]
+        y_t[h, p]    = Σ_n C_t[n] S_t[h, p, n] + D[h] x_t[h, p]
+
+    With Δ = 1 that is linear attention with a decay: C are its queries, B its keys, x its values. States and
+    computations are float32 (float64 where ``x`` is) whatever the dtypes of the inputs. Every floating
+    argument gets a gradient, also through the final state.
+
+    Args:
+        x: Inputs (B, L, H, P), floating.
+        dt: Step sizes (B, L, H), before bias and softplus.
+        A: (H,), negative, or zero for no decay.
+        B: Input projection (B, L, G, N), for G groups of H / G heads each.
+        C: Output projection, of B's shape.
+        D: Skip weight (H,).
+        dt_bias: (H,).
+        dt_softplus: Whether Δ is the softplus of dt (and its bias).
+        initial_state: S_{-1} (B, H, P, N), zero if not given; (S, H, P, N) for packed sequences.
+        cu_seqlens: Offsets (S + 1,), int32 or int64, of S sequences packed along L; B must be 1.
+        return_final_state: Whether to return the state after the last position too.
+        chunk_size: Positions a chunk of the chunked form.
+        backend: ``"chunked"`` takes matrix products within chunks and passes the state between them (the
+            paper's section 6), O(L) in all; ``"reference"`` is the recurrence, position after position.
+
+    Returns:
+        y (B, L, H, P) in ``x``'s dtype, or (y, final_state) with the final state (B, H, P, N), or
+        (S, H, P, N) for packed sequences.
+
+    Raises:
+        TypeError: an argument has a dtype it cannot have.
+        ValueError: an argument has a shape it cannot have.
+    """
+    check_arguments(x, dt, A, B, C, D, dt_bias, initial_state, cu_seqlens)
+    if chunk_size < 1 or backend not in ("chunked", "reference"):
+        raise ValueError(f"ssd: no backend {backend!r} with chunks of {chunk_size}")
+    u, a, B, C, real = _prepare(x, dt, A, B, C, dt_bias, dt_softplus)
+    sequences = x.shape[0] if cu_seqlens is None else len(cu_seqlens) - 1
+    if initial_state is None:
+        initial_state = u.new_zeros(sequences, *x.shape[2:], B.shape[-1])
+    state = initial_state.to(real)
+
+    def scan(u: Tensor, a: Tensor, B: Tensor, C: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        if backend == "reference":
+            return ssd_reference(u, a, B, C, state)
+        return ssd_chunked(u, a, B, C, state, chunk_size)
+
+    if cu_seqlens is None:
+        y, final_state = scan(u, a, B, C, state)
+    else:
+        pieces = [
+            scan(u[:, start:end], a[:, start:end], B[:, start:end], C[:, start:end], state[s : s + 1])
+            for s, (start, end) in enumerate(pairwise(sequence_offsets(cu_seqlens, x.shape[1])))
+        ]
+        y = torch.cat([y for y, _ in pieces], dim=1)
+        final_state = torch.cat([state for _, state in pieces])
+    y = _with_skip(y, x, D)
+    return (y, final_state) if return_final_state else y
+
+
+def ssd_state_update(
+    state: Tensor,
+    x: Tensor,
+    dt: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor | None = None,
+    dt_bias: Tensor | None = None,
+    dt_softplus: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """Advance the recurrence of :func:`ssd` by one position.
+
+    Args:
+        state: (B, H, P, N), as ``ssd`` returns it; not changed in place.
+        x: (B, H, P).
+        dt: (B, H).
+        A: (H,).
+        B, C: (B, G, N).
+        D, dt_bias: (H,).
+        dt_softplus: Whether the step size is the softplus of dt (and its bias).
+
+    Returns:
+        y (B, H, P) in ``x``'s dtype and the next state (B, H, P, N).
+
+    Raises:
+        TypeError, ValueError: an argument has a dtype or shape it cannot have.
+    """
+    whole = [t.unsqueeze(1) if isinstance(t, Tensor) else t for t in (x, dt, B, C)]
+    check_arguments(whole[0], whole[1], A, whole[2], whole[3], D, dt_bias, state, None)
+    u, a, B, C, real = _prepare(x, dt, A, B, C, dt_bias, dt_softplus)
+    y, state = step(state.to(real), u, a, B, C)
+    return _with_skip(y, x, D), state
+
+
+def _prepare(
+    x: Tensor,
+    dt: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    dt_bias: Tensor | None,
+    dt_softplus: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, torch.dtype]:
+    """Return Δ x, Δ A, B and C in the state's dtype, and that dtype."""
+    real = torch.float64 if x.dtype == torch.float64 else torch.float32
+    delta = discretise_step_size(dt.to(real), dt_bias, dt_softplus)
+    return x.to(real) * delta.unsqueeze(-1), delta * A.to(real), B.to(real), C.to(real), real
+
+
+def _with_skip(y: Tensor, x: Tensor, D: Tensor | None) -> Tensor:
+    return (y if D is None else y + D.to(y.dtype).unsqueeze(-1) * x).to(x.dtype)

@@ -1,0 +1,108 @@
+"""The Mamba-2 block (Dao & Gu, 2024, arXiv 2405.21060, section 7.1 and Figure 6)."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from seqsuite.models.base import Block, ControlledMixer, MakeMixer, MakeNorm, State
+from seqsuite.models.blocks.mamba import join_state, split_state
+from seqsuite.models.short_convolution import convolve, convolve_step, short_biases, short_filters
+from seqsuite.options import PositiveInt
+
+
+class Mamba2Block(Block):
+    """norm → one projection → short convolution, SiLU → mixer → gated RMSNorm → out-projection, plus x.
+
+    The projection gives the gate z, the mixer's input x, and the mixer's controls where it has any: for SSD
+    these are B and C, which are convolved together with x, and Δ, which is not.
+
+    Args:
+        d_model: Residual width D.
+        make_mixer: Makes the mixer at width expand · D.
+        make_norm: Makes the norm at width D.
+        expand: How many times wider the inside is.
+        d_conv: Taps K of the convolution.
+    """
+
+    def __init__(
+        self,
+        d_model: int,
+        make_mixer: MakeMixer,
+        make_norm: MakeNorm,
+        expand: PositiveInt = 2,
+        d_conv: PositiveInt = 4,
+    ) -> None:
+        super().__init__()
+        self.d_inner, self.d_conv = expand * d_model, d_conv
+        self.norm = make_norm(d_model)
+        self.mixer = make_mixer(self.d_inner)
+        convolved, self.plain = 0, 0
+        if isinstance(self.mixer, ControlledMixer):
+            self.mixer.take_controls()
+            convolved, self.plain = self.mixer.convolved, self.mixer.plain
+        self.d_convolved = self.d_inner + convolved
+        self.in_proj = nn.Linear(d_model, self.d_inner + self.d_convolved + self.plain, bias=False)
+        self.conv_weight = nn.Parameter(short_filters(self.d_convolved, d_conv))
+        self.conv_bias = nn.Parameter(short_biases(self.d_convolved, d_conv))
+        self.gated_norm = nn.RMSNorm(self.d_inner, eps=1e-5)
+        self.out_proj = nn.Linear(self.d_inner, d_model, bias=False)
+
+    def forward(
+        self, x: Tensor, state: State | None = None, cu_seqlens: Tensor | None = None
+    ) -> tuple[Tensor, State | None]:
+        """See :meth:`SequenceLayer.forward`."""
+        gate, u, plain = self._project(x)
+        history, inner = split_state(state)
+        u, after = convolve(
+            u, history, self.conv_weight, self.conv_bias, activation=True, cu_seqlens=cu_seqlens
+        )
+        if isinstance(self.mixer, ControlledMixer):
+            y, inner = self.mixer(self._inner(u), inner, cu_seqlens, controls=self._controls(u, plain))
+        else:
+            y, inner = self.mixer(u, inner, cu_seqlens)
+        return x + self._finish(y, gate), join_state(after, inner)
+
+    def step(self, x_t: Tensor, state: State) -> tuple[Tensor, State]:
+        """See :meth:`SequenceLayer.step`."""
+        gate, u, plain = self._project(x_t)
+        history, inner = split_state(state)
+        assert history is not None
+        assert inner is not None
+        u, after = convolve_step(u, history, self.conv_weight, self.conv_bias, activation=True)
+        if isinstance(self.mixer, ControlledMixer):
+            y, inner = self.mixer.step(self._inner(u), inner, controls=self._controls(u, plain))
+        else:
+            y, inner = self.mixer.step(u, inner)
+        return x_t + self._finish(y, gate), {"conv": after, **inner}
+
+    def initial_state(
+        self, batch_size: int, *, device: torch.device | None = None, dtype: torch.dtype | None = None
+    ) -> State:
+        """Return the mixer's state and ``conv`` (B, K − 1, …), the convolution's last inputs."""
+        size = (batch_size, self.d_conv - 1, self.d_convolved)
+        conv = torch.zeros(size, device=device, dtype=dtype or self.conv_weight.dtype)
+        return {"conv": conv, **self.mixer.initial_state(batch_size, device=device, dtype=dtype)}
+
+    def state_size(self, seqlen: int) -> int:
+        """Return the mixer's state size plus that of the convolution's last inputs."""
+        return self.mixer.state_size(seqlen) + (self.d_conv - 1) * self.d_convolved
+
+    def residual_outputs(self) -> list[nn.Linear]:
+        """Return the out-projection."""
+        return [self.out_proj]
+
+    def _project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the gate, what is convolved (x and controls), and the controls that are not."""
+        projected = self.in_proj(self.norm(x))
+        gate, u, plain = projected.split([self.d_inner, self.d_convolved, self.plain], dim=-1)
+        return gate, u, plain
+
+    def _inner(self, u: Tensor) -> Tensor:
+        return u[..., : self.d_inner]
+
+    def _controls(self, u: Tensor, plain: Tensor) -> Tensor:
+        return torch.cat([u[..., self.d_inner :], plain], dim=-1)
+
+    def _finish(self, y: Tensor, gate: Tensor) -> Tensor:
+        out: Tensor = self.out_proj(self.gated_norm(y * F.silu(gate)))
+        return out

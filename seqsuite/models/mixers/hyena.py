@@ -1,0 +1,101 @@
+"""Hyena's implicit long convolution (Poli et al., 2023, arXiv 2302.10866, section 3.3)."""
+
+import math
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from seqsuite.kernels import long_conv
+from seqsuite.models.base import Mixer, State, no_weight_decay, run_packed
+from seqsuite.options import PositiveFloat, PositiveInt
+
+
+class Hyena(Mixer):
+    """Implicit long convolution: a filter as long as the input, given by a small network over the position.
+
+    h(t) = exp(−α t) · MLP(features of t), with sines for activations, times the input, plus a skip: what lies
+    between the two gates of an order-2 Hyena operator. The H3 block with short convolutions on queries, keys
+    and values adds those gates, so that ``model=hyena`` is the operator as published; in the Mamba paper's
+    tables "Hyena" is this layer in the H3 or the Mamba block.
+
+    The filter has no recurrence, and so no state of constant size: generating keeps every input, and a step
+    costs O(L).
+
+    Args:
+        d_model: Width D.
+        filter_width: Width of the network's hidden layers.
+        filter_layers: Number of its hidden layers.
+        bands: Number of frequencies of the position features, beside the position itself.
+        frequency: Initial frequency of the sines.
+        horizon: Length that the position is measured in; the decays α are spread so that the fastest filter
+            falls to 1 % within 0.3 of it and the slowest within 1.5. Longer inputs are allowed.
+
+    Raises:
+        ValueError: if packed sequences come with a state: their histories would differ in length.
+    """
+
+    packed_state = False
+    decays: Tensor
+
+    def __init__(
+        self,
+        d_model: int,
+        filter_width: PositiveInt = 64,
+        filter_layers: PositiveInt = 3,
+        bands: PositiveInt = 1,
+        frequency: PositiveFloat = 1.0,
+        horizon: PositiveInt = 1024,
+    ) -> None:
+        super().__init__()
+        self.d_model, self.bands, self.horizon = d_model, bands, horizon
+        widths = [1 + 2 * bands, *[filter_width] * filter_layers]
+        self.hidden = nn.ModuleList(nn.Linear(before, after) for before, after in pairwise(widths))
+        self.frequencies = no_weight_decay(nn.Parameter(torch.full((filter_layers, filter_width), frequency)))
+        self.to_filter = nn.Linear(filter_width, d_model, bias=False)
+        decays = torch.linspace(-math.log(0.01) / 1.5, -math.log(0.01) / 0.3, d_model)
+        self.register_buffer("decays", decays, persistent=False)
+        self.D = no_weight_decay(nn.Parameter(torch.randn(d_model)))
+
+    def forward(
+        self, x: Tensor, state: State | None = None, cu_seqlens: Tensor | None = None
+    ) -> tuple[Tensor, State | None]:
+        """See :meth:`SequenceLayer.forward`."""
+        if cu_seqlens is not None:
+            self.check_packed_state(state)
+            return run_packed(self.forward, x, state, cu_seqlens)
+        past = None if state is None else state["inputs"].to(x.dtype)
+        inputs = x if past is None else torch.cat([past, x], dim=1)
+        y = long_conv(x, self.kernel(inputs.shape[1]), initial_state=past) + x * self.D
+        return y, None if state is None else {"inputs": inputs}
+
+    def step(self, x_t: Tensor, state: State) -> tuple[Tensor, State]:
+        """See :meth:`SequenceLayer.step`: a sum over all inputs so far."""
+        inputs = torch.cat([state["inputs"].to(x_t.dtype), x_t.unsqueeze(1)], dim=1)
+        kernel = self.kernel(inputs.shape[1])
+        y = torch.einsum("bld,dl->bd", inputs.to(kernel.dtype), kernel.flip(1))
+        return y.to(x_t.dtype) + x_t * self.D, {"inputs": inputs}
+
+    def initial_state(
+        self, batch_size: int, *, device: torch.device | None = None, dtype: torch.dtype | None = None
+    ) -> State:
+        """Return no ``inputs`` yet: (B, 0, D)."""
+        return {
+            "inputs": torch.zeros(batch_size, 0, self.d_model, device=device, dtype=dtype or self.D.dtype)
+        }
+
+    def state_size(self, seqlen: int) -> int:
+        """Return L · D: every input is kept."""
+        return seqlen * self.d_model
+
+    def kernel(self, seqlen: int) -> Tensor:
+        """Return the filter at positions 0 … seqlen − 1, (D, seqlen)."""
+        dtype = self.to_filter.weight.dtype
+        t = torch.arange(seqlen, device=self.D.device, dtype=dtype).unsqueeze(1) / self.horizon
+        bands = torch.arange(1, self.bands + 1, device=t.device, dtype=dtype)
+        angles = 2 * math.pi * bands * t
+        hidden = torch.cat([t, angles.cos(), angles.sin()], dim=1)
+        for linear, frequency in zip(self.hidden, self.frequencies, strict=True):
+            hidden = torch.sin(frequency * linear(hidden))
+        kernel: Tensor = self.to_filter(hidden) * torch.exp(-t * self.decays)
+        return kernel.T

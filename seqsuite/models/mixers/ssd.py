@@ -1,0 +1,116 @@
+"""SSD, the mixer of Mamba-2 (Dao & Gu, 2024, arXiv 2405.21060)."""
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from seqsuite.kernels import ssd, ssd_state_update
+from seqsuite.models.base import ControlledMixer, State, no_weight_decay
+from seqsuite.models.initialization import inverse_softplus, log_uniform
+from seqsuite.options import PositiveFloat, PositiveInt
+
+
+class SSD(ControlledMixer):
+    """Selective SSM with one decay a head, computed by matrix products (Mamba-2).
+
+    Its controls are B and C of each group and Δ of each head. The mamba2 block projects them from the
+    residual stream together with x, as Mamba-2 does; elsewhere the layer projects them from its own input.
+
+    Args:
+        d_model: Width D of inputs and outputs.
+        d_state: States N a channel.
+        head_dim: Channels P a head; ``"auto"`` is 64, or the largest power of two below it that divides D.
+        n_groups: Groups G of heads that share B and C.
+        dt_min: Smallest Δ at initialisation.
+        dt_max: Largest Δ at initialisation; Δ is log-uniform between the two.
+
+    Raises:
+        ValueError: if heads do not fill the width, or groups the heads.
+    """
+
+    def __init__(
+        self,
+        d_model: int,
+        d_state: PositiveInt = 128,
+        head_dim: PositiveInt | Literal["auto"] = "auto",
+        n_groups: PositiveInt = 1,
+        dt_min: PositiveFloat = 1e-3,
+        dt_max: PositiveFloat = 1e-1,
+    ) -> None:
+        width = math.gcd(64, d_model) if head_dim == "auto" else head_dim
+        n_heads = d_model // width
+        if d_model % width:
+            raise ValueError(f"ssd needs d_model divisible by head_dim, got {d_model} by {width}")
+        if n_heads % n_groups:
+            raise ValueError(f"ssd needs its {n_heads} heads divisible by n_groups, got {n_groups}")
+        super().__init__(d_model, convolved=2 * n_groups * d_state, plain=n_heads)
+        self.n_heads, self.head_dim, self.n_groups, self.d_state = n_heads, width, n_groups, d_state
+        self.dt_bias = no_weight_decay(
+            nn.Parameter(inverse_softplus(log_uniform(self.n_heads, dt_min, dt_max)))
+        )
+        self.A_log = no_weight_decay(nn.Parameter(torch.empty(self.n_heads).uniform_(1, 16).log()))
+        self.D = no_weight_decay(nn.Parameter(torch.ones(self.n_heads)))
+
+    def forward(
+        self,
+        x: Tensor,
+        state: State | None = None,
+        cu_seqlens: Tensor | None = None,
+        controls: Tensor | None = None,
+    ) -> tuple[Tensor, State | None]:
+        """See :meth:`ControlledMixer.forward`."""
+        B, C, dt = self._split(self.controls_of(x, controls))
+        y, after = ssd(
+            self._heads(x),
+            dt,
+            -torch.exp(self.A_log),
+            B,
+            C,
+            self.D,
+            dt_bias=self.dt_bias,
+            dt_softplus=True,
+            initial_state=None if state is None else state["ssm"],
+            cu_seqlens=cu_seqlens,
+            return_final_state=True,
+        )
+        return y.flatten(-2), None if state is None else {"ssm": after}
+
+    def step(self, x_t: Tensor, state: State, controls: Tensor | None = None) -> tuple[Tensor, State]:
+        """See :meth:`ControlledMixer.step`."""
+        B, C, dt = self._split(self.controls_of(x_t, controls))
+        y, after = ssd_state_update(
+            state["ssm"],
+            self._heads(x_t),
+            dt,
+            -torch.exp(self.A_log),
+            B,
+            C,
+            self.D,
+            dt_bias=self.dt_bias,
+            dt_softplus=True,
+        )
+        return y.flatten(-2), {"ssm": after}
+
+    def initial_state(
+        self, batch_size: int, *, device: torch.device | None = None, dtype: torch.dtype | None = None
+    ) -> State:
+        """Return a zero state ``ssm`` (B, H, P, N), in float32 at least."""
+        dtype = torch.promote_types(dtype or self.D.dtype, torch.float32)
+        size = (batch_size, self.n_heads, self.head_dim, self.d_state)
+        return {"ssm": torch.zeros(size, device=device, dtype=dtype)}
+
+    def state_size(self, seqlen: int) -> int:
+        """Return D · N, whatever the length."""
+        return self.n_heads * self.head_dim * self.d_state
+
+    def _heads(self, x: Tensor) -> Tensor:
+        return x.reshape(*x.shape[:-1], self.n_heads, self.head_dim)
+
+    def _split(self, controls: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return B and C (…, G, N) and the raw step sizes (…, H)."""
+        shared = self.n_groups * self.d_state
+        B, C, dt = torch.split(controls, [shared, shared, self.n_heads], dim=-1)
+        size = (*controls.shape[:-1], self.n_groups, self.d_state)
+        return B.reshape(size), C.reshape(size), dt

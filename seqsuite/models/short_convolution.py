@@ -1,0 +1,66 @@
+"""The short causal convolution that layers put in front of their mixing, with its state: the last inputs."""
+
+import math
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from seqsuite.kernels import causal_conv1d
+
+
+def short_filters(width: int, taps: int) -> Tensor:
+    """Return initial filters (width, taps), as PyTorch's convolutions start: uniform within ±1/√taps."""
+    bound = 1 / math.sqrt(taps)
+    return torch.empty(width, taps).uniform_(-bound, bound)
+
+
+def short_biases(width: int, taps: int) -> Tensor:
+    """Return initial biases (width,) for filters of so many taps."""
+    return short_filters(width, taps)[:, 0].contiguous()
+
+
+def convolve(
+    x: Tensor,
+    history: Tensor | None,
+    weight: nn.Parameter,
+    bias: nn.Parameter | None = None,
+    *,
+    activation: bool = False,
+    cu_seqlens: Tensor | None = None,
+) -> tuple[Tensor, Tensor | None]:
+    """Convolve a chunk (B, L, D) that follows ``history`` (B, K − 1, D), or (S, K − 1, D) when packed.
+
+    Returns:
+        The outputs (see :func:`seqsuite.kernels.causal_conv1d`), and the history after the chunk if there
+        was one before it.
+    """
+    y = causal_conv1d(x, weight, bias, activation=activation, initial_state=history, cu_seqlens=cu_seqlens)
+    return y, None if history is None else _history_after(x, history, cu_seqlens)
+
+
+def convolve_step(
+    x_t: Tensor,
+    history: Tensor,
+    weight: nn.Parameter,
+    bias: nn.Parameter | None = None,
+    *,
+    activation: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """Do for one position (B, D) what :func:`convolve` does."""
+    window = torch.cat([history.to(x_t.dtype), x_t.unsqueeze(1)], dim=1)
+    y = (window * weight.T).sum(1)
+    y = y if bias is None else y + bias
+    return (F.silu(y) if activation else y), window[:, 1:]
+
+
+def _history_after(x: Tensor, history: Tensor, cu_seqlens: Tensor | None) -> Tensor:
+    """Return the last K − 1 inputs of each sequence, reaching into ``history`` where one is short."""
+    if cu_seqlens is None:
+        return torch.cat([history.to(x.dtype), x], dim=1)[:, x.shape[1] :]
+    tails = [
+        torch.cat([history[s : s + 1].to(x.dtype), x[:, start:end]], dim=1)[:, end - start :]
+        for s, (start, end) in enumerate(pairwise(cu_seqlens.tolist()))
+    ]
+    return torch.cat(tails)
