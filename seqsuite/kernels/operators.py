@@ -7,8 +7,19 @@ import torch
 from torch import Tensor
 
 
-def register_operator(
-    name: str,
+def define_operator(schema: str) -> torch._ops.OpOverload:
+    """Define an operator, ``name(arguments) -> results``, in the namespace of seqsuite, and return it.
+
+    To call what is returned takes 10 µs less than to call it by its name in ``torch.ops``.
+    """
+    name = schema.partition("(")[0]
+    torch.library.define(f"seqsuite::{name}", schema.removeprefix(name))
+    operator: torch._ops.OpOverload = getattr(torch.ops.seqsuite, name).default
+    return operator
+
+
+def implement_operator(
+    operator: torch._ops.OpOverload,
     on_cpu: Callable[..., Any],
     fake: Callable[..., Any],
     derivative: type[torch.autograd.Function] | None = None,
@@ -18,12 +29,13 @@ def register_operator(
     ``torch.library.register_autograd`` does what ``derivative`` does at 0.15 ms a call more.
 
     Args:
-        name: Name of the operator, ``namespace::operator``.
+        operator: The operator.
         on_cpu: What it computes.
         fake: The same for tensors without memory: shapes and dtypes.
         derivative: Function that takes the operator's arguments and is used where one needs a gradient; its
             forward calls the operator by :func:`below_autograd`.
     """
+    name: str = operator.name()  # type: ignore[no-untyped-call]
     torch.library.impl(name, "CPU", on_cpu)
     torch.library.register_fake(name, fake)
     if derivative is not None:
@@ -31,16 +43,15 @@ def register_operator(
         def with_derivative(*arguments: Any) -> Any:
             if torch.is_grad_enabled() and any_needs_gradient(arguments):
                 return derivative.apply(*arguments)  # type: ignore[no-untyped-call]
-            return below_autograd(name, *arguments)
+            return below_autograd(operator, *arguments)
 
         torch.library.impl(name, "Autograd", with_derivative)
 
 
-def below_autograd(name: str, *arguments: Any) -> Any:
+def below_autograd(operator: torch._ops.OpOverload, *arguments: Any) -> Any:
     """Call an operator past its derivative."""
-    namespace, operator = name.split("::")
     with torch._C._AutoDispatchBelowAutograd():
-        return getattr(getattr(torch.ops, namespace), operator)(*arguments)
+        return operator(*arguments)
 
 
 def any_needs_gradient(arguments: Iterable[Any]) -> bool:

@@ -11,15 +11,18 @@ from seqsuite.kernels.causal_conv1d.cpu_kernels import Options
 from seqsuite.kernels.llvm.jit import CompiledKernel, compile_kernel
 from seqsuite.kernels.llvm.run import Argument, Division, dtype_name, with_row_stride, worthwhile_threads
 from seqsuite.kernels.llvm.target import host_target
-from seqsuite.kernels.operators import below_autograd, refuse_second_derivative, register_operator
+from seqsuite.kernels.operators import (
+    below_autograd,
+    define_operator,
+    implement_operator,
+    refuse_second_derivative,
+)
 
-FORWARD = "seqsuite::causal_conv1d_forward"
-BACKWARD = "seqsuite::causal_conv1d_backward"
 INPUTS = "Tensor x, Tensor weight, Tensor? bias, bool activation, Tensor? initial_state, Tensor? cu_seqlens"
 
 # The backward gives the gradients of those inputs that are given, in their order.
-torch.library.define(FORWARD, f"({INPUTS}) -> Tensor")
-torch.library.define(BACKWARD, f"(Tensor dy, {INPUTS}) -> Tensor[]")
+FORWARD = define_operator(f"causal_conv1d_forward({INPUTS}) -> Tensor")
+BACKWARD = define_operator(f"causal_conv1d_backward(Tensor dy, {INPUTS}) -> Tensor[]")
 
 # Products below which a second thread takes longer to wake than it saves.
 PRODUCTS_PER_THREAD = 1 << 19
@@ -52,9 +55,7 @@ def causal_conv1d_cpu(
     """Convolve by the fused kernels: arguments and result of ``causal_conv1d_reference``."""
     dtype = torch.promote_types(x.dtype, torch.float32)
     bias = None if bias is None else bias.to(dtype)
-    y: Tensor = torch.ops.seqsuite.causal_conv1d_forward(
-        x, weight.to(dtype), bias, activation, initial_state, cu_seqlens
-    )
+    y: Tensor = FORWARD(x, weight.to(dtype), bias, activation, initial_state, cu_seqlens)
     return y
 
 
@@ -178,7 +179,7 @@ class _CausalConv1d(torch.autograd.Function):
     def backward(ctx: Any, dy: Tensor) -> tuple[Any, ...]:
         refuse_second_derivative("causal_conv1d")
         inputs = Inputs(*ctx.saved_tensors)._replace(activation=ctx.activation)
-        gradients = torch.ops.seqsuite.causal_conv1d_backward(dy, *inputs)
+        gradients = BACKWARD(dy, *inputs)
         by_name = dict(zip(inputs.differentiable(), gradients, strict=True))
         needed = zip(Inputs._fields, ctx.needs_input_grad, strict=True)
         return tuple(by_name.get(name) if wanted else None for name, wanted in needed)
@@ -193,5 +194,5 @@ def _backward_fake(dy: Tensor, *inputs: Any) -> list[Tensor]:
     return [tensor.new_empty(tensor.shape) for tensor in Inputs(*inputs).differentiable().values()]
 
 
-register_operator(FORWARD, _forward, _forward_fake, _CausalConv1d)
-register_operator(BACKWARD, _backward, _backward_fake)
+implement_operator(FORWARD, _forward, _forward_fake, _CausalConv1d)
+implement_operator(BACKWARD, _backward, _backward_fake)
