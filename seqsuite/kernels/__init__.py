@@ -1,6 +1,7 @@
 """The costly operations: each with a reference in plain PyTorch and the fastest form the machine can run."""
 
 from seqsuite.kernels.backend import BackendStatus
+from seqsuite.kernels.causal_conv1d import BACKENDS as CAUSAL_CONV1D_BACKENDS
 from seqsuite.kernels.causal_conv1d import causal_conv1d
 from seqsuite.kernels.long_conv import long_conv
 from seqsuite.kernels.parallel_scan import parallel_scan
@@ -30,5 +31,5 @@ def backends() -> dict[str, list[BackendStatus]]:
     A kernel uses the first that is available, unless the call or the environment variable SEQSUITE_BACKEND
     asks for another. This tries to compile an empty kernel, which takes milliseconds.
     """
-    tables = {"selective_scan": SELECTIVE_SCAN_BACKENDS}
+    tables = {"selective_scan": SELECTIVE_SCAN_BACKENDS, "causal_conv1d": CAUSAL_CONV1D_BACKENDS}
     return {kernel: [backend.status() for backend in table.values()] for kernel, table in tables.items()}

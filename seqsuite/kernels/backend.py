@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 
 BACKEND_VARIABLE = "SEQSUITE_BACKEND"
 
@@ -52,3 +53,16 @@ def requested_backend(backend: str | None, known: Mapping[str, Backend]) -> str 
     if reason is not None:
         raise ValueError(f"{source} asks for {name!r}, which cannot be used here: {reason}")
     return name
+
+
+@cache
+def _why_no_cpu() -> str | None:
+    try:
+        from seqsuite.kernels.llvm.jit import why_unavailable
+    except (ImportError, OSError) as error:
+        return f"llvmlite cannot be loaded: {error}"
+    return why_unavailable()
+
+
+CPU = Backend("cpu", _why_no_cpu, "vector kernels compiled by LLVM for this processor")
+REFERENCE = Backend("reference", lambda: None, "plain PyTorch")

@@ -1,4 +1,4 @@
-"""Causal depthwise convolution in plain PyTorch, channel-last."""
+"""Causal depthwise convolution in plain PyTorch, tap by tap: the oracle."""
 
 from itertools import pairwise
 
@@ -6,52 +6,57 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from seqsuite.kernels.checks import sequence_offsets
 
-def causal_conv1d(
+
+def causal_conv1d_reference(
     x: Tensor,
     weight: Tensor,
-    bias: Tensor | None = None,
-    *,
-    activation: bool = False,
-    initial_state: Tensor | None = None,
-    cu_seqlens: Tensor | None = None,
+    bias: Tensor | None,
+    activation: bool,
+    initial_state: Tensor | None,
+    cu_seqlens: Tensor | None,
 ) -> Tensor:
-    """Convolve each channel with its own short filter: y_t = Σ_k weight[:, k] · x_{t - K + 1 + k} + bias.
+    """Convolve; :func:`seqsuite.kernels.causal_conv1d` says what the arguments mean."""
+    dtype = torch.promote_types(x.dtype, torch.float32)
+    weight, bias = weight.to(dtype), None if bias is None else bias.to(dtype)
+    outputs = []
+    for part, history in _sequences(x, weight.shape[1] - 1, initial_state, cu_seqlens):
+        padded = torch.cat([history, part], dim=1).to(dtype)
+        taps = [weight[:, k] * padded[:, k : k + part.shape[1]] for k in range(weight.shape[1])]
+        y = sum(taps[1:], taps[0])
+        outputs.append(y if bias is None else y + bias)
+    y = torch.cat(outputs, dim=1)
+    return (F.silu(y) if activation else y).to(x.dtype)
+
+
+def last_inputs(x: Tensor, count: int, initial_state: Tensor | None, cu_seqlens: Tensor | None) -> Tensor:
+    """Return the last ``count`` inputs of each sequence, (B, count, D), with the history where one is short.
 
     Args:
-        x: Inputs (B, L, D), any floating dtype.
-        weight: Filters (D, K); the last tap meets the present position.
-        bias: Bias (D,).
-        activation: Whether to apply SiLU to the result.
-        initial_state: The K - 1 inputs before the first position, (B, K - 1, D) — (S, K - 1, D) when packed;
-            zeros if not given.
-        cu_seqlens: Offsets (S + 1,) of sequences packed along L, with B = 1: no tap reaches over a border.
-
-    Returns:
-        Outputs (B, L, D).
+        x: Inputs (B, L, D).
+        count: How many.
+        initial_state: The ``count`` inputs before the first, zeros if not given.
+        cu_seqlens: Offsets (S + 1,) of packed sequences; the result is (S, count, D) then.
     """
-    taps = weight.shape[1]
-    if cu_seqlens is None:
-        history = x.new_zeros(x.shape[0], taps - 1, x.shape[2]) if initial_state is None else initial_state
-        y = _convolve(torch.cat([history.to(x.dtype), x], dim=1), weight, bias)
-        return F.silu(y) if activation else y
-    offsets = cu_seqlens.tolist()
-    parts = [
-        causal_conv1d(
-            x[:, start:end],
-            weight,
-            bias,
-            activation=activation,
-            initial_state=None if initial_state is None else initial_state[index : index + 1],
-        )
-        for index, (start, end) in enumerate(pairwise(offsets))
+    if cu_seqlens is None and x.shape[1] >= count:
+        return x[:, x.shape[1] - count :].clone()  # a view would keep all of x in memory
+    tails = [
+        torch.cat([history, part], dim=1)[:, part.shape[1] :]
+        for part, history in _sequences(x, count, initial_state, cu_seqlens)
     ]
-    return torch.cat(parts, dim=1)
+    return torch.cat(tails)
 
 
-def _convolve(padded: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """Convolve inputs (B, K - 1 + L, D) that already hold their history, into (B, L, D)."""
-    if padded.shape[1] < weight.shape[1]:  # no position at all, which conv1d refuses
-        return padded[:, weight.shape[1] - 1 :]
-    columns = F.conv1d(padded.transpose(1, 2), weight.unsqueeze(1), bias, groups=weight.shape[0])
-    return columns.transpose(1, 2)
+def _sequences(
+    x: Tensor, count: int, initial_state: Tensor | None, cu_seqlens: Tensor | None
+) -> list[tuple[Tensor, Tensor]]:
+    """Return the sequences that are to be kept apart, and the ``count`` inputs before each."""
+    if cu_seqlens is None:
+        parts = [x]
+    else:
+        offsets = sequence_offsets(cu_seqlens, x.shape[1])
+        parts = [x[:, start:end] for start, end in pairwise(offsets)]
+    if initial_state is None:
+        return [(part, x.new_zeros(x.shape[0], count, x.shape[2])) for part in parts]
+    return list(zip(parts, initial_state.chunk(len(parts)), strict=True))

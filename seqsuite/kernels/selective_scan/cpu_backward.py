@@ -18,29 +18,25 @@ from dataclasses import dataclass
 from seqsuite.kernels.llvm.builder import Array, Index, Kernel, Mask, Variable, Vector
 from seqsuite.kernels.llvm.functions import exp2, exp_minus_abs, fma, lane_sums, sigmoid
 from seqsuite.kernels.llvm.target import Target
-from seqsuite.kernels.selective_scan.cpu_forward import checkpoint, load_decay_rates, step_size
-from seqsuite.kernels.selective_scan.cpu_layout import (
+from seqsuite.kernels.llvm.tasks import (
     CHUNK,
-    GEOMETRY,
-    Options,
+    DIVISION,
     Scratch,
     Task,
     fill_zeros,
     for_each_tile,
-    load_input,
-    load_states,
     locate,
-    prefetch_inputs,
-    projection,
-    store_states,
     task_count,
+    thread_scratch,
 )
+from seqsuite.kernels.selective_scan.cpu_forward import checkpoint, load_decay_rates, step_size
+from seqsuite.kernels.selective_scan.cpu_layout import Options, load_input, prefetch_inputs, projection
 
 PARAMETERS = (
-    *GEOMETRY,
+    *DIVISION,
     *("rows", "u", "u_stride", "delta", "delta_stride", "A", "B", "B_stride", "C", "C_stride"),
     *("D", "z", "z_stride", "delta_bias", "checkpoints", "dy", "dfinal_state"),
-    *("du", "ddelta", "dA", "dB", "dC", "dD", "dz", "ddelta_bias", "dinitial_state"),
+    *("du", "ddelta", "dA", "dB", "dC", "dD", "dz", "dz_stride", "ddelta_bias", "dinitial_state"),
 )
 
 # States whose decays and values over a chunk fit the first-level cache beside the rest.
@@ -68,7 +64,7 @@ def build_backward(
 ) -> Kernel:
     """Describe the kernel."""
     kernel = Kernel("selective_scan_backward", options.dtype, target, PARAMETERS)
-    scratch = kernel.array("scratch")[kernel.thread_number() * kernel.parameter("scratch_size")]
+    scratch = thread_scratch(kernel)
     with kernel.tasks(task_count(kernel)) as number:
         task = locate(kernel, number, options.ragged)
         arrays = backward_scratch(options, kernel.lanes).arrays(scratch, task.blocks)
@@ -127,7 +123,7 @@ class _Backward:
             load_decay_rates(self.task, block, self.A[block * states], N)
             if has_dfinal_state:
                 source = kernel.array("dfinal_state")[self._first_state()]
-                load_states(self.task, block, source, self.carry[block * states], N)
+                self.task.load_columns(block, source, self.carry[block * states], N)
             else:
                 fill_zeros(self.carry[block * states], N)
         fill_zeros(self.sum_A, blocks * N)
@@ -163,11 +159,9 @@ class _Backward:
 
     def _prefetch_gradients(self, row: Index, channel: Index) -> None:
         """Ask for the next row of dy to read and for this row of what will be written."""
-        offset = row * self.kernel.parameter("d_model") + channel
-        dy = self.kernel.array("dy", self.options.u_dtype)
-        dy.prefetch(offset - self.kernel.parameter("d_model") * CHUNK)
+        self._output("dy", self.options.u_dtype, row - CHUNK).prefetch(channel)
         for name, dtype in self.options.inputs.items():
-            self.kernel.array(f"d{name}", dtype).prefetch(offset, write=True)
+            self._output(f"d{name}", dtype, row).prefetch(channel, write=True)
 
     def run_block(self, block: Index, chunk: Index, row: Index, steps: Index) -> None:
         """Run the states of one block forward through a chunk, and their gradients back."""
@@ -252,14 +246,14 @@ class _Backward:
                 if options.delta_softplus:
                     ddelta = ddelta * self.slope.load(here)
                 ddelta_bias.value = ddelta_bias.value + ddelta
-                self._write("du", options.u_dtype, du, row + t, channel, mask)
-                self._write("ddelta", options.delta_dtype, ddelta, row + t, channel, mask)
+                self._output("du", options.u_dtype, row + t).store(du, channel, mask)
+                self._output("ddelta", options.delta_dtype, row + t).store(ddelta, channel, mask)
                 if options.z_dtype is not None:
                     z = load_input(task, options, "z", row + t, channel, mask)
                     gate = sigmoid(z, exp_minus_abs(z))
                     slope = gate * fma(z, 1.0 - gate, 1.0)
                     dz = self._dy(row + t, channel, mask) * self.y.load(here) * slope
-                    self._write("dz", options.z_dtype, dz, row + t, channel, mask)
+                    self._output("dz", options.z_dtype, row + t).store(dz, channel, mask)
             for total, part in ((self.sum_D, dD), (self.sum_bias, ddelta_bias)):
                 total.store(total.load(block * kernel.lanes) + part.value, block * kernel.lanes)
 
@@ -285,10 +279,10 @@ class _Backward:
         kernel, N, task = self.kernel, self.options.d_state, self.task
         states = N * kernel.lanes
         with kernel.loop(0, task.blocks) as block:
-            store_states(task, block, self.sum_A[block * states], kernel.array("dA")[self._first_state()], N)
+            task.store_columns(block, self.sum_A[block * states], kernel.array("dA")[self._first_state()], N)
             if has_initial_state:
                 output = kernel.array("dinitial_state")[self._first_state()]
-                store_states(task, block, self.carry[block * states], output, N)
+                task.store_columns(block, self.carry[block * states], output, N)
             channel = task.sequence * kernel.parameter("d_model") + task.channel(block)
             for name, total, present in (
                 ("dD", self.sum_D, self.options.has_skip),
@@ -305,13 +299,13 @@ class _Backward:
         return (block * CHUNK + t) * self.kernel.lanes
 
     def _dy(self, row: Index, channel: Index, mask: Mask | None) -> Vector:
-        array = self.kernel.array("dy", self.options.u_dtype)
-        return array.load(row * self.kernel.parameter("d_model") + channel, mask)
+        return self._output("dy", self.options.u_dtype, row).load(channel, mask)
 
-    def _write(
-        self, name: str, dtype: str, value: Vector, row: Index, channel: Index, mask: Mask | None
-    ) -> None:
-        self.kernel.array(name, dtype).store(value, row * self.kernel.parameter("d_model") + channel, mask)
+    def _output(self, name: str, dtype: str, row: Index) -> Array:
+        """Return a row of dy or of a gradient (B, L, D); that of z may lie in a wider tensor."""
+        kernel = self.kernel
+        stride = kernel.parameter("dz_stride" if name == "dz" else "d_model")
+        return kernel.array(name, dtype)[row * stride]
 
 
 def _add_product(total: Array, index: Index, a: Vector, b: Vector) -> None:

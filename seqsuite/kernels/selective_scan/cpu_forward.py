@@ -10,25 +10,21 @@ from dataclasses import dataclass
 from seqsuite.kernels.llvm.builder import Array, Index, Kernel, Variable, Vector
 from seqsuite.kernels.llvm.functions import LOG2_E, exp2, exp_minus_abs, fma, sigmoid, softplus
 from seqsuite.kernels.llvm.target import Target
-from seqsuite.kernels.selective_scan.cpu_layout import (
+from seqsuite.kernels.llvm.tasks import (
     CHUNK,
-    GEOMETRY,
-    Options,
+    DIVISION,
     Scratch,
     Task,
     fill_zeros,
     for_each_tile,
-    load_input,
-    load_states,
     locate,
-    prefetch_inputs,
-    projection,
-    store_states,
     task_count,
+    thread_scratch,
 )
+from seqsuite.kernels.selective_scan.cpu_layout import Options, load_input, prefetch_inputs, projection
 
 PARAMETERS = (
-    *GEOMETRY,
+    *DIVISION,
     *("u", "u_stride", "delta", "delta_stride", "A", "B", "B_stride", "C", "C_stride"),
     *("D", "z", "z_stride", "delta_bias", "initial_state", "y", "final_state", "checkpoints"),
 )
@@ -43,7 +39,7 @@ def forward_scratch(options: Options, lanes: int) -> Scratch:
 def build_forward(options: Options, has_initial_state: bool, save: bool, target: Target) -> Kernel:
     """Describe the kernel. With ``save`` it keeps the state before each chunk in ``checkpoints``."""
     kernel = Kernel("selective_scan_forward", options.dtype, target, PARAMETERS)
-    scratch = kernel.array("scratch")[kernel.thread_number() * kernel.parameter("scratch_size")]
+    scratch = thread_scratch(kernel)
     with kernel.tasks(task_count(kernel)) as number:
         task = locate(kernel, number, options.ragged)
         arrays = forward_scratch(options, kernel.lanes).arrays(scratch, task.blocks)
@@ -99,7 +95,7 @@ class _Forward:
             load_decay_rates(self.task, block, self.A[block * states], N)
             if has_initial_state:
                 source = kernel.array("initial_state")[first_state]
-                load_states(self.task, block, source, self.state[block * states], N)
+                self.task.load_columns(block, source, self.state[block * states], N)
             else:
                 fill_zeros(self.state[block * states], N)
 
@@ -170,7 +166,7 @@ class _Forward:
         first_state = self.task.sequence * kernel.parameter("d_model") * N
         with kernel.loop(0, self.task.blocks) as block:
             source = self.state[block * N * kernel.lanes]
-            store_states(self.task, block, source, kernel.array("final_state")[first_state], N)
+            self.task.store_columns(block, source, kernel.array("final_state")[first_state], N)
 
     def _position(self, block: Index, t: Index) -> Index:
         return (block * CHUNK + t) * self.kernel.lanes
@@ -179,6 +175,6 @@ class _Forward:
 def load_decay_rates(task: Task, block: Index, destination: Array, d_state: int) -> None:
     """Fetch A log2(e) of one block, [n][lane]."""
     kernel = task.kernel
-    load_states(task, block, kernel.array("A"), destination, d_state)
+    task.load_columns(block, kernel.array("A"), destination, d_state)
     with kernel.loop(0, d_state) as n:
         destination.store(destination.load(n * kernel.lanes) * LOG2_E, n * kernel.lanes)

@@ -1,29 +1,25 @@
-"""From tensors to a run of the CPU kernels: sizes, tasks, threads, and memory for the results."""
+"""From the scan's tensors to a run of its kernels: options, and memory for the results."""
 
-import math
 from dataclasses import dataclass
-from functools import cache, lru_cache
-from itertools import pairwise
+from functools import cache
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from seqsuite.kernels.llvm.jit import CompiledKernel, compile_kernel
+from seqsuite.kernels.llvm.run import Argument, Division, dtype_name, with_row_stride, worthwhile_threads
 from seqsuite.kernels.llvm.target import host_target
-from seqsuite.kernels.llvm.threads import launch
 from seqsuite.kernels.selective_scan import cpu_backward, cpu_forward
-from seqsuite.kernels.selective_scan.arguments import sequence_offsets
-from seqsuite.kernels.selective_scan.cpu_layout import CHUNK, MAX_BLOCKS_PER_TASK, Options, Scratch
+from seqsuite.kernels.selective_scan.cpu_layout import Options
 
-# Below this many state updates a second thread takes longer to wake than it saves.
-UPDATES_PER_THREAD = 1 << 16
+# State updates below which a second thread takes longer to wake than it saves; the backward's cost more.
+FORWARD_UPDATES_PER_THREAD = 1 << 18
+BACKWARD_UPDATES_PER_THREAD = 1 << 16
 
 # The backward is cut into as many tasks at least, where each has two blocks of channels: more would keep more
 # threads busy, but every part of a group writes a dB and a dC of its own, (B, L, N) each.
 MIN_BACKWARD_TASKS = 4
-
-Argument = Tensor | int | None
 
 
 class Inputs(NamedTuple):
@@ -54,37 +50,19 @@ GRADIENT_OF = {name: f"d{name}" for name in Inputs._fields}
 
 
 @dataclass(frozen=True)
-class Geometry:
-    """The sizes of a scan and how it is cut into tasks; see :class:`~.cpu_layout.Task`."""
+class Geometry(Division):
+    """The sizes of a scan."""
 
-    sequences: int
-    rows: int
-    d_model: int
     d_state: int
-    groups: int
     dtype: torch.dtype
-    lanes: int
-    chunks: int
 
     @staticmethod
-    def of(inputs: Inputs) -> "Geometry":
+    def of_scan(inputs: Inputs) -> "Geometry":
         """Return the sizes of these inputs."""
-        batch, seqlen, d_model = inputs.u.shape
         A = inputs.A
-        if inputs.cu_seqlens is None:
-            sequences, chunks = batch, batch * -(-seqlen // CHUNK)
-        else:
-            sequences = len(inputs.cu_seqlens) - 1
-            chunks = seqlen // CHUNK + sequences  # at most: each sequence may end in a chunk that is not full
         lanes = host_target().vector_bytes // A.dtype.itemsize
-        return Geometry(
-            sequences, batch * seqlen, d_model, A.shape[1], inputs.B.shape[2], A.dtype, lanes, chunks
-        )
-
-    @property
-    def blocks_per_group(self) -> int:
-        """Number of blocks of ``lanes`` channels in a group, the last perhaps not full."""
-        return -(-self.d_model // self.groups // self.lanes)
+        division = Division.of(inputs.u.shape, inputs.cu_seqlens, inputs.B.shape[2], lanes)
+        return Geometry(**vars(division), d_state=A.shape[1], dtype=A.dtype)
 
     @property
     def checkpoint_shape(self) -> tuple[int, ...]:
@@ -92,81 +70,88 @@ class Geometry:
         return (self.chunks, self.groups * self.blocks_per_group, self.d_state, self.lanes)
 
     @property
-    def threads(self) -> int:
-        """Number of threads that are worth their start."""
-        updates = self.rows * self.d_model * self.d_state
-        return min(torch.get_num_threads(), 1 + updates // UPDATES_PER_THREAD)
-
-    def forward_parts(self) -> int:
-        """Return the number of tasks that share a group of channels: as many as occupy the threads evenly.
-
-        No task adds to what another one writes, so that any number gives the same bits.
-        """
-        parts, threads = self._parts_for_cache(), self.threads
-        while (tasks := self.sequences * self.groups * parts) % threads and tasks < 4 * threads:
-            parts += 1
-        return min(parts, self.blocks_per_group)
+    def updates(self) -> int:
+        """Number of state updates."""
+        return self.rows * self.d_model * self.d_state
 
     def backward_parts(self) -> int:
-        """Return the same for the backward, by shape alone: each part is a term of the sums in dB and dC."""
-        for_cores = -(-MIN_BACKWARD_TASKS // (self.sequences * self.groups))
-        return max(self._parts_for_cache(), min(for_cores, self.blocks_per_group // 2), 1)
+        """Return how many tasks share a group in the backward, by shape alone.
 
-    def _parts_for_cache(self) -> int:
-        return -(-self.blocks_per_group // MAX_BLOCKS_PER_TASK)
+        Each part is a term of the sums in dB and dC. In the forward no task adds to what another one writes,
+        so that there any number gives the same bits.
+        """
+        for_cores = -(-MIN_BACKWARD_TASKS // (self.sequences * self.groups))
+        return max(self.parts_for_cache(), min(for_cores, self.blocks_per_group // 2), 1)
 
 
 def run_forward(inputs: Inputs, save: bool) -> tuple[Tensor, Tensor, Tensor]:
     """Return y (B, L, D), the final states (S, D, N) and, with ``save``, the states before each chunk."""
-    geometry = Geometry.of(inputs)
-    has_initial_state = inputs.initial_state is not None
-    y = _empty(inputs.u.shape, inputs.u.dtype)
-    final_state = _empty((geometry.sequences, *inputs.A.shape), geometry.dtype)
-    checkpoints = _empty(geometry.checkpoint_shape if save else (0,), geometry.dtype)
-    arguments = _kernel_inputs(inputs) | {"y": y, "final_state": final_state, "checkpoints": checkpoints}
+    geometry = Geometry.of_scan(inputs)
+    u, A = inputs.u, inputs.A
+    y = u.new_empty(u.shape)
+    final_state = A.new_empty((geometry.sequences, *A.shape))
+    checkpoints = A.new_empty(geometry.checkpoint_shape if save else (0,))
     options = _options(inputs, geometry)
-    _run(
-        forward_kernel(options, has_initial_state, save),
+    threads = worthwhile_threads(geometry.updates, FORWARD_UPDATES_PER_THREAD)
+    geometry.run(
+        forward_kernel(options, inputs.initial_state is not None, save),
         cpu_forward.PARAMETERS,
-        geometry,
-        geometry.forward_parts(),
+        _kernel_inputs(inputs) | {"y": y, "final_state": final_state, "checkpoints": checkpoints},
         cpu_forward.forward_scratch(options, geometry.lanes),
-        arguments,
+        parts=geometry.parts_for_threads(threads),
+        threads=threads,
+        cu_seqlens=inputs.cu_seqlens,
+        like=A,
     )
     return y, final_state, checkpoints
 
 
 def run_backward(
-    dy: Tensor, dfinal_state: Tensor | None, checkpoints: Tensor, inputs: Inputs
+    dy: Tensor,
+    dfinal_state: Tensor | None,
+    checkpoints: Tensor,
+    inputs: Inputs,
+    dz: Tensor | None = None,
 ) -> dict[str, Tensor]:
-    """Return the gradients of the inputs that are given, by the names in :data:`GRADIENT_OF`."""
-    geometry = Geometry.of(inputs)
+    """Return the gradients of the inputs that are given, by the names in :data:`GRADIENT_OF`.
+
+    The gradient of z is written to ``dz`` if that is given: (B, L, D), the rows in one stride.
+    """
+    geometry = Geometry.of_scan(inputs)
     parts = geometry.backward_parts()
     gradients = {}
     for name, tensor in inputs.differentiable().items():
+        shape: tuple[int, ...] = tensor.shape
         if name in ("B", "C"):
-            shape: tuple[int, ...] = (parts, *tensor.shape)
+            shape = (parts, *shape)
         elif name in ("A", "D", "delta_bias"):
-            shape = (geometry.sequences, *tensor.shape)
-        else:
-            shape = tensor.shape
-        gradients[GRADIENT_OF[name]] = _empty(shape, tensor.dtype)
-    arguments = _kernel_inputs(inputs) | gradients
-    arguments["dy"], arguments["checkpoints"] = dy.contiguous(), checkpoints
-    arguments["dfinal_state"] = None if dfinal_state is None else dfinal_state.contiguous()
+            shape = (geometry.sequences, *shape)
+        gradients[GRADIENT_OF[name]] = tensor.new_empty(shape)
+    if dz is not None:
+        gradients["dz"] = dz
+    arguments: dict[str, Argument] = {
+        **_kernel_inputs(inputs),
+        **gradients,
+        "dz_stride": gradients["dz"].stride(1) if inputs.z is not None else None,
+        "dy": dy.contiguous(),
+        "checkpoints": checkpoints,
+        "dfinal_state": None if dfinal_state is None else dfinal_state.contiguous(),
+    }
     options = _options(inputs, geometry)
-    _run(
+    geometry.run(
         backward_kernel(options, inputs.initial_state is not None, dfinal_state is not None),
         cpu_backward.PARAMETERS,
-        geometry,
-        parts,
-        cpu_backward.backward_scratch(options, geometry.lanes),
         arguments,
+        cpu_backward.backward_scratch(options, geometry.lanes),
+        parts=parts,
+        threads=worthwhile_threads(geometry.updates, BACKWARD_UPDATES_PER_THREAD),
+        cu_seqlens=inputs.cu_seqlens,
+        like=inputs.A,
     )
     for name in ("dA", "dB", "dC", "dD", "ddelta_bias"):
         if name in gradients:
             terms = gradients[name]
-            gradients[name] = terms[0] if len(terms) == 1 else terms.sum(0)
+            gradients[name] = terms[0] if terms.shape[0] == 1 else terms.sum(0)
     return gradients
 
 
@@ -184,46 +169,12 @@ def backward_kernel(options: Options, has_initial_state: bool, has_dfinal_state:
     )
 
 
-def _run(
-    kernel: CompiledKernel,
-    parameters: tuple[str, ...],
-    geometry: Geometry,
-    parts: int,
-    scratch_layout: Scratch,
-    arguments: dict[str, Argument],
-) -> None:
-    """Launch a kernel with the geometry's parameters, its own, and scratch memory for each thread."""
-    threads = min(geometry.threads, geometry.sequences * geometry.groups * parts)
-    cache_line = 64 // geometry.dtype.itemsize  # no two threads write to one
-    size = -(-scratch_layout.size(-(-geometry.blocks_per_group // parts)) // cache_line) * cache_line
-    scratch = _empty((threads, size), geometry.dtype)
-    values: dict[str, Argument] = {
-        "sequences": geometry.sequences,
-        "rows": geometry.rows,
-        "d_model": geometry.d_model,
-        "groups": geometry.groups,
-        "parts": parts,
-        "blocks_per_group": geometry.blocks_per_group,
-        "scratch": scratch,
-        "scratch_size": size,
-        **arguments,
-    }
-    launch(kernel.address, [_machine_word(values.get(name)) for name in parameters], threads)
-
-
-def _machine_word(value: Argument) -> int:
-    if isinstance(value, Tensor):
-        return value.data_ptr()
-    return value or 0
-
-
 def _kernel_inputs(inputs: Inputs) -> dict[str, Argument]:
     """Return the kernels' parameters that come from the inputs; tensors are kept alive by being in it."""
-    rows, chunks = _offsets(inputs)
-    values: dict[str, Argument] = {"sequence_offsets": rows, "chunk_offsets": chunks}
+    values: dict[str, Argument] = {}
     for name, tensor in inputs.differentiable().items():
         if name in ("u", "delta", "B", "C", "z"):
-            values[name], values[f"{name}_stride"] = _with_row_stride(tensor)
+            values[name], values[f"{name}_stride"] = with_row_stride(tensor)
         else:
             values[name] = tensor.contiguous()
     return values
@@ -231,57 +182,13 @@ def _kernel_inputs(inputs: Inputs) -> dict[str, Argument]:
 
 def _options(inputs: Inputs, geometry: Geometry) -> Options:
     return Options(
-        dtype=_name(geometry.dtype),
-        u_dtype=_name(inputs.u.dtype),
-        delta_dtype=_name(inputs.delta.dtype),
-        z_dtype=None if inputs.z is None else _name(inputs.z.dtype),
+        dtype=dtype_name(geometry.dtype),
+        u_dtype=dtype_name(inputs.u.dtype),
+        delta_dtype=dtype_name(inputs.delta.dtype),
+        z_dtype=None if inputs.z is None else dtype_name(inputs.z.dtype),
         d_state=geometry.d_state,
-        ragged=geometry.d_model // geometry.groups % geometry.lanes != 0,
+        ragged=geometry.ragged,
         has_skip=inputs.D is not None,
         has_bias=inputs.delta_bias is not None,
         delta_softplus=inputs.delta_softplus,
     )
-
-
-def _offsets(inputs: Inputs) -> tuple[Tensor, Tensor]:
-    """Return the first row and the first chunk of each sequence, and at the end the numbers of both."""
-    batch, seqlen, _ = inputs.u.shape
-    if inputs.cu_seqlens is None:
-        return _equal_offsets(batch, seqlen)
-    rows = sequence_offsets(inputs.cu_seqlens, seqlen)
-    chunks = [0]
-    for start, end in pairwise(rows):
-        chunks.append(chunks[-1] + -(-(end - start) // CHUNK))
-    return torch.tensor(rows), torch.tensor(chunks)
-
-
-@lru_cache(maxsize=256)
-def _equal_offsets(batch: int, seqlen: int) -> tuple[Tensor, Tensor]:
-    """Return the same for sequences of one length."""
-    numbers = torch.arange(batch + 1)
-    return numbers * seqlen, numbers * -(-seqlen // CHUNK)
-
-
-def _with_row_stride(tensor: Tensor) -> tuple[Tensor, int]:
-    """Return (B, L, ...) such that one stride leads from each of its B·L rows to the next, and the stride.
-
-    A slice of the last dimension, such as one half of a projection, is read where it is.
-    """
-    sizes, strides = tensor.shape, tensor.stride()
-    rows_apart = sizes[0] == 1 or strides[0] == sizes[1] * strides[1]
-    row_contiguous = strides[-1] == 1 and all(
-        sizes[i] == 1 or strides[i] == sizes[i + 1] * strides[i + 1] for i in range(2, tensor.dim() - 1)
-    )
-    if rows_apart and row_contiguous and not tensor.is_contiguous():
-        return tensor, strides[1]
-    # Not its stride: that of a dimension of size 1 means nothing, and contiguous() leaves it as it is.
-    return tensor.contiguous(), math.prod(sizes[2:])
-
-
-def _empty(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-    return torch.empty(shape, dtype=dtype, device="cpu")
-
-
-@cache
-def _name(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")

@@ -1,33 +1,17 @@
 """Which implementation of the selective scan runs."""
 
 from collections.abc import Callable
-from functools import cache
 
 import torch
 from torch import Tensor
 
-from seqsuite.kernels.backend import Backend, requested_backend
+from seqsuite.kernels.backend import CPU, REFERENCE, requested_backend
 from seqsuite.kernels.selective_scan.reference import selective_scan_reference
 
 Implementation = Callable[..., tuple[Tensor, Tensor]]
 
 
-@cache
-def _why_no_cpu() -> str | None:
-    try:
-        from seqsuite.kernels.llvm.jit import why_unavailable
-    except (ImportError, OSError) as error:
-        return f"llvmlite cannot be loaded: {error}"
-    return why_unavailable()
-
-
-BACKENDS = {
-    backend.name: backend
-    for backend in (
-        Backend("cpu", _why_no_cpu, "vector kernels compiled by LLVM for this processor"),
-        Backend("reference", lambda: None, "plain PyTorch, step by step"),
-    )
-}
+BACKENDS = {backend.name: backend for backend in (CPU, REFERENCE)}
 
 
 def implementation(u: Tensor, A: Tensor, backend: str | None) -> Implementation:
@@ -53,4 +37,4 @@ def _choose(device: str, complex_A: bool, backend: str | None) -> str:
         raise ValueError("selective_scan: backend 'cpu' needs a real A; use backend='reference'")
     if name is not None:
         return name
-    return "cpu" if device == "cpu" and not complex_A and _why_no_cpu() is None else "reference"
+    return "cpu" if device == "cpu" and not complex_A and CPU.unavailable_because() is None else "reference"

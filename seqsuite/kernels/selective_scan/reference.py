@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from seqsuite.kernels.selective_scan.arguments import sequence_offsets
+from seqsuite.kernels.checks import sequence_offsets
 
 
 def state_dtype(u: Tensor, A: Tensor) -> torch.dtype:

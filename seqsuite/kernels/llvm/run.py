@@ -1,0 +1,169 @@
+"""From tensors to a run of a kernel that walks along sequences: division, threads, scratch memory."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from seqsuite.kernels.checks import sequence_offsets
+from seqsuite.kernels.llvm.jit import CompiledKernel
+from seqsuite.kernels.llvm.tasks import CHUNK, MAX_BLOCKS_PER_TASK, Scratch
+from seqsuite.kernels.llvm.threads import launch
+
+Argument = Tensor | int | None
+
+CACHE_LINE_BYTES = 64
+
+
+@dataclass(frozen=True)
+class Division:
+    """How (B, L, D) tensors are cut into sequences, groups and blocks; see :mod:`~.tasks`.
+
+    Attributes:
+        sequences: number of sequences, B or the number of packed ones.
+        rows: B · L.
+        d_model: D.
+        groups: number of groups of channels.
+        lanes: channels in a block.
+        chunks: number of chunks, at most.
+    """
+
+    sequences: int
+    rows: int
+    d_model: int
+    groups: int
+    lanes: int
+    chunks: int
+
+    @staticmethod
+    def of(shape: torch.Size, cu_seqlens: Tensor | None, groups: int, lanes: int) -> "Division":
+        """Return the division of (B, L, D) tensors, for vectors of ``lanes`` numbers."""
+        batch, seqlen, d_model = shape
+        if cu_seqlens is None:
+            sequences, chunks = batch, batch * -(-seqlen // CHUNK)
+        else:
+            sequences = cu_seqlens.shape[0] - 1
+            chunks = seqlen // CHUNK + sequences  # at most: each sequence may end in a chunk that is not full
+        return Division(sequences, batch * seqlen, d_model, groups, lanes, chunks)
+
+    @property
+    def blocks_per_group(self) -> int:
+        """Number of blocks of ``lanes`` channels in a group, the last perhaps not full."""
+        return -(-self.d_model // self.groups // self.lanes)
+
+    @property
+    def ragged(self) -> bool:
+        """Whether the channels of a group are no multiple of the lanes."""
+        return self.d_model // self.groups % self.lanes != 0
+
+    def parts_for_cache(self) -> int:
+        """Return how many tasks must share a group of channels so that each stays in its cache."""
+        return -(-self.blocks_per_group // MAX_BLOCKS_PER_TASK)
+
+    def parts_for_threads(self, threads: int) -> int:
+        """Return how many tasks share a group of channels: as many as occupy the threads evenly."""
+        parts = self.parts_for_cache()
+        while (tasks := self.sequences * self.groups * parts) % threads and tasks < 4 * threads:
+            parts += 1
+        return min(parts, self.blocks_per_group)
+
+    def run(
+        self,
+        kernel: CompiledKernel,
+        parameters: Sequence[str],
+        arguments: Mapping[str, Argument],
+        scratch_layout: Scratch,
+        *,
+        parts: int,
+        threads: int,
+        cu_seqlens: Tensor | None,
+        like: Tensor,
+    ) -> None:
+        """Run a kernel.
+
+        Args:
+            kernel: What to run.
+            parameters: Names of its parameters, in order.
+            arguments: Tensors and numbers by name; a parameter without one is 0.
+            scratch_layout: What a thread needs.
+            parts: Number of tasks that share a group of channels.
+            threads: Number of threads, if there are as many tasks.
+            cu_seqlens: Offsets of packed sequences.
+            like: A tensor of the kernel's dtype.
+
+        Raises:
+            ValueError: ``cu_seqlens`` does not rise from 0 to L.
+        """
+        threads = min(threads, self.sequences * self.groups * parts)
+        line = CACHE_LINE_BYTES // like.itemsize  # no two threads write to one
+        size = -(-scratch_layout.size(-(-self.blocks_per_group // parts)) // line) * line
+        scratch = like.new_empty((threads * size,))
+        rows, chunks = self._offsets(cu_seqlens)
+        values: dict[str, Argument] = {
+            "sequences": self.sequences,
+            "rows": self.rows,
+            "d_model": self.d_model,
+            "groups": self.groups,
+            "parts": parts,
+            "blocks_per_group": self.blocks_per_group,
+            "sequence_offsets": rows,
+            "chunk_offsets": chunks,
+            "scratch": scratch,
+            "scratch_size": size,
+            **arguments,
+        }
+        launch(kernel.address, [_machine_word(values.get(name)) for name in parameters], threads)
+
+    def _offsets(self, cu_seqlens: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Return the first row and the first chunk of each sequence, and at the end the numbers of both."""
+        if cu_seqlens is None:
+            return _equal_offsets(self.sequences, self.rows // max(self.sequences, 1))
+        rows = sequence_offsets(cu_seqlens, self.rows)
+        chunks = [0]
+        for start, end in pairwise(rows):
+            chunks.append(chunks[-1] + -(-(end - start) // CHUNK))
+        return torch.tensor(rows), torch.tensor(chunks)
+
+
+def worthwhile_threads(work: int, work_per_thread: int) -> int:
+    """Return the number of threads that are worth their start for so much work, at most PyTorch's."""
+    return min(torch.get_num_threads(), max(1, work // work_per_thread))
+
+
+def with_row_stride(tensor: Tensor) -> tuple[Tensor, int]:
+    """Return (B, L, ...) such that one stride leads from each of its B·L rows to the next, and the stride.
+
+    A slice of the last dimension, such as one half of a projection, is read where it is.
+    """
+    sizes, strides = tensor.shape, tensor.stride()
+    rows_apart = sizes[0] == 1 or strides[0] == sizes[1] * strides[1]
+    row_contiguous = strides[-1] == 1 and all(
+        sizes[i] == 1 or strides[i] == sizes[i + 1] * strides[i + 1] for i in range(2, tensor.dim() - 1)
+    )
+    if rows_apart and row_contiguous and not tensor.is_contiguous():
+        return tensor, strides[1]
+    # Not its stride: that of a dimension of size 1 means nothing, and contiguous() leaves it as it is.
+    return tensor.contiguous(), math.prod(sizes[2:])
+
+
+@cache
+def dtype_name(dtype: torch.dtype) -> str:
+    """Return PyTorch's name of a dtype, without the prefix."""
+    return str(dtype).removeprefix("torch.")
+
+
+@lru_cache(maxsize=256)
+def _equal_offsets(sequences: int, seqlen: int) -> tuple[Tensor, Tensor]:
+    """Return the offsets in rows and in chunks of sequences of one length."""
+    numbers = torch.arange(sequences + 1)
+    return numbers * seqlen, numbers * -(-seqlen // CHUNK)
+
+
+def _machine_word(value: Argument) -> int:
+    if isinstance(value, Tensor):
+        return value.data_ptr()
+    return value or 0
