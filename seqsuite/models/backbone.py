@@ -9,12 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from seqsuite.errors import UserError
-from seqsuite.models.base import Block, MakeNorm, State
+from seqsuite.models.base import Block, State
+from seqsuite.models.config import ModelConfig
 
-NORMS: dict[str, MakeNorm] = {
-    "rms": lambda width: nn.RMSNorm(width, eps=1e-5),
-    "layer": nn.LayerNorm,
+NORMS: dict[str, Callable[..., nn.Module]] = {
+    "rms": lambda width, eps=1e-5: nn.RMSNorm(width, eps=eps),
+    "layer": lambda width, eps=1e-5: nn.LayerNorm(width, eps=eps),
 }
+"""Each is called with a width and, if it is to be another, the epsilon."""
 
 
 @dataclass(frozen=True)
@@ -34,10 +36,17 @@ class LanguageModel(nn.Module):
         n_layer: Number of blocks.
         make_block: Makes one block.
         norm: ``"rms"`` or ``"layer"``: the norm before the head, the blocks' own come with ``make_block``.
+        norm_eps: That norm's epsilon.
         positions: ``"learned"`` adds a learned embedding of absolute positions, ``"none"`` adds nothing.
         max_seqlen: Number of learned positions; inputs cannot be longer.
         tie_embeddings: Whether the head shares the embedding's weights.
+
+    Attributes:
+        config: What :func:`~seqsuite.models.build.build_model` built the model from; ``None`` if something
+            else made it.
     """
+
+    config: ModelConfig | None = None
 
     def __init__(
         self,
@@ -47,6 +56,7 @@ class LanguageModel(nn.Module):
         make_block: Callable[[], Block],
         *,
         norm: Literal["rms", "layer"] = "rms",
+        norm_eps: float = 1e-5,
         positions: Literal["learned", "none"] = "none",
         max_seqlen: int,
         tie_embeddings: bool = True,
@@ -56,7 +66,7 @@ class LanguageModel(nn.Module):
         self.embedding = nn.Embedding(vocab_size, d_model)
         self.position_embedding = nn.Embedding(max_seqlen, d_model) if positions == "learned" else None
         self.blocks = nn.ModuleList(make_block() for _ in range(n_layer))
-        self.norm = NORMS[norm](d_model)
+        self.norm = NORMS[norm](d_model, norm_eps)
         self.head = nn.Linear(d_model, vocab_size, bias=False)
         self._initialise()
         if tie_embeddings:

@@ -1,5 +1,7 @@
 """Building a model from its description."""
 
+from functools import partial
+
 import torch
 
 from seqsuite.errors import UserError
@@ -20,7 +22,7 @@ def build_model(config: ModelConfig, *, vocab_size: int, seqlen: int) -> Languag
     Raises:
         UserError: if the options contradict each other (such as a width that the heads do not divide).
     """
-    make_norm = NORMS[config.norm]
+    make_norm = partial(NORMS[config.norm], eps=config.norm_eps)
     mixer_class, block_class = MIXERS.load(config.mixer.name), BLOCKS.load(config.block.name)
 
     def make_mixer(width: int) -> Mixer:
@@ -32,18 +34,21 @@ def build_model(config: ModelConfig, *, vocab_size: int, seqlen: int) -> Languag
         return block
 
     try:
-        return LanguageModel(
+        model = LanguageModel(
             vocab_size,
             config.d_model,
             config.n_layer,
             make_block,
             norm=config.norm,
+            norm_eps=config.norm_eps,
             positions=config.positions,
             max_seqlen=seqlen,
             tie_embeddings=config.tie_embeddings,
         )
     except ValueError as error:
         raise UserError(f"The model {config.name!r} cannot be built: {error}.") from error
+    model.config = config
+    return model
 
 
 def count_parameters(config: ModelConfig, *, vocab_size: int, seqlen: int) -> int:

@@ -5,7 +5,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, SerializeAsAny, field_validator
 
 from seqsuite.models import BLOCKS, MIXERS
-from seqsuite.options import Options, PositiveInt, named_options
+from seqsuite.options import Options, PositiveFloat, PositiveInt, named_options
 
 
 class ModelConfig(BaseModel):
@@ -25,6 +25,8 @@ class ModelConfig(BaseModel):
     """The mixer inside it and its options."""
     norm: Literal["rms", "layer"] = "rms"
     """RMSNorm or LayerNorm."""
+    norm_eps: PositiveFloat = 1e-5
+    """What the norms add to the mean square before its root."""
     positions: Literal["learned", "none"] = "none"
     """Learned embedding of absolute positions, or none (attention has its own ``rotary``)."""
     tie_embeddings: bool = True

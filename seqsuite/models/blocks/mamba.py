@@ -21,6 +21,8 @@ class MambaBlock(Block):
         make_norm: Makes the norm at width D.
         expand: How many times wider the inside is.
         d_conv: Taps K of the convolution.
+        bias: Whether the in- and the out-projection have biases.
+        conv_bias: Whether the convolution has one.
     """
 
     def __init__(
@@ -30,16 +32,20 @@ class MambaBlock(Block):
         make_norm: MakeNorm,
         expand: PositiveInt = 2,
         d_conv: PositiveInt = 4,
+        bias: bool = False,
+        conv_bias: bool = True,
     ) -> None:
         super().__init__()
         self.d_inner, self.d_conv = expand * d_model, d_conv
         self.norm = make_norm(d_model)
-        self.in_proj = nn.Linear(d_model, 2 * self.d_inner, bias=False)
+        self.in_proj = nn.Linear(d_model, 2 * self.d_inner, bias=bias)
         bound = 1 / math.sqrt(d_conv)
         self.conv_weight = nn.Parameter(torch.empty(self.d_inner, d_conv).uniform_(-bound, bound))
-        self.conv_bias = nn.Parameter(torch.empty(self.d_inner).uniform_(-bound, bound))
+        self.conv_bias = (
+            nn.Parameter(torch.empty(self.d_inner).uniform_(-bound, bound)) if conv_bias else None
+        )
         self.mixer = make_mixer(self.d_inner)
-        self.out_proj = nn.Linear(self.d_inner, d_model, bias=False)
+        self.out_proj = nn.Linear(self.d_inner, d_model, bias=bias)
 
     def forward(
         self, x: Tensor, state: State | None = None, cu_seqlens: Tensor | None = None
@@ -70,7 +76,8 @@ class MambaBlock(Block):
         assert history is not None
         assert inner is not None
         window = torch.cat([history.to(u.dtype), u.unsqueeze(1)], dim=1)
-        u = F.silu((window * self.conv_weight.T).sum(1) + self.conv_bias)
+        u = (window * self.conv_weight.T).sum(1)
+        u = F.silu(u if self.conv_bias is None else u + self.conv_bias)
         if isinstance(self.mixer, GatedMixer):
             y, inner = self.mixer.step(u, inner, gate)
         else:
