@@ -3,7 +3,7 @@
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
@@ -125,6 +125,28 @@ def generate(
     from seqsuite.commands.generate import generate_sample
 
     generate_sample(run_name, experiment, length=length, temperature=temperature, seed=seed, output=output)
+
+
+@main.command()
+@click.argument("source", metavar="SRC")
+@click.argument("destination", metavar="DST", type=click.Path(path_type=Path))
+@click.option("--format", "style", type=click.Choice(["hf", "native"]), default="hf", help="Format to write.")
+@click.option("--experiment", default="seqsuite", help="MLflow experiment to look in, if SRC is a run.")
+def convert(source: str, destination: Path, style: Literal["hf", "native"], experiment: str) -> None:
+    """Write the model SRC to the folder DST, as transformers (hf) or as seqsuite (native) loads it.
+
+    SRC is a folder with a Hugging Face Mamba, an original state-spaces/mamba-* or a checkpoint of seqsuite;
+    or a name on the Hugging Face hub, with its slash; or a finished run, or "latest".
+
+    \b
+    Examples:
+      seqsuite convert latest my-mamba
+      seqsuite convert text-mamba-cpu-seed0 my-mamba --format hf
+      seqsuite convert state-spaces/mamba-130m mamba-130m --format native
+    """
+    from seqsuite.commands.convert import convert as convert_model
+
+    convert_model(source, destination, format=style, experiment=experiment)
 
 
 @main.command()

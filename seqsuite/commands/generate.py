@@ -6,16 +6,14 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import track
 
+from seqsuite.commands.sources import find_run
 from seqsuite.errors import UserError
-from seqsuite.experiments import tracking
 from seqsuite.experiments.checkpoint import load_for_inference
 from seqsuite.experiments.sampling import sample_tokens
-from seqsuite.experiments.tracking import CellRun, Store, open_store
+from seqsuite.experiments.tracking import open_store
 from seqsuite.models.backbone import LanguageModel
-from seqsuite.registry import did_you_mean
 
 _PREVIEW = 400  # tokens to show
-_NAMES = 5  # runs to name where one is not found
 
 
 def generate_sample(
@@ -65,23 +63,3 @@ def _check_length(model: LanguageModel, prompt: int, length: int) -> None:
             f"--length {length} is too long: this model has learned positions for {limit} tokens and can add "
             f"{limit - prompt + 1} to its prompt of {prompt}."
         )
-
-
-def find_run(store: Store, name: str) -> CellRun:
-    """Return the newest finished run with this name or beginning of an id; ``latest`` is the newest of all.
-
-    Raises:
-        UserError: if there is none.
-    """
-    finished = store.search(f"tags.`{tracking.TAG_KIND}` = 'cell' and attributes.status = 'FINISHED'")
-    for run in finished:
-        if name in ("latest", run.name) or run.run_id.startswith(name):
-            return run
-    names = list(dict.fromkeys(run.name for run in finished))
-    if not names:
-        raise UserError(f"No run is finished in experiment {store.experiment!r}: `seqsuite run` makes one.")
-    more = ", …" if len(names) > _NAMES else ""
-    raise UserError(
-        f"No finished run {name!r} in experiment {store.experiment!r}; the newest are: "
-        f"{', '.join(names[:_NAMES])}{more}.{did_you_mean(name, names)}"
-    )
