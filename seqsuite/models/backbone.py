@@ -1,7 +1,7 @@
 """The backbone: token embedding, a stack of blocks, and a head that predicts the next token."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, cast
 
@@ -105,6 +105,22 @@ class LanguageModel(nn.Module):
             for block in self._stack()
         )
         return BackboneState(0, blocks)
+
+    def join_states(self, states: Sequence[BackboneState]) -> BackboneState | None:
+        """Return one state for the sequences of all ``states``, or ``None`` if they cannot step together.
+
+        Recurrent states can be put side by side however many tokens each has seen. Learned positions differ
+        between sequences of different lengths, and so do the shapes of their caches.
+        """
+        position = max(state.position for state in states)
+        if self.position_embedding is not None and any(state.position != position for state in states):
+            return None
+        blocks: list[State] = []
+        for parts in zip(*(state.blocks for state in states), strict=True):
+            if any(len({part[key].shape[1:] for part in parts}) > 1 for key in parts[0]):
+                return None
+            blocks.append({key: torch.cat([part[key] for part in parts]) for key in parts[0]})
+        return BackboneState(position, tuple(blocks))
 
     def num_parameters(self) -> int:
         """Return how many numbers are learned; shared weights count once."""

@@ -1,4 +1,4 @@
-"""Whole models: sizes, initialisation, state, generation."""
+"""Whole models: sizes, initialisation, state."""
 
 import math
 
@@ -10,7 +10,6 @@ from seqsuite.models import MODELS
 from seqsuite.models.backbone import LanguageModel
 from seqsuite.models.build import build_model, count_parameters
 from seqsuite.models.config import ModelConfig
-from seqsuite.models.generation import generate
 
 
 def make_model(name: str, **settings: object) -> LanguageModel:
@@ -40,26 +39,6 @@ def test_packed_sequences_do_not_see_each_other(name):
     packed = model(tokens, torch.tensor([0, 4, 20]))
     torch.testing.assert_close(packed[:, :4], model(tokens[:, :4]))
     torch.testing.assert_close(packed[:, 4:], model(tokens[:, 4:]))
-
-
-@every_model
-def test_greedy_generation_takes_the_most_likely_token_each_time(name):
-    model, prompt = make_model(name), torch.randint(11, (2, 5))
-    tokens = prompt
-    for _ in range(8):
-        tokens = torch.cat([tokens, model(tokens)[:, -1:].argmax(-1)], dim=1)
-    generated = torch.stack(list(generate(model, prompt, 8, temperature=0)), dim=1)
-    assert torch.equal(generated, tokens[:, 5:])
-
-
-def test_sampling_follows_its_generator():
-    model, prompt = make_model("mamba"), torch.zeros(1, 1, dtype=torch.long)
-
-    def draw(seed: int) -> list[int]:
-        return [int(t) for t in generate(model, prompt, 20, generator=torch.Generator().manual_seed(seed))]
-
-    assert draw(1) == draw(1)
-    assert draw(1) != draw(2)
 
 
 def test_mamba_parameter_count_is_the_published_blocks():
