@@ -84,6 +84,12 @@ class Generation:
         """Return how many tokens the longest sequence has: its prompt and what was generated."""
         return max(group.state.position + group.pending.shape[1] for group in self._groups)
 
+    @property
+    def state_bytes(self) -> int:
+        """Return the size of what the model remembers of all sequences."""
+        values = [value for g in self._groups for state in g.state.blocks for value in state.values()]
+        return sum(value.numel() * value.element_size() for value in values)
+
     def __iter__(self) -> Iterator[Tensor]:
         return self
 
