@@ -1,6 +1,7 @@
 """How memory and speed of generation change with the length.
 
-Run as ``python -m seqsuite.commands.measure_generation``; ``docs/generation.md`` shows what it printed. Each model is measured in a process of its own, with fresh weights: what they are changes neither number.
+Run as ``python -m seqsuite.commands.measure_generation``; ``docs/generation.md`` shows what it printed. Each
+model is measured in a process of its own, with fresh weights: what they are changes neither number.
 """
 
 import multiprocessing
