@@ -3,9 +3,10 @@
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
+from click.core import ParameterSource
 
 from seqsuite import __version__
 from seqsuite.errors import UserError
@@ -37,6 +38,7 @@ def _complete_setting(ctx: click.Context, param: click.Parameter, incomplete: st
     return complete_override(incomplete, ctx.params.get("settings") or ())
 
 
+_FILE = click.Path(dir_okay=False, path_type=Path)
 _CONTEXT = {"help_option_names": ["-h", "--help"], "show_default": True}
 
 
@@ -103,28 +105,93 @@ def doctor() -> None:
     show_machine()
 
 
+_SAMPLING = {
+    "temperature": (click.FloatRange(min=0), 1.0, "Divides the logits; 0 is greedy."),
+    "top_k": (click.IntRange(min=1), None, "Draw from the k most likely tokens only."),
+    "top_p": (click.FloatRange(min=0, max=1, min_open=True), 1.0, "Draw from the likeliest with this share."),
+    "repetition_penalty": (click.FloatRange(min=0, min_open=True), 1.0, "Above 1 avoids tokens that were."),
+}
+
+
+def _sampling_options(command: Any) -> Any:
+    for name, (kind, default, text) in reversed(_SAMPLING.items()):
+        option = f"--{name.replace('_', '-')}"
+        command = click.option(option, type=kind, default=default, help=text)(command)
+    return command
+
+
 @main.command()
 @click.argument("run_name", metavar="RUN")
 @click.option("--length", type=click.IntRange(min=1), default=512, help="Tokens to generate.")
-@click.option("--temperature", type=click.FloatRange(min=0), default=1.0, help="0 is greedy.")
+@click.option("--prompt", multiple=True, help="Text or bases to go on from; several make a batch.")
+@click.option("--prompt-file", multiple=True, type=_FILE, help="File to go on from, of the task's format.")
+@_sampling_options
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Seed of the sampling.")
-@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="File to write.")
+@click.option("--output", type=_FILE, help="File to write; by default named after the run.")
+@click.option(
+    "--stream/--no-stream", default=None, help="Show tokens as they come: by default in a terminal."
+)
+@click.option("--save-state", type=_FILE, help="Write here what it takes to go on.")
+@click.option("--resume-state", type=_FILE, help="Go on exactly from a saved state.")
 @click.option("--experiment", default="seqsuite", help="MLflow experiment to look in.")
-def generate(
-    run_name: str, length: int, temperature: float, seed: int, output: Path | None, experiment: str
-) -> None:
+@click.pass_context
+def generate(ctx: click.Context, /, run_name: str, length: int, experiment: str, **options: Any) -> None:
     """Generate text, DNA or audio with the model of a finished RUN.
 
     RUN is a run's name or the beginning of its id, as `seqsuite run` and MLflow show them, or "latest".
+    Without a prompt it goes on from the beginning of the task's test data. Ctrl-C stops and keeps the work.
 
     \b
     Examples:
       seqsuite generate latest --length 1000
-      seqsuite generate dna-mamba-cpu-seed0 --output sample.fasta
+      seqsuite generate dna-mamba-cpu-seed0 --prompt ACGTTGCA --output sample.fasta
+      seqsuite generate latest --prompt "My fellow" --prompt "We the" --temperature 0.8 --top-p 0.95
+      seqsuite generate latest --length 100000 --save-state half.safetensors
+      seqsuite generate latest --length 100000 --resume-state half.safetensors
     """
-    from seqsuite.commands.generate import generate_sample
+    from seqsuite.commands.generate import Prompts, States, generate_samples
+    from seqsuite.models.sampling import Sampling
 
-    generate_sample(run_name, experiment, length=length, temperature=temperature, seed=seed, output=output)
+    if options["resume_state"] is not None:
+        for name in (*_SAMPLING, "seed", "prompt", "prompt_file"):
+            if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+                option = f"--{name.replace('_', '-')}"
+                raise UserError(f"{option} is part of what --resume-state goes on with: leave it out.")
+    sys.exit(
+        generate_samples(
+            run_name,
+            experiment,
+            length=length,
+            sampling=Sampling(**{name: options[name] for name in _SAMPLING}),
+            seed=options["seed"],
+            prompts=Prompts(options["prompt"], options["prompt_file"]),
+            states=States(options["resume_state"], options["save_state"]),
+            output=options["output"],
+            stream=options["stream"],
+        )
+    )
+
+
+@main.command()
+@click.argument("source", metavar="SRC")
+@click.argument("destination", metavar="DST", type=click.Path(path_type=Path))
+@click.option("--format", "style", type=click.Choice(["hf", "native"]), default="hf", help="Format to write.")
+@click.option("--experiment", default="seqsuite", help="MLflow experiment to look in, if SRC is a run.")
+def convert(source: str, destination: Path, style: Literal["hf", "native"], experiment: str) -> None:
+    """Write the model SRC to the folder DST, as transformers (hf) or as seqsuite (native) loads it.
+
+    SRC is a folder with a Hugging Face Mamba, an original state-spaces/mamba-* or a checkpoint of seqsuite;
+    or a name on the Hugging Face hub, with its slash; or a finished run, or "latest".
+
+    \b
+    Examples:
+      seqsuite convert latest my-mamba
+      seqsuite convert text-mamba-cpu-seed0 my-mamba --format hf
+      seqsuite convert state-spaces/mamba-130m mamba-130m --format native
+    """
+    from seqsuite.commands.convert import convert as convert_model
+
+    convert_model(source, destination, format=style, experiment=experiment)
 
 
 @main.command()

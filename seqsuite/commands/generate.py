@@ -1,33 +1,101 @@
-"""``seqsuite generate``: a sample from a trained model."""
+"""``seqsuite generate``: what a trained model makes of a prompt."""
 
+import sys
 import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
+import torch
 from rich.console import Console
 from rich.progress import track
 
+from seqsuite.commands.sources import find_run
 from seqsuite.errors import UserError
-from seqsuite.experiments import tracking
 from seqsuite.experiments.checkpoint import load_for_inference
-from seqsuite.experiments.sampling import sample_tokens
-from seqsuite.experiments.tracking import CellRun, Store, open_store
-from seqsuite.models.backbone import LanguageModel
-from seqsuite.registry import did_you_mean
+from seqsuite.experiments.interruption import deferred_interrupts
+from seqsuite.experiments.tracking import open_store
+from seqsuite.models.generation import Generation
+from seqsuite.models.sampling import Sampling
+from seqsuite.tasks.base import Task
 
-_PREVIEW = 400  # tokens to show
-_NAMES = 5  # runs to name where one is not found
+INTERRUPTED = 130  # what shells report of a command that SIGINT ended
+
+_PREVIEW = 400  # tokens to show of what is not streamed
+_STREAMED = ("byte", "base")  # units whose tokens can be shown as they come
+_UNFINISHED = "\ufffd"  # what the first bytes of a character look like before the last has come
+_LONGEST_CHARACTER = 4  # bytes of UTF-8
 
 
-def generate_sample(
-    name: str, experiment: str, *, length: int, temperature: float, seed: int, output: Path | None
-) -> None:
-    """Generate ``length`` tokens with a finished run's model, write them to a file and show the beginning.
+@dataclass(frozen=True)
+class Prompts:
+    """What to go on from; the task's own prompt if both are empty.
+
+    Attributes:
+        texts: Prompts in the task's letters.
+        files: Files in the task's format.
+    """
+
+    texts: Sequence[str] = ()
+    files: Sequence[Path] = ()
+
+    def tokens(self, task: Task) -> list[list[int]]:
+        """Return the token ids of each prompt.
+
+        Raises:
+            UserError: if one is not of the task's kind, or empty.
+        """
+        written = [(repr(text), task.encode(text)) for text in self.texts]
+        read = [(str(file), task.read(file)) for file in self.files]
+        for name, tokens in written + read:
+            if not len(tokens):
+                raise UserError(f"The prompt {name} is empty: give it one token at least.")
+        return [tokens.tolist() for _, tokens in written + read] or [task.prompt().tolist()]
+
+
+@dataclass(frozen=True)
+class States:
+    """Files with the state of a generation: to begin from, and to write at the end."""
+
+    resume: Path | None = None
+    save: Path | None = None
+
+
+def generate_samples(
+    name: str,
+    experiment: str,
+    *,
+    length: int,
+    sampling: Sampling,
+    seed: int,
+    prompts: Prompts,
+    states: States,
+    output: Path | None,
+    stream: bool | None,
+) -> int:
+    """Generate ``length`` tokens after each prompt with a finished run's model; show them and write files.
+
+    Args:
+        name: The run.
+        experiment: MLflow experiment that it is in.
+        length: Tokens to generate after each prompt.
+        sampling: How tokens are drawn; a resumed state has its own.
+        seed: Seed of the first prompt's sequence.
+        prompts: What to go on from.
+        states: Saved states.
+        output: File to write; several prompts' files are numbered.
+        stream: Whether to show tokens as they come; ``None`` does if a terminal watches.
+
+    Returns:
+        Exit status: 130 after Ctrl-C, which keeps what there is.
 
     Raises:
         UserError: if the run is unknown or has no model, the task has nothing to generate, the model cannot
-            take so long a sequence, or the file cannot be written.
+            take so long a sequence, or a file cannot be read or written.
     """
-    console = Console(highlight=False)
+    console = Console(highlight=False, soft_wrap=True)
     store = open_store(experiment, create=False)
     found = find_run(store, name)
     with tempfile.TemporaryDirectory() as folder:
@@ -38,50 +106,91 @@ def generate_sample(
         raise UserError(
             f"The task {config.task.name!r} asks for answers, not for more of the same: nothing to generate."
         )
-    output = output or Path(f"{found.name}{suffix}")
+    output = output or Path(f"{found.name}{'' if states.resume is None else '-continued'}{suffix}")
     if output.suffix != suffix:
         raise UserError(
             f"--output {output} does not fit: the task {config.task.name!r} writes {suffix} files."
         )
-    _check_length(model, len(task.prompt()), length)
-    tokens = sample_tokens(model, task, length, temperature=temperature, seed=seed)
-    total = length + len(task.prompt())
-    shown = track(tokens, f"generating {length} tokens", total=total, console=console, transient=True)
-    sample = list(shown)
+    if states.resume is None:
+        samples = prompts.tokens(task)
+        generation = Generation(model, [torch.tensor(tokens) for tokens in samples], sampling, seed=seed)
+    else:
+        generation = Generation.load(states.resume, model, model_id=found.run_id)
+        samples = [[] for _ in range(generation.batch_size)]
+    _check_length(generation, length)
+    started, begun = time.perf_counter(), [len(tokens) for tokens in samples]
+    wanted = console.is_terminal if stream is None else stream
+    streaming = wanted and task.spec.unit in _STREAMED and len(samples) == 1
+    if streaming:
+        made = _streamed(task, samples[0], generation, length)
+    else:
+        made = _watched(console, generation, length)
+    for tokens in made:
+        for sample, token in zip(samples, tokens, strict=True):
+            sample.append(token)
+    seconds, count = time.perf_counter() - started, len(samples[0]) - begun[0]
+    for path, sample in zip(_numbered(output, len(samples)), samples, strict=True):
+        _write(task, sample, path)
+        if not streaming:
+            more = "…" if len(sample) > _PREVIEW else ""
+            console.print(task.decode(sample[:_PREVIEW]) + more, markup=False)
+        console.print(f"{len(sample)} tokens from {found.name} ({found.run_id[:8]}): {path}", markup=False)
+    speed = count * len(samples) / seconds
+    console.print(f"{count} new tokens each in {seconds:.1f} s, prompt included: {speed:,.0f} tokens/s")
+    if states.save is not None:
+        generation.save(states.save, model_id=found.run_id)
+        console.print(f"Go on with: seqsuite generate {name} --resume-state {states.save}", markup=False)
+    return 0 if count == length else INTERRUPTED
+
+
+def _interruptible(generation: Generation, length: int) -> Iterator[list[int]]:
+    """Yield each step's tokens, and end early, after a whole step, on Ctrl-C."""
+    with deferred_interrupts() as interruption:
+        for tokens in islice(generation, length):
+            yield tokens.tolist()
+            if interruption.requested:
+                return
+
+
+def _watched(console: Console, generation: Generation, length: int) -> Iterator[list[int]]:
+    """Show a progress bar, if a terminal watches."""
+    steps = _interruptible(generation, length)
+    yield from track(steps, f"generating {length} tokens", total=length, console=console, transient=True)
+
+
+def _streamed(task: Task, prompt: list[int], generation: Generation, length: int) -> Iterator[list[int]]:
+    """Show the prompt, and then each token as it comes, but no character before all its bytes are there."""
+    sys.stdout.write(task.decode(prompt))
+    held: list[int] = []
+    for tokens in _interruptible(generation, length):
+        yield tokens
+        held += tokens
+        text = task.decode(held)
+        if not text.endswith(_UNFINISHED) or len(held) >= _LONGEST_CHARACTER:
+            sys.stdout.write(text)
+            held = []
+        sys.stdout.flush()
+    sys.stdout.write(task.decode(held) + "\n")
+
+
+def _numbered(output: Path, count: int) -> list[Path]:
+    if count == 1:
+        return [output]
+    return [output.with_name(f"{output.stem}-{number}{output.suffix}") for number in range(1, count + 1)]
+
+
+def _write(task: Task, sample: list[int], path: Path) -> None:
     try:
-        task.render(sample, output)
+        task.render(sample, path)
     except OSError as error:
-        raise UserError(f"{output} cannot be written: {error.strerror}.") from error
-    text = task.decode(sample[:_PREVIEW])
-    console.print(text + ("…" if len(sample) > _PREVIEW else ""), markup=False, soft_wrap=True)
-    console.print(f"{len(sample)} tokens, prompt included, from {found.name} ({found.run_id[:8]}): {output}")
+        raise UserError(f"{path} cannot be written: {error.strerror}.") from error
 
 
-def _check_length(model: LanguageModel, prompt: int, length: int) -> None:
+def _check_length(generation: Generation, length: int) -> None:
     """Refuse what learned positions do not reach; the last token is generated but never fed."""
-    limit = model.longest_input
-    if limit is not None and prompt + length - 1 > limit:
+    limit, before = generation.model.longest_input, generation.longest
+    if limit is not None and before + length - 1 > limit:
         raise UserError(
             f"--length {length} is too long: this model has learned positions for {limit} tokens and can add "
-            f"{limit - prompt + 1} to its prompt of {prompt}."
+            f"{max(limit - before + 1, 0)} to the {before} before."
         )
-
-
-def find_run(store: Store, name: str) -> CellRun:
-    """Return the newest finished run with this name or beginning of an id; ``latest`` is the newest of all.
-
-    Raises:
-        UserError: if there is none.
-    """
-    finished = store.search(f"tags.`{tracking.TAG_KIND}` = 'cell' and attributes.status = 'FINISHED'")
-    for run in finished:
-        if name in ("latest", run.name) or run.run_id.startswith(name):
-            return run
-    names = list(dict.fromkeys(run.name for run in finished))
-    if not names:
-        raise UserError(f"No run is finished in experiment {store.experiment!r}: `seqsuite run` makes one.")
-    more = ", …" if len(names) > _NAMES else ""
-    raise UserError(
-        f"No finished run {name!r} in experiment {store.experiment!r}; the newest are: "
-        f"{', '.join(names[:_NAMES])}{more}.{did_you_mean(name, names)}"
-    )

@@ -22,10 +22,12 @@ import seqsuite
 from seqsuite.errors import UserError
 from seqsuite.experiments.config import CellConfig
 from seqsuite.models.backbone import LanguageModel
-from seqsuite.models.build import build_model
+from seqsuite.models.formats import native
+from seqsuite.models.formats.files import CONFIG, WEIGHTS
+from seqsuite.tasks import TASKS
 from seqsuite.tasks.base import TaskSpec
 
-WEIGHTS, CONFIG, TRAINING = "model.safetensors", "config.json", "training.pt"
+TRAINING = "training.pt"
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ def save_checkpoint(
     try:
         save_model(model, str(partial / WEIGHTS))
         description = {
-            "seqsuite": seqsuite.__version__,
+            native.MARK: seqsuite.__version__,
             "step": step,
             "shape": asdict(shape),
             "config": config.model_dump(mode="json", exclude={"run"}),
@@ -103,12 +105,17 @@ def load_for_inference(folder: Path) -> tuple[LanguageModel, CellConfig]:
     try:
         description = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         config = CellConfig.model_validate(description["config"])
-        model = build_model(config.model, **description["shape"])
-        load_model(model, str(folder / WEIGHTS))
+        model = native.read(folder, description)
     except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
         reason = str(error).partition("\n")[0]
         raise UserError(f"{folder} holds no checkpoint that this version can read: {reason}.") from error
     return model.eval(), config
+
+
+def reads_bytes(description: Mapping[str, Any]) -> bool:
+    """Return whether a model's ``config.json`` says that its tokens are the bytes of text."""
+    task = description.get("config", {}).get("task", {}).get("name")
+    return task in TASKS.names() and getattr(TASKS.load(task), "units", None) == "bytes"
 
 
 def load_training(folder: Path, model: LanguageModel) -> dict[str, Any]:

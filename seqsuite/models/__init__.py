@@ -1,6 +1,13 @@
 """The model zoo: a backbone of blocks, each wrapped around a mixer, chosen independently by name."""
 
+from typing import TYPE_CHECKING, Any
+
 from seqsuite.registry import Registry
+
+if TYPE_CHECKING:
+    from seqsuite.models.pretrained import from_pretrained, save_pretrained
+
+__all__ = ["BLOCKS", "MIXERS", "MODELS", "from_pretrained", "save_pretrained"]
 
 MODELS = Registry(
     "model",
@@ -55,3 +62,12 @@ MIXERS = Registry(
         "retention": "seqsuite.models.mixers.retention:Retention",
     },
 )
+
+
+def __getattr__(name: str) -> Any:
+    """Import what needs torch when it is asked for: settings are completed and checked without it."""
+    if name in ("from_pretrained", "save_pretrained"):
+        from seqsuite.models import pretrained
+
+        return getattr(pretrained, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

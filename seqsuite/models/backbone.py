@@ -1,6 +1,7 @@
 """Whole models: token embedding, a backbone of blocks, and a head that predicts tokens or classes."""
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -9,12 +10,14 @@ from torch import Tensor, nn
 
 from seqsuite.errors import UserError
 from seqsuite.models.backbones.base import Backbone, States
-from seqsuite.models.base import MakeNorm
+from seqsuite.models.base import State
+from seqsuite.models.config import ModelConfig
 
-NORMS: dict[str, MakeNorm] = {
-    "rms": lambda width: nn.RMSNorm(width, eps=1e-5),
-    "layer": nn.LayerNorm,
+NORMS: dict[str, Callable[..., nn.Module]] = {
+    "rms": lambda width, eps=1e-5: nn.RMSNorm(width, eps=eps),
+    "layer": lambda width, eps=1e-5: nn.LayerNorm(width, eps=eps),
 }
+"""Each is called with a width and, if it is to be another, the epsilon."""
 
 
 @dataclass(frozen=True)
@@ -34,9 +37,15 @@ class SequenceModel(nn.Module):
         blocks: The backbone.
         n_outputs: Width of the head.
         norm: ``"rms"`` or ``"layer"``: the norm before the head; the blocks have their own.
+        norm_eps: That norm's epsilon.
         positions: ``"learned"`` adds a learned embedding of absolute positions, ``"none"`` adds nothing.
         max_seqlen: Number of learned positions; inputs cannot be longer.
+
+    Attributes:
+        config: What :mod:`~seqsuite.models.build` built the model from; ``None`` if something else made it.
     """
+
+    config: ModelConfig | None = None
 
     def __init__(
         self,
@@ -46,6 +55,7 @@ class SequenceModel(nn.Module):
         n_outputs: int,
         *,
         norm: Literal["rms", "layer"] = "rms",
+        norm_eps: float = 1e-5,
         positions: Literal["learned", "none"] = "none",
         max_seqlen: int,
     ) -> None:
@@ -54,7 +64,7 @@ class SequenceModel(nn.Module):
         self.embedding = nn.Embedding(vocab_size, d_model)
         self.position_embedding = nn.Embedding(max_seqlen, d_model) if positions == "learned" else None
         self.blocks = blocks
-        self.norm = NORMS[norm](d_model)
+        self.norm = NORMS[norm](d_model, norm_eps)
         self.head = nn.Linear(d_model, n_outputs, bias=False)
         self._initialise()
 
@@ -75,6 +85,22 @@ class SequenceModel(nn.Module):
         return BackboneState(
             0, self.blocks.initial_state(batch_size, device=weight.device, dtype=weight.dtype)
         )
+
+    def join_states(self, states: Sequence[BackboneState]) -> BackboneState | None:
+        """Return one state for the sequences of all ``states``, or ``None`` if they cannot step together.
+
+        Recurrent states can be put side by side however many tokens each has seen. Learned positions differ
+        between sequences of different lengths, and so do the shapes of their caches.
+        """
+        position = max(state.position for state in states)
+        if self.position_embedding is not None and any(state.position != position for state in states):
+            return None
+        blocks: list[State] = []
+        for parts in zip(*(state.blocks for state in states), strict=True):
+            if any(len({part[key].shape[1:] for part in parts}) > 1 for key in parts[0]):
+                return None
+            blocks.append({key: torch.cat([part[key] for part in parts]) for key in parts[0]})
+        return BackboneState(position, tuple(blocks))
 
     def num_parameters(self) -> int:
         """Return how many numbers are learned; shared weights count once."""
@@ -133,7 +159,7 @@ class LanguageModel(SequenceModel):
         d_model: Width D.
         blocks: The backbone.
         tie_embeddings: Whether the head shares the embedding's weights.
-        norm, positions, max_seqlen: See :class:`SequenceModel`.
+        norm, norm_eps, positions, max_seqlen: See :class:`SequenceModel`.
     """
 
     def __init__(
@@ -143,12 +169,20 @@ class LanguageModel(SequenceModel):
         blocks: Backbone,
         *,
         norm: Literal["rms", "layer"] = "rms",
+        norm_eps: float = 1e-5,
         positions: Literal["learned", "none"] = "none",
         max_seqlen: int,
         tie_embeddings: bool = True,
     ) -> None:
         super().__init__(
-            vocab_size, d_model, blocks, vocab_size, norm=norm, positions=positions, max_seqlen=max_seqlen
+            vocab_size,
+            d_model,
+            blocks,
+            vocab_size,
+            norm=norm,
+            norm_eps=norm_eps,
+            positions=positions,
+            max_seqlen=max_seqlen,
         )
         if tie_embeddings:
             self.head.weight = self.embedding.weight

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -27,13 +28,15 @@ def build_model(config: ModelConfig, *, vocab_size: int, seqlen: int) -> Languag
         UserError: if the options contradict each other (such as a width that the heads do not divide).
     """
     with _contradictions(config):
-        return LanguageModel(
+        model = LanguageModel(
             vocab_size,
             config.d_model,
             _build_backbone(config),
             tie_embeddings=config.tie_embeddings,
             **_common(config, seqlen),
         )
+    model.config = config
+    return model
 
 
 def build_classifier(
@@ -45,9 +48,11 @@ def build_classifier(
         UserError: if the options contradict each other.
     """
     with _contradictions(config):
-        return SequenceClassifier(
+        model = SequenceClassifier(
             vocab_size, config.d_model, _build_backbone(config), n_classes, **_common(config, seqlen)
         )
+    model.config = config
+    return model
 
 
 def count_parameters(config: ModelConfig, *, vocab_size: int, seqlen: int) -> int:
@@ -57,10 +62,17 @@ def count_parameters(config: ModelConfig, *, vocab_size: int, seqlen: int) -> in
 
 
 def _common(config: ModelConfig, seqlen: int) -> dict[str, Any]:
-    return {"norm": config.norm, "positions": config.positions, "max_seqlen": seqlen}
+    return {
+        "norm": config.norm,
+        "norm_eps": config.norm_eps,
+        "positions": config.positions,
+        "max_seqlen": seqlen,
+    }
 
 
 def _build_backbone(config: ModelConfig) -> Backbone:
+    make_norm = partial(NORMS[config.norm], eps=config.norm_eps)
+
     def make_block(kind: str, width: int) -> Block:
         layer = _layer(config, kind)
         mixer_class, block_class = MIXERS.load(layer.mixer.name), BLOCKS.load(layer.block.name)
@@ -69,7 +81,7 @@ def _build_backbone(config: ModelConfig) -> Backbone:
             mixer: Mixer = mixer_class(inner_width, **layer.mixer.arguments())
             return mixer
 
-        block: Block = block_class(width, make_mixer, NORMS[config.norm], **layer.block.arguments())
+        block: Block = block_class(width, make_mixer, make_norm, **layer.block.arguments())
         return block
 
     backbone_class = BACKBONES.load(config.backbone.name)

@@ -5,7 +5,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, field_validator
 
 from seqsuite.models import BACKBONES, BLOCKS, MIXERS
-from seqsuite.options import Options, PositiveInt, named_options
+from seqsuite.options import Options, PositiveFloat, PositiveInt, named_options
 
 
 class _Schema(BaseModel):
@@ -50,6 +50,8 @@ class ModelConfig(LayerConfig):
     """Further layers by name, for a backbone that arranges several kinds."""
     norm: Literal["rms", "layer"] = "rms"
     """RMSNorm or LayerNorm."""
+    norm_eps: PositiveFloat = 1e-5
+    """What the norms add to the mean square before its root."""
     positions: Literal["learned", "none"] = "none"
     """Learned embedding of absolute positions, or none (attention has its own ``rotary``)."""
     tie_embeddings: bool = True

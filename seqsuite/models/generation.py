@@ -1,47 +1,238 @@
-"""Generation token by token, from an explicit state."""
+"""Generation token by token, from an explicit state that can be saved and gone on from."""
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Self
 
 import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
+from seqsuite.errors import UserError
 from seqsuite.models.backbone import BackboneState, LanguageModel
+from seqsuite.models.sampling import Sampling, draw
+
+PREFILL = 2048
+"""Tokens of a prompt that are processed at once, so that memory does not grow with the prompt."""
+
+_VERSION = "1"
+_COMPLEX = ".complex"  # marks a complex tensor, which safetensors only has in single precision
 
 
-def sample(logits: Tensor, temperature: float, generator: torch.Generator | None = None) -> Tensor:
-    """Draw token ids (B,) from logits (B, V); a temperature of 0 takes the most likely one."""
-    if temperature == 0:
-        return logits.argmax(-1)
-    probabilities = torch.softmax(logits.float() / temperature, dim=-1)
-    return torch.multinomial(probabilities, 1, generator=generator).squeeze(-1)
+@dataclass
+class _Group:
+    """Sequences that are computed together.
+
+    Attributes:
+        rows: Their places (b,) in the batch.
+        state: The model's state after what it was fed.
+        pending: Tokens (b, l), l ≥ 1, that come next and are not fed yet.
+    """
+
+    rows: Tensor
+    state: BackboneState
+    pending: Tensor
 
 
-@torch.inference_mode()
-def generate(
-    model: LanguageModel,
-    prompt: Tensor,
-    length: int,
-    *,
-    temperature: float = 1.0,
-    generator: torch.Generator | None = None,
-    state: BackboneState | None = None,
-) -> Iterator[Tensor]:
-    """Yield ``length`` tokens (B,), one at a time, after a prompt (B, L) with L ≥ 1.
+class Generation:
+    """Sequences that a model goes on with: an iterator without end, which yields tokens (B,).
 
-    Memory is that of the model's state: constant in length for recurrent mixers, growing for attention.
+    Memory is that of the model's state: constant in length for recurrent mixers, growing for attention. The
+    numbers of one sequence depend on neither the others nor the batch: prompts of the same length are
+    processed together, and after the prompts all sequences are, if the model's state allows it.
 
     Args:
         model: The model, in evaluation mode.
-        prompt: Token ids to start from.
-        length: How many tokens to generate.
-        temperature: Sharpness: 0 is greedy, 1 samples the model's own distribution.
-        generator: Source of randomness; torch's global one if not given.
-        state: State to continue from; a fresh one if not given.
+        prompts: Token ids, one sequence (L,) each of any length L ≥ 1, or (B, L).
+        sampling: How tokens are drawn.
+        seed: Sequence b draws from a generator with seed ``seed + b``.
     """
-    logits, state = model.prefill(prompt, state or model.initial_state(prompt.shape[0]))
-    logits = logits[:, -1]
-    for index in range(length):
-        token = sample(logits, temperature, generator)
-        yield token
-        if index + 1 < length:
-            logits, state = model.step(token, state)
+
+    def __init__(
+        self,
+        model: LanguageModel,
+        prompts: Sequence[Tensor] | Tensor,
+        sampling: Sampling = Sampling(),  # noqa: B008  # immutable
+        *,
+        seed: int = 0,
+    ) -> None:
+        lengths = [prompt.shape[-1] for prompt in prompts]
+        if not lengths or min(lengths) == 0:
+            raise ValueError(f"generation needs prompts of at least one token, got lengths {lengths}")
+        self.model, self.sampling = model, sampling
+        self._device = model.embedding.weight.device
+        self._generators = [torch.Generator().manual_seed(seed + row) for row in range(len(lengths))]
+        self._groups: list[_Group] = []
+        for length in sorted(set(lengths)):
+            rows = [row for row, other in enumerate(lengths) if other == length]
+            pending = torch.stack([prompts[row] for row in rows]).to(self._device)
+            state = model.initial_state(len(rows))
+            self._groups.append(_Group(torch.tensor(rows, device=self._device), state, pending))
+        self._seen = self._tokens_of(prompts) if sampling.repetition_penalty != 1 else None
+
+    @property
+    def batch_size(self) -> int:
+        """Return the number of sequences B."""
+        return len(self._generators)
+
+    @property
+    def longest(self) -> int:
+        """Return how many tokens the longest sequence has: its prompt and what was generated."""
+        return max(group.state.position + group.pending.shape[1] for group in self._groups)
+
+    @property
+    def state_bytes(self) -> int:
+        """Return the size of what the model remembers of all sequences."""
+        values = [value for g in self._groups for state in g.state.blocks for value in state.values()]
+        return sum(value.numel() * value.element_size() for value in values)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return self
+
+    @torch.inference_mode()
+    def __next__(self) -> Tensor:
+        """Return the next token of each sequence, (B,)."""
+        size = (self.batch_size, self.model.vocab_size)
+        logits = torch.empty(size, device=self._device, dtype=torch.float64)
+        for group in self._groups:
+            logits[group.rows] = self._feed(group).double()
+        tokens = draw(self.sampling.probabilities(logits, self._seen), self._generators)
+        for group in self._groups:
+            group.pending = tokens[group.rows].unsqueeze(1)
+        self._join_groups()
+        if self._seen is not None:
+            self._seen.scatter_(1, tokens.unsqueeze(1), True)
+        return tokens
+
+    def save(self, path: Path, *, model_id: str = "") -> None:
+        """Write all that the next tokens follow from, besides the model's weights, to a safetensors file.
+
+        Args:
+            path: The file.
+            model_id: Identity of the model, which :meth:`load` asks for again.
+
+        Raises:
+            UserError: if it cannot be written.
+        """
+        tensors = {f"generator.{b}": g.get_state() for b, g in enumerate(self._generators)}
+        if self._seen is not None:
+            tensors["seen"] = self._seen
+        for number, group in enumerate(self._groups):
+            tensors |= {f"group.{number}.rows": group.rows, f"group.{number}.pending": group.pending}
+            for block, state in enumerate(group.state.blocks):
+                tensors |= {f"group.{number}.block.{block}.{key}": value for key, value in state.items()}
+        about = {
+            "seqsuite.generation": _VERSION,
+            "model": model_id,
+            "sampling": json.dumps(asdict(self.sampling)),
+            "positions": json.dumps([group.state.position for group in self._groups]),
+        }
+        try:
+            save_file(dict(map(_storable, tensors.items())), path, metadata=about)
+        except (OSError, SafetensorError) as error:
+            raise UserError(f"The state cannot be written to {path}: {error}.") from error
+
+    @classmethod
+    def load(cls, path: Path, model: LanguageModel, *, model_id: str = "") -> Self:
+        """Return the generation that was saved to ``path``: it goes on with the same tokens as that one.
+
+        Raises:
+            UserError: if the file is not there, damaged, or of another model.
+        """
+        try:
+            with safe_open(path, framework="pt") as file:
+                about = file.metadata() or {}
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except (OSError, SafetensorError) as error:
+            raise UserError(f"The state {path} cannot be read: {error}.") from error
+        if about.get("seqsuite.generation") != _VERSION:
+            raise UserError(f"The file {path} holds no state of a generation of this version.")
+        if about["model"] != model_id:
+            raise UserError(f"The state {path} is of another model: {about['model']}, not {model_id}.")
+        made = cls.__new__(cls)
+        made.model, made.sampling = model, Sampling(**json.loads(about["sampling"]))
+        made._device = model.embedding.weight.device
+        made._restore(tensors, json.loads(about["positions"]))
+        return made
+
+    def _restore(self, tensors: dict[str, Tensor], positions: list[int]) -> None:
+        self._generators = []
+        while (state := tensors.pop(f"generator.{len(self._generators)}", None)) is not None:
+            generator = torch.Generator()
+            generator.set_state(state)
+            self._generators.append(generator)
+        tensors = {name: value.to(self._device) for name, value in map(_restored, tensors.items())}
+        self._seen = tensors.pop("seen", None)
+        self._groups = []
+        for number, position in enumerate(positions):
+            rows, pending = (tensors.pop(f"group.{number}.{name}") for name in ("rows", "pending"))
+            blocks = []
+            for block in range(self.model.blocks.num_states):
+                prefix = f"group.{number}.block.{block}."
+                names = [name for name in tensors if name.startswith(prefix)]
+                blocks.append({name.removeprefix(prefix): tensors[name] for name in names})
+            self._groups.append(_Group(rows, BackboneState(position, tuple(blocks)), pending))
+
+    def _feed(self, group: _Group) -> Tensor:
+        """Feed a group what is pending; return the logits (b, V) of what comes after."""
+        if group.pending.shape[1] == 1:
+            logits, group.state = self.model.step(group.pending.squeeze(1), group.state)
+            return logits
+        for chunk in torch.split(group.pending, PREFILL, dim=1):
+            logits, group.state = self.model.prefill(chunk, group.state)
+        return logits[:, -1]
+
+    def _join_groups(self) -> None:
+        """Make one group of all, if the model can step their sequences together."""
+        if len(self._groups) == 1:
+            return
+        state = self.model.join_states([group.state for group in self._groups])
+        if state is not None:
+            rows = torch.cat([group.rows for group in self._groups])
+            pending = torch.cat([group.pending for group in self._groups])
+            self._groups = [_Group(rows, state, pending)]
+
+    def _tokens_of(self, prompts: Sequence[Tensor] | Tensor) -> Tensor:
+        """Return which tokens each prompt has, (B, V) bool."""
+        seen = torch.zeros(len(prompts), self.model.vocab_size, dtype=torch.bool, device=self._device)
+        for row, prompt in enumerate(prompts):
+            seen[row, prompt.to(self._device)] = True
+        return seen
+
+
+def _storable(item: tuple[str, Tensor]) -> tuple[str, Tensor]:
+    name, value = item
+    return (
+        (name + _COMPLEX, torch.view_as_real(value.resolve_conj()))
+        if value.is_complex()
+        else (name, value.contiguous())
+    )
+
+
+def _restored(item: tuple[str, Tensor]) -> tuple[str, Tensor]:
+    name, value = item
+    if not name.endswith(_COMPLEX):
+        return item
+    return name.removesuffix(_COMPLEX), torch.view_as_complex(value)
+
+
+def generate(
+    model: LanguageModel,
+    prompts: Sequence[Tensor] | Tensor,
+    length: int,
+    *,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float = 1.0,
+    repetition_penalty: float = 1.0,
+    seed: int = 0,
+) -> Iterator[Tensor]:
+    """Yield ``length`` tokens (B,), one at a time, after prompts of any lengths: see :class:`Generation`."""
+    sampling = Sampling(
+        temperature=temperature, top_k=top_k, top_p=top_p, repetition_penalty=repetition_penalty
+    )
+    return islice(Generation(model, prompts, sampling, seed=seed), length)

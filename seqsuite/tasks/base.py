@@ -13,6 +13,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from seqsuite.errors import UserError
+
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
@@ -112,6 +114,22 @@ class Task(ABC):
     @abstractmethod
     def prompt(self) -> TokenIds:
         """Return a short prompt (L,) to start a generated sample from."""
+
+    def encode(self, text: str) -> TokenIds:
+        """Return the tokens (L,) of a prompt that a user wrote.
+
+        Raises:
+            UserError: if the task has no such letters.
+        """
+        raise UserError(f"The task {type(self).__name__} takes no prompt as text.")
+
+    def read(self, path: Path) -> TokenIds:
+        """Return the tokens (L,) of a prompt in a file of the task's own format, as :meth:`render` writes.
+
+        Raises:
+            UserError: if the file cannot be read, or the task has no such format.
+        """
+        raise UserError(f"The task {type(self).__name__} takes no prompt from a file.")
 
     @abstractmethod
     def decode(self, tokens: Sequence[int] | TokenIds) -> str:

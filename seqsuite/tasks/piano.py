@@ -77,6 +77,10 @@ class Piano(WindowTask):
         pieces = rendered_pieces()
         return {split: [audio.read_audio(file) for file in pieces[split]] for split in SPLITS}
 
+    def read(self, path: Path) -> TokenIds:
+        """Return the samples of an audio file."""
+        return audio.read_audio(path).astype(np.int64)
+
     def decode(self, tokens: Sequence[int] | TokenIds) -> str:
         """Return a line with the duration, the peak level and the loudness of every hundredth of a second."""
         wave = audio.decode(np.asarray(tokens, dtype=np.uint8))

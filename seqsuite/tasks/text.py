@@ -80,6 +80,15 @@ class Text(WindowTask):
             return _load_speeches()
         return split_streams({str(file): _read_text(file) for file in self._files})
 
+    def encode(self, text: str) -> TokenIds:
+        """Return the bytes of the text."""
+        content = text.encode("utf-8", errors="surrogateescape")  # how Python has bytes that are not UTF-8
+        return np.frombuffer(content, dtype=np.uint8).astype(np.int64)
+
+    def read(self, path: Path) -> TokenIds:
+        """Return the bytes of a file."""
+        return np.frombuffer(read_bytes(path), dtype=np.uint8).astype(np.int64)
+
     def decode(self, tokens: Sequence[int] | TokenIds) -> str:
         """Return the bytes as UTF-8 text; what a terminal cannot show becomes U+FFFD."""
         return _UNSHOWABLE.sub("\ufffd", _to_bytes(tokens).decode("utf-8", errors="replace"))

@@ -1,4 +1,4 @@
-"""Whole models: sizes, initialisation, state, generation."""
+"""Whole models: sizes, initialisation, state."""
 
 import math
 
@@ -10,7 +10,6 @@ from seqsuite.models import MODELS
 from seqsuite.models.backbone import LanguageModel
 from seqsuite.models.build import build_classifier, build_model, count_parameters
 from seqsuite.models.config import ModelConfig
-from seqsuite.models.generation import generate
 
 
 def make_config(name: str, **settings: object) -> ModelConfig:
@@ -52,16 +51,6 @@ def test_packed_sequences_do_not_see_each_other(name, backbone):
     torch.testing.assert_close(packed[:, 4:], model(tokens[:, 4:]))
 
 
-@every_model
-def test_greedy_generation_takes_the_most_likely_token_each_time(name):
-    model, prompt = make_model(name), torch.randint(11, (2, 5))
-    tokens = prompt
-    for _ in range(8):
-        tokens = torch.cat([tokens, model(tokens)[:, -1:].argmax(-1)], dim=1)
-    generated = torch.stack(list(generate(model, prompt, 8, temperature=0)), dim=1)
-    assert torch.equal(generated, tokens[:, 5:])
-
-
 @pytest.mark.parametrize("backbone", [{}, unet()], ids=["isotropic", "unet"])
 def test_a_classifier_reads_the_last_token(backbone):
     torch.manual_seed(0)
@@ -80,16 +69,6 @@ def test_a_classifier_reads_the_last_token(backbone):
     torch.testing.assert_close(packed, torch.cat([model(tokens[:1, :4]), model(tokens[:1, 4:])]))
     with pytest.raises(ValueError, match="not both"):
         model(tokens, torch.tensor([0, 12]), torch.tensor([12, 7, 1]))
-
-
-def test_sampling_follows_its_generator():
-    model, prompt = make_model("mamba"), torch.zeros(1, 1, dtype=torch.long)
-
-    def draw(seed: int) -> list[int]:
-        return [int(t) for t in generate(model, prompt, 20, generator=torch.Generator().manual_seed(seed))]
-
-    assert draw(1) == draw(1)
-    assert draw(1) != draw(2)
 
 
 def test_mamba_parameter_count_is_the_published_blocks():

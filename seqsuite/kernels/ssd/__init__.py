@@ -6,7 +6,7 @@ from typing import Literal, overload
 import torch
 from torch import Tensor
 
-from seqsuite.kernels.selective_scan.arguments import sequence_offsets
+from seqsuite.kernels.checks import sequence_offsets
 from seqsuite.kernels.selective_scan.reference import discretise_step_size
 from seqsuite.kernels.ssd.arguments import check_arguments
 from seqsuite.kernels.ssd.chunked import ssd_chunked

@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from seqsuite.kernels.selective_scan.arguments import check_cu_seqlens
+from seqsuite.kernels.checks import check_cu_seqlens, check_tensor
 
 
 def check_arguments(
@@ -22,31 +22,22 @@ def check_arguments(
         TypeError: an argument is no floating tensor.
         ValueError: an argument has a shape it cannot have.
     """
-    _check("x", x, "(B, L, H, P)", (None,) * 4)
+    check_tensor("ssd", "x", x, "(B, L, H, P)", (None,) * 4)
     batch, seqlen, heads, width = x.shape
-    _check("dt", dt, "(B, L, H)", (batch, seqlen, heads))
-    _check("B", B, "(B, L, G, N)", (batch, seqlen, None, None))
-    _check("C", C, "(B, L, G, N)", tuple(B.shape))
+    check_tensor("ssd", "dt", dt, "(B, L, H)", (batch, seqlen, heads))
+    check_tensor("ssd", "B", B, "(B, L, G, N)", (batch, seqlen, None, None))
+    check_tensor("ssd", "C", C, "(B, L, G, N)", tuple(B.shape))
     groups, d_state = B.shape[2:]
     if groups == 0 or heads % groups:
         raise ValueError(f"ssd: B has {groups} groups, but their number G must divide H = {heads}")
     for name, tensor in (("A", A), ("D", D), ("dt_bias", dt_bias)):
         if tensor is not None:
-            _check(name, tensor, "(H,)", (heads,))
+            check_tensor("ssd", name, tensor, "(H,)", (heads,))
     sequences = batch
     if cu_seqlens is not None:
-        check_cu_seqlens(cu_seqlens, x)
+        check_cu_seqlens("ssd", cu_seqlens, "x", x)
         sequences = len(cu_seqlens) - 1
     if initial_state is not None:
-        _check("initial_state", initial_state, "(B or S, H, P, N)", (sequences, heads, width, d_state))
-
-
-def _check(name: str, tensor: Tensor, form: str, sizes: tuple[int | None, ...]) -> None:
-    if not (isinstance(tensor, Tensor) and tensor.is_floating_point()):
-        raise TypeError(f"ssd: {name} must be a floating tensor of shape {form}")
-    fits = tensor.dim() == len(sizes) and all(
-        want is None or have == want for have, want in zip(tensor.shape, sizes, strict=True)
-    )
-    if not fits:
-        expected = "" if None in sizes else f" = {sizes}"
-        raise ValueError(f"ssd: {name} must have shape {form}{expected}, not {tuple(tensor.shape)}")
+        check_tensor(
+            "ssd", "initial_state", initial_state, "(B or S, H, P, N)", (sequences, heads, width, d_state)
+        )

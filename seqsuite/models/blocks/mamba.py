@@ -18,6 +18,8 @@ class MambaBlock(Block):
         make_norm: Makes the norm at width D.
         expand: How many times wider the inside is.
         d_conv: Taps K of the convolution.
+        bias: Whether the in- and the out-projection have biases.
+        conv_bias: Whether the convolution has one.
     """
 
     def __init__(
@@ -27,15 +29,17 @@ class MambaBlock(Block):
         make_norm: MakeNorm,
         expand: PositiveInt = 2,
         d_conv: PositiveInt = 4,
+        bias: bool = False,
+        conv_bias: bool = True,
     ) -> None:
         super().__init__()
         self.d_inner, self.d_conv = expand * d_model, d_conv
         self.norm = make_norm(d_model)
-        self.in_proj = nn.Linear(d_model, 2 * self.d_inner, bias=False)
+        self.in_proj = nn.Linear(d_model, 2 * self.d_inner, bias=bias)
         self.conv_weight = nn.Parameter(short_filters(self.d_inner, d_conv))
-        self.conv_bias = nn.Parameter(short_biases(self.d_inner, d_conv))
+        self.conv_bias = nn.Parameter(short_biases(self.d_inner, d_conv)) if conv_bias else None
         self.mixer = make_mixer(self.d_inner)
-        self.out_proj = nn.Linear(self.d_inner, d_model, bias=False)
+        self.out_proj = nn.Linear(self.d_inner, d_model, bias=bias)
 
     def forward(
         self, x: Tensor, state: State | None = None, cu_seqlens: Tensor | None = None

@@ -1,0 +1,134 @@
+"""What a format calls the settings and the weights that we have too: one table, read in both directions."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from seqsuite.errors import UserError
+from seqsuite.models.config import ModelConfig
+
+Description = Mapping[str, Any]
+"""The content of a ``config.json``."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting under both names.
+
+    Attributes:
+        theirs: Their key, dotted if it is in a table: ``"ssm_cfg.d_state"``.
+        ours: Our key below ``model``: ``"mixer.d_state"``.
+        default: Their value where the key is missing or ``"auto"``, or a function of the description.
+    """
+
+    theirs: str
+    ours: str
+    default: bool | int | float | Callable[[Description], int]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How one format describes one kind of model, and what it calls its weights.
+
+    Attributes:
+        title: What the format is called in a sentence.
+        kind: What all its models share, in our configuration.
+        settings: The settings that they and we have.
+        fixed: Their keys that our layers know only some values of. The first is what a missing key stands
+            for, and what is written.
+        weights: Our names of the weights, and theirs; ``{i}`` is the number of a block.
+    """
+
+    title: str
+    kind: Mapping[str, Any]
+    settings: tuple[Setting, ...]
+    fixed: Mapping[str, tuple[Any, ...]]
+    weights: Mapping[str, str]
+
+    def read(self, description: Description) -> ModelConfig:
+        """Return the configuration of the model that ``description`` is of.
+
+        Raises:
+            UserError: if one of its keys has a value that we have no layer for.
+        """
+        for key, known in self.fixed.items():
+            value = _get(description, key, known[0])
+            if value not in known:
+                raise UserError(f"{self.title} with {key}={value!r} has no layer here.")
+        ours: dict[str, Any] = {}
+        for key, value in _flat(self.kind):
+            _put(ours, key, value)
+        for setting in self.settings:
+            _put(ours, setting.ours, self._value(setting, description))
+        try:
+            return ModelConfig.model_validate(ours)
+        except ValidationError as error:
+            reason = error.errors(include_url=False)[0]["msg"].partition("\n")[0]
+            raise UserError(f"{self.title} has a configuration that cannot be used: {reason}.") from error
+
+    def write(self, config: ModelConfig) -> dict[str, Any]:
+        """Return the description of a model of ours.
+
+        Raises:
+            UserError: if the format cannot say what ``config`` does.
+        """
+        ours = dict(_flat(config.model_dump(mode="json", exclude={"name"})))
+        description: dict[str, Any] = {}
+        for key, known in self.fixed.items():
+            _put(description, key, known[0])
+        for setting in self.settings:
+            if setting.ours in ours:
+                _put(description, setting.theirs, ours[setting.ours])
+        said = dict(_flat(self.read(description).model_dump(mode="json", exclude={"name"})))
+        for key, value in ours.items():
+            if said.get(key) != value:
+                raise UserError(
+                    f"A model with {key}={value} cannot be saved: {self.title} has no such layer."
+                )
+        return description
+
+    def name_of(self, weight: str) -> str:
+        """Return what the format calls our ``weight``."""
+        if not weight.startswith("blocks."):
+            return self.weights[weight]
+        _, index, name = weight.split(".", 2)
+        return self.weights[f"blocks.{{i}}.{name}"].format(i=index)
+
+    def _value(self, setting: Setting, description: Description) -> bool | int | float:
+        default = setting.default(description) if callable(setting.default) else setting.default
+        value = _get(description, setting.theirs, default)
+        value = default if value == "auto" else value
+        if isinstance(value, float) and value.is_integer() and isinstance(default, int):
+            value = int(value)
+        if type(value) is not type(default) and not (isinstance(default, float) and type(value) is int):
+            kind = {bool: "true or false", int: "a whole number", float: "a number"}[type(default)]
+            raise UserError(
+                f"{self.title} with {setting.theirs}={value!r} cannot be read: it must be {kind}."
+            )
+        return value
+
+
+def _get(table: Description, key: str, default: Any) -> Any:
+    value: Any = table
+    for part in key.split("."):
+        if not isinstance(value, Mapping) or part not in value:
+            return default
+        value = value[part]
+    return value
+
+
+def _put(table: dict[str, Any], key: str, value: Any) -> None:
+    *path, last = key.split(".")
+    for part in path:
+        table = table.setdefault(part, {})
+    table[last] = value
+
+
+def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value

@@ -1,0 +1,118 @@
+"""Mamba as Hugging Face's ``MambaForCausalLM`` and as the original ``state-spaces/mamba-*`` store it.
+
+The tables are those of `transformers <https://github.com/huggingface/transformers>`_'s ``MambaConfig`` and
+`mamba_ssm <https://github.com/state-spaces/mamba>`_'s ``MambaConfig`` and ``Mamba``. Weights have the same
+shapes everywhere but for the convolution's filters, which they store as (D, 1, K) and we as (D, K).
+"""
+
+import math
+
+from seqsuite.errors import UserError
+from seqsuite.models.config import ModelConfig
+from seqsuite.models.formats.layout import Description, Layout, Setting
+
+CONVOLUTION = "conv1d.weight"
+"""How their name of a filter ends."""
+
+_KIND = {"name": "mamba", "block": {"name": "mamba"}, "mixer": {"name": "s6"}, "norm": "rms"}
+
+_WEIGHTS = {
+    "embedding.weight": "backbone.embeddings.weight",
+    "blocks.{i}.norm.weight": "backbone.layers.{i}.norm.weight",
+    "blocks.{i}.in_proj.weight": "backbone.layers.{i}.mixer.in_proj.weight",
+    "blocks.{i}.in_proj.bias": "backbone.layers.{i}.mixer.in_proj.bias",
+    "blocks.{i}.conv_weight": "backbone.layers.{i}.mixer.conv1d.weight",
+    "blocks.{i}.conv_bias": "backbone.layers.{i}.mixer.conv1d.bias",
+    "blocks.{i}.mixer.x_proj.weight": "backbone.layers.{i}.mixer.x_proj.weight",
+    "blocks.{i}.mixer.dt_proj.weight": "backbone.layers.{i}.mixer.dt_proj.weight",
+    "blocks.{i}.mixer.dt_proj.bias": "backbone.layers.{i}.mixer.dt_proj.bias",
+    "blocks.{i}.mixer.A_log": "backbone.layers.{i}.mixer.A_log",
+    "blocks.{i}.mixer.D": "backbone.layers.{i}.mixer.D",
+    "blocks.{i}.out_proj.weight": "backbone.layers.{i}.mixer.out_proj.weight",
+    "blocks.{i}.out_proj.bias": "backbone.layers.{i}.mixer.out_proj.bias",
+    "norm.weight": "backbone.norm_f.weight",
+    "head.weight": "lm_head.weight",
+}
+
+HUGGING_FACE = Layout(
+    title="Hugging Face's Mamba",
+    kind=_KIND,
+    settings=(
+        Setting("hidden_size", "d_model", 768),
+        Setting("num_hidden_layers", "n_layer", 32),
+        Setting("expand", "block.expand", 2),
+        Setting("conv_kernel", "block.d_conv", 4),
+        Setting("use_bias", "block.bias", False),
+        Setting("use_conv_bias", "block.conv_bias", True),
+        Setting("state_size", "mixer.d_state", 16),
+        Setting("time_step_rank", "mixer.dt_rank", lambda found: math.ceil(found["hidden_size"] / 16)),
+        Setting("time_step_min", "mixer.dt_min", 1e-3),
+        Setting("time_step_max", "mixer.dt_max", 1e-1),
+        Setting("layer_norm_epsilon", "norm_eps", 1e-5),
+        Setting("tie_word_embeddings", "tie_embeddings", True),
+    ),
+    fixed={"hidden_act": ("silu", "swish")},
+    weights=_WEIGHTS,
+)
+
+ORIGINAL = Layout(
+    title="The original Mamba",
+    kind=_KIND,
+    settings=(
+        Setting("d_model", "d_model", 2560),
+        Setting("n_layer", "n_layer", 64),
+        Setting("ssm_cfg.expand", "block.expand", 2),
+        Setting("ssm_cfg.d_conv", "block.d_conv", 4),
+        Setting("ssm_cfg.bias", "block.bias", False),
+        Setting("ssm_cfg.conv_bias", "block.conv_bias", True),
+        Setting("ssm_cfg.d_state", "mixer.d_state", 16),
+        Setting("ssm_cfg.dt_rank", "mixer.dt_rank", lambda found: math.ceil(found["d_model"] / 16)),
+        Setting("ssm_cfg.dt_min", "mixer.dt_min", 1e-3),
+        Setting("ssm_cfg.dt_max", "mixer.dt_max", 1e-1),
+        Setting("tie_embeddings", "tie_embeddings", True),
+    ),
+    fixed={
+        "ssm_cfg.layer": ("Mamba1",),
+        "d_intermediate": (0,),
+        "attn_layer_idx": ([],),
+        "rms_norm": (True,),
+    },
+    weights=_WEIGHTS | {"embedding.weight": "backbone.embedding.weight"},
+)
+
+_NO_MATTER = {
+    "": {"vocab_size", "pad_vocab_size_multiple", "residual_in_fp32", "fused_add_norm", "attn_cfg"},
+    "ssm_cfg.": {"dt_init", "dt_scale", "dt_init_floor", "use_fast_path"},
+}
+"""Keys of the original that say how to initialise or which kernel to run, or that :func:`padded_vocab` reads.
+
+Weights are read as float32, so that residuals are in float32 whatever ``residual_in_fp32`` says.
+"""
+
+
+def check_original(description: Description) -> None:
+    """Refuse keys that the original hands to its layers and we do not know.
+
+    Raises:
+        UserError: if there is one.
+    """
+    known = {setting.theirs for setting in ORIGINAL.settings} | ORIGINAL.fixed.keys() | {"ssm_cfg"}
+    for prefix, table in (("", description), ("ssm_cfg.", description.get("ssm_cfg") or {})):
+        for key in table:
+            if prefix + key not in known and key not in _NO_MATTER[prefix]:
+                raise UserError(f"{ORIGINAL.title} with {prefix}{key}={table[key]!r} has no layer here.")
+
+
+def padded_vocab(description: Description) -> int:
+    """Return how many rows the original's embedding has: its vocabulary, rounded up."""
+    multiple = description.get("pad_vocab_size_multiple", 8)
+    rows: int = math.ceil(description["vocab_size"] / multiple) * multiple
+    return rows
+
+
+def with_explicit_rank(config: ModelConfig) -> ModelConfig:
+    """Return ``config`` with the rank of Δ as a number: others' ``"auto"`` is another one than ours."""
+    values = config.model_dump()
+    if values["mixer"].get("dt_rank") == "auto":
+        values["mixer"]["dt_rank"] = math.ceil(values["block"].get("expand", 1) * config.d_model / 32)
+    return ModelConfig.model_validate(values)

@@ -1,0 +1,61 @@
+"""Models from one format to another, as users ask for it."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+import transformers
+from click.testing import Result
+
+from seqsuite.experiments.checkpoint import load_for_inference
+from seqsuite.models import from_pretrained
+
+Seqsuite = Callable[..., Result]
+TEXT = "naïve\tÅngström \0\x7f\xad 漢字 🎹\r\n"
+
+
+def test_a_run_becomes_a_model_that_transformers_uses(
+    seqsuite: Seqsuite, shared_folder: Path, text_run: str
+) -> None:
+    made = seqsuite("convert", text_run, "hf-model", "--experiment", "text")
+    assert made.exit_code == 0, made.output
+    assert "vocabulary 256" in made.output
+    tokenizer = transformers.AutoTokenizer.from_pretrained(shared_folder / "hf-model")
+    tokens = tokenizer(TEXT, return_tensors="pt").input_ids
+    assert bytes(tokens[0].tolist()) == TEXT.encode()
+    assert tokenizer.decode(tokens[0]) == TEXT
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(shared_folder / "hf-model")
+    ours = from_pretrained(shared_folder / "hf-model")
+    with torch.no_grad():
+        torch.testing.assert_close(ours(tokens), theirs(tokens).logits, rtol=1e-5, atol=1e-5)
+
+    back = seqsuite("convert", "./hf-model", "native-model", "--format", "native")
+    assert back.exit_code == 0, back.output
+    assert torch.equal(from_pretrained(shared_folder / "native-model")(tokens), ours(tokens))
+    assert (shared_folder / "native-model" / "tokenizer.json").is_file()
+
+
+def test_a_native_copy_of_a_run_keeps_its_task(
+    seqsuite: Seqsuite, shared_folder: Path, text_run: str
+) -> None:
+    assert seqsuite("convert", "latest", "copy", "--format", "native", "--experiment", "text").exit_code == 0
+    model, config = load_for_inference(shared_folder / "copy")
+    assert (config.title, model.vocab_size) == (text_run, 256)
+    assert json.loads((shared_folder / "copy" / "config.json").read_text())["step"] == 30
+
+
+def test_what_cannot_be_converted_is_one_sentence(seqsuite: Seqsuite, text_run: str, tmp_path: Path) -> None:
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "notes").write_text("mine")
+    for arguments, message in [
+        (["latest", str(tmp_path / "full")], "is there already"),
+        (["nope", str(tmp_path / "new")], "No finished run 'nope'"),
+        ([str(tmp_path / "full"), str(tmp_path / "new")], "config.json"),
+        ([f"{tmp_path}/nowhere", str(tmp_path / "new")], "There is no folder"),
+    ]:
+        refused = seqsuite("convert", *arguments, "--experiment", "text")
+        assert refused.exit_code == 2
+        assert message in refused.output
+        assert refused.output.count("\n") == 1
+        assert not (tmp_path / "new").exists()
