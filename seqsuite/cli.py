@@ -221,6 +221,78 @@ def results(filters: tuple[str, ...], style: str, paper: bool, figure: Path | No
 
 
 @main.command()
+@click.argument("what", type=click.Choice(["scan", "conv", "block", "decode"]))
+@click.option("--shape", "shapes", multiple=True, help="Sizes in place of the usual ones; may be repeated.")
+@click.option("--peers", help="Names of peers, by commas: only these beside ours.")
+@click.option("--repeats", type=click.IntRange(min=1), help="Samples of each peer.  [default: 7]")
+@click.option("--threads", help="Numbers of threads, by commas.  [default: all cores]")
+@click.option(
+    "--allocator",
+    type=click.Choice(["default", "tuned", "both"]),
+    default="default",
+    help="tuned: glibc keeps freed memory.",
+)
+@click.option(
+    "--limit", type=click.FloatRange(min=0, min_open=True), help="Leave out calls over this many seconds."
+)
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", help="Where to run.")
+@click.option("--dtype", type=click.Choice(["float32", "bfloat16"]), default="float32", help="Of sequences.")
+@click.option(
+    "--format", "style", type=click.Choice(["table", "md", "csv", "json"]), default="table", help="Form."
+)
+@click.option("--figure", type=click.Path(path_type=Path), help="Also draw a PNG here.")
+@click.option("--quick", is_flag=True, help="Tiny sizes, in seconds: only to see that it works.")
+def bench(
+    what: str,
+    shapes: tuple[str, ...],
+    peers: str | None,
+    repeats: int | None,
+    threads: str | None,
+    allocator: str,
+    limit: float | None,
+    device: str,
+    dtype: str,
+    style: str,
+    figure: Path | None,
+    quick: bool,
+) -> None:
+    """Time a kernel or a model beside its peers, after checking each against float64.
+
+    \b
+    WHAT is one of
+      scan     the selective scan, its growth with length, and the machine's floor (shape B,L,D,N)
+      conv     the short causal convolution (shape B,L,D,K)
+      block    a train step of a two-layer Mamba language model (shape B,L,d_model)
+      decode   generating, one token at a time (shape d_model)
+
+    All peers take turns in one process; ratios to ours are what counts. Peers that are not installed
+    (pip install 'seqsuite[bench]') are listed as such.
+
+    \b
+    Examples:
+      seqsuite bench scan
+      seqsuite bench scan --shape 8,1024,512,16 --peers mambapy,compiled-chunks --threads 1,2
+      seqsuite bench block --format md --figure block.png
+    """
+    from seqsuite.commands.bench import run_benchmark
+
+    run_benchmark(
+        what,
+        shapes=shapes,
+        peers=peers,
+        repeats=repeats,
+        threads=threads,
+        allocator=allocator,
+        limit=limit,
+        device=device,
+        dtype=dtype,
+        style=style,
+        figure=figure,
+        quick=quick,
+    )
+
+
+@main.command()
 @click.option("--port", type=click.IntRange(1, 65535), default=5000, help="Port to serve on.")
 @click.option("--browser/--no-browser", default=True, help="Open the page in a browser.")
 @click.option("--experiment", default="seqsuite", help="MLflow experiment to open.")

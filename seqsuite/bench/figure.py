@@ -1,0 +1,95 @@
+"""A benchmark's picture: ratios to ours, and time against length where it was swept."""
+
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
+
+from seqsuite.bench.peers import BOTH, FORWARD, OURS
+from seqsuite.bench.report import Report, Row, Section, digits
+from seqsuite.errors import UserError
+
+# From the palette of Okabe and Ito, which is told apart with any colour vision; ours is black.
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+_MARKERS = "osD^vP*X<>hd"
+_DPI = 150
+
+
+def draw(report: Report, path: Path) -> None:
+    """Write a PNG of a report.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    times = [section for section in report.sections if section.kind == "times"]
+    growth = next((section for section in report.sections if section.kind == "growth"), None)
+    slopes = next((section for section in report.sections if section.kind == "slopes"), None)
+    columns = 3 if growth else 1
+    peers = len({row["peer"] for section in times for row in section.rows})
+    height = max(4.0, 0.32 * peers + 0.28 * len(times) + 1.5)
+    figure = Figure(figsize=(5.5 * columns if growth else 8, height), layout="constrained")
+    panels = figure.subplots(1, columns, squeeze=False)[0]
+    _draw_ratios(panels[0], times)
+    if growth is not None and slopes is not None:
+        for axes, work in zip(panels[1:], (FORWARD, BOTH), strict=True):
+            _draw_growth(axes, growth, slopes, work)
+    machine = report.machine
+    where = machine.get("GPU", f"{machine['processor']}, {machine['cores']} cores")
+    figure.suptitle(f"{report.command} — {where}, PyTorch {machine['PyTorch']}", fontsize=10)
+    try:
+        figure.savefig(path, dpi=_DPI, format="png")
+    except OSError as error:
+        raise UserError(f"--figure {path} cannot be written: {error.strerror}.") from error
+
+
+def _draw_ratios(axes: Axes, times: list[Section]) -> None:
+    """One line a peer, one marker a table."""
+    peers = [name for name in dict.fromkeys(r["peer"] for s in times for r in s.rows) if name != OURS]
+    for index, section in enumerate(times):
+        ratios = {row["peer"]: row["ratio"] for row in section.rows if row.get("ratio")}
+        shown = [name for name in peers if name in ratios]
+        axes.plot(
+            [ratios[name] for name in shown],
+            [peers.index(name) for name in shown],
+            linestyle="none",
+            marker=_MARKERS[index % len(_MARKERS)],
+            color=_COLOURS[index % len(_COLOURS)],
+            markersize=5,
+            label=section.title,
+        )
+    axes.axvline(1, color="black", linewidth=1)
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+    axes.set_yticks(range(len(peers)), peers)
+    axes.invert_yaxis()
+    axes.set_xlabel("time ÷ seqsuite's (right of the line: slower)")
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=6, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.12))
+
+
+def _draw_growth(axes: Axes, growth: Section, slopes: Section, work: str) -> None:
+    """Time against length, with the fitted slope of each line in the legend."""
+    fitted = {row["peer"]: row["time_slope"] for row in slopes.rows if row["work"] == work}
+    points: dict[str, list[Row]] = {}
+    for row in growth.rows:
+        if row["work"] == work and "median_s" in row:
+            points.setdefault(row["peer"], []).append(row)
+    for index, (peer, rows) in enumerate(points.items()):
+        slope = fitted.get(peer)
+        axes.plot(
+            [row["seqlen"] for row in rows],
+            [row["median_s"] for row in rows],
+            marker=_MARKERS[index % len(_MARKERS)],
+            color="black" if peer == OURS else _COLOURS[index % len(_COLOURS)],
+            linewidth=2 if peer == OURS else 1,
+            markersize=4,
+            label=peer if slope is None else f"{peer}, slope {digits(slope)}",
+        )
+    axes.set_xscale("log", base=2)
+    axes.set_yscale("log")
+    axes.set_xlabel("L")
+    axes.set_ylabel("seconds")
+    axes.set_title(work, fontsize=10)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=7, frameon=False)

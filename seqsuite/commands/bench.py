@@ -1,0 +1,151 @@
+"""``seqsuite bench``: options to settings, progress on the error output, the report on the other."""
+
+import importlib
+import os
+import shlex
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from rich.console import Console
+
+from seqsuite.bench.figure import draw
+from seqsuite.bench.machine import usable_cores
+from seqsuite.bench.report import Report, write
+from seqsuite.bench.settings import Settings
+from seqsuite.errors import UserError
+
+SIZES = {
+    "scan": ("B", "L", "D", "N"),
+    "conv": ("B", "L", "D", "K"),
+    "block": ("B", "L", "d_model"),
+    "decode": ("d_model",),
+}
+_LIMIT_S = {"block": 60.0}
+_DEFAULT_LIMIT_S = 20.0
+_REPEATS, _QUICK_REPEATS = 7, 2
+_MOST_TIMES = 1_000
+
+
+def run_benchmark(
+    what: str,
+    *,
+    shapes: Sequence[str],
+    peers: str | None,
+    repeats: int | None,
+    threads: str | None,
+    allocator: str,
+    limit: float | None,
+    device: str,
+    dtype: str,
+    style: str,
+    figure: Path | None,
+    quick: bool,
+) -> None:
+    """Run one benchmark, print its report and draw it if asked to.
+
+    Raises:
+        UserError: an option cannot be used, or a peer asked for cannot run here.
+    """
+    options: dict[str, object] = {
+        "--shape": list(shapes),
+        "--peers": peers,
+        "--repeats": repeats,
+        "--threads": threads,
+        "--allocator": allocator if allocator != "default" else None,
+        "--limit": None if limit is None else f"{limit:g}",
+        "--device": device if device != "auto" else None,
+        "--dtype": dtype if dtype != "float32" else None,
+        "--quick": quick,
+    }
+    settings = Settings(
+        command=_command(what, options),
+        device=_device(device),
+        dtype=dtype,
+        threads=_threads(threads),
+        allocators=("default", "tuned") if allocator == "both" else (allocator,),
+        repeats=repeats or (_QUICK_REPEATS if quick else _REPEATS),
+        limit_s=limit or _LIMIT_S.get(what, _DEFAULT_LIMIT_S),
+        peers=tuple(name.strip() for name in peers.split(",")) if peers else (),
+        shapes=tuple(_shape(text, SIZES[what]) for text in shapes),
+        quick=quick,
+    )
+    if dtype != "float32" and what in ("block", "decode"):
+        raise UserError(f"--dtype {dtype} is for scan and conv; whole models are timed in float32.")
+    if figure is not None:
+        _check_folder(figure)
+    benchmark = importlib.import_module(f"seqsuite.bench.{what}")
+    with _progress() as say, _threads_set(settings.threads[0]):
+        report: Report = benchmark.run(settings, say)
+    write(report, style, sys.stdout)
+    if figure is not None:
+        draw(report, figure)
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str], None]]:
+    """Show on a terminal what is being measured; the report is for the standard output alone."""
+    console = Console(stderr=True, highlight=False)
+    with console.status("starting") as status:
+        yield lambda text: status.update(text)
+
+
+@contextmanager
+def _threads_set(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _command(what: str, options: dict[str, object]) -> str:
+    words = ["seqsuite", "bench", what]
+    for name, value in options.items():
+        if value is True:
+            words.append(name)
+        elif isinstance(value, list):
+            words += [word for item in value for word in (name, item)]
+        elif value not in (None, False):
+            words += [name, str(value)]
+    return shlex.join(words)
+
+
+def _device(name: str) -> str:
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UserError(
+            "--device cuda needs a GPU that PyTorch can use, and there is none: use --device cpu."
+        )
+    return name
+
+
+def _threads(text: str | None) -> tuple[int, ...]:
+    if text is None:
+        return (usable_cores(),)
+    counts = tuple(int(part) if part.strip().isdecimal() else 0 for part in text.split(","))
+    if not all(1 <= count <= _MOST_TIMES for count in counts):
+        raise UserError(f"--threads {text} is not a list of positive numbers: write --threads 1,2.")
+    return counts
+
+
+def _shape(text: str, names: tuple[str, ...]) -> tuple[int, ...]:
+    sizes = tuple(int(part) if part.strip().isdecimal() else 0 for part in text.split(","))
+    if len(sizes) != len(names) or 0 in sizes:
+        example = {"B": 8, "L": 1024, "D": 512, "N": 16, "K": 4, "d_model": 64}
+        right = ",".join(str(example[name]) for name in names)
+        raise UserError(
+            f"--shape {text} is not {','.join(names)} in positive numbers: write --shape {right}."
+        )
+    return sizes
+
+
+def _check_folder(path: Path) -> None:
+    """Complain before the measurements, not after them."""
+    folder = path.absolute().parent
+    if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise UserError(f"--figure {path} cannot be written: there is no such folder, or it is not yours.")
