@@ -156,7 +156,7 @@ def test_fast_forgetting_and_low_precision_stay_finite_and_right(dtype):
         ({"A": torch.zeros(3)}, ValueError, r"A must have shape \(H,\) = \(4,\)"),
         ({"B": torch.zeros(2, 13, 3, 5), "C": torch.zeros(2, 13, 3, 5)}, ValueError, "G must divide H = 4"),
         ({"C": torch.zeros(2, 13, 2, 6)}, ValueError, "C must have shape"),
-        ({"D": torch.zeros(4, dtype=torch.int64)}, TypeError, "D must be a floating tensor"),
+        ({"D": torch.zeros(4, dtype=torch.int64)}, TypeError, "D must be floating"),
         ({"initial_state": torch.zeros(1, 4, 3, 5)}, ValueError, "initial_state must have shape"),
         ({"backend": "triton"}, ValueError, "no backend 'triton'"),
     ],
