@@ -4,6 +4,7 @@ from seqsuite.kernels.backend import BackendStatus
 from seqsuite.kernels.causal_conv1d import causal_conv1d
 from seqsuite.kernels.long_conv import long_conv
 from seqsuite.kernels.parallel_scan import parallel_scan
+from seqsuite.kernels.precision import full_precision
 from seqsuite.kernels.selective_scan import selective_scan
 from seqsuite.kernels.selective_scan.compatibility import selective_scan_fn
 from seqsuite.kernels.selective_scan.dispatch import BACKENDS as SELECTIVE_SCAN_BACKENDS
@@ -14,6 +15,7 @@ __all__ = [
     "BackendStatus",
     "backends",
     "causal_conv1d",
+    "full_precision",
     "long_conv",
     "parallel_scan",
     "selective_scan",

@@ -190,6 +190,21 @@ def test_gradients_through_the_carried_state(case):
 
 
 @every_layer
+def test_autocast_to_bfloat16_costs_a_percent_and_no_state(case):
+    layer, x = make_layer(case, torch.float32), inputs(40, torch.float32)
+    expected = layer(x)[0]
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        y, state = layer(x, layer.initial_state(BATCH))
+        stepped, _ = step_by_step(layer, x)
+    assert relative_error(y.float(), expected) < 0.01
+    assert relative_error(stepped.float(), expected) < 0.01
+    for key in {"ssm", "sums", "retained"} & state.keys():
+        assert state[key].dtype in (torch.float32, torch.complex64)
+    y.float().sum().backward()
+    assert all(parameter.grad.isfinite().all() for parameter in layer.parameters())
+
+
+@every_layer
 def test_state_size_counts_the_state(case):
     layer = make_layer(case)
     for length in (1, 9):
