@@ -2,6 +2,7 @@
 
 from seqsuite.kernels.backend import BackendStatus
 from seqsuite.kernels.causal_conv1d import causal_conv1d
+from seqsuite.kernels.gated_delta_rule import gated_delta_rule, gated_delta_update
 from seqsuite.kernels.long_conv import long_conv
 from seqsuite.kernels.parallel_scan import parallel_scan
 from seqsuite.kernels.precision import full_precision
@@ -16,6 +17,8 @@ __all__ = [
     "backends",
     "causal_conv1d",
     "full_precision",
+    "gated_delta_rule",
+    "gated_delta_update",
     "long_conv",
     "parallel_scan",
     "selective_scan",

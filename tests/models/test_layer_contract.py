@@ -30,6 +30,7 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "s4d": [{"init": "real", "d_state": 5}, {"init": "legs", "d_state": 6}],
     "ssd": [{"d_state": 5, "head_dim": 4, "n_groups": 2}],
     "shift": [{"d_state": 1}],
+    "gated_delta": [{"n_heads": 2, "value_expand": 1, "d_conv": 1}],
     "hyena": [{"bands": 3, "filter_layers": 1, "horizon": 8}],
     "attention": [
         {"positions": "none"},
@@ -198,7 +199,7 @@ def test_autocast_to_bfloat16_costs_a_percent_and_no_state(case):
         stepped, _ = step_by_step(layer, x)
     assert relative_error(y.float(), expected) < 0.01
     assert relative_error(stepped.float(), expected) < 0.01
-    for key in {"ssm", "sums", "retained"} & state.keys():
+    for key in {"ssm", "sums", "retained", "delta"} & state.keys():
         assert state[key].dtype in (torch.float32, torch.complex64)
     y.float().sum().backward()
     assert all(parameter.grad.isfinite().all() for parameter in layer.parameters())
