@@ -9,12 +9,13 @@ ARGS ?= task=dna model=mamba
 PYTEST := OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n auto --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast lint setup clean
+.PHONY: help run test test-fast lint docs setup clean
 
 help:
 	@echo "make run [ARGS='task=... model=... key=value']   set up and run; by default $(ARGS)"
 	@echo "make test                                        set up and run the tests"
 	@echo "make lint                                        set up and run ruff and mypy"
+	@echo "make docs                                        set up and renew the tables of docs/zoo.md"
 	@echo "make setup                                       set up only: .venv with seqsuite in it"
 
 run: $(VENV)/.with-samples
@@ -30,6 +31,9 @@ lint: $(VENV)/.with-dev
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+
+docs: $(VENV)/.with-dev
+	$(VENV)/bin/python -m seqsuite.models.zoo docs/zoo.md
 
 setup: $(VENV)/.with-dev
 

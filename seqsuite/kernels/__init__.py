@@ -3,8 +3,10 @@
 from seqsuite.kernels.backend import BackendStatus
 from seqsuite.kernels.causal_conv1d import BACKENDS as CAUSAL_CONV1D_BACKENDS
 from seqsuite.kernels.causal_conv1d import causal_conv1d
+from seqsuite.kernels.gated_delta_rule import gated_delta_rule, gated_delta_update
 from seqsuite.kernels.long_conv import long_conv
 from seqsuite.kernels.parallel_scan import parallel_scan
+from seqsuite.kernels.precision import full_precision
 from seqsuite.kernels.selective_scan import selective_scan
 from seqsuite.kernels.selective_scan.compatibility import selective_scan_fn
 from seqsuite.kernels.selective_scan.dispatch import BACKENDS as SELECTIVE_SCAN_BACKENDS
@@ -15,6 +17,9 @@ __all__ = [
     "BackendStatus",
     "backends",
     "causal_conv1d",
+    "full_precision",
+    "gated_delta_rule",
+    "gated_delta_update",
     "long_conv",
     "parallel_scan",
     "selective_scan",

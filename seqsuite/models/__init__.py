@@ -20,6 +20,7 @@ MODELS = Registry(
         "h3": "seqsuite.models.presets:h3",
         "hyena": "seqsuite.models.presets:hyena",
         "retnet": "seqsuite.models.presets:retnet",
+        "gated_deltanet": "seqsuite.models.presets:gated_deltanet",
         "transformer": "seqsuite.models.presets:transformer",
         "transformer++": "seqsuite.models.presets:transformer_plus_plus",
         "hybrid": "seqsuite.models.presets:hybrid",
@@ -59,6 +60,7 @@ MIXERS = Registry(
         "hyena": "seqsuite.models.mixers.hyena:Hyena",
         "attention": "seqsuite.models.mixers.attention:Attention",
         "linear_attention": "seqsuite.models.mixers.linear_attention:LinearAttention",
+        "gated_delta": "seqsuite.models.mixers.gated_delta:GatedDelta",
         "retention": "seqsuite.models.mixers.retention:Retention",
     },
 )

@@ -49,6 +49,15 @@ def retnet() -> dict[str, Any]:
     }
 
 
+def gated_deltanet() -> dict[str, Any]:
+    """Gated DeltaNet: the gated delta rule and SwiGLU, RMSNorm (arXiv 2412.06464)."""
+    return {
+        "block": {"name": "transformer", "mlp": "swiglu"},
+        "mixer": {"name": "gated_delta"},
+        "norm": "rms",
+    }
+
+
 def transformer() -> dict[str, Any]:
     """Transformer: causal attention with learned absolute positions and a GELU MLP, LayerNorm, biases."""
     return {

@@ -30,6 +30,7 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "s4d": [{"init": "real", "d_state": 5}, {"init": "legs", "d_state": 6}],
     "ssd": [{"d_state": 5, "head_dim": 4, "n_groups": 2}],
     "shift": [{"d_state": 1}],
+    "gated_delta": [{"n_heads": 2, "value_expand": 1, "d_conv": 1}],
     "hyena": [{"bands": 3, "filter_layers": 1, "horizon": 8}],
     "attention": [
         {"positions": "none"},
@@ -187,6 +188,21 @@ def test_gradients_through_the_carried_state(case):
 
     for one, other in zip(gradients(3), gradients(10), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-8, atol=1e-9)
+
+
+@every_layer
+def test_autocast_to_bfloat16_costs_a_percent_and_no_state(case):
+    layer, x = make_layer(case, torch.float32), inputs(40, torch.float32)
+    expected = layer(x)[0]
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        y, state = layer(x, layer.initial_state(BATCH))
+        stepped, _ = step_by_step(layer, x)
+    assert relative_error(y.float(), expected) < 0.01
+    assert relative_error(stepped.float(), expected) < 0.01
+    for key in {"ssm", "sums", "retained", "delta"} & state.keys():
+        assert state[key].dtype in (torch.float32, torch.complex64)
+    y.float().sum().backward()
+    assert all(parameter.grad.isfinite().all() for parameter in layer.parameters())
 
 
 @every_layer

@@ -6,7 +6,7 @@ from seqsuite.errors import UserError
 from seqsuite.models import MODELS
 from seqsuite.models.build import count_parameters
 from seqsuite.models.config import ModelConfig
-from seqsuite.models.presets import size_settings, sizes
+from seqsuite.models.presets import size_settings
 
 # state-spaces/mamba-* on the Hugging Face hub: GPT-NeoX's 50 277 tokens, padded to a multiple of 8, tied.
 PUBLISHED_MAMBA = {
@@ -48,11 +48,16 @@ def test_dna_sizes_are_within_two_percent_of_their_names(size):
     assert count("mamba", size, DNA_VOCABULARY) == pytest.approx(labelled(size), rel=0.02)
 
 
+@pytest.mark.parametrize("model", ["h3", "hyena"])
+def test_the_smallest_dna_name_is_the_count_of_its_peers(model):
+    assert count(model, "250k", DNA_VOCABULARY) == pytest.approx(250e3, rel=0.02)
+
+
 @pytest.mark.parametrize(("size", "expected"), [("250k", 262_464), ("700k", 683_808)])
-def test_the_smallest_dna_names_are_rounded_further(size, expected):
-    """262 K is called 250 K and 684 K 700 K in the paper: its blocks and widths give these counts."""
+def test_mambas_smallest_dna_counts_are_those_of_the_papers_blocks_and_widths(size, expected):
+    """The names are rounder than 2 %: 8 blocks of width 64 and 10 of width 96 give these counts."""
     assert count("mamba", size, DNA_VOCABULARY) == expected
-    assert expected == pytest.approx(labelled(size), rel=0.06)
+    assert expected == pytest.approx(labelled(size), rel=0.05)
 
 
 def test_mamba2_is_its_blocks_written_out():
@@ -67,13 +72,6 @@ def test_audio_model_has_the_papers_size():
     settings = {"d_model": 64, "n_layer": 3, "backbone": {"name": "unet"}}
     config = ModelConfig(name="mamba", **{**MODELS.load("mamba")(), **settings})
     assert count_parameters(config, vocab_size=256, seqlen=8192) == pytest.approx(3.5e6, rel=0.02)
-
-
-@pytest.mark.parametrize("model", MODELS.names())
-def test_every_size_can_be_built(model):
-    for size in sizes(model):
-        if labelled(size) < 1e9:
-            assert count(model, size, 100) > 0
 
 
 def test_sizes_that_do_not_exist_are_named():

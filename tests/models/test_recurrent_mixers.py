@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from seqsuite.models.mixers.gated_delta import GatedDelta
 from seqsuite.models.mixers.linear_attention import LinearAttention
 from seqsuite.models.mixers.retention import Retention
 from seqsuite.models.mixers.ssd import SSD
@@ -90,10 +91,39 @@ def test_ssd_initial_values_as_published():
     assert dt.max() < 1.01e-1
 
 
+def test_gated_delta_layer_is_the_published_one():
+    """Convolved, SiLU, norm 1; S ← α S (I − β k kᵀ) + β v kᵀ; RMSNorm of each head, gated."""
+    torch.manual_seed(0)
+    layer = GatedDelta(6, n_heads=2, value_expand=2, d_conv=3).double()
+    with torch.no_grad():
+        layer.norm.weight.uniform_(0.5, 1.5)
+    x = torch.randn(2, 7, 6).double()
+    w = weights(layer)
+    qkv, gate, raw, beta = np.split(x.numpy() @ w["in_proj.weight"].T, [24, 36, 38], axis=-1)
+    padded = np.pad(qkv, [(0, 0), (2, 0), (0, 0)])
+    qkv = silu(sum(w["conv_weight"][:, k] * padded[:, k : k + 7] for k in range(3)))
+    alpha = np.exp(-np.exp(w["A_log"]) * np.logaddexp(0, raw + w["dt_bias"]))
+    beta = 1 / (1 + np.exp(-beta))
+    y, state = np.zeros((2, 7, 12)), np.zeros((2, 2, 6, 3))
+    for b in range(2):
+        for t in range(7):
+            for h in range(2):
+                q, k = (qkv[b, t, start + 3 * h : start + 3 * h + 3] for start in (0, 6))
+                q, k = q / np.linalg.norm(q), k / np.linalg.norm(k)
+                v = qkv[b, t, 12 + 6 * h : 18 + 6 * h]
+                forget = alpha[b, t, h] * (np.eye(3) - beta[b, t, h] * np.outer(k, k))
+                state[b, h] = state[b, h] @ forget + beta[b, t, h] * np.outer(v, k)
+                out = state[b, h] @ q
+                y[b, t, 6 * h : 6 * h + 6] = out / np.sqrt((out**2).mean() + 1e-5) * w["norm.weight"]
+    expected = (y * silu(gate)) @ w["out_proj.weight"].T
+    np.testing.assert_allclose(layer(x)[0].detach().numpy(), expected, rtol=1e-8, atol=1e-12)
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
         (lambda: LinearAttention(12, n_heads=5), "linear attention needs d_model divisible by n_heads"),
+        (lambda: GatedDelta(12, n_heads=5), "gated_delta needs d_model divisible by n_heads"),
         (lambda: Retention(12, n_heads=4), "retention needs d_model divisible by n_heads into even parts"),
         (lambda: SSD(12, head_dim=5), "ssd needs d_model divisible by head_dim, got 12 by 5"),
         (lambda: SSD(12, head_dim=3, n_groups=3), "ssd needs its 4 heads divisible by n_groups, got 3"),

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from seqsuite.kernels.checks import sequence_offsets
+from seqsuite.kernels.precision import full_precision
 from seqsuite.kernels.selective_scan.reference import discretise_step_size
 from seqsuite.kernels.ssd.arguments import check_arguments
 from seqsuite.kernels.ssd.chunked import ssd_chunked
@@ -116,9 +117,10 @@ def ssd(
     state = initial_state.to(real)
 
     def scan(u: Tensor, a: Tensor, B: Tensor, C: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        if backend == "reference":
-            return ssd_reference(u, a, B, C, state)
-        return ssd_chunked(u, a, B, C, state, chunk_size)
+        with full_precision(u.device):
+            if backend == "reference":
+                return ssd_reference(u, a, B, C, state)
+            return ssd_chunked(u, a, B, C, state, chunk_size)
 
     if cu_seqlens is None:
         y, final_state = scan(u, a, B, C, state)

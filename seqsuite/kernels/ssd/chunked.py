@@ -28,7 +28,7 @@ def ssd_chunked(
     if length == 0:
         return u, state
     chunk = min(chunk, length)
-    u, a, B, C = (_in_chunks(t, chunk) for t in (u, a, B, C))
+    u, a, B, C = (in_chunks(t, chunk) for t in (u, a, B, C))
     # From here on (B, chunks, heads or groups, Q, …): heads as (G, H / G), so that groups broadcast.
     u, a = (t.reshape(*t.shape[:2], groups, -1, *t.shape[3:]) for t in (u, a))
     B, C = B.unsqueeze(3), C.unsqueeze(3)
@@ -48,7 +48,7 @@ def ssd_chunked(
     return y[:, :length], h.flatten(1, 2)
 
 
-def _in_chunks(t: Tensor, chunk: int) -> Tensor:
+def in_chunks(t: Tensor, chunk: int) -> Tensor:
     """Cut (B, L, H, …) into (B, chunks, H, chunk, …), the last chunk filled up with zeros.
 
     A zero has no decay and no input, so that the state passes through it.

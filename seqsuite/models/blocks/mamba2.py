@@ -104,5 +104,6 @@ class Mamba2Block(Block):
         return torch.cat([u[..., self.d_inner :], plain], dim=-1)
 
     def _finish(self, y: Tensor, gate: Tensor) -> Tensor:
-        out: Tensor = self.out_proj(self.gated_norm(y * F.silu(gate)))
+        gated = (y * F.silu(gate)).to(self.gated_norm.weight.dtype)  # not in half under autocast
+        out: Tensor = self.out_proj(self.gated_norm(gated))
         return out

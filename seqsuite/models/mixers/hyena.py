@@ -6,7 +6,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from seqsuite.kernels import long_conv
+from seqsuite.kernels import full_precision, long_conv
 from seqsuite.models.base import Mixer, State, no_weight_decay, run_packed
 from seqsuite.options import PositiveFloat, PositiveInt
 
@@ -73,7 +73,8 @@ class Hyena(Mixer):
         """See :meth:`SequenceLayer.step`: a sum over all inputs so far."""
         inputs = torch.cat([state["inputs"].to(x_t.dtype), x_t.unsqueeze(1)], dim=1)
         kernel = self.kernel(inputs.shape[1])
-        y = torch.einsum("bld,dl->bd", inputs.to(kernel.dtype), kernel.flip(1))
+        with full_precision(x_t.device):
+            y = torch.einsum("bld,dl->bd", inputs.to(kernel.dtype), kernel.flip(1))
         return y.to(x_t.dtype) + x_t * self.D, {"inputs": inputs}
 
     def initial_state(
@@ -95,7 +96,8 @@ class Hyena(Mixer):
         bands = torch.arange(1, self.bands + 1, device=t.device, dtype=dtype)
         angles = 2 * math.pi * bands * t
         hidden = torch.cat([t, angles.cos(), angles.sin()], dim=1)
-        for linear, frequency in zip(self.hidden, self.frequencies, strict=True):
-            hidden = torch.sin(frequency * linear(hidden))
-        kernel: Tensor = self.to_filter(hidden) * torch.exp(-t * self.decays)
+        with full_precision(t.device):
+            for linear, frequency in zip(self.hidden, self.frequencies, strict=True):
+                hidden = torch.sin(frequency * linear(hidden))
+            kernel: Tensor = self.to_filter(hidden) * torch.exp(-t * self.decays)
         return kernel.T

@@ -5,7 +5,7 @@ from abc import abstractmethod
 import torch
 from torch import Tensor, nn
 
-from seqsuite.kernels import long_conv
+from seqsuite.kernels import full_precision, long_conv
 from seqsuite.models.base import Mixer, State, no_weight_decay, run_packed
 
 
@@ -50,11 +50,12 @@ class TimeInvariantSSM(Mixer):
         """CNN mode: see :meth:`SequenceLayer.forward`."""
         if cu_seqlens is not None:
             return run_packed(self.forward, x, state, cu_seqlens)
-        y = long_conv(x, self.kernel(x.shape[1])) + x * self.D
-        if state is None:
-            return y, None
-        carried, after = self.carry(x, state)
-        return y + carried.to(y.dtype), after
+        with full_precision(x.device):
+            y = long_conv(x, self.kernel(x.shape[1])) + x * self.D
+            if state is None:
+                return y, None
+            carried, after = self.carry(x, state)
+            return y + carried.to(y.dtype), after
 
     def step(self, x_t: Tensor, state: State) -> tuple[Tensor, State]:
         """RNN mode: see :meth:`SequenceLayer.step`."""

@@ -1,0 +1,132 @@
+"""The gated delta rule: a state that forgets, and replaces what it holds under a key (arXiv 2412.06464)."""
+
+from itertools import pairwise
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from seqsuite.kernels.gated_delta_rule.chunked import gated_delta_rule_chunked
+from seqsuite.kernels.gated_delta_rule.reference import gated_delta_rule_reference, step
+from seqsuite.kernels.precision import full_precision
+from seqsuite.kernels.selective_scan.arguments import check_cu_seqlens, sequence_offsets
+
+CHUNK = 64
+"""Positions a chunk, unless the call says otherwise."""
+
+
+def gated_delta_rule(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    log_decay: Tensor,
+    beta: Tensor,
+    *,
+    initial_state: Tensor | None = None,
+    cu_seqlens: Tensor | None = None,
+    chunk_size: int = CHUNK,
+    backend: Literal["chunked", "reference"] = "chunked",
+) -> tuple[Tensor, Tensor]:
+    """Run the gated delta rule over whole sequences.
+
+    For each head, with α = exp(log_decay) (equation 10 of the paper)::
+
+        S_t = α_t S_{t-1} (I − β_t k_t k_tᵀ) + β_t v_t k_tᵀ,    y_t = S_t q_t
+
+    States and computations are float32 (float64 where ``v`` is) whatever the dtypes of the inputs. Every
+    floating argument gets a gradient, also through the final state.
+
+    Args:
+        q, k: Queries and keys (B, L, H, N), floating; keys of norm 1 keep the rule stable.
+        v: Values (B, L, H, P).
+        log_decay: Logarithms of α (B, L, H), not positive.
+        beta: How much of the old value is replaced (B, L, H), from 0 to 1.
+        initial_state: S_{-1} (B, H, P, N), zero if not given; (S, H, P, N) for packed sequences.
+        cu_seqlens: Offsets (S + 1,), int32 or int64, of S sequences packed along L; B must be 1.
+        chunk_size: Positions a chunk of the chunked form.
+        backend: ``"chunked"`` solves a triangular system within each chunk and passes the state between them
+            (the paper's section 3.3); ``"reference"`` is the recurrence, position after position.
+
+    Returns:
+        y (B, L, H, P) in ``v``'s dtype, and the final state (B, H, P, N), or (S, H, P, N) if packed.
+
+    Raises:
+        TypeError: an argument has a dtype it cannot have.
+        ValueError: an argument has a shape it cannot have.
+    """
+    _check(q, k, v, log_decay, beta, initial_state, cu_seqlens)
+    real = torch.float64 if v.dtype == torch.float64 else torch.float32
+    inputs = [t.to(real) for t in (q, k, v, log_decay, beta)]
+    if initial_state is None:
+        sequences = len(v) if cu_seqlens is None else len(cu_seqlens) - 1
+        initial_state = inputs[2].new_zeros(sequences, *v.shape[2:], k.shape[3])
+    state = initial_state.to(real)
+
+    def scan(inputs: list[Tensor], state: Tensor) -> tuple[Tensor, Tensor]:
+        with full_precision(v.device):
+            if backend == "reference":
+                return gated_delta_rule_reference(*inputs, state=state)
+            return gated_delta_rule_chunked(*inputs, state=state, chunk=chunk_size)
+
+    if cu_seqlens is None:
+        y, final_state = scan(inputs, state)
+    else:
+        pieces = [
+            scan([t[:, start:end] for t in inputs], state[s : s + 1])
+            for s, (start, end) in enumerate(pairwise(sequence_offsets(cu_seqlens, v.shape[1])))
+        ]
+        y = torch.cat([y for y, _ in pieces], dim=1)
+        final_state = torch.cat([state for _, state in pieces])
+    return y.to(v.dtype), final_state
+
+
+def gated_delta_update(
+    state: Tensor, q: Tensor, k: Tensor, v: Tensor, log_decay: Tensor, beta: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Advance :func:`gated_delta_rule` by one position; its arguments without L, and nothing in place.
+
+    Returns:
+        y (B, H, P) in ``v``'s dtype, and the next state (B, H, P, N).
+
+    Raises:
+        TypeError, ValueError: an argument has a dtype or shape it cannot have.
+    """
+    whole = [t.unsqueeze(1) for t in (q, k, v, log_decay, beta)]
+    _check(whole[0], whole[1], whole[2], whole[3], whole[4], state, None)
+    real = torch.float64 if v.dtype == torch.float64 else torch.float32
+    with full_precision(v.device):
+        y, state = step(state.to(real), *(t.to(real) for t in (q, k, v, log_decay, beta)))
+    return y.to(v.dtype), state
+
+
+def _check(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    log_decay: Tensor,
+    beta: Tensor,
+    state: Tensor | None,
+    cu_seqlens: Tensor | None,
+) -> None:
+    for name, tensor in (("q", q), ("k", k), ("v", v), ("log_decay", log_decay), ("beta", beta)):
+        if not tensor.is_floating_point():
+            raise TypeError(f"gated_delta_rule: {name} must be floating, not {tensor.dtype}")
+    if k.dim() != 4:
+        raise ValueError(f"gated_delta_rule: k must have shape (B, L, H, N), not {tuple(k.shape)}")
+    batch, seqlen, heads, width = k.shape
+    wanted = {
+        "q": (q, (batch, seqlen, heads, width)),
+        "v": (v, (batch, seqlen, heads, v.shape[-1])),
+        "log_decay": (log_decay, (batch, seqlen, heads)),
+        "beta": (beta, (batch, seqlen, heads)),
+    }
+    if cu_seqlens is not None:
+        check_cu_seqlens(cu_seqlens, k)
+        batch = len(cu_seqlens) - 1
+    if state is not None:
+        wanted["initial_state"] = (state, (batch, heads, v.shape[-1], width))
+    for name, (tensor, size) in wanted.items():
+        if tensor.shape != size:
+            raise ValueError(
+                f"gated_delta_rule: {name} must have shape {size}, to fit k's, not {tuple(tensor.shape)}"
+            )

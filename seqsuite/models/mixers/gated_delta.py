@@ -1,0 +1,113 @@
+"""Gated DeltaNet (Yang, Kautz & Hatamizadeh, 2024, arXiv 2412.06464)."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from seqsuite.kernels import gated_delta_rule, gated_delta_update
+from seqsuite.models.base import Mixer, State, no_weight_decay
+from seqsuite.models.initialization import inverse_softplus, log_uniform
+from seqsuite.models.short_convolution import convolve, convolve_step, short_filters
+from seqsuite.options import PositiveFloat, PositiveInt
+
+
+class GatedDelta(Mixer):
+    """Gated delta rule: linear attention that decays as Mamba-2 does and overwrites what a key held.
+
+    Queries, keys and values pass a short convolution and SiLU, queries and keys are brought to norm 1; the
+    heads' outputs are normalised and gated (the paper's Figure 1).
+
+    Args:
+        d_model: Width D.
+        n_heads: Heads H; D must be a multiple of H.
+        value_expand: Width of values and gate over D.
+        d_conv: Taps K of the convolution.
+        dt_min: Smallest step size at initialisation, that the decay is made of.
+        dt_max: Largest step size at initialisation; it is log-uniform between the two.
+
+    Raises:
+        ValueError: if the heads do not divide the width.
+    """
+
+    def __init__(
+        self,
+        d_model: int,
+        n_heads: PositiveInt = 4,
+        value_expand: PositiveInt = 2,
+        d_conv: PositiveInt = 4,
+        dt_min: PositiveFloat = 1e-3,
+        dt_max: PositiveFloat = 1e-1,
+    ) -> None:
+        super().__init__()
+        if d_model % n_heads:
+            raise ValueError(f"gated_delta needs d_model divisible by n_heads, got {d_model} by {n_heads}")
+        self.n_heads, self.head_dim, self.d_conv = n_heads, d_model // n_heads, d_conv
+        self.value_dim = value_expand * self.head_dim
+        self.d_key, self.d_value = d_model, value_expand * d_model
+        self.d_convolved = 2 * self.d_key + self.d_value
+        self.in_proj = nn.Linear(d_model, self.d_convolved + self.d_value + 2 * n_heads, bias=False)
+        self.conv_weight = nn.Parameter(short_filters(self.d_convolved, d_conv))
+        self.dt_bias = no_weight_decay(nn.Parameter(inverse_softplus(log_uniform(n_heads, dt_min, dt_max))))
+        self.A_log = no_weight_decay(nn.Parameter(torch.empty(n_heads).uniform_(1, 16).log()))
+        self.norm = nn.RMSNorm(self.value_dim, eps=1e-5)
+        self.out_proj = nn.Linear(self.d_value, d_model, bias=False)
+
+    def forward(
+        self, x: Tensor, state: State | None = None, cu_seqlens: Tensor | None = None
+    ) -> tuple[Tensor, State | None]:
+        """See :meth:`SequenceLayer.forward`."""
+        qkv, gate, controls = self._project(x)
+        history = None if state is None else state["window"]
+        qkv, history = convolve(qkv, history, self.conv_weight, activation=True, cu_seqlens=cu_seqlens)
+        y, after = gated_delta_rule(
+            *self._heads(qkv),
+            *self._controls(controls),
+            initial_state=None if state is None else state["delta"],
+            cu_seqlens=cu_seqlens,
+        )
+        return self._finish(y, gate), None if history is None else {"window": history, "delta": after}
+
+    def step(self, x_t: Tensor, state: State) -> tuple[Tensor, State]:
+        """See :meth:`SequenceLayer.step`."""
+        qkv, gate, controls = self._project(x_t)
+        qkv, history = convolve_step(qkv, state["window"], self.conv_weight, activation=True)
+        y, after = gated_delta_update(state["delta"], *self._heads(qkv), *self._controls(controls))
+        return self._finish(y, gate), {"window": history, "delta": after}
+
+    def initial_state(
+        self, batch_size: int, *, device: torch.device | None = None, dtype: torch.dtype | None = None
+    ) -> State:
+        """Return zero ``window`` (B, K − 1, …), and zero ``delta`` (B, H, P, N), in float32 at least."""
+        dtype = dtype or self.in_proj.weight.dtype
+        window = torch.zeros(batch_size, self.d_conv - 1, self.d_convolved, device=device, dtype=dtype)
+        size = (batch_size, self.n_heads, self.value_dim, self.head_dim)
+        wide = torch.promote_types(dtype, torch.float32)
+        return {"window": window, "delta": torch.zeros(size, device=device, dtype=wide)}
+
+    def state_size(self, seqlen: int) -> int:
+        """Return the size of the matrices and of the convolution's last inputs, whatever the length."""
+        return self.d_value * self.head_dim + (self.d_conv - 1) * self.d_convolved
+
+    def _project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return queries, keys and values side by side, the gate, and what decays and β are made of."""
+        widths = [self.d_convolved, self.d_value, 2 * self.n_heads]
+        qkv, gate, controls = self.in_proj(x).split(widths, dim=-1)
+        return qkv, gate, controls
+
+    def _heads(self, qkv: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return queries and keys of norm 1, (…, H, N), and values (…, H, P)."""
+        query, key, value = torch.split(qkv, [self.d_key, self.d_key, self.d_value], dim=-1)
+        size = (*qkv.shape[:-1], self.n_heads, -1)
+        query, key = (F.normalize(t.reshape(size), dim=-1, eps=1e-6) for t in (query, key))
+        return query, key, value.reshape(size)
+
+    def _controls(self, controls: Tensor) -> tuple[Tensor, Tensor]:
+        """Return log α = −exp(A_log) · softplus(…) and β, (…, H), the former in the parameters' dtype."""
+        raw, beta = controls.chunk(2, dim=-1)
+        delta = F.softplus(raw.to(self.dt_bias.dtype) + self.dt_bias)
+        return -torch.exp(self.A_log) * delta, torch.sigmoid(beta)
+
+    def _finish(self, y: Tensor, gate: Tensor) -> Tensor:
+        normed = self.norm(y.to(self.norm.weight.dtype)).flatten(-2)
+        out: Tensor = self.out_proj(normed * F.silu(gate))
+        return out
