@@ -151,7 +151,6 @@ def generate(ctx: click.Context, /, run_name: str, length: int, experiment: str,
       seqsuite generate latest --length 100000 --resume-state half.safetensors
     """
     from seqsuite.commands.generate import Prompts, States, generate_samples
-    from seqsuite.models.sampling import Sampling
 
     if options["resume_state"] is not None:
         for name in (*_SAMPLING, "seed", "prompt", "prompt_file"):
@@ -163,7 +162,7 @@ def generate(ctx: click.Context, /, run_name: str, length: int, experiment: str,
             run_name,
             experiment,
             length=length,
-            sampling=Sampling(**{name: options[name] for name in _SAMPLING}),
+            sampling={name: options[name] for name in _SAMPLING},
             seed=options["seed"],
             prompts=Prompts(options["prompt"], options["prompt_file"]),
             states=States(options["resume_state"], options["save_state"]),
