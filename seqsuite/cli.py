@@ -38,6 +38,20 @@ def _complete_setting(ctx: click.Context, param: click.Parameter, incomplete: st
     return complete_override(incomplete, ctx.params.get("settings") or ())
 
 
+def _complete_run(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
+    from seqsuite.completion import complete_run
+
+    return complete_run(incomplete, ctx.params.get("experiment") or "seqsuite")
+
+
+def _complete_model(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
+    from click.shell_completion import CompletionItem
+
+    if "/" in incomplete or incomplete.startswith("."):
+        return [CompletionItem(incomplete, type="dir")]
+    return _complete_run(ctx, param, incomplete)
+
+
 _FILE = click.Path(dir_okay=False, path_type=Path)
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 _CONTEXT = {"help_option_names": ["-h", "--help"], "show_default": True}
@@ -122,7 +136,7 @@ def _sampling_options(command: Any) -> Any:
 
 
 @main.command()
-@click.argument("run_name", metavar="RUN")
+@click.argument("run_name", metavar="RUN", shell_complete=_complete_run)
 @click.option("--length", type=click.IntRange(min=1), default=512, help="Tokens to generate.")
 @click.option("--prompt", multiple=True, help="Text or bases to go on from; several make a batch.")
 @click.option("--prompt-file", multiple=True, type=_FILE, help="File to go on from, of the task's format.")
@@ -173,7 +187,7 @@ def generate(ctx: click.Context, /, run_name: str, length: int, experiment: str,
 
 
 @main.command()
-@click.argument("source", metavar="SRC")
+@click.argument("source", metavar="SRC", shell_complete=_complete_model)
 @click.argument("destination", metavar="DST", type=click.Path(path_type=Path))
 @click.option("--format", "style", type=click.Choice(["hf", "native"]), default="hf", help="Format to write.")
 @click.option("--experiment", default="seqsuite", help="MLflow experiment to look in, if SRC is a run.")
@@ -195,7 +209,7 @@ def convert(source: str, destination: Path, style: Literal["hf", "native"], expe
 
 
 @main.command(name="eval")
-@click.argument("source", metavar="MODEL")
+@click.argument("source", metavar="MODEL", shell_complete=_complete_model)
 @click.option("--tasks", required=True, help="Names of the harness's tasks, or YAML files, with commas.")
 @click.option("--include", type=_FOLDER, help="Folder with YAML files of more tasks.")
 @click.option("--tokenizer", help="Folder or hub name of the tokenizer, if MODEL has none beside it.")
