@@ -106,6 +106,21 @@ def test_a_task_can_be_a_file_and_a_model_a_folder(
     assert by_files.output.splitlines()[-1] == by_bytes.output.splitlines()[-1]
 
 
+def test_the_task_in_the_documentation_works(
+    seqsuite: Seqsuite, text_run: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "evaluation.md").read_text(encoding="utf-8")
+    settings = yaml.safe_load(page.partition("```yaml\n")[2].partition("```")[0])
+    settings["dataset_kwargs"]["data_files"]["test"] = str(tmp_path / "questions.jsonl")
+    (tmp_path / "arithmetic.yaml").write_text(yaml.safe_dump(settings))
+    (tmp_path / "questions.jsonl").write_text("\n".join(json.dumps(question) for question in QUESTIONS))
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
+    shown = seqsuite("eval", text_run, "--tasks", str(tmp_path / "arithmetic.yaml"), "--experiment", "text")
+    assert shown.exit_code == 0, shown.output
+    assert "arithmetic" in shown.output
+    assert (tmp_path / "cache").is_dir()
+
+
 def test_what_cannot_be_evaluated_is_one_sentence(
     seqsuite: Seqsuite, text_run: str, tasks: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
