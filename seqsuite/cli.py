@@ -38,7 +38,22 @@ def _complete_setting(ctx: click.Context, param: click.Parameter, incomplete: st
     return complete_override(incomplete, ctx.params.get("settings") or ())
 
 
+def _complete_run(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
+    from seqsuite.completion import complete_run
+
+    return complete_run(incomplete, ctx.params.get("experiment") or "seqsuite")
+
+
+def _complete_model(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
+    from click.shell_completion import CompletionItem
+
+    if "/" in incomplete or incomplete.startswith("."):
+        return [CompletionItem(incomplete, type="dir")]
+    return _complete_run(ctx, param, incomplete)
+
+
 _FILE = click.Path(dir_okay=False, path_type=Path)
+_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 _CONTEXT = {"help_option_names": ["-h", "--help"], "show_default": True}
 
 
@@ -121,7 +136,7 @@ def _sampling_options(command: Any) -> Any:
 
 
 @main.command()
-@click.argument("run_name", metavar="RUN")
+@click.argument("run_name", metavar="RUN", shell_complete=_complete_run)
 @click.option("--length", type=click.IntRange(min=1), default=512, help="Tokens to generate.")
 @click.option("--prompt", multiple=True, help="Text or bases to go on from; several make a batch.")
 @click.option("--prompt-file", multiple=True, type=_FILE, help="File to go on from, of the task's format.")
@@ -150,7 +165,6 @@ def generate(ctx: click.Context, /, run_name: str, length: int, experiment: str,
       seqsuite generate latest --length 100000 --resume-state half.safetensors
     """
     from seqsuite.commands.generate import Prompts, States, generate_samples
-    from seqsuite.models.sampling import Sampling
 
     if options["resume_state"] is not None:
         for name in (*_SAMPLING, "seed", "prompt", "prompt_file"):
@@ -162,7 +176,7 @@ def generate(ctx: click.Context, /, run_name: str, length: int, experiment: str,
             run_name,
             experiment,
             length=length,
-            sampling=Sampling(**{name: options[name] for name in _SAMPLING}),
+            sampling={name: options[name] for name in _SAMPLING},
             seed=options["seed"],
             prompts=Prompts(options["prompt"], options["prompt_file"]),
             states=States(options["resume_state"], options["save_state"]),
@@ -173,7 +187,7 @@ def generate(ctx: click.Context, /, run_name: str, length: int, experiment: str,
 
 
 @main.command()
-@click.argument("source", metavar="SRC")
+@click.argument("source", metavar="SRC", shell_complete=_complete_model)
 @click.argument("destination", metavar="DST", type=click.Path(path_type=Path))
 @click.option("--format", "style", type=click.Choice(["hf", "native"]), default="hf", help="Format to write.")
 @click.option("--experiment", default="seqsuite", help="MLflow experiment to look in, if SRC is a run.")
@@ -192,6 +206,34 @@ def convert(source: str, destination: Path, style: Literal["hf", "native"], expe
     from seqsuite.commands.convert import convert as convert_model
 
     convert_model(source, destination, format=style, experiment=experiment)
+
+
+@main.command(name="eval")
+@click.argument("source", metavar="MODEL", shell_complete=_complete_model)
+@click.option("--tasks", required=True, help="Names of the harness's tasks, or YAML files, with commas.")
+@click.option("--include", type=_FOLDER, help="Folder with YAML files of more tasks.")
+@click.option("--tokenizer", help="Folder or hub name of the tokenizer, if MODEL has none beside it.")
+@click.option("--num-fewshot", type=click.IntRange(min=0), help="Examples before each question.")
+@click.option("--limit", type=click.IntRange(min=1), help="At most this many questions a task.")
+@click.option("--batch-size", type=click.IntRange(min=1), default=16, help="Requests at once.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, help="Seed of examples and of sampling.")
+@click.option("--output", type=_FILE, help="Write everything to this JSON file.")
+@click.option("--experiment", default="seqsuite", help="MLflow experiment to look in, if MODEL is a run.")
+def evaluate(source: str, tasks: str, output: Path | None, experiment: str, **options: Any) -> None:
+    """Evaluate a MODEL of text on tasks of the lm-evaluation-harness (needs the extra eval).
+
+    MODEL is a finished run of the task text, or "latest"; or a folder or a name on the Hugging Face hub, with
+    a tokenizer.
+
+    \b
+    Examples:
+      seqsuite eval latest --tasks my_task.yaml
+      seqsuite eval text-mamba-cpu-seed0 --tasks lambada_openai,wikitext --limit 100
+      seqsuite eval state-spaces/mamba-130m --tokenizer EleutherAI/gpt-neox-20b --tasks lambada_openai
+    """
+    from seqsuite.commands.eval import EvalOptions, evaluate_model
+
+    evaluate_model(source, experiment, EvalOptions(tasks.split(","), **options), output)
 
 
 @main.command()

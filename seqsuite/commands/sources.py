@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from seqsuite.errors import UserError
-from seqsuite.experiments import tracking
 from seqsuite.experiments.tracking import CellRun, Store, open_store
 from seqsuite.models.formats.files import locate
 from seqsuite.registry import did_you_mean
@@ -41,7 +40,7 @@ def find_run(store: Store, name: str) -> CellRun:
     Raises:
         UserError: if there is none.
     """
-    finished = store.search(f"tags.`{tracking.TAG_KIND}` = 'cell' and attributes.status = 'FINISHED'")
+    finished = store.finished()
     for run in finished:
         if name in ("latest", run.name) or run.run_id.startswith(name):
             return run

@@ -23,7 +23,7 @@ from seqsuite.errors import UserError
 from seqsuite.experiments.config import CellConfig
 from seqsuite.models.backbone import LanguageModel
 from seqsuite.models.formats import native
-from seqsuite.models.formats.files import CONFIG, WEIGHTS
+from seqsuite.models.formats.files import CONFIG, WEIGHTS, read_description
 from seqsuite.tasks import TASKS
 from seqsuite.tasks.base import TaskSpec
 
@@ -103,11 +103,11 @@ def load_for_inference(folder: Path) -> tuple[LanguageModel, CellConfig]:
         UserError: if the folder holds no checkpoint that this version can read.
     """
     try:
-        description = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        description = read_description(folder)
         config = CellConfig.model_validate(description["config"])
         model = native.read(folder, description)
-    except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
-        reason = str(error).partition("\n")[0]
+    except (KeyError, ValueError, UserError) as error:
+        reason = str(error).partition("\n")[0].rstrip(".")
         raise UserError(f"{folder} holds no checkpoint that this version can read: {reason}.") from error
     return model.eval(), config
 

@@ -166,6 +166,10 @@ class Store:
         with store_errors(f"Cannot read run {run_id!r}"):
             return _cell_run(self.client.get_run(run_id))
 
+    def finished(self) -> list[CellRun]:
+        """Return the finished runs of cells, newest first."""
+        return self.search(f"tags.`{TAG_KIND}` = 'cell' and attributes.status = 'FINISHED'")
+
     def find_cell(self, cell_id: str) -> CellRun | None:
         """Return the newest run of the cell, whatever its status, or ``None``."""
         runs = self.search(f"tags.`{TAG_CELL}` = '{cell_id}'")

@@ -129,7 +129,7 @@ class Generation:
             "seqsuite.generation": _VERSION,
             "model": model_id,
             "sampling": json.dumps(asdict(self.sampling)),
-            "positions": json.dumps([group.state.position for group in self._groups]),
+            "groups": json.dumps([[g.state.position, len(g.state.blocks)] for g in self._groups]),
         }
         try:
             save_file(dict(map(_storable, tensors.items())), path, metadata=about)
@@ -156,10 +156,10 @@ class Generation:
         made = cls.__new__(cls)
         made.model, made.sampling = model, Sampling(**json.loads(about["sampling"]))
         made._device = model.embedding.weight.device
-        made._restore(tensors, json.loads(about["positions"]))
+        made._restore(tensors, json.loads(about["groups"]))
         return made
 
-    def _restore(self, tensors: dict[str, Tensor], positions: list[int]) -> None:
+    def _restore(self, tensors: dict[str, Tensor], groups: list[tuple[int, int]]) -> None:
         self._generators = []
         while (state := tensors.pop(f"generator.{len(self._generators)}", None)) is not None:
             generator = torch.Generator()
@@ -168,10 +168,10 @@ class Generation:
         tensors = {name: value.to(self._device) for name, value in map(_restored, tensors.items())}
         self._seen = tensors.pop("seen", None)
         self._groups = []
-        for number, position in enumerate(positions):
+        for number, (position, n_blocks) in enumerate(groups):
             rows, pending = (tensors.pop(f"group.{number}.{name}") for name in ("rows", "pending"))
             blocks = []
-            for block in range(self.model.blocks.num_states):
+            for block in range(n_blocks):
                 prefix = f"group.{number}.block.{block}."
                 names = [name for name in tensors if name.startswith(prefix)]
                 blocks.append({name.removeprefix(prefix): tensors[name] for name in names})

@@ -34,13 +34,11 @@ def from_pretrained(folder_or_name: str | Path, *, revision: str | None = None) 
     folder = locate(folder_or_name, revision)
     description = read_description(folder)
     try:
-        read = native.read if native.MARK in description else foreign.read
-        return read(folder, description).eval()
+        if native.MARK not in description:
+            return foreign.read(folder, description).eval()
+        return native.read(folder, description).eval()
     except UserError as error:
         raise UserError(f"{folder} cannot be loaded: {error}") from error
-    except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
-        reason = str(error).partition("\n")[0]
-        raise UserError(f"{folder} holds no model that this version can read: {reason}.") from error
 
 
 def save_pretrained(model: LanguageModel, folder: str | Path, format: Format = "hf") -> None:

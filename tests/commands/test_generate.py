@@ -12,8 +12,6 @@ import pytest
 from click.testing import Result
 
 from seqsuite.commands.generate import _streamed
-from seqsuite.errors import UserError
-from seqsuite.tasks.dna import DNA
 from seqsuite.tasks.text import Text
 
 Generate = Callable[..., Result]
@@ -125,12 +123,3 @@ def test_no_character_is_torn_in_the_stream(text: Text, capsys: pytest.CaptureFi
     assert "".join(shown) == content.decode(errors="replace") + "\n"
     assert "漢" in shown
     assert "n" in shown
-
-
-def test_prompts_of_dna_are_letters_or_fasta(tmp_path: Path) -> None:
-    (tmp_path / "a.fa").write_text(">one\nAC-GT\nnu\n>two\nTTTT\n")
-    dna = DNA(seed=0, path=tmp_path / "a.fa")
-    assert dna.encode("acgtN").tolist() == [0, 1, 2, 3, 4]
-    assert dna.read(tmp_path / "a.fa").tolist() == [0, 1, 2, 3, 4, 3]
-    with pytest.raises(UserError, match="The prompt is not DNA: it has the letter 'E' at 2"):
-        dna.encode("AE")

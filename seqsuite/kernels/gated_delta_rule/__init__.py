@@ -9,7 +9,7 @@ from torch import Tensor
 from seqsuite.kernels.gated_delta_rule.chunked import gated_delta_rule_chunked
 from seqsuite.kernels.gated_delta_rule.reference import gated_delta_rule_reference, step
 from seqsuite.kernels.precision import full_precision
-from seqsuite.kernels.selective_scan.arguments import check_cu_seqlens, sequence_offsets
+from seqsuite.kernels.checks import check_cu_seqlens, sequence_offsets
 
 CHUNK = 64
 """Positions a chunk, unless the call says otherwise."""
@@ -121,7 +121,7 @@ def _check(
         "beta": (beta, (batch, seqlen, heads)),
     }
     if cu_seqlens is not None:
-        check_cu_seqlens(cu_seqlens, k)
+        check_cu_seqlens("gated_delta_rule", cu_seqlens, "k", k)
         batch = len(cu_seqlens) - 1
     if state is not None:
         wanted["initial_state"] = (state, (batch, heads, v.shape[-1], width))

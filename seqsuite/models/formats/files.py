@@ -22,12 +22,13 @@ _TEXT_FILES = ("*.json", "*.txt", "*.model")
 """Configurations and tokenizers."""
 
 
-def locate(folder_or_name: str | Path, revision: str | None = None) -> Path:
+def locate(folder_or_name: str | Path, revision: str | None = None, *, weights: bool = True) -> Path:
     """Return the folder of a checkpoint, fetched from the Hugging Face hub if it is not a local one.
 
     Args:
         folder_or_name: A folder, or a name on the hub such as ``"state-spaces/mamba-130m"``.
         revision: Branch, tag or commit on the hub.
+        weights: Whether weights are needed, or only the small files beside them.
 
     Raises:
         UserError: if there is no such folder, or the hub does not have or give it.
@@ -46,10 +47,9 @@ def locate(folder_or_name: str | Path, revision: str | None = None) -> Path:
             "pip install 'seqsuite[hf]'."
         ) from error
     try:
-        fetched = Path(
-            snapshot_download(name, revision=revision, allow_patterns=[*_TEXT_FILES, "*.safetensors"])
-        )
-        if not list(fetched.glob("*.safetensors")):
+        patterns = [*_TEXT_FILES, "*.safetensors"] if weights else list(_TEXT_FILES)
+        fetched = Path(snapshot_download(name, revision=revision, allow_patterns=patterns))
+        if weights and not list(fetched.glob("*.safetensors")):
             snapshot_download(name, revision=revision, allow_patterns=[f"{Path(PICKLED).stem}*.bin"])
     except (OSError, ValueError, RuntimeError) as error:  # the hub's errors and the network's are of these
         reason = str(error).strip().partition("\n")[0].rstrip(".")

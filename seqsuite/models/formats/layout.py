@@ -1,5 +1,6 @@
 """What a format calls the settings and the weights that we have too: one table, read in both directions."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -39,6 +40,7 @@ class Layout:
         fixed: Their keys that our layers know only some values of. The first is what a missing key stands
             for, and what is written.
         weights: Our names of the weights, and theirs; ``{i}`` is the number of a block.
+        initial: Our keys that only say where sizes and initial values came from, which no file needs to know.
     """
 
     title: str
@@ -46,6 +48,7 @@ class Layout:
     settings: tuple[Setting, ...]
     fixed: Mapping[str, tuple[Any, ...]]
     weights: Mapping[str, str]
+    initial: frozenset[str] = frozenset({"name", "size", "mixer.A_init"})
 
     def read(self, description: Description) -> ModelConfig:
         """Return the configuration of the model that ``description`` is of.
@@ -74,27 +77,34 @@ class Layout:
         Raises:
             UserError: if the format cannot say what ``config`` does.
         """
-        ours = dict(_flat(config.model_dump(mode="json", exclude={"name"})))
+        ours = dict(_flat(config.model_dump(mode="json")))
         description: dict[str, Any] = {}
         for key, known in self.fixed.items():
             _put(description, key, known[0])
         for setting in self.settings:
             if setting.ours in ours:
                 _put(description, setting.theirs, ours[setting.ours])
-        said = dict(_flat(self.read(description).model_dump(mode="json", exclude={"name"})))
+        said = dict(_flat(self.read(description).model_dump(mode="json")))
         for key, value in ours.items():
-            if said.get(key) != value:
+            if key not in self.initial and said.get(key) != value:
                 raise UserError(
                     f"A model with {key}={value} cannot be saved: {self.title} has no such layer."
                 )
         return description
 
     def name_of(self, weight: str) -> str:
-        """Return what the format calls our ``weight``."""
-        if not weight.startswith("blocks."):
-            return self.weights[weight]
-        _, index, name = weight.split(".", 2)
-        return self.weights[f"blocks.{{i}}.{name}"].format(i=index)
+        """Return what the format calls our ``weight``.
+
+        Raises:
+            UserError: if it has no such weight.
+        """
+        block = re.match(r"blocks\.(\d+)\.", weight)
+        general = weight if block is None else weight.replace(block[0], "blocks.{i}.", 1)
+        if general not in self.weights:
+            raise UserError(
+                f"A model with the weight {weight} cannot be saved: {self.title} has no such layer."
+            )
+        return self.weights[general].format(i=block and block[1])
 
     def _value(self, setting: Setting, description: Description) -> bool | int | float:
         default = setting.default(description) if callable(setting.default) else setting.default

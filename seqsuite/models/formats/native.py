@@ -7,9 +7,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from safetensors.torch import load_model, save_model
 
 import seqsuite
+from seqsuite.errors import UserError
 from seqsuite.models.backbone import LanguageModel
 from seqsuite.models.build import build_model
 from seqsuite.models.config import ModelConfig
@@ -24,12 +26,15 @@ def read(folder: Path, description: Description) -> LanguageModel:
     """Return the model in ``folder``.
 
     Raises:
-        KeyError, TypeError, ValueError, RuntimeError, OSError, SafetensorError, UserError: if it is damaged,
-            or of a version with other options.
+        UserError: if it is damaged, or of a version with other options.
     """
-    config = ModelConfig.model_validate(description["config"]["model"])
-    model = build_model(config, **description["shape"])
-    load_model(model, str(folder / WEIGHTS))
+    try:
+        config = ModelConfig.model_validate(description["config"]["model"])
+        model = build_model(config, **description["shape"])
+        load_model(model, str(folder / WEIGHTS))
+    except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
+        reason = str(error).partition("\n")[0].rstrip(".")
+        raise UserError(f"this version cannot read it: {reason}.") from error
     return model
 
 

@@ -1,0 +1,104 @@
+"""From text to token ids and back, for models of text."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from seqsuite.errors import UserError
+from seqsuite.experiments.checkpoint import reads_bytes
+
+_FILES = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model")
+
+
+class Tokenizer(Protocol):
+    """What turns text into token ids and back.
+
+    Attributes:
+        name: What identifies it.
+        prefix: Token that stands before a text's first.
+        end: Token that ends a text, or ``None``.
+    """
+
+    name: str
+    prefix: int
+    end: int | None
+
+    def encode(self, text: str) -> list[int]:
+        """Return the ids of a text, without any that were not in it."""
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """Return the text of ids."""
+
+
+class Bytes:
+    """Each byte of UTF-8 is a token, as in the task ``text``; a new line comes before a text."""
+
+    name = "bytes"
+    prefix = ord("\n")
+    end: int | None = None
+
+    def encode(self, text: str) -> list[int]:
+        """Return the text's bytes."""
+        return list(text.encode("utf-8"))
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """Return the bytes' text, with U+FFFD for what is none."""
+        return bytes(tokens).decode("utf-8", errors="replace")
+
+
+class Pretrained:
+    """A tokenizer of ``transformers``, from files beside a model.
+
+    Args:
+        folder: Where its files are.
+
+    Raises:
+        UserError: if the extra ``hf`` is not installed, or the files are damaged.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        try:
+            from transformers import AutoTokenizer
+        except ImportError as error:
+            raise UserError(
+                f"The tokenizer in {folder} needs the extra hf: pip install 'seqsuite[hf]'."
+            ) from error
+        try:
+            self._tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        except (OSError, ValueError, KeyError) as error:
+            reason = str(error).partition("\n")[0].rstrip(".")
+            raise UserError(f"The tokenizer in {folder} cannot be read: {reason}.") from error
+        self.name = str(folder)
+        self.end: int | None = self._tokenizer.eos_token_id
+        first = self._tokenizer.bos_token_id
+        self.prefix: int = next((token for token in (first, self.end) if token is not None), 0)
+
+    def encode(self, text: str) -> list[int]:
+        """Return the ids of a text, without special ones."""
+        tokens: list[int] = self._tokenizer.encode(text, add_special_tokens=False)
+        return tokens
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """Return the text of ids."""
+        text: str = self._tokenizer.decode(list(tokens))
+        return text
+
+
+def tokenizer_beside(folder: Path, description: Mapping[str, Any]) -> Tokenizer:
+    """Return the tokenizer of the model in ``folder``: by its files, or bytes if it was trained on them.
+
+    Args:
+        folder: The model's folder.
+        description: The content of its ``config.json``.
+
+    Raises:
+        UserError: if it has none.
+    """
+    if any((folder / name).is_file() for name in _FILES):
+        return Pretrained(folder)
+    if reads_bytes(description):
+        return Bytes()
+    raise UserError(
+        f"The model {folder} is not one of text: it has no tokenizer, and its tokens are not bytes. "
+        "If it is, say with --tokenizer where its tokenizer is."
+    )

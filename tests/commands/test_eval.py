@@ -1,0 +1,155 @@
+"""`seqsuite eval` on tasks and data of a local folder."""
+
+import json
+import math
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+import yaml
+from click.testing import Result
+
+from seqsuite.models import from_pretrained
+from seqsuite.models.scoring import score
+
+Seqsuite = Callable[..., Result]
+
+QUESTIONS = [
+    {"question": "2 times 3 is", "choices": ["6", "five and a half"], "answer": 0},
+    {"question": "3 times 4 is", "choices": ["12", "naïve"], "answer": 0},
+    {"question": "9 times 10 is", "choices": ["zzzz", "90"], "answer": 1},
+]
+TASKS = {
+    "choice": {
+        "output_type": "multiple_choice",
+        "doc_to_text": "question",
+        "doc_to_choice": "choices",
+        "doc_to_target": "answer",
+        "metric_list": [{"metric": "acc", "aggregation": "mean", "higher_is_better": True}],
+    },
+    "rolling": {
+        "output_type": "loglikelihood_rolling",
+        "doc_to_text": "",
+        "doc_to_target": "question",
+        "metric_list": [{"metric": "bits_per_byte"}],
+    },
+    "answering": {
+        "output_type": "generate_until",
+        "doc_to_text": "question",
+        "doc_to_target": "{{choices[answer]}}",
+        "generation_kwargs": {"until": ["\n", ":"], "max_gen_toks": 6, "do_sample": False},
+        "metric_list": [{"metric": "exact_match", "aggregation": "mean", "higher_is_better": True}],
+    },
+}
+
+
+@pytest.fixture
+def tasks(tmp_path: Path) -> Path:
+    """A folder with a YAML file a task, and their questions."""
+    (tmp_path / "questions.jsonl").write_text("\n".join(json.dumps(question) for question in QUESTIONS))
+    for name, settings in TASKS.items():
+        data = {
+            "task": name,
+            "dataset_path": "json",
+            "dataset_kwargs": {
+                "data_files": {"test": str(tmp_path / "questions.jsonl")},
+                "cache_dir": str(tmp_path / "cache"),
+            },
+            "test_split": "test",
+        }
+        (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump({**data, **settings}))
+    return tmp_path
+
+
+def test_a_run_is_evaluated_on_local_tasks(
+    seqsuite: Seqsuite, shared_folder: Path, text_run: str, tasks: Path
+) -> None:
+    arguments = ["--tasks", ",".join(TASKS), "--include", str(tasks), "--experiment", "text"]
+    shown = seqsuite("eval", text_run, *arguments, "--output", "results.json")
+    assert shown.exit_code == 0, shown.output
+    for word in ("choice", "acc", "rolling", "bits_per_byte", "answering", "exact_match"):
+        assert word in shown.output
+    results = json.loads((shared_folder / "results.json").read_text())["results"]
+
+    if not (shared_folder / "for-eval").exists():
+        made = seqsuite("convert", text_run, "for-eval", "--format", "native", "--experiment", "text")
+        assert made.exit_code == 0
+    model = from_pretrained(shared_folder / "for-eval")
+
+    def likelihood(context: str, continuation: str) -> float:
+        tokens = torch.tensor(list(f"{context}{continuation}".encode()))
+        return score(model, [tokens])[0].log_likelihood[-len(continuation.encode()) :].sum().item()
+
+    right = [
+        max((0, 1), key=lambda choice: likelihood(asked["question"], f" {asked['choices'][choice]}"))
+        == asked["answer"]
+        for asked in QUESTIONS
+    ]
+    assert results["choice"]["acc,none"] == pytest.approx(sum(right) / 3)
+    nats = -sum(likelihood("\n", asked["question"]) for asked in QUESTIONS)
+    length = sum(len(asked["question"]) for asked in QUESTIONS)
+    assert results["rolling"]["bits_per_byte,none"] == pytest.approx(nats / length / math.log(2))
+
+
+def test_a_task_can_be_a_file_and_a_model_a_folder(
+    seqsuite: Seqsuite, shared_folder: Path, text_run: str, tasks: Path
+) -> None:
+    if not (shared_folder / "with-tokenizer").exists():
+        assert seqsuite("convert", text_run, "with-tokenizer", "--experiment", "text").exit_code == 0
+    arguments = ["--tasks", str(tasks / "rolling.yaml"), "--limit", "2"]
+    by_files = seqsuite("eval", "with-tokenizer", *arguments)
+    by_bytes = seqsuite("eval", text_run, *arguments, "--experiment", "text")
+    assert by_files.exit_code == by_bytes.exit_code == 0, by_files.output
+    assert by_files.output.splitlines()[-1] == by_bytes.output.splitlines()[-1]
+
+
+def test_the_task_in_the_documentation_works(
+    seqsuite: Seqsuite, text_run: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "evaluation.md").read_text(encoding="utf-8")
+    settings = yaml.safe_load(page.partition("```yaml\n")[2].partition("```")[0])
+    settings["dataset_kwargs"]["data_files"]["test"] = str(tmp_path / "questions.jsonl")
+    (tmp_path / "arithmetic.yaml").write_text(yaml.safe_dump(settings))
+    (tmp_path / "questions.jsonl").write_text("\n".join(json.dumps(question) for question in QUESTIONS))
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
+    shown = seqsuite("eval", text_run, "--tasks", str(tmp_path / "arithmetic.yaml"), "--experiment", "text")
+    assert shown.exit_code == 0, shown.output
+    assert "arithmetic" in shown.output
+    assert (tmp_path / "cache").is_dir()
+
+
+def test_what_cannot_be_evaluated_is_one_sentence(
+    seqsuite: Seqsuite, text_run: str, tasks: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = yaml.safe_load((tasks / "choice.yaml").read_text())
+    settings["dataset_kwargs"]["data_files"]["test"] = "missing.jsonl"
+    (tasks / "choice.yaml").write_text(yaml.safe_dump(settings))
+    refused = seqsuite("eval", text_run, "--tasks", str(tasks / "choice.yaml"), "--experiment", "text")
+    assert refused.exit_code == 2
+    assert "cannot be evaluated" in refused.output
+
+    def no_hub(*_: object, **__: object) -> None:
+        raise ConnectionError("no route to host")
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", no_hub)
+    unknown = seqsuite("eval", "nowhere/model", "--tasks", str(tasks / "rolling.yaml"))
+    assert unknown.exit_code == 2
+    assert "There is no folder 'nowhere/model'" in unknown.output
+
+
+def test_an_unknown_task_and_a_missing_extra_are_named(
+    seqsuite: Seqsuite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = SimpleNamespace(all_tasks=["wikitext"])
+    monkeypatch.setattr("seqsuite.commands.eval.TaskManager", lambda **_: known)
+    refused = seqsuite("eval", "latest", "--tasks", "wikitex")
+    assert refused.exit_code == 2
+    assert "Unknown evaluation task 'wikitex'. Did you mean 'wikitext'?" in refused.output
+    monkeypatch.delitem(sys.modules, "seqsuite.commands.eval")
+    monkeypatch.setitem(sys.modules, "lm_eval", None)
+    refused = seqsuite("eval", "latest", "--tasks", "wikitext")
+    assert refused.exit_code == 2
+    assert "pip install 'seqsuite[eval]'" in refused.output
