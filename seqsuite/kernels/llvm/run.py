@@ -1,5 +1,6 @@
 """From tensors to a run of a kernel that walks along sequences: division, threads, scratch memory."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
@@ -138,15 +139,16 @@ def with_row_stride(tensor: Tensor) -> tuple[Tensor, int]:
 
     A slice of the last dimension, such as one half of a projection, is read where it is.
     """
-    if not tensor.is_contiguous():
-        sizes, strides = tensor.shape, tensor.stride()
-        rows_apart = sizes[0] == 1 or strides[0] == sizes[1] * strides[1]
-        row_contiguous = strides[-1] == 1 and all(
-            sizes[i] == 1 or strides[i] == sizes[i + 1] * strides[i + 1] for i in range(2, tensor.dim() - 1)
-        )
-        if not (rows_apart and row_contiguous):
-            tensor = tensor.contiguous()
-    return tensor, tensor.stride(1)
+    sizes, strides = tensor.shape, tensor.stride()
+    # The stride of a dimension of size 1 means nothing.
+    row_stride = strides[1] if sizes[1] > 1 else strides[0]
+    rows_apart = 1 in sizes[:2] or strides[0] == sizes[1] * row_stride
+    row_contiguous = strides[-1] == 1 and all(
+        sizes[i] == 1 or strides[i] == sizes[i + 1] * strides[i + 1] for i in range(2, tensor.dim() - 1)
+    )
+    if rows_apart and row_contiguous:
+        return tensor, row_stride
+    return tensor.contiguous(), math.prod(sizes[2:])
 
 
 @cache

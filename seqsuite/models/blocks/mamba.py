@@ -1,13 +1,12 @@
 """The Mamba block: gate, short convolution and mixer at twice the width (Mamba paper, Figure 3)."""
 
 import math
-from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from seqsuite.kernels import causal_conv1d
+from seqsuite.kernels import ScanWeights, causal_conv1d, mamba_inner
 from seqsuite.models.base import Block, GatedMixer, MakeMixer, MakeNorm, State
 from seqsuite.options import PositiveInt
 
@@ -45,23 +44,27 @@ class MambaBlock(Block):
         self, x: Tensor, state: State | None = None, cu_seqlens: Tensor | None = None
     ) -> tuple[Tensor, State | None]:
         """See :meth:`SequenceLayer.forward`."""
-        u, gate = self.in_proj(self.norm(x)).chunk(2, dim=-1)
+        xz = self.in_proj(self.norm(x))
+        weights = self.mixer.scan_weights() if isinstance(self.mixer, GatedMixer) else None
+        if state is None and weights is not None:
+            return x + self._fused(xz, weights, cu_seqlens), None
+        u, gate = xz.chunk(2, dim=-1)
         history, inner = _split(state)
-        after = None if history is None else self._history_after(u, history, cu_seqlens)
-        u = causal_conv1d(
+        u, history = causal_conv1d(
             u,
             self.conv_weight,
             self.conv_bias,
             activation=True,
             initial_state=history,
             cu_seqlens=cu_seqlens,
+            return_final_state=True,
         )
         if isinstance(self.mixer, GatedMixer):
             y, inner = self.mixer(u, inner, cu_seqlens, gate=gate)
         else:
             y, inner = self.mixer(u, inner, cu_seqlens)
             y = y * F.silu(gate)
-        return x + self.out_proj(y), _join(after, inner)
+        return x + self.out_proj(y), None if inner is None else {"conv": history, **inner}
 
     def step(self, x_t: Tensor, state: State) -> tuple[Tensor, State]:
         """See :meth:`SequenceLayer.step`."""
@@ -94,16 +97,10 @@ class MambaBlock(Block):
         """Return the out-projection."""
         return [self.out_proj]
 
-    def _history_after(self, u: Tensor, history: Tensor, cu_seqlens: Tensor | None) -> Tensor:
-        """Return the last K − 1 inputs of each sequence, reaching into ``history`` where one is short."""
-        if cu_seqlens is None:
-            return torch.cat([history.to(u.dtype), u], dim=1)[:, u.shape[1] :]
-        offsets = cu_seqlens.tolist()
-        tails = [
-            torch.cat([history[s : s + 1].to(u.dtype), u[:, start:end]], dim=1)[:, end - start :]
-            for s, (start, end) in enumerate(pairwise(offsets))
-        ]
-        return torch.cat(tails)
+    def _fused(self, xz: Tensor, weights: ScanWeights, cu_seqlens: Tensor | None) -> Tensor:
+        """Compute everything from the convolution to the out-projection in one operation."""
+        convolution = (self.conv_weight, self.conv_bias)
+        return mamba_inner(xz, *convolution, weights, self.out_proj.weight, cu_seqlens=cu_seqlens)
 
 
 def _split(state: State | None) -> tuple[Tensor | None, State | None]:
@@ -111,7 +108,3 @@ def _split(state: State | None) -> tuple[Tensor | None, State | None]:
     if state is None:
         return None, None
     return state["conv"], {key: value for key, value in state.items() if key != "conv"}
-
-
-def _join(conv: Tensor | None, inner: State | None) -> State | None:
-    return None if conv is None or inner is None else {"conv": conv, **inner}
