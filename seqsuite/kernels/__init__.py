@@ -5,6 +5,8 @@ from seqsuite.kernels.causal_conv1d import BACKENDS as CAUSAL_CONV1D_BACKENDS
 from seqsuite.kernels.causal_conv1d import causal_conv1d
 from seqsuite.kernels.gated_delta_rule import gated_delta_rule, gated_delta_update
 from seqsuite.kernels.long_conv import long_conv
+from seqsuite.kernels.mamba_inner import BACKENDS as MAMBA_INNER_BACKENDS
+from seqsuite.kernels.mamba_inner import ScanWeights, mamba_inner
 from seqsuite.kernels.parallel_scan import parallel_scan
 from seqsuite.kernels.precision import full_precision
 from seqsuite.kernels.selective_scan import selective_scan
@@ -15,12 +17,14 @@ from seqsuite.kernels.ssd import ssd, ssd_state_update
 
 __all__ = [
     "BackendStatus",
+    "ScanWeights",
     "backends",
     "causal_conv1d",
     "full_precision",
     "gated_delta_rule",
     "gated_delta_update",
     "long_conv",
+    "mamba_inner",
     "parallel_scan",
     "selective_scan",
     "selective_scan_fn",
@@ -36,5 +40,9 @@ def backends() -> dict[str, list[BackendStatus]]:
     A kernel uses the first that is available, unless the call or the environment variable SEQSUITE_BACKEND
     asks for another. This tries to compile an empty kernel, which takes milliseconds.
     """
-    tables = {"selective_scan": SELECTIVE_SCAN_BACKENDS, "causal_conv1d": CAUSAL_CONV1D_BACKENDS}
+    tables = {
+        "selective_scan": SELECTIVE_SCAN_BACKENDS,
+        "causal_conv1d": CAUSAL_CONV1D_BACKENDS,
+        "mamba_inner": MAMBA_INNER_BACKENDS,
+    }
     return {kernel: [backend.status() for backend in table.values()] for kernel, table in tables.items()}

@@ -12,6 +12,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from seqsuite.kernels import ScanWeights
+
 State = dict[str, Tensor]
 """What a layer must remember between chunks: named tensors, batch first. Never hidden in a module."""
 
@@ -90,6 +92,13 @@ class GatedMixer(Mixer):
     @abstractmethod
     def step(self, x_t: Tensor, state: State, gate: Tensor | None = None) -> tuple[Tensor, State]:
         """Process one position as any layer does; ``gate`` is (B, D)."""
+
+    def scan_weights(self) -> ScanWeights | None:
+        """Return the mixer's parameters if it is what the fused kernels of a Mamba block compute.
+
+        That is: Δ, B and C projected from the input, a real A, and nothing else. ``None`` if it is not.
+        """
+        return None
 
 
 class ControlledMixer(Mixer):

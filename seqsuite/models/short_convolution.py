@@ -1,7 +1,6 @@
 """The short causal convolution that layers put in front of their mixing, with its state: the last inputs."""
 
 import math
-from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -36,8 +35,17 @@ def convolve(
         The outputs (see :func:`seqsuite.kernels.causal_conv1d`), and the history after the chunk if there
         was one before it.
     """
-    y = causal_conv1d(x, weight, bias, activation=activation, initial_state=history, cu_seqlens=cu_seqlens)
-    return y, None if history is None else _history_after(x, history, cu_seqlens)
+    if history is None:
+        return causal_conv1d(x, weight, bias, activation=activation, cu_seqlens=cu_seqlens), None
+    return causal_conv1d(
+        x,
+        weight,
+        bias,
+        activation=activation,
+        initial_state=history,
+        cu_seqlens=cu_seqlens,
+        return_final_state=True,
+    )
 
 
 def convolve_step(
@@ -53,14 +61,3 @@ def convolve_step(
     y = (window * weight.T).sum(1)
     y = y if bias is None else y + bias
     return (F.silu(y) if activation else y), window[:, 1:]
-
-
-def _history_after(x: Tensor, history: Tensor, cu_seqlens: Tensor | None) -> Tensor:
-    """Return the last K − 1 inputs of each sequence, reaching into ``history`` where one is short."""
-    if cu_seqlens is None:
-        return torch.cat([history.to(x.dtype), x], dim=1)[:, x.shape[1] :]
-    tails = [
-        torch.cat([history[s : s + 1].to(x.dtype), x[:, start:end]], dim=1)[:, end - start :]
-        for s, (start, end) in enumerate(pairwise(cu_seqlens.tolist()))
-    ]
-    return torch.cat(tails)

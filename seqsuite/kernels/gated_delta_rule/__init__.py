@@ -6,10 +6,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from seqsuite.kernels.checks import check_cu_seqlens, sequence_offsets
 from seqsuite.kernels.gated_delta_rule.chunked import gated_delta_rule_chunked
 from seqsuite.kernels.gated_delta_rule.reference import gated_delta_rule_reference, step
 from seqsuite.kernels.precision import full_precision
-from seqsuite.kernels.checks import check_cu_seqlens, sequence_offsets
 
 CHUNK = 64
 """Positions a chunk, unless the call says otherwise."""

@@ -36,7 +36,7 @@ PARAMETERS = (
     *DIVISION,
     *("rows", "u", "u_stride", "delta", "delta_stride", "A", "B", "B_stride", "C", "C_stride"),
     *("D", "z", "z_stride", "delta_bias", "checkpoints", "dy", "dfinal_state"),
-    *("du", "ddelta", "dA", "dB", "dC", "dD", "dz", "dz_stride", "ddelta_bias", "dinitial_state"),
+    *("du", "ddelta", "dA", "dB", "dC", "dD", "dz", "dz_stride", "ddelta_bias", "dinitial_state", "y"),
 )
 
 # States whose decays and values over a chunk fit the first-level cache beside the rest.
@@ -60,9 +60,9 @@ def backward_scratch(options: Options, lanes: int) -> Scratch:
 
 
 def build_backward(
-    options: Options, has_initial_state: bool, has_dfinal_state: bool, target: Target
+    options: Options, has_initial_state: bool, has_dfinal_state: bool, writes_y: bool, target: Target
 ) -> Kernel:
-    """Describe the kernel."""
+    """Describe the kernel. With ``writes_y`` it writes the gated output of the forward once more."""
     kernel = Kernel("selective_scan_backward", options.dtype, target, PARAMETERS)
     scratch = thread_scratch(kernel)
     with kernel.tasks(task_count(kernel)) as number:
@@ -75,7 +75,7 @@ def build_backward(
             scan.read_rows(row, steps)
             with kernel.loop(0, task.blocks) as block:
                 scan.run_block(block, chunk, row, steps)
-            scan.write_rows(row, steps)
+            scan.write_rows(row, steps, writes_y)
             scan.write_projections(row, steps)
         scan.store_parameter_gradients(has_initial_state)
     return kernel
@@ -225,7 +225,7 @@ class _Backward:
             self.carry.store(carry[n].value, offset + n * lanes)
             self.sum_A.store(self.sum_A.load(offset + n * lanes) + dA[n].value, offset + n * lanes)
 
-    def write_rows(self, row: Index, steps: Index) -> None:
+    def write_rows(self, row: Index, steps: Index, writes_y: bool) -> None:
         """Write du, ddelta and dz of a chunk, and add to the gradients of D and the bias."""
         kernel, options, task = self.kernel, self.options, self.task
         with kernel.loop(0, task.blocks) as block:
@@ -252,8 +252,11 @@ class _Backward:
                     z = load_input(task, options, "z", row + t, channel, mask)
                     gate = sigmoid(z, exp_minus_abs(z))
                     slope = gate * fma(z, 1.0 - gate, 1.0)
-                    dz = self._dy(row + t, channel, mask) * self.y.load(here) * slope
+                    y = self.y.load(here)
+                    dz = self._dy(row + t, channel, mask) * y * slope
                     self._output("dz", options.z_dtype, row + t).store(dz, channel, mask)
+                    if writes_y:
+                        self._output("y", options.u_dtype, row + t).store(y * (z * gate), channel, mask)
             for total, part in ((self.sum_D, dD), (self.sum_bias, ddelta_bias)):
                 total.store(total.load(block * kernel.lanes) + part.value, block * kernel.lanes)
 
@@ -302,7 +305,7 @@ class _Backward:
         return self._output("dy", self.options.u_dtype, row).load(channel, mask)
 
     def _output(self, name: str, dtype: str, row: Index) -> Array:
-        """Return a row of dy or of a gradient (B, L, D); that of z may lie in a wider tensor."""
+        """Return a row of y, dy or a gradient (B, L, D); that of z may lie in a wider tensor."""
         kernel = self.kernel
         stride = kernel.parameter("dz_stride" if name == "dz" else "d_model")
         return kernel.array(name, dtype)[row * stride]

@@ -111,11 +111,19 @@ def run_backward(
     dfinal_state: Tensor | None,
     checkpoints: Tensor,
     inputs: Inputs,
+    *,
     dz: Tensor | None = None,
+    y: Tensor | None = None,
 ) -> dict[str, Tensor]:
     """Return the gradients of the inputs that are given, by the names in :data:`GRADIENT_OF`.
 
-    The gradient of z is written to ``dz`` if that is given: (B, L, D), the rows in one stride.
+    Args:
+        dy: Gradient of y (B, L, D).
+        dfinal_state: Gradient of the final states (S, D, N).
+        checkpoints: The states that :func:`run_forward` has kept.
+        inputs: Its inputs.
+        dz: Where to write the gradient of z: (B, L, D), the rows in one stride.
+        y: Where to write the forward's y once more, (B, L, D): for a scan with a gate only.
     """
     geometry = Geometry.of_scan(inputs)
     parts = geometry.backward_parts()
@@ -136,10 +144,11 @@ def run_backward(
         "dy": dy.contiguous(),
         "checkpoints": checkpoints,
         "dfinal_state": None if dfinal_state is None else dfinal_state.contiguous(),
+        "y": y,
     }
     options = _options(inputs, geometry)
     geometry.run(
-        backward_kernel(options, inputs.initial_state is not None, dfinal_state is not None),
+        backward_kernel(options, inputs.initial_state is not None, dfinal_state is not None, y is not None),
         cpu_backward.PARAMETERS,
         arguments,
         cpu_backward.backward_scratch(options, geometry.lanes),
@@ -162,10 +171,12 @@ def forward_kernel(options: Options, has_initial_state: bool, save: bool) -> Com
 
 
 @cache
-def backward_kernel(options: Options, has_initial_state: bool, has_dfinal_state: bool) -> CompiledKernel:
+def backward_kernel(
+    options: Options, has_initial_state: bool, has_dfinal_state: bool, writes_y: bool
+) -> CompiledKernel:
     """Return the backward kernel likewise."""
     return compile_kernel(
-        cpu_backward.build_backward(options, has_initial_state, has_dfinal_state, host_target())
+        cpu_backward.build_backward(options, has_initial_state, has_dfinal_state, writes_y, host_target())
     )
 
 

@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from seqsuite.kernels import ScanWeights, mamba_inner
 from seqsuite.models.base import Block, GatedMixer, MakeMixer, MakeNorm, State
 from seqsuite.models.short_convolution import convolve, convolve_step, short_biases, short_filters
 from seqsuite.options import PositiveInt
@@ -45,7 +46,11 @@ class MambaBlock(Block):
         self, x: Tensor, state: State | None = None, cu_seqlens: Tensor | None = None
     ) -> tuple[Tensor, State | None]:
         """See :meth:`SequenceLayer.forward`."""
-        u, gate = self.in_proj(self.norm(x)).chunk(2, dim=-1)
+        xz = self.in_proj(self.norm(x))
+        weights = self.mixer.scan_weights() if isinstance(self.mixer, GatedMixer) else None
+        if state is None and weights is not None:
+            return x + self._fused(xz, weights, cu_seqlens), None
+        u, gate = xz.chunk(2, dim=-1)
         history, inner = split_state(state)
         u, after = convolve(
             u, history, self.conv_weight, self.conv_bias, activation=True, cu_seqlens=cu_seqlens
@@ -86,6 +91,12 @@ class MambaBlock(Block):
     def residual_outputs(self) -> list[nn.Linear]:
         """Return the out-projection."""
         return [self.out_proj]
+
+    def _fused(self, xz: Tensor, weights: ScanWeights, cu_seqlens: Tensor | None) -> Tensor:
+        """Compute everything from the convolution to the out-projection in one operation."""
+        convolution, out_proj = (self.conv_weight, self.conv_bias), self.out_proj
+        y = mamba_inner(xz, *convolution, weights, out_proj.weight, cu_seqlens=cu_seqlens)
+        return y if out_proj.bias is None else y + out_proj.bias
 
 
 def split_state(state: State | None) -> tuple[Tensor | None, State | None]:

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from seqsuite.kernels import selective_scan, selective_state_update
+from seqsuite.kernels import ScanWeights, selective_scan, selective_state_update
 from seqsuite.models.base import GatedMixer, State, no_weight_decay
 from seqsuite.models.initialization import (
     ComplexInit,
@@ -118,6 +118,17 @@ class S6(GatedMixer):
             dt_softplus=True,
         )
         return y, {"ssm": ssm}
+
+    def scan_weights(self) -> ScanWeights | None:
+        """See :meth:`GatedMixer.scan_weights`."""
+        if (
+            self.complex
+            or self.x_proj is None
+            or not (self.dt_rank and self.selective_B and self.selective_C)
+        ):
+            return None
+        dt_proj = self.dt_proj
+        return ScanWeights(self.x_proj.weight, dt_proj.weight, dt_proj.bias, -torch.exp(self.A_log), self.D)
 
     def initial_state(
         self, batch_size: int, *, device: torch.device | None = None, dtype: torch.dtype | None = None
