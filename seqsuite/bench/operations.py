@@ -234,7 +234,7 @@ class Bench:
 
         expected = expected_time(time_at, shape.seqlen)
         if expected > limit_s:
-            return f"not run: about {expected:.0f} s a call, over --limit {limit_s:g}"
+            return f"not run: about {expected:.0f} s a call, over the limit of {limit_s:g} s"
         return None
 
     def _runner(self, peer: Peer, function: Function, shape: Shape, work: Work) -> Run:

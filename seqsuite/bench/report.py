@@ -91,6 +91,7 @@ def digits(x: float) -> str:
     """Return three significant digits, without an exponent."""
     if x == 0 or not math.isfinite(x):
         return f"{x:g}"
+    x = float(f"{x:.3g}")
     decimals = max(0, 2 - math.floor(math.log10(abs(x))))
     return f"{x:.{min(decimals, 4)}f}"
 
