@@ -6,8 +6,9 @@ import json
 import math
 
 import pytest
+from rich.console import Console
 
-from seqsuite.bench.report import Column, Report, Section, show, write
+from seqsuite.bench.report import Column, Report, Section, _print, show, write
 
 SECTION = Section(
     kind="times",
@@ -16,7 +17,7 @@ SECTION = Section(
         Column("peer", "peer"),
         Column("ratio", "÷ ours", "ratio"),
         Column("median_s", "median", "seconds"),
-        Column("quartiles_s", "quartiles", "range"),
+        Column("quartiles_s", "quartiles", "range", optional=True),
         Column("note", "note"),
     ),
     rows=[
@@ -67,6 +68,15 @@ def test_every_form_has_machine_peers_and_reasons(style: str) -> None:
     text = written(style)
     for part in ("a processor", "seqsuite", "slow", "not run: about 83 s a call"):
         assert part in text
+
+
+@pytest.mark.parametrize(("width", "shown"), [(200, True), (52, False)])
+def test_a_narrow_terminal_shows_fewer_columns_and_no_half_numbers(width: int, shown: bool) -> None:
+    out = io.StringIO()
+    _print(REPORT, Console(file=out, width=width, force_terminal=True, color_system=None))
+    assert ("quartiles" in out.getvalue()) is shown
+    assert "9.80 ms" in out.getvalue()
+    assert "…" not in out.getvalue()
 
 
 def test_markdown_escapes_bars_and_keeps_columns_equal() -> None:
