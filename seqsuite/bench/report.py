@@ -14,7 +14,8 @@ from rich.table import Table
 from rich.text import Text
 
 _PIPED_WIDTH = 200
-_UNBOUNDED_WIDTH = 10_000
+_GAP = 2
+_TEXT_WIDTH = 20
 
 Value = Any
 Row = dict[str, Value]
@@ -122,11 +123,10 @@ def _print(report: Report, console: Console) -> None:
     for section in report.sections:
         console.print()
         console.print(Text(section.title, style="bold"))
-        table = _table(section, section.columns, console)
-        unbounded = console.options.update(max_width=_UNBOUNDED_WIDTH)
-        if console.measure(table, options=unbounded).minimum > console.width:
-            table = _table(section, [column for column in section.columns if not column.optional], console)
-        console.print(table)
+        columns = section.columns
+        if _width(section) > console.width:
+            columns = tuple(column for column in columns if not column.optional)
+        console.print(_table(section, columns, console))
         for note in section.notes:
             console.print(Text(note))
 
@@ -143,6 +143,17 @@ def _table(section: Section, columns: Sequence[Column], console: Console) -> Tab
     for row in section.rows:
         table.add_row(*_shown(columns, row))
     return table
+
+
+def _width(section: Section) -> int:
+    """Return how wide a terminal must be for all columns, where text may be wrapped but not much."""
+    total = 0
+    for column in section.columns:
+        longest = max(
+            len(column.title), *(len(show(row.get(column.key), column.kind)) for row in section.rows)
+        )
+        total += _GAP + (min(longest, _TEXT_WIDTH) if column.kind == "text" else longest)
+    return total
 
 
 def _markdown(report: Report) -> str:

@@ -70,7 +70,7 @@ def test_every_form_has_machine_peers_and_reasons(style: str) -> None:
         assert part in text
 
 
-@pytest.mark.parametrize(("width", "shown"), [(200, True), (44, False)])
+@pytest.mark.parametrize(("width", "shown"), [(200, True), (60, False)])
 def test_a_narrow_terminal_shows_fewer_columns_and_no_half_numbers(width: int, shown: bool) -> None:
     out = io.StringIO()
     _print(REPORT, Console(file=out, width=width, force_terminal=True, color_system=None))
