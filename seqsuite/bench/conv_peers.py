@@ -28,8 +28,8 @@ def _conv1d(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """PyTorch's convolution in the layout it is made for, padded on both sides and cut."""
     y = F.conv1d(
         x,
-        weight.to(x.dtype).unsqueeze(1),
-        bias.to(x.dtype),
+        weight.unsqueeze(1),
+        bias,
         padding=weight.shape[1] - 1,
         groups=x.shape[1],
     )
@@ -54,6 +54,7 @@ CONVOLUTION = Operation(
     inputs=conv_inputs,
     reference=_sum_of_taps,
     check_shape=Shape(2, 33, 20, 4),
+    sequences=("x", "weight", "bias"),
 )
 
 CONV_PEERS = [

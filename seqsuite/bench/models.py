@@ -104,7 +104,9 @@ class ModelBench:
             if seqlen is not None and name != OURS:
                 expected = self._expected_time(model, make_run, seqlen)
                 if expected > settings.limit_s:
-                    found[name] = f"not run: about {expected:.0f} s a call, over --limit {settings.limit_s:g}"
+                    found[name] = (
+                        f"not run: about {expected:.0f} s a call, over the limit of {settings.limit_s:g} s"
+                    )
                     continue
             cases[name] = make_run(model, seqlen or 1)
             estimates[name] = warm_up(cases[name], settings.device)

@@ -40,9 +40,9 @@ TIME_COLUMNS = (
     Column("ratio", "÷ ours", "ratio"),
     Column("ratio_of_minima", "by minima", "ratio"),
     Column("median_s", "median", "seconds"),
-    Column("minimum_s", "minimum", "seconds"),
-    Column("quartiles_s", "quartiles", "range"),
-    Column("samples", "samples", "count"),
+    Column("minimum_s", "minimum", "seconds", optional=True),
+    Column("quartiles_s", "quartiles", "range", optional=True),
+    Column("samples", "samples", "count", optional=True),
 )
 NOTE = Column("note", "note")
 
@@ -234,7 +234,7 @@ class Bench:
 
         expected = expected_time(time_at, shape.seqlen)
         if expected > limit_s:
-            return f"not run: about {expected:.0f} s a call, over --limit {limit_s:g}"
+            return f"not run: about {expected:.0f} s a call, over the limit of {limit_s:g} s"
         return None
 
     def _runner(self, peer: Peer, function: Function, shape: Shape, work: Work) -> Run:
@@ -297,7 +297,7 @@ def times_section(
     """Time all peers at one shape; with ``memory``, measure what forward and backward need as well."""
     found = bench.time(shape, work)
     rows = time_rows(found, shape.elements)
-    columns: tuple[Column, ...] = (*TIME_COLUMNS, Column("element_s", "an element", "seconds"))
+    columns: tuple[Column, ...] = (*TIME_COLUMNS, Column("element_s", "an element", "seconds", optional=True))
     if memory and work == BOTH:
         peaks = bench.peaks(shape, [name for name, times in found.items() if isinstance(times, Times)])
         ours = peaks.get(OURS)
@@ -305,7 +305,10 @@ def times_section(
             peak = peaks.get(row["peer"])
             row["peak_bytes"] = peak
             row["memory_ratio"] = peak / ours if peak is not None and ours else None
-        columns += (Column("peak_bytes", "peak memory", "bytes"), Column("memory_ratio", "÷ ours", "ratio"))
+        columns += (
+            Column("peak_bytes", "peak memory", "bytes"),
+            Column("memory_ratio", "÷ ours", "ratio", optional=True),
+        )
     about: Row = {
         "shape": list(shape),
         "work": work,

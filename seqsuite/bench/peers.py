@@ -48,12 +48,14 @@ class Operation:
         inputs: makes inputs by name in float64, each a leaf that gets a gradient.
         reference: computes the same in float64, plainly.
         check_shape: small, and awkward for no peer.
+        sequences: names of the inputs that come in the benchmark's dtype; others are float32 at least.
     """
 
     name: str
     inputs: Callable[[Shape, torch.Generator], Inputs]
     reference: Function
     check_shape: Shape
+    sequences: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -103,16 +105,11 @@ def why_no_compiler() -> str | None:
 def make_inputs(
     peer: Peer, shape: Shape, *, device: str = "cpu", dtype: torch.dtype = torch.float32, grad: bool
 ) -> Inputs:
-    """Return the peer's inputs in its layout.
-
-    Sequences (three dimensions or more) come in ``dtype``, parameters in float32 at least.
-    """
+    """Return the peer's inputs in its layout; sequences come in ``dtype``, others in float32 at least."""
     inputs = peer.operation.inputs(shape, torch.Generator().manual_seed(0))
     prepared = {}
     for name, value in inputs.items():
-        kind = dtype if value.dim() > 2 else torch.promote_types(dtype, torch.float32)
-        if value.is_complex():
-            kind = kind.to_complex()
+        kind = dtype if name in peer.operation.sequences else torch.promote_types(dtype, torch.float32)
         placed = _swap(value, peer).to(device, kind).contiguous()
         prepared[name] = placed.detach().clone().requires_grad_(grad)
     return prepared

@@ -14,6 +14,8 @@ from rich.table import Table
 from rich.text import Text
 
 _PIPED_WIDTH = 200
+_GAP = 2
+_TEXT_WIDTH = 20
 
 Value = Any
 Row = dict[str, Value]
@@ -27,11 +29,13 @@ class Column:
         key: its name in rows, CSV and JSON, with the unit of the raw number.
         title: its heading for people.
         kind: how a value is shown; one of :func:`show`'s.
+        optional: whether it is left out where a terminal is too narrow for all.
     """
 
     key: str
     title: str
     kind: str = "text"
+    optional: bool = False
 
 
 @dataclass(frozen=True)
@@ -91,6 +95,7 @@ def digits(x: float) -> str:
     """Return three significant digits, without an exponent."""
     if x == 0 or not math.isfinite(x):
         return f"{x:g}"
+    x = float(f"{x:.3g}")
     decimals = max(0, 2 - math.floor(math.log10(abs(x))))
     return f"{x:.{min(decimals, 4)}f}"
 
@@ -118,19 +123,37 @@ def _print(report: Report, console: Console) -> None:
     for section in report.sections:
         console.print()
         console.print(Text(section.title, style="bold"))
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
-        if not console.is_terminal:
-            table.box, table.padding = None, (0, 2, 0, 0)
-        for column in section.columns:
-            if column.kind == "text":
-                table.add_column(column.title, overflow="fold")
-            else:
-                table.add_column(column.title, justify="right", no_wrap=True)
-        for row in section.rows:
-            table.add_row(*_shown(section, row))
-        console.print(table)
+        columns = section.columns
+        if _width(section) > console.width:
+            columns = tuple(column for column in columns if not column.optional)
+        console.print(_table(section, columns, console))
         for note in section.notes:
             console.print(Text(note))
+
+
+def _table(section: Section, columns: Sequence[Column], console: Console) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
+    if not console.is_terminal:
+        table.box, table.padding = None, (0, 2, 0, 0)
+    for column in columns:
+        if column.kind == "text":
+            table.add_column(column.title, overflow="fold")
+        else:
+            table.add_column(column.title, justify="right", no_wrap=True)
+    for row in section.rows:
+        table.add_row(*_shown(columns, row))
+    return table
+
+
+def _width(section: Section) -> int:
+    """Return how wide a terminal must be for all columns, where text may be wrapped but not much."""
+    total = 0
+    for column in section.columns:
+        longest = max(
+            len(column.title), *(len(show(row.get(column.key), column.kind)) for row in section.rows)
+        )
+        total += _GAP + (min(longest, _TEXT_WIDTH) if column.kind == "text" else longest)
+    return total
 
 
 def _markdown(report: Report) -> str:
@@ -141,7 +164,7 @@ def _markdown(report: Report) -> str:
     for section in report.sections:
         text += f"\n### {section.title}\n\n" + line([column.title for column in section.columns])
         text += line(["---" if column.kind == "text" else "---:" for column in section.columns])
-        text += "".join(line(_shown(section, row)) for row in section.rows)
+        text += "".join(line(_shown(section.columns, row)) for row in section.rows)
         text += "".join(f"\n{note}\n" for note in section.notes)
     return text
 
@@ -182,8 +205,8 @@ def _command_and_machine(report: Report) -> str:
     return f"{report.command}\n{machine}"
 
 
-def _shown(section: Section, row: Row) -> list[str]:
-    return [show(row.get(column.key), column.kind) for column in section.columns]
+def _shown(columns: Sequence[Column], row: Row) -> list[str]:
+    return [show(row.get(column.key), column.kind) for column in columns]
 
 
 def _flat(row: Mapping[str, Value]) -> Row:

@@ -49,7 +49,7 @@ def _prefix_scan(
 ) -> Tensor:
     delta = F.softplus(delta + delta_bias)
     h = parallel_scan(torch.exp(delta[..., None] * A), (delta * u)[..., None] * B[:, :, None], dim=1)
-    return ((h @ C[..., None]).squeeze(-1) + D * u) * F.silu(z)
+    return ((h @ C[..., None].to(h.dtype)).squeeze(-1) + D * u) * F.silu(z)
 
 
 def _eager_loop(
@@ -130,6 +130,7 @@ SCAN = Operation(
     inputs=scan_inputs,
     reference=_ours("reference"),
     check_shape=Shape(2, 64, 32, 4),
+    sequences=("u", "delta", "B", "C", "z"),
 )
 
 
@@ -160,6 +161,7 @@ ATTENTION = Operation(
     inputs=attention_inputs,
     reference=_explicit_attention,
     check_shape=Shape(2, 33, 128, 4),
+    sequences=("query", "key", "value"),
 )
 
 
@@ -183,6 +185,7 @@ LONG_CONVOLUTION = Operation(
     inputs=convolution_inputs,
     reference=_explicit_convolution,
     check_shape=Shape(2, 33, 16, 4),
+    sequences=("u",),
 )
 
 
@@ -239,6 +242,7 @@ S4D_LAYER = Operation(
     inputs=s4d_inputs,
     reference=_s4d_recurrence,
     check_shape=Shape(2, 33, 16, 4),
+    sequences=("u",),
 )
 
 

@@ -1,0 +1,80 @@
+"""The description of the machine, its speeds, and the memory of a peer in a process of its own."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from seqsuite.bench import machine
+from seqsuite.bench.conv_peers import CONV_PEERS
+from seqsuite.bench.floor import Speeds, bytes_moved, measure_speeds
+from seqsuite.bench.memory import peak_bytes
+from seqsuite.bench.peers import BACKWARD, FORWARD, Shape
+from seqsuite.errors import UserError
+from seqsuite.kernels import backends
+
+
+def test_the_machine_is_described() -> None:
+    described = machine.describe_machine("cpu", (1, 2))
+    assert described["PyTorch"] == torch.__version__
+    assert described["threads"] == "1, 2"
+    assert int(described["cores"]) == machine.usable_cores()
+
+
+def test_the_floor_is_what_the_model_says() -> None:
+    speeds = Speeds(lanes=16, fma=1e9, exp2=1e9, gates=1e8, gate_gradients=5e7)
+    vectors = 8 * 1024 * 32
+    forward = vectors * (16 * 9 / 1e9 + 1 / 1e8)
+    assert speeds.floor_s(Shape(8, 1024, 512, 16), FORWARD) == pytest.approx(forward)
+    backward = vectors * (16 * 17 / 1e9 + 1 / 5e7)
+    assert speeds.floor_s(Shape(8, 1024, 512, 16), BACKWARD) == pytest.approx(backward)
+    assert bytes_moved(Shape(1, 10, 100, 16), FORWARD, torch.float32) == 4 * 10 * (4 * 100 + 2 * 16)
+
+
+@pytest.mark.skipif(not backends()["selective_scan"][0].available, reason="LLVM cannot compile here")
+def test_speeds_are_measured() -> None:
+    speeds = measure_speeds(1)
+    # An exp2 takes five multiply-adds at least, softplus and gate two exp2 and more.
+    assert speeds.fma > 3 * speeds.exp2
+    assert speeds.exp2 > 2 * speeds.gates
+    assert speeds.gates > 0.8 * speeds.gate_gradients > 0
+
+
+def test_peak_memory_counts_what_is_alive_at_once() -> None:
+    peer = CONV_PEERS[0]
+    batch_bytes = 4 * 4 * 4096 * 256  # one (B, L, D)
+    peak = peak_bytes("conv", peer, Shape(4, 4096, 256, 4), device="cpu", dtype="float32")
+    if peak is None:
+        pytest.skip("this system keeps no record of the largest resident set")
+    # The output, the gradient of the input and something between them; not dozens.
+    assert 2 * batch_bytes < peak < 12 * batch_bytes
+
+
+def test_a_tuned_allocator_keeps_what_is_freed() -> None:
+    """In a process of its own, since there is no way back."""
+    code = (
+        "import torch\n"
+        "from seqsuite.bench.machine import trim_allocator, tune_allocator\n"
+        "from seqsuite.bench.memory import _status\n"
+        "tune_allocator()\n"
+        "before = _status('VmRSS')\n"
+        "x = torch.ones(1 << 26); guard = torch.ones(64)\n"
+        "del x\n"
+        "kept = _status('VmRSS') - before\n"
+        "trim_allocator()\n"
+        "print(kept, _status('VmRSS') - before)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    if "has not" in done.stderr:
+        pytest.skip("no glibc")
+    kept, trimmed = map(int, done.stdout.split())
+    assert kept > 200 << 20
+    assert trimmed < kept // 2
+
+
+def test_where_there_is_no_mallopt_it_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine.ctypes, "CDLL", lambda name: object())
+    with pytest.raises(UserError, match="mallopt"):
+        machine.tune_allocator()
+    machine.trim_allocator()
