@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from itertools import pairwise
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,6 +13,7 @@ from seqsuite.kernels.llvm.threads import launch
 from seqsuite.kernels.selective_scan import cpu_backward, cpu_forward
 from seqsuite.kernels.selective_scan.arguments import sequence_offsets
 from seqsuite.kernels.selective_scan.cpu_layout import CHUNK, MAX_BLOCKS_PER_TASK, Options, Scratch
+from seqsuite.kernels.selective_scan.inputs import GRADIENT_OF, Inputs, with_row_stride
 
 # Below this many state updates a second thread takes longer to wake than it saves.
 UPDATES_PER_THREAD = 1 << 16
@@ -23,33 +23,6 @@ UPDATES_PER_THREAD = 1 << 16
 MIN_BACKWARD_TASKS = 4
 
 Argument = Tensor | int | None
-
-
-class Inputs(NamedTuple):
-    """The arguments of ``selective_scan``, with B and C (B, L, G, N) and dtypes that the kernels can read."""
-
-    u: Tensor
-    delta: Tensor
-    A: Tensor
-    B: Tensor
-    C: Tensor
-    D: Tensor | None
-    z: Tensor | None
-    delta_bias: Tensor | None
-    delta_softplus: bool
-    initial_state: Tensor | None
-    cu_seqlens: Tensor | None
-
-    def differentiable(self) -> dict[str, Tensor]:
-        """Return by name the tensors that are given and have gradients."""
-        return {
-            name: value
-            for name, value in zip(self._fields, self, strict=True)
-            if isinstance(value, Tensor) and name != "cu_seqlens"
-        }
-
-
-GRADIENT_OF = {name: f"d{name}" for name in Inputs._fields}
 
 
 @dataclass(frozen=True)
@@ -113,6 +86,11 @@ class Geometry:
 
     def _parts_for_cache(self) -> int:
         return -(-self.blocks_per_group // MAX_BLOCKS_PER_TASK)
+
+
+def checkpoint_shape(inputs: Inputs) -> tuple[int, ...]:
+    """Return the shape of what a forward keeps for the backward."""
+    return Geometry.of(inputs).checkpoint_shape
 
 
 def run_forward(inputs: Inputs, save: bool) -> tuple[Tensor, Tensor, Tensor]:
@@ -222,7 +200,7 @@ def _kernel_inputs(inputs: Inputs) -> dict[str, Argument]:
     values: dict[str, Argument] = {"sequence_offsets": rows, "chunk_offsets": chunks}
     for name, tensor in inputs.differentiable().items():
         if name in ("u", "delta", "B", "C", "z"):
-            values[name], values[f"{name}_stride"] = _with_row_stride(tensor)
+            values[name], values[f"{name}_stride"] = with_row_stride(tensor)
         else:
             values[name] = tensor.contiguous()
     return values
@@ -259,22 +237,6 @@ def _equal_offsets(batch: int, seqlen: int) -> tuple[Tensor, Tensor]:
     """Return the same for sequences of one length."""
     numbers = torch.arange(batch + 1)
     return numbers * seqlen, numbers * -(-seqlen // CHUNK)
-
-
-def _with_row_stride(tensor: Tensor) -> tuple[Tensor, int]:
-    """Return (B, L, ...) such that one stride leads from each of its B·L rows to the next, and the stride.
-
-    A slice of the last dimension, such as one half of a projection, is read where it is.
-    """
-    if not tensor.is_contiguous():
-        sizes, strides = tensor.shape, tensor.stride()
-        rows_apart = sizes[0] == 1 or strides[0] == sizes[1] * strides[1]
-        row_contiguous = strides[-1] == 1 and all(
-            sizes[i] == 1 or strides[i] == sizes[i + 1] * strides[i + 1] for i in range(2, tensor.dim() - 1)
-        )
-        if not (rows_apart and row_contiguous):
-            tensor = tensor.contiguous()
-    return tensor, tensor.stride(1)
 
 
 def _empty(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:

@@ -1,7 +1,7 @@
 """Which implementation of the selective scan runs."""
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 
 import torch
 from torch import Tensor
@@ -21,9 +21,28 @@ def _why_no_cpu() -> str | None:
     return why_unavailable()
 
 
+def _why_no_triton() -> str | None:
+    try:
+        import triton  # noqa: F401
+    except ImportError as error:
+        return f"triton cannot be imported: {error}"
+    if torch.cuda.is_available() or _triton_interprets():
+        return None
+    return "there is no GPU that PyTorch can use"
+
+
+def _triton_interprets() -> bool:
+    """Return whether Triton's interpreter (TRITON_INTERPRET=1) is on, which runs on the CPU, for tests."""
+    import triton
+
+    interprets: bool = triton.knobs.runtime.interpret
+    return interprets
+
+
 BACKENDS = {
     backend.name: backend
     for backend in (
+        Backend("triton", _why_no_triton, "fused kernels compiled by Triton for the GPU"),
         Backend("cpu", _why_no_cpu, "vector kernels compiled by LLVM for this processor"),
         Backend("reference", lambda: None, "plain PyTorch, step by step"),
     )
@@ -36,21 +55,28 @@ def implementation(u: Tensor, A: Tensor, backend: str | None) -> Implementation:
     Raises:
         ValueError: what is asked for does not exist, cannot run on this machine, or not on these arguments.
     """
-    if _choose(u.device.type, A.is_complex(), backend) == "reference":
+    name = _choose(u.device.type, A.is_complex(), backend)
+    if name == "reference":
         return selective_scan_reference
-    from seqsuite.kernels.selective_scan.cpu import selective_scan_cpu
+    from seqsuite.kernels.selective_scan.operators import selective_scan_fused
 
-    return selective_scan_cpu
+    return partial(selective_scan_fused, name)
 
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]  # untyped in PyTorch
 def _choose(device: str, complex_A: bool, backend: str | None) -> str:
     """Return the name of the backend; torch.compile calls this once instead of tracing into it."""
     name = requested_backend(backend, BACKENDS)
+    if name is None:
+        name = {"cuda": "triton", "cpu": "cpu"}.get(device, "reference")
+        usable = not complex_A and BACKENDS[name].unavailable_because() is None
+        return name if usable else "reference"
+    if name == "reference":
+        return name
     if name == "cpu" and device != "cpu":
         raise ValueError(f"selective_scan: backend 'cpu' needs tensors on the CPU, but u is on {device}")
-    if name == "cpu" and complex_A:
-        raise ValueError("selective_scan: backend 'cpu' needs a real A; use backend='reference'")
-    if name is not None:
-        return name
-    return "cpu" if device == "cpu" and not complex_A and _why_no_cpu() is None else "reference"
+    if name == "triton" and device != "cuda" and not _triton_interprets():
+        raise ValueError(f"selective_scan: backend 'triton' needs tensors on a GPU, but u is on {device}")
+    if complex_A:
+        raise ValueError(f"selective_scan: backend {name!r} needs a real A; use backend='reference'")
+    return name
