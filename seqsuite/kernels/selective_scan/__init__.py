@@ -88,7 +88,7 @@ def selective_scan(
         cu_seqlens: offsets (S + 1,), int32 or int64, of S sequences packed one after the other; B must be 1.
             Sequence s is at positions cu_seqlens[s] to cu_seqlens[s + 1]; no state passes between sequences.
         return_final_state: whether to return the state after the last position too.
-        backend: "triton" (tensors on a GPU), "cpu" or "reference"; if not given, what the environment variable
+        backend: "triton" (tensors on a GPU), "cpu" or "reference"; if not given, what the environment's
             SEQSUITE_BACKEND says, else the fastest that can run.
 
     Returns:

@@ -22,12 +22,12 @@ from seqsuite.kernels.selective_scan.triton_device import (
     LOG2E,
     blocks_per_group,
     channel_sums,
-    load_bias,
-    load_projection,
+    load,
     load_row,
     locate_channels,
     locate_segment,
     locate_states,
+    projection,
     sigmoid,
     step_size,
     store_row,
@@ -60,63 +60,47 @@ def segment_adjoint_kernel(
     index = (tl.program_id(0) // BLOCKS).to(tl.int64)
     channel, exists, group = locate_channels(tl.program_id(0) % BLOCKS, D_MODEL, GROUPS, CHANNELS)
     offsets, exist = locate_states(channel, exists, D_MODEL, N, STATES)
-    log2_decay = tl.load(A + offsets, mask=exist, other=0.0) * LOG2E
-    bias = load_bias(delta_bias, channel, exists)
-    C += group * N
+    log2_decay = load(A, offsets, exist) * LOG2E
+    bias = load(delta_bias, channel, exists)
+    delta, z = (delta, delta_stride, channel, exists), (z, z_stride, channel, exists)
+    dy = (dy, D_MODEL, channel, exists)
+    C = projection(C, group, GROUPS, N, STATES)
     first, length, _ = locate_segment(segments, index)
     row = first + length
     carry = tl.zeros((STATES, CHANNELS), A.dtype.element_ty)
     total = tl.zeros((CHANNELS,), A.dtype.element_ty)
     for _ in range(length // STEPS):
         row -= STEPS
-        carry, total = _retreat(
-            carry, total, row, delta, C, z, dy, delta_stride, GROUPS * N, z_stride, D_MODEL,
-            channel, exists, log2_decay, bias, N, STATES, SOFTPLUS, STEPS,
-        )  # fmt: skip
+        carry, total = _retreat(carry, total, row, delta, C, z, dy, log2_decay, bias, SOFTPLUS, STEPS)
     for _ in range(length % STEPS):
         row -= 1
-        carry, total = _retreat(
-            carry, total, row, delta, C, z, dy, delta_stride, GROUPS * N, z_stride, D_MODEL,
-            channel, exists, log2_decay, bias, N, STATES, SOFTPLUS, 1,
-        )  # fmt: skip
+        carry, total = _retreat(carry, total, row, delta, C, z, dy, log2_decay, bias, SOFTPLUS, 1)
     tl.store(adjoint + index * N * D_MODEL + offsets, carry, mask=exist)
     tl.store(elapsed + index * D_MODEL + channel, total, mask=exists)
 
 
 @triton.jit
 def _retreat(
-    carry,
-    total,
-    row,
-    delta,
-    C,
-    z,
-    dy,
-    delta_stride: tl.constexpr,
-    C_stride: tl.constexpr,
-    z_stride: tl.constexpr,
-    D_MODEL: tl.constexpr,
-    channel,
-    exists,
-    log2_decay,
-    bias,
-    N: tl.constexpr,
-    STATES: tl.constexpr,
-    SOFTPLUS: tl.constexpr,
-    STEPS: tl.constexpr,
+    carry, total, row, delta, C, z, dy, log2_decay, bias, SOFTPLUS: tl.constexpr, STEPS: tl.constexpr
 ):
+    """Return a dh at the first of STEPS rows, and ΣΔ, from what enters them."""
     for k in tl.static_range(STEPS - 1, -1, -1):
-        dt, _ = step_size(
-            load_row(delta, row + k, delta_stride, channel, exists, carry.dtype), bias, SOFTPLUS
-        )
-        g = load_row(dy, row + k, D_MODEL, channel, exists, carry.dtype)
-        if z is not None:
-            z_k = load_row(z, row + k, z_stride, channel, exists, carry.dtype)
-            g *= z_k * sigmoid(z_k)
-        c = load_projection(C, row + k, C_stride, N, STATES)
+        dt, _ = step_size(load_row(delta, row + k, carry.dtype), bias, SOFTPLUS)
+        g = _ungated(dy, z, row + k, carry.dtype)
+        c = load_row(C, row + k, carry.dtype)
         carry = tl.exp2(dt[None, :] * log2_decay) * (g[None, :] * c[:, None] + carry)
         total += dt
     return carry, total
+
+
+@triton.jit
+def _ungated(dy, z, row, dtype: tl.constexpr):
+    """Return the gradient of y before the gate."""
+    g = load_row(dy, row, dtype)
+    if z[0] is not None:
+        z_k = load_row(z, row, dtype)
+        g *= z_k * sigmoid(z_k)
+    return g
 
 
 @triton.jit
@@ -171,31 +155,37 @@ def gradient_kernel(
         items: number of segments times blocks.
     """
     BLOCKS: tl.constexpr = GROUPS * blocks_per_group(D_MODEL, GROUPS, CHANNELS)
-    lane = tl.max_contiguous(tl.arange(0, CHANNELS), 2)
-    local, held = locate_states(lane, tl.full((CHANNELS,), True, tl.int1), CHANNELS, N, STATES)
     KEPT: tl.constexpr = 2 + CHUNK // STEPS + STEPS - 1
+    dtype: tl.constexpr = A.dtype.element_ty
+    everywhere = tl.full((CHANNELS,), True, tl.int1)
+    lane = tl.max_contiguous(tl.arange(0, CHANNELS), 2)
+    local, held = locate_states(lane, everywhere, CHANNELS, N, STATES)
     carried = scratch + tl.program_id(0).to(tl.int64) * (KEPT * N * CHANNELS)
     chunk_dA = carried + N * CHANNELS
     kept = chunk_dA + N * CHANNELS
-    zero = tl.zeros((STATES, CHANNELS), A.dtype.element_ty)
+    own = (carried, CHANNELS, lane, everywhere), (chunk_dA, CHANNELS, lane, everywhere)
+    zero = tl.zeros((STATES, CHANNELS), dtype)
 
     for item in range(tl.program_id(0), items, tl.num_programs(0)):
         index = tl.cast(item // BLOCKS, tl.int64)
         block = item % BLOCKS
         channel, exists, group = locate_channels(block, D_MODEL, GROUPS, CHANNELS)
         offsets, exist = locate_states(channel, exists, D_MODEL, N, STATES)
-        bias = load_bias(delta_bias, channel, exists)
-        skip = load_bias(D, channel, exists)
+        bias, skip = load(delta_bias, channel, exists), load(D, channel, exists)
+        inputs = (
+            (u, u_stride, channel, exists),
+            (delta, delta_stride, channel, exists),
+            projection(B, group, GROUPS, N, STATES),
+            projection(C, group, GROUPS, N, STATES),
+            (z, z_stride, channel, exists),
+            (dy, D_MODEL, channel, exists),
+        )
+        part = tl.cast((block % (BLOCKS // GROUPS)) * GROUPS + group, tl.int64) * (N * rows)
+        outputs = (du, D_MODEL, channel, exists), (ddelta, D_MODEL, channel, exists), dB + part, dC + part
         first, length, checkpoint = locate_segment(segments, index)
-        group_B, group_C = B + group * N, C + group * N
-        part = tl.cast(((block % (BLOCKS // GROUPS)) * GROUPS + group) * N, tl.int64) * rows
-        if entering is None:
-            tl.store(carried + local, zero, mask=held)
-        else:
-            carry = tl.load(entering + index * N * D_MODEL + offsets, mask=exist, other=0.0)
-            tl.store(carried + local, carry, mask=held)
-        sum_D = tl.zeros((CHANNELS,), A.dtype.element_ty)
-        sum_bias = tl.zeros((CHANNELS,), A.dtype.element_ty)
+        carry = load(entering, index * N * D_MODEL + offsets, exist)
+        tl.store(carried + local, zero if carry is None else carry, mask=held)
+        sum_D, sum_bias = tl.zeros((CHANNELS,), dtype), tl.zeros((CHANNELS,), dtype)
         chunks = tl.cdiv(length, CHUNK)
         for i in range(chunks):
             chunk = chunks - 1 - i
@@ -204,198 +194,156 @@ def gradient_kernel(
             tiles, rest = remaining // STEPS, remaining % STEPS
             tl.store(chunk_dA + local, zero, mask=held)
 
-            log2_decay = tl.load(A + offsets, mask=exist, other=0.0) * LOG2E
-            here = checkpoints + (checkpoint + chunk) * N * D_MODEL + offsets
-            h = tl.load(here, mask=exist, other=0.0)
+            log2_decay = load(A, offsets, exist) * LOG2E
+            h = load(checkpoints, (checkpoint + chunk) * N * D_MODEL + offsets, exist)
+            dz_rows = (dz, D_MODEL, channel, exists)
             for tile in range(tiles):
                 tl.store(kept + tile * (N * CHANNELS) + local, h, mask=held)
                 for _read in range(STEPS // READ):
-                    h = _recompute(
-                        h, row, u, delta, group_B, group_C, z, dy, dz, u_stride, delta_stride, GROUPS * N,
-                        z_stride, D_MODEL, channel, exists, log2_decay, bias, skip, N, STATES, SOFTPLUS, READ,
-                    )  # fmt: skip
+                    h = _recompute(h, row, inputs, dz_rows, log2_decay, bias, skip, SOFTPLUS, READ)
                     row += READ
             for single in range(rest):
                 tl.store(kept + (tiles + single) * (N * CHANNELS) + local, h, mask=held)
-                h = _recompute(
-                    h, row, u, delta, group_B, group_C, z, dy, dz, u_stride, delta_stride, GROUPS * N,
-                    z_stride, D_MODEL, channel, exists, log2_decay, bias, skip, N, STATES, SOFTPLUS, 1,
-                )  # fmt: skip
+                h = _recompute(h, row, inputs, dz_rows, log2_decay, bias, skip, SOFTPLUS, 1)
                 row += 1
             tl.debug_barrier()  # other threads read what was kept
 
-            chunk_D = tl.zeros((CHANNELS,), A.dtype.element_ty)
-            chunk_bias = tl.zeros((CHANNELS,), A.dtype.element_ty)
+            A_rows = (A, D_MODEL, channel, exists)
+            sums = tl.zeros((CHANNELS,), dtype), tl.zeros((CHANNELS,), dtype)
             for i in range(rest):
                 row -= 1
-                at = kept + (tiles + rest - 1 - i) * (N * CHANNELS)
-                chunk_D, chunk_bias = _go_back(
-                    chunk_D, chunk_bias, row, at, carried, chunk_dA, lane, u, delta, A, group_B,
-                    group_C, z, dy, du, ddelta, dB + part, dC + part, u_stride, delta_stride, GROUPS * N,
-                    z_stride, D_MODEL, rows, channel, exists, bias, skip, N, CHANNELS, SOFTPLUS, 1,
-                )  # fmt: skip
+                before = (kept + (tiles + rest - 1 - i) * (N * CHANNELS), CHANNELS, lane, everywhere)
+                sums = _go_back(
+                    sums, row, before, own, A_rows, inputs, outputs, rows, bias, skip, N, SOFTPLUS, 1
+                )
             for i in range(tiles):
                 row -= STEPS
-                at = kept + (tiles - 1 - i) * (N * CHANNELS)
-                chunk_D, chunk_bias = _go_back(
-                    chunk_D, chunk_bias, row, at, carried, chunk_dA, lane, u, delta, A, group_B,
-                    group_C, z, dy, du, ddelta, dB + part, dC + part, u_stride, delta_stride, GROUPS * N,
-                    z_stride, D_MODEL, rows, channel, exists, bias, skip, N, CHANNELS, SOFTPLUS, STEPS,
-                )  # fmt: skip
+                before = (kept + (tiles - 1 - i) * (N * CHANNELS), CHANNELS, lane, everywhere)
+                sums = _go_back(
+                    sums, row, before, own, A_rows, inputs, outputs, rows, bias, skip, N, SOFTPLUS, STEPS
+                )
             # Summed by chunks: over a long segment, adding each small term to the whole would lose digits.
-            sum_D += chunk_D
-            sum_bias += chunk_bias
+            sum_D += sums[0]
+            sum_bias += sums[1]
             total = dA + index * N * D_MODEL + offsets
-            term = tl.load(chunk_dA + local, mask=held, other=0.0)
-            tl.store(total, tl.load(total, mask=exist, other=0.0) + term, mask=exist)
+            tl.store(total, load(total, 0, exist) + load(chunk_dA, local, held), mask=exist)
             tl.debug_barrier()  # the next chunk writes where others have read
         if dD is not None:
             tl.store(dD + index * D_MODEL + channel, sum_D, mask=exists)
         if ddelta_bias is not None:
             tl.store(ddelta_bias + index * D_MODEL + channel, sum_bias, mask=exists)
         if dinitial_state is not None:
-            carry = tl.load(carried + local, mask=held, other=0.0)
-            tl.store(dinitial_state + index * N * D_MODEL + offsets, carry, mask=exist)
+            tl.store(dinitial_state + index * N * D_MODEL + offsets, load(carried, local, held), mask=exist)
         tl.debug_barrier()
 
 
 @triton.jit
-def _recompute(
-    h,
-    row,
-    u,
-    delta,
-    B,
-    C,
-    z,
-    dy,
-    dz,
-    u_stride: tl.constexpr,
-    delta_stride: tl.constexpr,
-    B_stride: tl.constexpr,
-    z_stride: tl.constexpr,
-    D_MODEL: tl.constexpr,
-    channel,
-    exists,
-    log2_decay,
-    bias,
-    skip,
-    N: tl.constexpr,
-    STATES: tl.constexpr,
-    SOFTPLUS: tl.constexpr,
-    STEPS: tl.constexpr,
-):
+def _recompute(h, row, inputs, dz, log2_decay, bias, skip, SOFTPLUS: tl.constexpr, STEPS: tl.constexpr):
     """Return the state STEPS rows on; write dz, which needs y before the gate."""
+    u, delta, B, C, z, dy = inputs
     gradients = ()
     for k in tl.static_range(STEPS):
-        dt, _ = step_size(load_row(delta, row + k, delta_stride, channel, exists, h.dtype), bias, SOFTPLUS)
-        u_k = load_row(u, row + k, u_stride, channel, exists, h.dtype)
-        b = load_projection(B, row + k, B_stride, N, STATES)
+        dt, _ = step_size(load_row(delta, row + k, h.dtype), bias, SOFTPLUS)
+        u_k = load_row(u, row + k, h.dtype)
+        b = load_row(B, row + k, h.dtype)
         h = tl.exp2(dt[None, :] * log2_decay) * h + (dt * u_k)[None, :] * b[:, None]
-        if z is not None:
-            y = tl.sum(h * load_projection(C, row + k, B_stride, N, STATES)[:, None], axis=0)
+        if z[0] is not None:
+            y = tl.sum(h * load_row(C, row + k, h.dtype)[:, None], axis=0)
             if skip is not None:
                 y += skip * u_k
-            z_k = load_row(z, row + k, z_stride, channel, exists, h.dtype)
+            z_k = load_row(z, row + k, h.dtype)
             s = sigmoid(z_k)
-            dy_k = load_row(dy, row + k, D_MODEL, channel, exists, h.dtype)
-            gradients = gradients + (dy_k * y * s * (1.0 + z_k * (1.0 - s)),)
-    if z is not None:
+            gradients = gradients + (load_row(dy, row + k, h.dtype) * y * s * (1.0 + z_k * (1.0 - s)),)
+    if z[0] is not None:
         for k in tl.static_range(STEPS):
-            store_row(dz, row + k, D_MODEL, channel, exists, gradients[k])
+            store_row(dz, row + k, gradients[k])
     return h
 
 
 @triton.jit
 def _go_back(
-    chunk_D,
-    chunk_bias,
+    sums,
     row,
-    kept,
-    carried,
-    chunk_dA,
-    lane,
-    u,
-    delta,
+    before,
+    own,
     A,
-    B,
-    C,
-    z,
-    dy,
-    du,
-    ddelta,
-    dB,
-    dC,
-    u_stride: tl.constexpr,
-    delta_stride: tl.constexpr,
-    B_stride: tl.constexpr,
-    z_stride: tl.constexpr,
-    D_MODEL: tl.constexpr,
+    inputs,
+    outputs,
     rows,
-    channel,
-    exists,
     bias,
     skip,
     N: tl.constexpr,
-    CHANNELS: tl.constexpr,
     SOFTPLUS: tl.constexpr,
     STEPS: tl.constexpr,
 ):
-    """Go back STEPS rows from the state kept before them; write du, ddelta, and parts of dB and dC."""
-    dtype: tl.constexpr = A.dtype.element_ty
+    """Go back STEPS rows from the state before them; write du, ddelta and parts of dB and dC.
+
+    Args:
+        sums: dD and ddelta_bias of the rows of this chunk after these.
+        before: the state before these rows.
+        own: what the program carries from tile to tile: a dh, and dA of the chunk.
+    """
+    u, delta, B, C, z, dy = inputs
+    du, ddelta, dB, dC = outputs
+    carried, chunk_dA = own
+    sum_D, sum_bias = sums
+    dtype: tl.constexpr = sum_D.dtype
+    zero = tl.zeros_like(sum_D)
     dts, xs, gs, dx, dlog = (), (), (), (), ()
     for k in tl.static_range(STEPS):
-        dt, _ = step_size(load_row(delta, row + k, delta_stride, channel, exists, dtype), bias, SOFTPLUS)
-        g = load_row(dy, row + k, D_MODEL, channel, exists, dtype)
-        if z is not None:
-            z_k = load_row(z, row + k, z_stride, channel, exists, dtype)
-            g *= z_k * sigmoid(z_k)
+        dt, _ = step_size(load_row(delta, row + k, dtype), bias, SOFTPLUS)
         dts = dts + (dt,)
-        xs = xs + (dt * load_row(u, row + k, u_stride, channel, exists, dtype),)
-        gs = gs + (g,)
-        dx = dx + (tl.zeros((CHANNELS,), dtype),)
-        dlog = dlog + (tl.zeros((CHANNELS,), dtype),)
+        xs = xs + (dt * load_row(u, row + k, dtype),)
+        gs = gs + (_ungated(dy, z, row + k, dtype),)
+        dx = dx + (zero,)
+        dlog = dlog + (zero,)
 
     position = row + tl.arange(0, STEPS)
     for n in range(N):
-        a_n = tl.load(A + n * D_MODEL + channel, mask=exists, other=0.0)
-        log2_decay = a_n * LOG2E
-        h = tl.load(kept + n * CHANNELS + lane)
-        carry = tl.load(carried + n * CHANNELS + lane)
+        a = load_row(A, n, dtype)
+        log2_decay = a * LOG2E
+        h = load_row(before, n, dtype)
+        carry = load_row(carried, n, dtype)
         decays, decayed, terms_C, terms_B = (), (), (), ()
         for k in tl.static_range(STEPS):
             decays = decays + (tl.exp2(dts[k] * log2_decay),)
             decayed = decayed + (decays[k] * h,)
-            h = decayed[k] + xs[k] * tl.load(B + (row + k) * B_stride + n)
+            h = decayed[k] + xs[k] * _load_one(B, row + k, n)
             terms_C = terms_C + (gs[k] * h,)
-        sum_A = tl.zeros((CHANNELS,), dtype)
+        sum_A = zero
         new_dx, new_dlog = (), ()
         for k in tl.static_range(STEPS - 1, -1, -1):
-            dh = carry + gs[k] * tl.load(C + (row + k) * B_stride + n)
+            dh = carry + gs[k] * _load_one(C, row + k, n)
             carry = decays[k] * dh
             w = dh * decayed[k]
             sum_A += w * dts[k]
             terms_B = (dh * xs[k],) + terms_B
-            new_dx = (dx[k] + dh * tl.load(B + (row + k) * B_stride + n),) + new_dx
-            new_dlog = (dlog[k] + w * a_n,) + new_dlog
+            new_dx = (dx[k] + dh * _load_one(B, row + k, n),) + new_dx
+            new_dlog = (dlog[k] + w * a,) + new_dlog
         dx, dlog = new_dx, new_dlog
-        tl.store(carried + n * CHANNELS + lane, carry)
-        tl.store(chunk_dA + n * CHANNELS + lane, tl.load(chunk_dA + n * CHANNELS + lane) + sum_A)
-        tl.store(dB + position, channel_sums(terms_B, STEPS, CHANNELS))
-        tl.store(dC + position, channel_sums(terms_C, STEPS, CHANNELS))
+        store_row(carried, n, carry)
+        store_row(chunk_dA, n, load_row(chunk_dA, n, dtype) + sum_A)
+        tl.store(dB + position, channel_sums(terms_B, STEPS))
+        tl.store(dC + position, channel_sums(terms_C, STEPS))
         position += rows
 
     for k in tl.static_range(STEPS):
-        raw = load_row(delta, row + k, delta_stride, channel, exists, dtype)
-        u_k = load_row(u, row + k, u_stride, channel, exists, dtype)
-        _, slope = step_size(raw, bias, SOFTPLUS)
+        _, slope = step_size(load_row(delta, row + k, dtype), bias, SOFTPLUS)
+        u_k = load_row(u, row + k, dtype)
         du_k = dts[k] * dx[k]
         if skip is not None:
             du_k += skip * gs[k]
-            chunk_D += gs[k] * u_k
+            sum_D += gs[k] * u_k
         ddelta_k = (u_k * dx[k] + dlog[k]) * slope
-        chunk_bias += ddelta_k
-        store_row(du, row + k, D_MODEL, channel, exists, du_k)
-        store_row(ddelta, row + k, D_MODEL, channel, exists, ddelta_k)
+        sum_bias += ddelta_k
+        store_row(du, row + k, du_k)
+        store_row(ddelta, row + k, ddelta_k)
     tl.debug_barrier()  # other threads read what is carried
-    return chunk_D, chunk_bias
+    return sum_D, sum_bias
+
+
+@triton.jit
+def _load_one(view, row, column):
+    """Return one number of a view."""
+    tensor, stride, _, _ = view
+    return tl.load(tensor + row * stride + column)

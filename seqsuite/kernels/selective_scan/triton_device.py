@@ -64,16 +64,6 @@ def step_size(raw, bias, SOFTPLUS: tl.constexpr):
 
 
 @triton.jit
-def load_bias(delta_bias, channel, exists):
-    """Return the bias of a block's channels, or None where there is none."""
-    if delta_bias is None:
-        bias = None
-    else:
-        bias = tl.load(delta_bias + channel, mask=exists, other=0.0)
-    return bias
-
-
-@triton.jit
 def locate_segment(segments, index):
     """Return a segment's first row, its number of rows and the index of its first checkpoint."""
     entry = segments + index * 3
@@ -102,7 +92,7 @@ def locate_channels(block, D_MODEL: tl.constexpr, GROUPS: tl.constexpr, CHANNELS
 
 
 @triton.jit
-def locate_states(channel, exists, D_MODEL, N: tl.constexpr, STATES: tl.constexpr):
+def locate_states(channel, exists, D_MODEL: tl.constexpr, N: tl.constexpr, STATES: tl.constexpr):
     """Return where a block's states are in (N, D), and which exist: N is rounded up to a power of two."""
     n = tl.arange(0, STATES)
     exist = exists[None, :] if N == STATES else (n < N)[:, None] & exists[None, :]
@@ -110,22 +100,34 @@ def locate_states(channel, exists, D_MODEL, N: tl.constexpr, STATES: tl.constexp
 
 
 @triton.jit
-def load_row(tensor, row, stride, channel, exists, dtype: tl.constexpr):
-    """Return one row of a block of channels from (rows, D), widened."""
-    return tl.load(tensor + row * stride + channel, mask=exists, other=0.0).to(dtype)
+def load(tensor, offsets, exist):
+    """Return numbers of a tensor, zero where they do not exist, or None where the tensor is None."""
+    if tensor is None:
+        numbers = None
+    else:
+        numbers = tl.load(tensor + offsets, mask=exist, other=0.0)
+    return numbers
 
 
 @triton.jit
-def load_projection(tensor, row, stride, N: tl.constexpr, STATES: tl.constexpr):
-    """Return one row of B or C from (rows, N) for a group, zero where there is no state."""
+def projection(tensor, group, GROUPS: tl.constexpr, N: tl.constexpr, STATES: tl.constexpr):
+    """Return the view of a group's states in B or C (rows, G, N)."""
     n = tl.arange(0, STATES)
-    return tl.load(tensor + row * stride + n, mask=n < N, other=0.0)
+    return tensor + group * N, GROUPS * N, n, n < N
 
 
 @triton.jit
-def store_row(tensor, row, stride, channel, exists, value):
-    """Store one row of a block of channels, rounded to the tensor's dtype."""
-    tl.store(tensor + row * stride + channel, value.to(tensor.dtype.element_ty), mask=exists)
+def load_row(view, row, dtype: tl.constexpr):
+    """Return a row of a view, widened. A view is a tensor, its stride from row to row, columns and a mask."""
+    tensor, stride, columns, exist = view
+    return tl.load(tensor + row * stride + columns, mask=exist, other=0.0).to(dtype)
+
+
+@triton.jit
+def store_row(view, row, value):
+    """Store a row of a view, rounded to the tensor's dtype."""
+    tensor, stride, columns, exist = view
+    tl.store(tensor + row * stride + columns, value.to(tensor.dtype.element_ty), mask=exist)
 
 
 @triton.jit
@@ -158,31 +160,31 @@ def combine_kernel(
     sequence = (tl.program_id(0) // BLOCKS).to(tl.int64)
     channel, exists, _ = locate_channels(tl.program_id(0) % BLOCKS, D_MODEL, GROUPS, CHANNELS)
     offsets, exist = locate_states(channel, exists, D_MODEL, N, STATES)
-    log2_decay = tl.load(A + offsets, mask=exist, other=0.0) * LOG2E
+    log2_decay = load(A, offsets, exist) * LOG2E
     if initial is None:
         h = tl.zeros((STATES, CHANNELS), A.dtype.element_ty)
     else:
-        h = tl.load(initial + sequence * N * D_MODEL + offsets, mask=exist, other=0.0)
+        h = load(initial, sequence * N * D_MODEL + offsets, exist)
     first, last = tl.load(segment_offsets + sequence), tl.load(segment_offsets + sequence + 1)
     for i in range(last - first):
         segment = last - 1 - i if REVERSE else first + i
-        here = state + segment * N * D_MODEL + offsets
-        total = tl.load(elapsed + segment * D_MODEL + channel, mask=exists, other=0.0)
-        alone = tl.load(here, mask=exist, other=0.0)
-        tl.store(here, h, mask=exist)
+        here = segment * N * D_MODEL + offsets
+        total = load(elapsed, segment * D_MODEL + channel, exists)
+        alone = load(state, here, exist)
+        tl.store(state + here, h, mask=exist)
         h = tl.exp2(total[None, :] * log2_decay) * h + alone
     if final is not None:
         tl.store(final + sequence * N * D_MODEL + offsets, h, mask=exist)
 
 
 @triton.jit
-def channel_sums(values, COUNT: tl.constexpr, CHANNELS: tl.constexpr):
+def channel_sums(values, COUNT: tl.constexpr):
     """Return the sums over channels of COUNT tensors (CHANNELS,), as (COUNT,); COUNT is a power of two.
 
     Lanes that have their sum in common keep it for one tensor each: adding two tensors to a half of the lanes
     each takes as many shuffles as adding one of them to all, so that the work halves from level to level.
     """
-    LANES: tl.constexpr = CHANNELS // 2
+    LANES: tl.constexpr = values[0].shape[0] // 2
     parts = ()
     for i in tl.static_range(COUNT):
         parts = parts + (tl.sum(tl.reshape(values[i], (LANES, 2)), axis=1, keep_dims=True),)

@@ -17,12 +17,12 @@ import triton.language as tl
 from seqsuite.kernels.selective_scan.triton_device import (
     LOG2E,
     blocks_per_group,
-    load_bias,
-    load_projection,
+    load,
     load_row,
     locate_channels,
     locate_segment,
     locate_states,
+    projection,
     sigmoid,
     step_size,
     store_row,
@@ -54,52 +54,30 @@ def segment_state_kernel(
     index = (tl.program_id(0) // BLOCKS).to(tl.int64)
     channel, exists, group = locate_channels(tl.program_id(0) % BLOCKS, D_MODEL, GROUPS, CHANNELS)
     offsets, exist = locate_states(channel, exists, D_MODEL, N, STATES)
-    log2_decay = tl.load(A + offsets, mask=exist, other=0.0) * LOG2E
-    bias = load_bias(delta_bias, channel, exists)
-    B += group * N
+    log2_decay = load(A, offsets, exist) * LOG2E
+    bias = load(delta_bias, channel, exists)
+    u, delta = (u, u_stride, channel, exists), (delta, delta_stride, channel, exists)
+    B = projection(B, group, GROUPS, N, STATES)
     row, length, _ = locate_segment(segments, index)
     h = tl.zeros((STATES, CHANNELS), A.dtype.element_ty)
     total = tl.zeros((CHANNELS,), A.dtype.element_ty)
     for _ in range(length // STEPS):
-        h, total = _advance(
-            h, total, row, u, delta, B, u_stride, delta_stride, GROUPS * N, channel, exists,
-            log2_decay, bias, N, STATES, SOFTPLUS, STEPS,
-        )  # fmt: skip
+        h, total = _advance(h, total, row, u, delta, B, log2_decay, bias, SOFTPLUS, STEPS)
         row += STEPS
     for _ in range(length % STEPS):
-        h, total = _advance(
-            h, total, row, u, delta, B, u_stride, delta_stride, GROUPS * N, channel, exists,
-            log2_decay, bias, N, STATES, SOFTPLUS, 1,
-        )  # fmt: skip
+        h, total = _advance(h, total, row, u, delta, B, log2_decay, bias, SOFTPLUS, 1)
         row += 1
     tl.store(state + index * N * D_MODEL + offsets, h, mask=exist)
     tl.store(elapsed + index * D_MODEL + channel, total, mask=exists)
 
 
 @triton.jit
-def _advance(
-    h,
-    total,
-    row,
-    u,
-    delta,
-    B,
-    u_stride: tl.constexpr,
-    delta_stride: tl.constexpr,
-    B_stride: tl.constexpr,
-    channel,
-    exists,
-    log2_decay,
-    bias,
-    N: tl.constexpr,
-    STATES: tl.constexpr,
-    SOFTPLUS: tl.constexpr,
-    STEPS: tl.constexpr,
-):
+def _advance(h, total, row, u, delta, B, log2_decay, bias, SOFTPLUS: tl.constexpr, STEPS: tl.constexpr):
+    """Return the state and ΣΔ STEPS rows on."""
     for k in tl.static_range(STEPS):
-        dt, _ = step_size(load_row(delta, row + k, delta_stride, channel, exists, h.dtype), bias, SOFTPLUS)
-        x = dt * load_row(u, row + k, u_stride, channel, exists, h.dtype)
-        b = load_projection(B, row + k, B_stride, N, STATES)
+        dt, _ = step_size(load_row(delta, row + k, h.dtype), bias, SOFTPLUS)
+        x = dt * load_row(u, row + k, h.dtype)
+        b = load_row(B, row + k, h.dtype)
         h = tl.exp2(dt[None, :] * log2_decay) * h + x[None, :] * b[:, None]
         total += dt
     return h, total
@@ -143,30 +121,24 @@ def output_kernel(
     index = (tl.program_id(0) // BLOCKS).to(tl.int64)
     channel, exists, group = locate_channels(tl.program_id(0) % BLOCKS, D_MODEL, GROUPS, CHANNELS)
     offsets, exist = locate_states(channel, exists, D_MODEL, N, STATES)
-    log2_decay = tl.load(A + offsets, mask=exist, other=0.0) * LOG2E
-    bias = load_bias(delta_bias, channel, exists)
-    skip = load_bias(D, channel, exists)
-    B, C = B + group * N, C + group * N
+    log2_decay = load(A, offsets, exist) * LOG2E
+    bias, skip = load(delta_bias, channel, exists), load(D, channel, exists)
+    u, delta = (u, u_stride, channel, exists), (delta, delta_stride, channel, exists)
+    z, y = (z, z_stride, channel, exists), (y, D_MODEL, channel, exists)
+    B, C = projection(B, group, GROUPS, N, STATES), projection(C, group, GROUPS, N, STATES)
     row, length, checkpoint = locate_segment(segments, index)
-    if entering is None:
+    h = load(entering, index * N * D_MODEL + offsets, exist)
+    if h is None:
         h = tl.zeros((STATES, CHANNELS), A.dtype.element_ty)
-    else:
-        h = tl.load(entering + index * N * D_MODEL + offsets, mask=exist, other=0.0)
     for chunk in range(tl.cdiv(length, CHUNK)):
         if checkpoints is not None:
             tl.store(checkpoints + (checkpoint + chunk) * N * D_MODEL + offsets, h, mask=exist)
         remaining = tl.minimum(length - chunk * CHUNK, CHUNK)
         for _ in range(remaining // STEPS):
-            h = _output(
-                h, row, u, delta, B, C, z, y, u_stride, delta_stride, GROUPS * N,
-                z_stride, D_MODEL, channel, exists, log2_decay, bias, skip, N, STATES, SOFTPLUS, STEPS,
-            )  # fmt: skip
+            h = _output(h, row, u, delta, B, C, z, y, log2_decay, bias, skip, SOFTPLUS, STEPS)
             row += STEPS
         for _ in range(remaining % STEPS):
-            h = _output(
-                h, row, u, delta, B, C, z, y, u_stride, delta_stride, GROUPS * N,
-                z_stride, D_MODEL, channel, exists, log2_decay, bias, skip, N, STATES, SOFTPLUS, 1,
-            )  # fmt: skip
+            h = _output(h, row, u, delta, B, C, z, y, log2_decay, bias, skip, SOFTPLUS, 1)
             row += 1
     if final_state is not None:
         tl.store(final_state + index * N * D_MODEL + offsets, h, mask=exist)
@@ -174,43 +146,22 @@ def output_kernel(
 
 @triton.jit
 def _output(
-    h,
-    row,
-    u,
-    delta,
-    B,
-    C,
-    z,
-    y,
-    u_stride: tl.constexpr,
-    delta_stride: tl.constexpr,
-    B_stride: tl.constexpr,
-    z_stride: tl.constexpr,
-    D_MODEL: tl.constexpr,
-    channel,
-    exists,
-    log2_decay,
-    bias,
-    skip,
-    N: tl.constexpr,
-    STATES: tl.constexpr,
-    SOFTPLUS: tl.constexpr,
-    STEPS: tl.constexpr,
+    h, row, u, delta, B, C, z, y, log2_decay, bias, skip, SOFTPLUS: tl.constexpr, STEPS: tl.constexpr
 ):
+    """Return the state STEPS rows on; write y."""
     outputs = ()
     for k in tl.static_range(STEPS):
-        dt, _ = step_size(load_row(delta, row + k, delta_stride, channel, exists, h.dtype), bias, SOFTPLUS)
-        u_k = load_row(u, row + k, u_stride, channel, exists, h.dtype)
-        b = load_projection(B, row + k, B_stride, N, STATES)
-        c = load_projection(C, row + k, B_stride, N, STATES)
+        dt, _ = step_size(load_row(delta, row + k, h.dtype), bias, SOFTPLUS)
+        u_k = load_row(u, row + k, h.dtype)
+        b, c = load_row(B, row + k, h.dtype), load_row(C, row + k, h.dtype)
         h = tl.exp2(dt[None, :] * log2_decay) * h + (dt * u_k)[None, :] * b[:, None]
         y_k = tl.sum(h * c[:, None], axis=0)
         if skip is not None:
             y_k += skip * u_k
-        if z is not None:
-            z_k = load_row(z, row + k, z_stride, channel, exists, h.dtype)
+        if z[0] is not None:
+            z_k = load_row(z, row + k, h.dtype)
             y_k *= z_k * sigmoid(z_k)
         outputs = outputs + (y_k,)
     for k in tl.static_range(STEPS):  # after the loads, which could not overtake a store
-        store_row(y, row + k, D_MODEL, channel, exists, outputs[k])
+        store_row(y, row + k, outputs[k])
     return h
