@@ -5,7 +5,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 
+import torch
+
 BACKEND_VARIABLE = "SEQSUITE_BACKEND"
+
+NATIVE = {"cpu": "cpu", "cuda": "triton"}
+"""The fastest backend by type of device, where a kernel has it and it can run."""
 
 
 @dataclass(frozen=True)
@@ -37,18 +42,40 @@ class Backend:
         return BackendStatus(self.name, reason is None, reason or self.description)
 
 
-def requested_backend(backend: str | None, known: Mapping[str, Backend]) -> str | None:
-    """Return the backend that the call or ``SEQSUITE_BACKEND`` asks for, ``None`` where neither does.
+def choose_backend(operation: str, known: Mapping[str, Backend], device: str, backend: str | None) -> str:
+    """Return the backend that the call or ``SEQSUITE_BACKEND`` asks for, else the fastest that can run.
+
+    What the environment asks for, a kernel without such a backend ignores.
+
+    Args:
+        operation: Name of the kernel.
+        known: Its backends by name.
+        device: Type of the device that its arguments are on.
+        backend: What the call asks for.
 
     Raises:
-        ValueError: if it is unknown, or cannot run on this machine.
+        ValueError: if what is asked for is unknown, or cannot run on this machine or device.
     """
+    name = _requested(backend, known)
+    if name is None:
+        name = NATIVE.get(device, "reference")
+        return name if name in known and known[name].unavailable_because() is None else "reference"
+    if name != "reference" and name != NATIVE.get(device) and not (name == "triton" and interprets()):
+        wanted = {"cpu": "the CPU", "triton": "a GPU"}[name]
+        raise ValueError(f"{operation}: backend {name!r} needs tensors on {wanted}, but they are on {device}")
+    return name
+
+
+def _requested(backend: str | None, known: Mapping[str, Backend]) -> str | None:
     name = backend or os.environ.get(BACKEND_VARIABLE) or None
     if name is None:
         return None
     source = "backend" if backend else BACKEND_VARIABLE
-    if name not in known:
+    names = known if backend else {every.name for every in (TRITON, CPU, REFERENCE)}
+    if name not in names:
         raise ValueError(f"{source} must be one of {', '.join(known)}, not {name!r}")
+    if name not in known:
+        return None
     reason = known[name].unavailable_because()
     if reason is not None:
         raise ValueError(f"{source} asks for {name!r}, which cannot be used here: {reason}")
@@ -64,5 +91,24 @@ def _why_no_cpu() -> str | None:
     return why_unavailable()
 
 
+def _why_no_triton() -> str | None:
+    try:
+        import triton  # noqa: F401
+    except ImportError as error:
+        return f"triton cannot be imported: {error}"
+    if torch.cuda.is_available() or interprets():
+        return None
+    return "there is no GPU that PyTorch can use"
+
+
+def interprets() -> bool:
+    """Return whether Triton's interpreter (TRITON_INTERPRET=1) is on, which runs on the CPU, for tests."""
+    import triton
+
+    on: bool = triton.knobs.runtime.interpret
+    return on
+
+
+TRITON = Backend("triton", _why_no_triton, "fused kernels compiled by Triton for the GPU")
 CPU = Backend("cpu", _why_no_cpu, "vector kernels compiled by LLVM for this processor")
 REFERENCE = Backend("reference", lambda: None, "plain PyTorch")

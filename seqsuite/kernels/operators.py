@@ -20,9 +20,11 @@ def define_operator(schema: str) -> torch._ops.OpOverload:
 
 def implement_operator(
     operator: torch._ops.OpOverload,
-    on_cpu: Callable[..., Any],
+    implementation: Callable[..., Any],
     fake: Callable[..., Any],
     derivative: type[torch.autograd.Function] | None = None,
+    *,
+    devices: tuple[str, ...] = ("CPU",),
 ) -> None:
     """Give a defined operator its implementation.
 
@@ -30,13 +32,14 @@ def implement_operator(
 
     Args:
         operator: The operator.
-        on_cpu: What it computes.
+        implementation: What it computes.
         fake: The same for tensors without memory: shapes and dtypes.
         derivative: Function that takes the operator's arguments and is used where one needs a gradient; its
             forward calls the operator by :func:`below_autograd`.
+        devices: Dispatch keys of the devices that the implementation can run on.
     """
     name: str = operator.name()  # type: ignore[no-untyped-call]
-    torch.library.impl(name, "CPU", on_cpu)
+    torch.library.impl(name, devices, implementation)
     torch.library.register_fake(name, fake)
     if derivative is not None:
 
@@ -59,7 +62,7 @@ def any_needs_gradient(arguments: Iterable[Any]) -> bool:
     return any(isinstance(x, Tensor) and x.requires_grad for x in arguments)
 
 
-def refuse_second_derivative(operation: str) -> None:
+def refuse_second_derivative(operation: str, backend: str = "cpu") -> None:
     """Raise unless the backward that calls this is the last one.
 
     Raises:
@@ -67,5 +70,5 @@ def refuse_second_derivative(operation: str) -> None:
     """
     if torch.is_grad_enabled():
         raise NotImplementedError(
-            f"{operation}: the cpu backend has no second derivatives; use backend='reference'"
+            f"{operation}: the {backend} backend has no second derivatives; use backend='reference'"
         )

@@ -250,7 +250,7 @@ def test_minus_infinity_masks_a_position(backend: str) -> None:
 
 def test_every_backend_says_whether_it_is_available() -> None:
     statuses = backends()["selective_scan"]
-    assert [status.name for status in statuses] == ["cpu", "reference"]
+    assert [status.name for status in statuses] == ["triton", "cpu", "reference"]
     assert all(status.reason for status in statuses)
     assert statuses[-1].available
 
@@ -261,7 +261,9 @@ def test_backend_can_be_forced_by_the_environment(monkeypatch: pytest.MonkeyPatc
     forced = selective_scan(**case)
     torch.testing.assert_close(forced, selective_scan(**case, backend="reference"), rtol=0, atol=0)
     monkeypatch.setenv("SEQSUITE_BACKEND", "abacus")
-    with pytest.raises(ValueError, match="SEQSUITE_BACKEND must be one of cpu, reference, not 'abacus'"):
+    with pytest.raises(
+        ValueError, match="SEQSUITE_BACKEND must be one of triton, cpu, reference, not 'abacus'"
+    ):
         selective_scan(**case)
 
 
@@ -282,7 +284,7 @@ def test_backend_can_be_forced_by_the_environment(monkeypatch: pytest.MonkeyPatc
         ({"D": torch.zeros(20, device="meta")}, ValueError, r"D is on meta, but u is on cpu"),
         ({"cu_seqlens": torch.tensor([0, 21])}, ValueError, r"u must have shape \(1, L, D\)"),
         ({"cu_seqlens": torch.tensor([0.0, 21.0])}, TypeError, r"cu_seqlens must be an int32 or int64"),
-        ({"backend": "abacus"}, ValueError, r"backend must be one of cpu, reference, not 'abacus'"),
+        ({"backend": "abacus"}, ValueError, r"backend must be one of triton, cpu, reference, not 'abacus'"),
     ],
 )
 def test_bad_arguments_are_named(change: Case, error: type[Exception], message: str) -> None:

@@ -31,12 +31,12 @@ def test_operators_keep_the_dispatcher_rules(case: Case) -> None:
     selective_scan(**case, backend="cpu")  # defines the operators
     forward = torch.ops.seqsuite.selective_scan_forward.default
     inputs = operator_arguments(case)
-    torch.library.opcheck(forward, (False, *inputs))
+    torch.library.opcheck(forward, ("cpu", False, *inputs))
     with torch.no_grad():
-        y, final_state, checkpoints = forward(True, *inputs)
+        y, final_state, checkpoints = forward("cpu", True, *inputs)
     backward = torch.ops.seqsuite.selective_scan_backward.default
     arguments = [x.detach() if isinstance(x, torch.Tensor) else x for x in inputs]
-    torch.library.opcheck(backward, (y, final_state, checkpoints, *arguments))
+    torch.library.opcheck(backward, ("cpu", y, final_state, checkpoints, *arguments))
 
 
 @pytest.mark.parametrize("offsets", [None, [0, 4, 21]])
@@ -126,7 +126,7 @@ import sys
 sys.modules["llvmlite"] = None  # importing it raises ImportError
 import torch
 from seqsuite.kernels import backends, selective_scan
-cpu, reference = backends()["selective_scan"]
+_, cpu, reference = backends()["selective_scan"]
 assert not cpu.available and "llvmlite" in cpu.reason, cpu
 x = torch.ones(1, 2, 3)
 y = selective_scan(x, x, -torch.ones(3, 2), torch.ones(1, 2, 2), torch.ones(1, 2, 2))

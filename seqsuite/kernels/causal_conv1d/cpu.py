@@ -9,7 +9,7 @@ from torch import Tensor
 from seqsuite.kernels.causal_conv1d import cpu_kernels
 from seqsuite.kernels.causal_conv1d.cpu_kernels import Options
 from seqsuite.kernels.llvm.jit import CompiledKernel, compile_kernel
-from seqsuite.kernels.llvm.run import Argument, Division, dtype_name, with_row_stride, worthwhile_threads
+from seqsuite.kernels.llvm.run import Argument, Division, dtype_name, worthwhile_threads
 from seqsuite.kernels.llvm.target import host_target
 from seqsuite.kernels.operators import (
     below_autograd,
@@ -17,6 +17,7 @@ from seqsuite.kernels.operators import (
     implement_operator,
     refuse_second_derivative,
 )
+from seqsuite.kernels.strides import with_row_stride
 
 INPUTS = "Tensor x, Tensor weight, Tensor? bias, bool activation, Tensor? initial_state, Tensor? cu_seqlens"
 

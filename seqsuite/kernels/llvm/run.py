@@ -1,6 +1,5 @@
 """From tensors to a run of a kernel that walks along sequences: division, threads, scratch memory."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
@@ -132,23 +131,6 @@ class Division:
 def worthwhile_threads(work: int, work_per_thread: int) -> int:
     """Return the number of threads that are worth their start for so much work, at most PyTorch's."""
     return min(torch.get_num_threads(), max(1, work // work_per_thread))
-
-
-def with_row_stride(tensor: Tensor) -> tuple[Tensor, int]:
-    """Return (B, L, ...) such that one stride leads from each of its B·L rows to the next, and the stride.
-
-    A slice of the last dimension, such as one half of a projection, is read where it is.
-    """
-    sizes, strides = tensor.shape, tensor.stride()
-    # The stride of a dimension of size 1 means nothing.
-    row_stride = strides[1] if sizes[1] > 1 else strides[0]
-    rows_apart = 1 in sizes[:2] or strides[0] == sizes[1] * row_stride
-    row_contiguous = strides[-1] == 1 and all(
-        sizes[i] == 1 or strides[i] == sizes[i + 1] * strides[i + 1] for i in range(2, tensor.dim() - 1)
-    )
-    if rows_apart and row_contiguous:
-        return tensor, row_stride
-    return tensor.contiguous(), math.prod(sizes[2:])
 
 
 @cache

@@ -17,6 +17,7 @@ from seqsuite.kernels.operators import (
     refuse_second_derivative,
 )
 from seqsuite.kernels.selective_scan import cpu_launch as scan
+from seqsuite.kernels.selective_scan.inputs import Inputs as ScanInputs
 
 INPUTS = (
     "Tensor xz, Tensor conv_weight, Tensor? conv_bias, Tensor x_proj, Tensor dt_proj, Tensor dt_bias, "
@@ -58,7 +59,7 @@ class Inputs(NamedTuple):
         x = self.xz[..., : self.A.shape[0]]
         return conv.Inputs(x, self.conv_weight, self.conv_bias, True, None, self.cu_seqlens)
 
-    def scan(self, u: Tensor, projected: Tensor) -> scan.Inputs:
+    def scan(self, u: Tensor, projected: Tensor) -> ScanInputs:
         """Return the inputs of the scan, given its input u and the projections."""
         (d_model, d_state), rank = self.A.shape, self.dt_proj.shape[1]
         delta = torch.mm(projected[:, :rank], self.dt_proj.t()).view(u.shape)
@@ -67,7 +68,7 @@ class Inputs(NamedTuple):
             for start in (rank, rank + d_state)
         )
         z = self.xz[..., d_model:]
-        return scan.Inputs(u, delta, self.A, B, C, self.D, z, self.dt_bias, True, None, self.cu_seqlens)
+        return ScanInputs(u, delta, self.A, B, C, self.D, z, self.dt_bias, True, None, self.cu_seqlens)
 
 
 def mamba_inner_cpu(

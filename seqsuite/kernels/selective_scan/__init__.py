@@ -88,8 +88,8 @@ def selective_scan(
         cu_seqlens: offsets (S + 1,), int32 or int64, of S sequences packed one after the other; B must be 1.
             Sequence s is at positions cu_seqlens[s] to cu_seqlens[s + 1]; no state passes between sequences.
         return_final_state: whether to return the state after the last position too.
-        backend: "reference" or "cpu"; if not given, what the environment variable SEQSUITE_BACKEND says,
-            else the fastest that can run.
+        backend: "triton" (tensors on a GPU), "cpu" or "reference"; if not given, what the environment's
+            SEQSUITE_BACKEND says, else the fastest that can run.
 
     Returns:
         y (B, L, D) in ``u``'s dtype, or (y, final_state) with the final state (B, D, N), or (S, D, N)

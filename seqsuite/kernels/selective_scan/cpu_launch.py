@@ -2,16 +2,17 @@
 
 from dataclasses import dataclass
 from functools import cache
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from seqsuite.kernels.llvm.jit import CompiledKernel, compile_kernel
-from seqsuite.kernels.llvm.run import Argument, Division, dtype_name, with_row_stride, worthwhile_threads
+from seqsuite.kernels.llvm.run import Argument, Division, dtype_name, worthwhile_threads
 from seqsuite.kernels.llvm.target import host_target
 from seqsuite.kernels.selective_scan import cpu_backward, cpu_forward
 from seqsuite.kernels.selective_scan.cpu_layout import Options
+from seqsuite.kernels.selective_scan.inputs import GRADIENT_OF, Inputs
+from seqsuite.kernels.strides import with_row_stride
 
 # State updates below which a second thread takes longer to wake than it saves; the backward's cost more.
 FORWARD_UPDATES_PER_THREAD = 1 << 18
@@ -20,33 +21,6 @@ BACKWARD_UPDATES_PER_THREAD = 1 << 16
 # The backward is cut into as many tasks at least, where each has two blocks of channels: more would keep more
 # threads busy, but every part of a group writes a dB and a dC of its own, (B, L, N) each.
 MIN_BACKWARD_TASKS = 4
-
-
-class Inputs(NamedTuple):
-    """The arguments of ``selective_scan``, with B and C (B, L, G, N) and dtypes that the kernels can read."""
-
-    u: Tensor
-    delta: Tensor
-    A: Tensor
-    B: Tensor
-    C: Tensor
-    D: Tensor | None
-    z: Tensor | None
-    delta_bias: Tensor | None
-    delta_softplus: bool
-    initial_state: Tensor | None
-    cu_seqlens: Tensor | None
-
-    def differentiable(self) -> dict[str, Tensor]:
-        """Return by name the tensors that are given and have gradients."""
-        return {
-            name: value
-            for name, value in zip(self._fields, self, strict=True)
-            if isinstance(value, Tensor) and name != "cu_seqlens"
-        }
-
-
-GRADIENT_OF = {name: f"d{name}" for name in Inputs._fields}
 
 
 @dataclass(frozen=True)
@@ -82,6 +56,11 @@ class Geometry(Division):
         """
         for_cores = -(-MIN_BACKWARD_TASKS // (self.sequences * self.groups))
         return max(self.parts_for_cache(), min(for_cores, self.blocks_per_group // 2), 1)
+
+
+def checkpoint_shape(inputs: Inputs) -> tuple[int, ...]:
+    """Return the shape of what a forward keeps for the backward."""
+    return Geometry.of_scan(inputs).checkpoint_shape
 
 
 def run_forward(inputs: Inputs, save: bool) -> tuple[Tensor, Tensor, Tensor]:

@@ -1,11 +1,12 @@
-"""The CPU backend: fused forward and backward kernels behind two PyTorch operators.
+"""The fused backends behind two PyTorch operators, for autograd, torch.compile and torch.export.
 
-``seqsuite::selective_scan_forward`` and ``seqsuite::selective_scan_backward`` work under autograd,
-``torch.compile`` and ``torch.export``. The state (B, L, D, N) is never in memory: the forward keeps states
-between chunks, 1/32 of it, and the backward recomputes the rest chunk by chunk. The same input gives the same
-bits whatever the number of threads.
+``seqsuite::selective_scan_forward`` and ``selective_scan_backward`` take the name of a backend, "cpu" or
+"triton". The state (B, L, D, N) is never in memory: the forward keeps it between chunks only, and the
+backward recomputes the rest chunk by chunk. The same input gives the same bits.
 """
 
+from functools import cache
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -17,13 +18,7 @@ from seqsuite.kernels.operators import (
     implement_operator,
     refuse_second_derivative,
 )
-from seqsuite.kernels.selective_scan.cpu_launch import (
-    GRADIENT_OF,
-    Geometry,
-    Inputs,
-    run_backward,
-    run_forward,
-)
+from seqsuite.kernels.selective_scan.inputs import GRADIENT_OF, Inputs
 from seqsuite.kernels.selective_scan.reference import state_dtype
 
 INPUTS = (
@@ -34,14 +29,17 @@ INPUTS = (
 # The forward gives y, the final state and, where a backward follows (``save``), the states between chunks.
 # The backward gives the gradients of those inputs that are given, in their order.
 FORWARD = define_operator(
-    f"selective_scan_forward(bool save, {INPUTS}) -> (Tensor y, Tensor final_state, Tensor checkpoints)"
+    f"selective_scan_forward(str backend, bool save, {INPUTS}) -> "
+    "(Tensor y, Tensor final_state, Tensor checkpoints)"
 )
 BACKWARD = define_operator(
-    f"selective_scan_backward(Tensor dy, Tensor? dfinal_state, Tensor checkpoints, {INPUTS}) -> Tensor[]"
+    f"selective_scan_backward(str backend, Tensor dy, Tensor? dfinal_state, Tensor checkpoints, {INPUTS}) "
+    "-> Tensor[]"
 )
 
 
-def selective_scan_cpu(
+def selective_scan_fused(
+    backend: str,
     u: Tensor,
     delta: Tensor,
     A: Tensor,
@@ -54,7 +52,7 @@ def selective_scan_cpu(
     initial_state: Tensor | None = None,
     cu_seqlens: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Scan by the fused kernels: arguments and results of ``selective_scan_reference``, for a real ``A``."""
+    """Scan by a backend: arguments and results of ``selective_scan_reference``, for a real ``A``."""
     dtype = state_dtype(u, A)
 
     def widened(tensor: Tensor | None) -> Tensor | None:
@@ -66,6 +64,7 @@ def selective_scan_cpu(
         return tensor if narrow else widened(tensor)
 
     y, final_state, _ = FORWARD(
+        backend,
         False,
         u,
         readable(delta),
@@ -82,17 +81,31 @@ def selective_scan_cpu(
     return y, final_state
 
 
-def _forward(save: bool, *inputs: Any) -> tuple[Tensor, Tensor, Tensor]:
-    return run_forward(Inputs(*inputs), save)
+@cache
+def _kernels(backend: str) -> ModuleType:
+    """Return what runs a backend: ``run_forward``, ``run_backward`` and ``checkpoint_shape``."""
+    if backend == "triton":
+        from seqsuite.kernels.selective_scan import triton_launch
+
+        return triton_launch
+    from seqsuite.kernels.selective_scan import cpu_launch
+
+    return cpu_launch
 
 
-def _forward_fake(save: bool, *inputs: Any) -> tuple[Tensor, Tensor, Tensor]:
-    u, A = inputs[0], inputs[2]
-    geometry = Geometry.of_scan(Inputs(*inputs))
+def _forward(backend: str, save: bool, *inputs: Any) -> tuple[Tensor, Tensor, Tensor]:
+    outputs: tuple[Tensor, Tensor, Tensor] = _kernels(backend).run_forward(Inputs(*inputs), save)
+    return outputs
+
+
+def _forward_fake(backend: str, save: bool, *inputs: Any) -> tuple[Tensor, Tensor, Tensor]:
+    given = Inputs(*inputs)
+    u, A = given.u, given.A
+    sequences = u.shape[0] if given.cu_seqlens is None else len(given.cu_seqlens) - 1
     return (
         u.new_empty(u.shape),
-        A.new_empty((geometry.sequences, *A.shape)),
-        A.new_empty(geometry.checkpoint_shape if save else (0,)),
+        A.new_empty((sequences, *A.shape)),
+        A.new_empty(_kernels(backend).checkpoint_shape(given) if save else (0,)),
     )
 
 
@@ -100,10 +113,10 @@ class _SelectiveScan(torch.autograd.Function):
     """The forward with its derivative, for which it keeps the checkpoints."""
 
     @staticmethod
-    def forward(ctx: Any, save: bool, *inputs: Any) -> tuple[Tensor, Tensor, Tensor]:
-        y, final_state, checkpoints = below_autograd(FORWARD, True, *inputs)
+    def forward(ctx: Any, backend: str, save: bool, *inputs: Any) -> tuple[Tensor, Tensor, Tensor]:
+        y, final_state, checkpoints = below_autograd(FORWARD, backend, True, *inputs)
         given = Inputs(*inputs)
-        ctx.delta_softplus = given.delta_softplus
+        ctx.backend, ctx.delta_softplus = backend, given.delta_softplus
         ctx.save_for_backward(*(None if isinstance(x, bool) else x for x in inputs), checkpoints)
         ctx.mark_non_differentiable(checkpoints)
         ctx.set_materialize_grads(False)
@@ -111,27 +124,29 @@ class _SelectiveScan(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor | None, dfinal_state: Tensor | None, _: None) -> tuple[Any, ...]:
-        refuse_second_derivative("selective_scan")
+        refuse_second_derivative("selective_scan", ctx.backend)
         *saved, checkpoints = ctx.saved_tensors
         inputs = Inputs(*saved)._replace(delta_softplus=ctx.delta_softplus)
         if dy is None:
             dy = torch.zeros_like(inputs.u)
-        gradients = BACKWARD(dy, dfinal_state, checkpoints, *inputs)
+        gradients = BACKWARD(ctx.backend, dy, dfinal_state, checkpoints, *inputs)
         by_name = dict(zip(inputs.differentiable(), gradients, strict=True))
-        needed = zip(Inputs._fields, ctx.needs_input_grad[1:], strict=True)
-        return (None, *(by_name.get(name) if wanted else None for name, wanted in needed))
+        needed = zip(Inputs._fields, ctx.needs_input_grad[2:], strict=True)
+        return (None, None, *(by_name.get(name) if wanted else None for name, wanted in needed))
 
 
-def _backward(dy: Tensor, dfinal_state: Tensor | None, checkpoints: Tensor, *inputs: Any) -> list[Tensor]:
-    gradients = run_backward(dy, dfinal_state, checkpoints, Inputs(*inputs))
+def _backward(
+    backend: str, dy: Tensor, dfinal_state: Tensor | None, checkpoints: Tensor, *inputs: Any
+) -> list[Tensor]:
+    gradients = _kernels(backend).run_backward(dy, dfinal_state, checkpoints, Inputs(*inputs))
     return [gradients[GRADIENT_OF[name]] for name in Inputs(*inputs).differentiable()]
 
 
 def _backward_fake(
-    dy: Tensor, dfinal_state: Tensor | None, checkpoints: Tensor, *inputs: Any
+    backend: str, dy: Tensor, dfinal_state: Tensor | None, checkpoints: Tensor, *inputs: Any
 ) -> list[Tensor]:
     return [tensor.new_empty(tensor.shape) for tensor in Inputs(*inputs).differentiable().values()]
 
 
-implement_operator(FORWARD, _forward, _forward_fake, _SelectiveScan)
-implement_operator(BACKWARD, _backward, _backward_fake)
+implement_operator(FORWARD, _forward, _forward_fake, _SelectiveScan, devices=("CPU", "CUDA"))
+implement_operator(BACKWARD, _backward, _backward_fake, devices=("CPU", "CUDA"))

@@ -1,0 +1,167 @@
+"""The Triton kernels of the forward pass.
+
+Too few sequences and channels to fill a GPU: sequences are cut into segments that run side by side, in three
+launches::
+
+    segment_state_kernel      each segment alone: the state that it ends in when it starts from zero, and ΣΔ
+    combine_kernel            the segments of a sequence in order: the state that enters each
+    output_kernel             each segment from the state that enters it: y
+
+The decay over a segment is exp(A ΣΔ). Else a segment is a whole sequence, and the last kernel does it alone.
+Rows are read STEPS at a time, to have that many loads under way.
+"""
+
+import triton
+import triton.language as tl
+
+from seqsuite.kernels.selective_scan.triton_device import (
+    LOG2E,
+    blocks_per_group,
+    load,
+    load_row,
+    locate_channels,
+    locate_segment,
+    locate_states,
+    projection,
+    sigmoid,
+    step_size,
+    store_row,
+)
+
+
+@triton.jit
+def segment_state_kernel(
+    u,
+    delta,
+    A,
+    B,
+    delta_bias,
+    segments,
+    state,
+    elapsed,
+    u_stride: tl.constexpr,
+    delta_stride: tl.constexpr,
+    D_MODEL: tl.constexpr,
+    GROUPS: tl.constexpr,
+    N: tl.constexpr,
+    STATES: tl.constexpr,
+    CHANNELS: tl.constexpr,
+    SOFTPLUS: tl.constexpr,
+    STEPS: tl.constexpr,
+):
+    """Write the state (segments, N, D) after each segment that starts from zero, and ΣΔ (segments, D)."""
+    BLOCKS: tl.constexpr = GROUPS * blocks_per_group(D_MODEL, GROUPS, CHANNELS)
+    index = (tl.program_id(0) // BLOCKS).to(tl.int64)
+    channel, exists, group = locate_channels(tl.program_id(0) % BLOCKS, D_MODEL, GROUPS, CHANNELS)
+    offsets, exist = locate_states(channel, exists, D_MODEL, N, STATES)
+    log2_decay = load(A, offsets, exist) * LOG2E
+    bias = load(delta_bias, channel, exists)
+    u, delta = (u, u_stride, channel, exists), (delta, delta_stride, channel, exists)
+    B = projection(B, group, GROUPS, N, STATES)
+    row, length, _ = locate_segment(segments, index)
+    h = tl.zeros((STATES, CHANNELS), A.dtype.element_ty)
+    total = tl.zeros((CHANNELS,), A.dtype.element_ty)
+    for _ in range(length // STEPS):
+        h, total = _advance(h, total, row, u, delta, B, log2_decay, bias, SOFTPLUS, STEPS)
+        row += STEPS
+    for _ in range(length % STEPS):
+        h, total = _advance(h, total, row, u, delta, B, log2_decay, bias, SOFTPLUS, 1)
+        row += 1
+    tl.store(state + index * N * D_MODEL + offsets, h, mask=exist)
+    tl.store(elapsed + index * D_MODEL + channel, total, mask=exists)
+
+
+@triton.jit
+def _advance(h, total, row, u, delta, B, log2_decay, bias, SOFTPLUS: tl.constexpr, STEPS: tl.constexpr):
+    """Return the state and ΣΔ STEPS rows on."""
+    for k in tl.static_range(STEPS):
+        dt, _ = step_size(load_row(delta, row + k, h.dtype), bias, SOFTPLUS)
+        x = dt * load_row(u, row + k, h.dtype)
+        b = load_row(B, row + k, h.dtype)
+        h = tl.exp2(dt[None, :] * log2_decay) * h + x[None, :] * b[:, None]
+        total += dt
+    return h, total
+
+
+@triton.jit
+def output_kernel(
+    u,
+    delta,
+    A,
+    B,
+    C,
+    D,
+    z,
+    delta_bias,
+    segments,
+    entering,
+    y,
+    checkpoints,
+    final_state,
+    u_stride: tl.constexpr,
+    delta_stride: tl.constexpr,
+    z_stride: tl.constexpr,
+    D_MODEL: tl.constexpr,
+    GROUPS: tl.constexpr,
+    N: tl.constexpr,
+    STATES: tl.constexpr,
+    CHANNELS: tl.constexpr,
+    SOFTPLUS: tl.constexpr,
+    STEPS: tl.constexpr,
+    CHUNK: tl.constexpr,
+):
+    """Write y (rows, D) of each segment.
+
+    Args beside the inputs of the scan:
+        entering: the state that enters each segment (segments, N, D), or None for zero.
+        checkpoints: where the state before each CHUNK rows is kept for the backward, or None.
+        final_state: where the state after each segment is kept, or None.
+    """
+    BLOCKS: tl.constexpr = GROUPS * blocks_per_group(D_MODEL, GROUPS, CHANNELS)
+    index = (tl.program_id(0) // BLOCKS).to(tl.int64)
+    channel, exists, group = locate_channels(tl.program_id(0) % BLOCKS, D_MODEL, GROUPS, CHANNELS)
+    offsets, exist = locate_states(channel, exists, D_MODEL, N, STATES)
+    log2_decay = load(A, offsets, exist) * LOG2E
+    bias, skip = load(delta_bias, channel, exists), load(D, channel, exists)
+    u, delta = (u, u_stride, channel, exists), (delta, delta_stride, channel, exists)
+    z, y = (z, z_stride, channel, exists), (y, D_MODEL, channel, exists)
+    B, C = projection(B, group, GROUPS, N, STATES), projection(C, group, GROUPS, N, STATES)
+    row, length, checkpoint = locate_segment(segments, index)
+    h = load(entering, index * N * D_MODEL + offsets, exist)
+    if h is None:
+        h = tl.zeros((STATES, CHANNELS), A.dtype.element_ty)
+    for chunk in range(tl.cdiv(length, CHUNK)):
+        if checkpoints is not None:
+            tl.store(checkpoints + (checkpoint + chunk) * N * D_MODEL + offsets, h, mask=exist)
+        remaining = tl.minimum(length - chunk * CHUNK, CHUNK)
+        for _ in range(remaining // STEPS):
+            h = _output(h, row, u, delta, B, C, z, y, log2_decay, bias, skip, SOFTPLUS, STEPS)
+            row += STEPS
+        for _ in range(remaining % STEPS):
+            h = _output(h, row, u, delta, B, C, z, y, log2_decay, bias, skip, SOFTPLUS, 1)
+            row += 1
+    if final_state is not None:
+        tl.store(final_state + index * N * D_MODEL + offsets, h, mask=exist)
+
+
+@triton.jit
+def _output(
+    h, row, u, delta, B, C, z, y, log2_decay, bias, skip, SOFTPLUS: tl.constexpr, STEPS: tl.constexpr
+):
+    """Return the state STEPS rows on; write y."""
+    outputs = ()
+    for k in tl.static_range(STEPS):
+        dt, _ = step_size(load_row(delta, row + k, h.dtype), bias, SOFTPLUS)
+        u_k = load_row(u, row + k, h.dtype)
+        b, c = load_row(B, row + k, h.dtype), load_row(C, row + k, h.dtype)
+        h = tl.exp2(dt[None, :] * log2_decay) * h + (dt * u_k)[None, :] * b[:, None]
+        y_k = tl.sum(h * c[:, None], axis=0)
+        if skip is not None:
+            y_k += skip * u_k
+        if z[0] is not None:
+            z_k = load_row(z, row + k, h.dtype)
+            y_k *= z_k * sigmoid(z_k)
+        outputs = outputs + (y_k,)
+    for k in tl.static_range(STEPS):  # after the loads, which could not overtake a store
+        store_row(y, row + k, outputs[k])
+    return h

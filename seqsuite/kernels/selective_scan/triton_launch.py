@@ -1,0 +1,303 @@
+"""From tensors to launches of the Triton kernels: how the work is cut, and memory for the results."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import torch
+import triton
+from torch import Tensor
+
+from seqsuite.kernels.checks import sequence_offsets
+from seqsuite.kernels.selective_scan.inputs import Inputs
+from seqsuite.kernels.selective_scan.triton_backward import gradient_kernel, segment_adjoint_kernel
+from seqsuite.kernels.selective_scan.triton_device import combine_kernel
+from seqsuite.kernels.selective_scan.triton_forward import output_kernel, segment_state_kernel
+from seqsuite.kernels.strides import with_row_stride
+
+# Programs, each one warp, that fill a large GPU: sequences are cut into segments until there are as many.
+# The cut follows the shapes and not the device, so that the same input gives the same bits on any one.
+PROGRAMS = 2048
+
+# Rows between two states that the forward keeps for the backward. Segments are whole chunks.
+CHUNK = 64
+
+# Rows whose loads are under way together, in the kernels that go by all states at once.
+FORWARD_STEPS = 4
+RECOMPUTE_STEPS = 2
+
+# Rows that the gradient kernel goes back at once: as many as a thread's decays and states fit its registers.
+BACKWARD_STEPS = 8
+
+# Programs of the gradient kernel that a multiprocessor holds at once, at 255 registers a thread.
+PROGRAMS_PER_MULTIPROCESSOR = 8
+
+# States that a thread holds: 16 of two channels.
+STATES_PER_THREAD = 32
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """What the kernels run on.
+
+    Attributes:
+        warp_size: number of threads that run together.
+        multiprocessors: number of processors.
+        launch: runs a kernel on a grid with its arguments by name.
+    """
+
+    warp_size: int
+    multiprocessors: int
+    launch: Callable[[Any, int, dict[str, Any]], None]
+
+    @staticmethod
+    def of(device: torch.device) -> "Runtime":
+        """Return the runtime of a GPU; of the CPU, where Triton's interpreter is on."""
+        if triton.knobs.runtime.interpret:
+            return Runtime(32, 1, _launch)
+        with torch.cuda.device(device):
+            warp_size = triton.runtime.driver.active.get_current_target().warp_size
+        return Runtime(warp_size, torch.cuda.get_device_properties(device).multi_processor_count, _launch)
+
+
+def _launch(kernel: Any, programs: int, arguments: dict[str, Any]) -> None:
+    with torch.cuda.device_of(arguments["A"]):  # type: ignore[no-untyped-call]
+        kernel[(programs,)](**arguments, num_warps=1)
+
+
+@dataclass(frozen=True)
+class Segments:
+    """Sequences cut into segments of rows.
+
+    Attributes:
+        table: first row, number of rows, and index of the first checkpoint of each segment (segments, 3).
+        offsets: first segment of each sequence, and their number (S + 1,).
+        cut: whether any sequence has more than one.
+    """
+
+    table: Tensor
+    offsets: Tensor
+    cut: bool
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """Channels cut into blocks: two a thread, less where states are many or a group is narrow.
+
+    Attributes:
+        channels: number of channels in a block.
+        per_group: number of blocks in a group, the last perhaps not full.
+        count: number of blocks.
+        options: what the kernels are specialised to.
+    """
+
+    channels: int
+    per_group: int
+    count: int
+    options: dict[str, Any]
+
+    @staticmethod
+    def of(inputs: Inputs, warp_size: int) -> "Blocks":
+        """Return the blocks of these inputs."""
+        (d_model, d_state), groups = inputs.A.shape, inputs.B.shape[2]
+        states, width = triton.next_power_of_2(d_state), d_model // groups
+        channels = min(2 * warp_size, warp_size * STATES_PER_THREAD // states, triton.next_power_of_2(width))
+        channels = max(channels, 16)
+        per_group = -(-width // channels)
+        options = {
+            "D_MODEL": d_model,
+            "GROUPS": groups,
+            "N": d_state,
+            "STATES": states,
+            "CHANNELS": channels,
+        }
+        return Blocks(channels, per_group, groups * per_group, options)
+
+
+def checkpoint_shape(inputs: Inputs) -> tuple[int, ...]:
+    """Return the shape of what a forward keeps for the backward: the states before each chunk, in slots.
+
+    Each sequence may end in a chunk that is not full, so that there are slots enough for any offsets.
+    """
+    batch, seqlen, _ = inputs.u.shape
+    sequences = batch if inputs.cu_seqlens is None else len(inputs.cu_seqlens) - 1
+    return (batch * seqlen // CHUNK + sequences, *inputs.A.shape[::-1])
+
+
+def run_forward(inputs: Inputs, save: bool, runtime: Runtime | None = None) -> tuple[Tensor, Tensor, Tensor]:
+    """Return y (B, L, D), the final states (S, D, N) and, with ``save``, the states before each chunk."""
+    A = inputs.A
+    runtime = runtime or Runtime.of(A.device)
+    blocks = Blocks.of(inputs, runtime.warp_size)
+    segments = _segments(inputs, blocks)
+    y = inputs.u.new_empty(inputs.u.shape)
+    checkpoints = A.new_empty(checkpoint_shape(inputs) if save else (0,))
+    final_state = A.new_empty((len(segments.offsets) - 1, *A.shape[::-1]))
+    entering = _by_state(inputs.initial_state)
+    arguments = _arguments(inputs, segments, blocks)
+    if segments.cut:
+        state, elapsed = _empty_segment_states(segments, A)
+        outputs = {"state": state, "elapsed": elapsed, "STEPS": FORWARD_STEPS}
+        _launch_with(runtime, segment_state_kernel, len(segments) * blocks.count, arguments | outputs)
+        chain = {"initial": entering, "state": state, "elapsed": elapsed, "final": final_state}
+        _combine(runtime, segments, blocks, arguments | chain | {"REVERSE": False})
+        entering = state
+    outputs = {
+        "entering": entering,
+        "y": y,
+        "checkpoints": checkpoints if save else None,
+        "final_state": None if segments.cut else final_state,
+        "STEPS": FORWARD_STEPS,
+        "CHUNK": CHUNK,
+    }
+    _launch_with(runtime, output_kernel, len(segments) * blocks.count, arguments | outputs)
+    return y, final_state.transpose(1, 2).contiguous(), checkpoints
+
+
+def run_backward(
+    dy: Tensor,
+    dfinal_state: Tensor | None,
+    checkpoints: Tensor,
+    inputs: Inputs,
+    runtime: Runtime | None = None,
+) -> dict[str, Tensor]:
+    """Return the gradients of the inputs that are given, by the names in ``GRADIENT_OF``."""
+    A = inputs.A
+    runtime = runtime or Runtime.of(A.device)
+    blocks = Blocks.of(inputs, runtime.warp_size)
+    segments = _segments(inputs, blocks)
+    items = len(segments) * blocks.count
+    programs = min(items, PROGRAMS_PER_MULTIPROCESSOR * runtime.multiprocessors)
+    entering = _by_state(dfinal_state)
+    leaving = None
+    if inputs.initial_state is not None:
+        leaving = A.new_empty((len(segments.offsets) - 1, *A.shape[::-1]))
+    arguments = _arguments(inputs, segments, blocks) | {"dy": dy.contiguous()}
+    if segments.cut:
+        adjoint, elapsed = _empty_segment_states(segments, A)
+        outputs = {"adjoint": adjoint, "elapsed": elapsed, "STEPS": FORWARD_STEPS}
+        _launch_with(runtime, segment_adjoint_kernel, items, arguments | outputs)
+        chain = {"initial": entering, "state": adjoint, "elapsed": elapsed, "final": leaving}
+        _combine(runtime, segments, blocks, arguments | chain | {"REVERSE": True})
+        entering = adjoint
+    parts = _empty_gradients(inputs, segments, blocks)
+    kept = 2 + CHUNK // BACKWARD_STEPS + BACKWARD_STEPS - 1
+    outputs = parts | {
+        "checkpoints": checkpoints,
+        "entering": entering,
+        "dinitial_state": None if segments.cut else leaving,
+        "scratch": A.new_empty(programs, kept, A.shape[1], blocks.channels),
+        "rows": inputs.u.shape[0] * inputs.u.shape[1],
+        "items": items,
+        "READ": RECOMPUTE_STEPS,
+        "STEPS": BACKWARD_STEPS,
+        "CHUNK": CHUNK,
+    }
+    _launch_with(runtime, gradient_kernel, programs, arguments | outputs)
+    gradients = _sum_parts(inputs, parts)
+    if leaving is not None:
+        gradients["dinitial_state"] = leaving.transpose(1, 2).contiguous()
+    return gradients
+
+
+def _empty_gradients(inputs: Inputs, segments: Segments, blocks: Blocks) -> dict[str, Tensor | None]:
+    """Return memory for the gradients by rows, and for the parts of those that sum over rows or channels."""
+    A, shape = inputs.A, inputs.u.shape
+    d_model, d_state = A.shape
+    projection = (blocks.per_group, inputs.B.shape[2], d_state, shape[0] * shape[1])
+    return {
+        "du": inputs.u.new_empty(shape),
+        "ddelta": inputs.delta.new_empty(shape),
+        "dz": None if inputs.z is None else inputs.z.new_empty(shape),
+        "dA": A.new_zeros(len(segments), d_state, d_model),
+        "dB": A.new_empty(projection),
+        "dC": A.new_empty(projection),
+        "dD": None if inputs.D is None else A.new_empty(len(segments), d_model),
+        "ddelta_bias": None if inputs.delta_bias is None else A.new_empty(len(segments), d_model),
+    }
+
+
+def _sum_parts(inputs: Inputs, parts: dict[str, Tensor | None]) -> dict[str, Tensor]:
+    """Return the gradients, from what the programs left of each."""
+    gradients = {name: part for name, part in parts.items() if part is not None}
+    for name in gradients.keys() & {"dA", "dB", "dC", "dD", "ddelta_bias"}:
+        gradients[name] = gradients[name].sum(0)
+    gradients["dA"] = gradients["dA"].t().contiguous()
+    for name in ("dB", "dC"):
+        gradients[name] = gradients[name].permute(2, 0, 1).reshape(inputs.B.shape)
+    return gradients
+
+
+def _combine(runtime: Runtime, segments: Segments, blocks: Blocks, arguments: dict[str, Any]) -> None:
+    programs = (len(segments.offsets) - 1) * blocks.count
+    _launch_with(runtime, combine_kernel, programs, arguments | {"segment_offsets": segments.offsets})
+
+
+def _launch_with(runtime: Runtime, kernel: Any, programs: int, arguments: dict[str, Any]) -> None:
+    """Launch a kernel with those of the arguments that it has."""
+    runtime.launch(kernel, programs, {name: arguments[name] for name in kernel.arg_names})
+
+
+def _arguments(inputs: Inputs, segments: Segments, blocks: Blocks) -> dict[str, Any]:
+    """Return the kernels' arguments that come from the inputs, by name."""
+    arguments: dict[str, Any] = dict.fromkeys(Inputs._fields)
+    for name, tensor in inputs.differentiable().items():
+        if name in ("u", "delta", "z"):
+            arguments[name], arguments[f"{name}_stride"] = with_row_stride(tensor)
+        else:
+            arguments[name] = tensor.contiguous()
+    return {
+        "z_stride": 0,
+        **arguments,
+        "A": inputs.A.t().contiguous(),
+        "segments": segments.table,
+        "SOFTPLUS": inputs.delta_softplus,
+        **blocks.options,
+    }
+
+
+def _segments(inputs: Inputs, blocks: Blocks) -> Segments:
+    """Cut the sequences into segments, so many that there are PROGRAMS programs, if they are long enough."""
+    batch, seqlen, _ = inputs.u.shape
+    if inputs.cu_seqlens is None:
+        offsets = tuple(sequence * seqlen for sequence in range(batch + 1))
+    else:
+        offsets = tuple(sequence_offsets(inputs.cu_seqlens, seqlen))
+    chunks = batch * seqlen * blocks.count // (PROGRAMS * CHUNK)
+    return _cut(offsets, max(chunks, 1) * CHUNK, inputs.u.device)
+
+
+@lru_cache(maxsize=64)
+def _cut(offsets: tuple[int, ...], length: int, device: torch.device) -> Segments:
+    """Cut sequences at these offsets into segments of ``length`` rows, the last of each perhaps shorter."""
+    bounds = torch.tensor(offsets, device="cpu")
+    lengths = bounds.diff()
+    longest = max(lengths.tolist(), default=0)
+    # Two halves side by side would take as much time as the whole, because each is gone through twice.
+    if longest <= 2 * length:
+        length = -(-longest // CHUNK) * CHUNK or CHUNK
+    counts = (-(-lengths // length)).clamp_min(1)
+    ends = counts.cumsum(0)
+    sequence = torch.repeat_interleave(counts)
+    within = torch.arange(len(sequence), device="cpu") - (ends - counts)[sequence]
+    first = bounds[sequence] + within * length
+    rows = (bounds[sequence + 1] - first).clamp_max(length)
+    checkpoint = bounds[sequence] // CHUNK + sequence + within * (length // CHUNK)
+    table = torch.stack([first, rows, checkpoint], dim=1)
+    segment_offsets = torch.cat([ends.new_zeros(1), ends])
+    return Segments(table.to(device), segment_offsets.to(device), bool((counts > 1).any()))
+
+
+def _empty_segment_states(segments: Segments, A: Tensor) -> tuple[Tensor, Tensor]:
+    """Return memory for a state and a ΣΔ of each segment."""
+    d_model, d_state = A.shape
+    return A.new_empty(len(segments), d_state, d_model), A.new_empty(len(segments), d_model)
+
+
+def _by_state(state: Tensor | None) -> Tensor | None:
+    """Return states (S, D, N) as (S, N, D)."""
+    return None if state is None else state.transpose(1, 2).contiguous()
