@@ -1,0 +1,24 @@
+"""What the presets promise: at the smallest scale every task already teaches every model something."""
+
+import json
+from collections.abc import Callable
+
+import pytest
+from click.testing import Result
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", ["selective_copying", "text", "dna", "piano"])
+def test_a_smoke_run_beats_the_trivial_baseline(seqsuite: Callable[..., Result], task: str) -> None:
+    experiment = f"smoke-{task}"
+    settings = (f"task={task}", "model=mamba,s4,transformer", "scale=smoke", f"run.experiment={experiment}")
+    trained = seqsuite("run", *settings)
+    assert trained.exit_code == 0, trained.output
+    [section] = json.loads(seqsuite("results", "--format", "json", "--experiment", experiment).output)[
+        "sections"
+    ]
+    assert {row["model"] for row in section["rows"]} == {"mamba", "s4", "transformer"}
+    for row in section["rows"]:
+        _, baseline = row["baseline"]
+        better = row["mean"] > baseline if section["higher_is_better"] else row["mean"] < baseline
+        assert better, f"{row['model']}: {row['mean']}, baseline: {baseline}"
