@@ -111,8 +111,8 @@ class S4(TimeInvariantSSM):
 def _cauchy(weights: Tensor, A: Tensor, g: Tensor, c: Tensor) -> Tensor:
     """Return Σ_n w_n / (g − c A_n) over both halves of each conjugate pair.
 
-    The halves are added first, w / (g − c A) + w̄ / (g − c Ā) = (2 Re w g − 2 Re(w Ā) c) / |·|², with
-    |·|² = g² − 2 Re A g c + |A|² c²: one division a pair, and sums over n with real weights.
+    The halves are added first, w / (g − c A) + w̄ / (g − c Ā) = (2 Re w g − 2 Re(w Ā) c) / d, with
+    d = g² − 2 Re A g c + |A|² c²: one division a pair, and sums with real weights.
 
     Args:
         weights: w, complex (D, W, N/2).
