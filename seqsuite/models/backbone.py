@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from seqsuite.errors import UserError
 from seqsuite.models.backbones.base import Backbone, States
-from seqsuite.models.base import MakeNorm
+from seqsuite.models.base import MakeNorm, packed_positions
 
 NORMS: dict[str, MakeNorm] = {
     "rms": lambda width: nn.RMSNorm(width, eps=1e-5),
@@ -103,7 +103,7 @@ class SequenceModel(nn.Module):
             )
         positions = torch.arange(start, end, device=tokens.device)
         if cu_seqlens is not None:
-            positions = positions - cu_seqlens[torch.searchsorted(cu_seqlens, positions, right=True) - 1]
+            _, positions = packed_positions(cu_seqlens, tokens.shape[1])
         embedded: Tensor = self.position_embedding(positions)
         return x + embedded
 

@@ -170,6 +170,19 @@ def no_weight_decay(parameter: nn.Parameter) -> nn.Parameter:
     return parameter
 
 
+def packed_positions(cu_seqlens: Tensor, length: int) -> tuple[Tensor, Tensor]:
+    """Return for each of L packed positions which sequence it is of, and its place in that: both int64 (L,).
+
+    Args:
+        cu_seqlens: Offsets (S + 1,), int32 or int64.
+        length: L.
+    """
+    offsets = cu_seqlens.to(torch.int64)
+    positions = torch.arange(length, device=offsets.device)
+    sequence = torch.searchsorted(offsets, positions, right=True) - 1
+    return sequence, positions - offsets[sequence]
+
+
 def run_packed(
     forward: Callable[[Tensor, State | None], tuple[Tensor, State | None]],
     x: Tensor,
