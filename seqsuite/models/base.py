@@ -62,6 +62,15 @@ class Mixer(SequenceLayer):
     """Whether packed sequences can start from a state and return one. A layer whose state grows cannot: the
     states of sequences of different lengths do not fit into one tensor."""
 
+    def inspect(self, x: Tensor) -> dict[str, Tensor]:
+        """Return what the mixer decides at each position of whole sequences ``x`` (B, L, D), for drawing it.
+
+        Such as step sizes, decays and states of a selective layer, the weights of attention, or the kernel of
+        a convolution; a subclass says which. It is computed anew, so that layers that are not asked pay
+        nothing. By default there is nothing to show.
+        """
+        return {}
+
     def check_packed_state(self, state: State | None) -> None:
         """Refuse a state for packed sequences, where the layer declares that it carries none.
 
@@ -122,6 +131,10 @@ class ControlledMixer(Mixer):
     @abstractmethod
     def step(self, x_t: Tensor, state: State, controls: Tensor | None = None) -> tuple[Tensor, State]:
         """Process one position as any layer does; ``controls`` is (B, convolved + plain)."""
+
+    @abstractmethod
+    def inspect(self, x: Tensor, controls: Tensor | None = None) -> dict[str, Tensor]:
+        """Return what the mixer decides as any mixer does; ``controls`` is (B, L, convolved + plain)."""
 
     def take_controls(self) -> None:
         """Give up the mixer's own projection: controls come from the block from now on."""

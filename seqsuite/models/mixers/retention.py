@@ -79,6 +79,15 @@ class Retention(Mixer):
         retained, after = ssd_state_update(state["retained"], value, ones, self.log_gamma, key, query)
         return self._finish(retained, gate), {"retained": after, "position": state["position"] + 1}
 
+    def inspect(self, x: Tensor) -> dict[str, Tensor]:
+        """Return each head's ``decay`` γ (H,), and the ``weights`` (B, H, L, L), decay included."""
+        positions = self._positions(x.shape[1], None, None)
+        query, key, _, _ = self._project(x, positions)
+        decay = torch.exp(self.log_gamma)
+        distance = (positions.T - positions).clamp_min(0)
+        scores = query.transpose(1, 2) @ key.permute(0, 2, 3, 1) * decay[:, None, None] ** distance
+        return {"decay": decay, "weights": scores.tril()}
+
     def initial_state(
         self, batch_size: int, *, device: torch.device | None = None, dtype: torch.dtype | None = None
     ) -> State:
