@@ -99,7 +99,8 @@ def _keys(key: str, given: Sequence[str]) -> dict[str, list[str]]:
     from seqsuite.experiments.config import override_keys
 
     # Only a model's own options need its module, and with it torch, which takes seconds to import.
-    model = _single(given, "model") or "mamba" if key.startswith(("model.block.", "model.mixer.")) else None
+    parts = ("model.block.", "model.mixer.", "model.backbone.")
+    model = _single(given, "model") or "mamba" if key.startswith(parts) else None
     try:
         return override_keys(_single(given, "task"), model)
     except UserError:  # a name before this argument is wrong, which its own error will say

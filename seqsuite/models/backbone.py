@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from seqsuite.errors import UserError
 from seqsuite.models.backbones.base import Backbone, States
-from seqsuite.models.base import State
+from seqsuite.models.base import State, packed_positions
 from seqsuite.models.config import ModelConfig
 
 NORMS: dict[str, Callable[..., nn.Module]] = {
@@ -129,7 +129,7 @@ class SequenceModel(nn.Module):
             )
         positions = torch.arange(start, end, device=tokens.device)
         if cu_seqlens is not None:
-            positions = positions - cu_seqlens[torch.searchsorted(cu_seqlens, positions, right=True) - 1]
+            _, positions = packed_positions(cu_seqlens, tokens.shape[1])
         embedded: Tensor = self.position_embedding(positions)
         return x + embedded
 

@@ -64,6 +64,15 @@ class Mixer(SequenceLayer):
     """Whether packed sequences can start from a state and return one. A layer whose state grows cannot: the
     states of sequences of different lengths do not fit into one tensor."""
 
+    def inspect(self, x: Tensor) -> dict[str, Tensor]:
+        """Return what the mixer decides at each position of whole sequences ``x`` (B, L, D), for drawing it.
+
+        Such as step sizes, decays and states of a selective layer, the weights of attention, or the kernel of
+        a convolution; a subclass says which. It is computed anew, so that layers that are not asked pay
+        nothing. By default there is nothing to show.
+        """
+        return {}
+
     def check_packed_state(self, state: State | None) -> None:
         """Refuse a state for packed sequences, where the layer declares that it carries none.
 
@@ -132,6 +141,10 @@ class ControlledMixer(Mixer):
     def step(self, x_t: Tensor, state: State, controls: Tensor | None = None) -> tuple[Tensor, State]:
         """Process one position as any layer does; ``controls`` is (B, convolved + plain)."""
 
+    @abstractmethod
+    def inspect(self, x: Tensor, controls: Tensor | None = None) -> dict[str, Tensor]:
+        """Return what the mixer decides as any mixer does; ``controls`` is (B, L, convolved + plain)."""
+
     def take_controls(self) -> None:
         """Give up the mixer's own projection: controls come from the block from now on."""
         self.control_proj = None
@@ -177,6 +190,19 @@ def no_weight_decay(parameter: nn.Parameter) -> nn.Parameter:
     """Mark ``parameter`` as exempt from weight decay, and return it."""
     parameter.no_weight_decay = True  # type: ignore[attr-defined]  # a mark that the optimizer reads
     return parameter
+
+
+def packed_positions(cu_seqlens: Tensor, length: int) -> tuple[Tensor, Tensor]:
+    """Return for each of L packed positions which sequence it is of, and its place in that: both int64 (L,).
+
+    Args:
+        cu_seqlens: Offsets (S + 1,), int32 or int64.
+        length: L.
+    """
+    offsets = cu_seqlens.to(torch.int64)
+    positions = torch.arange(length, device=offsets.device)
+    sequence = torch.searchsorted(offsets, positions, right=True) - 1
+    return sequence, positions - offsets[sequence]
 
 
 def run_packed(

@@ -46,7 +46,7 @@ def test_steps_equal_one_prefill_equal_the_forward_pass(name, backbone):
 @pytest.mark.parametrize("backbone", ["isotropic", "unet"])
 def test_packed_sequences_do_not_see_each_other(name, backbone):
     model, tokens = make_model(name, **unet() if backbone == "unet" else {}), torch.randint(11, (1, 20))
-    packed = model(tokens, torch.tensor([0, 4, 20]))
+    packed = model(tokens, torch.tensor([0, 4, 20], dtype=torch.int32))
     torch.testing.assert_close(packed[:, :4], model(tokens[:, :4]))
     torch.testing.assert_close(packed[:, 4:], model(tokens[:, 4:]))
 

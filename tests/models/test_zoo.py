@@ -9,6 +9,7 @@ from seqsuite.models import BACKBONES, BLOCKS, MIXERS, MODELS, zoo
 PAGE = Path(__file__).parents[2] / "docs" / "zoo.md"
 
 
+@pytest.mark.slow
 def test_the_page_is_up_to_date(tmp_path: Path) -> None:
     copy = tmp_path / "zoo.md"
     copy.write_text(PAGE.read_text(encoding="utf-8"), encoding="utf-8")

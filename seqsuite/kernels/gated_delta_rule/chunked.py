@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from seqsuite.kernels.ssd.chunked import in_chunks
+from seqsuite.kernels.ssd.chunked import decays_within, in_chunks
 
 
 def gated_delta_rule_chunked(
@@ -33,10 +33,10 @@ def gated_delta_rule_chunked(
         return v, state
     chunk = min(chunk, length)
     # From here on (B, chunks, H, Q, …).
-    q, k, v, log_decay, beta = (in_chunks(t, chunk) for t in (q, k, v, log_decay, beta))
+    inputs = (in_chunks(t, chunk).transpose(2, 3) for t in (q, k, v, log_decay, beta))
+    q, k, v, log_decay, beta = inputs
     total, beta = log_decay.cumsum(-1), beta.unsqueeze(-1)
-    causal = torch.ones(chunk, chunk, dtype=torch.bool, device=v.device).tril()
-    between = torch.exp((total.unsqueeze(-1) - total.unsqueeze(-2)).masked_fill(~causal, -torch.inf))
+    between = decays_within(total)
     since_start, until_end = torch.exp(total).unsqueeze(-1), torch.exp(total[..., -1:] - total).unsqueeze(-1)
     system = (beta * between * (k @ k.mT)).tril(-1)  # and ones on the diagonal, which the solver assumes
     right = torch.cat([beta * v, beta * since_start * k], dim=-1)

@@ -28,31 +28,43 @@ def ssd_chunked(
     if length == 0:
         return u, state
     chunk = min(chunk, length)
-    u, a, B, C = (in_chunks(t, chunk) for t in (u, a, B, C))
-    # From here on (B, chunks, heads or groups, Q, …): heads as (G, H / G), so that groups broadcast.
-    u, a = (t.reshape(*t.shape[:2], groups, -1, *t.shape[3:]) for t in (u, a))
-    B, C = B.unsqueeze(3), C.unsqueeze(3)
-    total = a.cumsum(-1)  # the decay's exponent from the chunk's start to each position's end
-    causal = torch.ones(chunk, chunk, dtype=torch.bool, device=u.device).tril()
-    between = (total.unsqueeze(-1) - total.unsqueeze(-2)).masked_fill(~causal, -torch.inf)
-    within = (torch.exp(between) * (C @ B.mT)) @ u
-    kept = torch.exp(total[..., -1:] - total).unsqueeze(-1)  # how much of each position the chunk's end holds
-    added = (kept * u).mT @ B  # (B, chunks, G, H / G, P, N)
-    through = torch.exp(total[..., -1])[..., None, None]
-    entering, h = [], state.reshape(len(state), groups, -1, *state.shape[2:])
+    batch, _, heads, width = u.shape
+    u, a, B, C = (in_chunks(t, chunk) for t in (u, a, B, C))  # (B, chunks, Q, heads or groups, …)
+    B, C = B.transpose(2, 3), C.transpose(2, 3)
+    total = a.cumsum(2)  # the decay's exponent from the chunk's start to each position's end
+    grouped = (*u.shape[:3], groups, heads // groups * width)
+
+    # Within the chunk, for each head a matrix (Q, Q): decays times what its group's B and C make.
+    decays = decays_within(total.transpose(2, 3))
+    scores = (decays.reshape(*B.shape[:3], -1, chunk, chunk) * (C @ B.mT).unsqueeze(3)).flatten(2, 3)
+    within = scores @ u.transpose(2, 3)
+
+    # What each chunk adds to the state, and then the state that enters each; a group's heads side by side.
+    kept = torch.exp(total[:, :, -1:] - total).unsqueeze(-1)
+    added = (kept * u).reshape(grouped).transpose(2, 3).mT @ B
+    through = torch.exp(total[:, :, -1])[..., None, None]
+    entering = []
     for decay, gain in zip(through.unbind(1), added.unbind(1), strict=True):
-        entering.append(h)
-        h = decay * h + gain
-    before = torch.exp(total).unsqueeze(-1) * (C @ torch.stack(entering, dim=1).mT)
-    y = (within + before).flatten(2, 3).transpose(2, 3).flatten(1, 2)
-    return y[:, :length], h.flatten(1, 2)
+        entering.append(state.reshape(gain.shape))
+        state = decay * state + gain.reshape(state.shape)
+    before = (C @ torch.stack(entering, dim=1).mT).transpose(2, 3).reshape(u.shape)
+
+    y = within.transpose(2, 3) + torch.exp(total).unsqueeze(-1) * before
+    return y.reshape(batch, -1, heads, width)[:, :length], state
+
+
+def decays_within(total: Tensor) -> Tensor:
+    """Return exp(g_i − g_j) for i ≥ j and 0 above, (…, Q, Q), from sums of exponents g (…, Q)."""
+    chunk = total.shape[-1]
+    future = torch.full((chunk, chunk), -torch.inf, device=total.device, dtype=total.dtype).triu(1)
+    return torch.exp(total.unsqueeze(-1) - total.unsqueeze(-2) + future)
 
 
 def in_chunks(t: Tensor, chunk: int) -> Tensor:
-    """Cut (B, L, H, …) into (B, chunks, H, chunk, …), the last chunk filled up with zeros.
+    """Cut (B, L, …) into (B, chunks, chunk, …), the last chunk filled up with zeros.
 
     A zero has no decay and no input, so that the state passes through it.
     """
     missing = -t.shape[1] % chunk
     padded = F.pad(t, (0, 0) * (t.dim() - 2) + (0, missing)) if missing else t
-    return padded.reshape(len(t), -1, chunk, *t.shape[2:]).transpose(2, 3)
+    return padded.reshape(len(t), -1, chunk, *t.shape[2:])

@@ -93,6 +93,17 @@ class Attention(Mixer):
         assert after is not None
         return y.squeeze(1), after
 
+    def inspect(self, x: Tensor) -> dict[str, Tensor]:
+        """Return the attention ``weights`` (B, H, L, L), a row for each query."""
+        query, key, _ = self._project(x, None)
+        key = key.repeat_interleave(self.n_heads // self.n_kv_heads, dim=2)
+        scores = query.transpose(1, 2) @ key.permute(0, 2, 3, 1) / self.head_dim**0.5
+        mask = self._mask(query, key)
+        if mask is None:
+            mask = torch.ones_like(scores[0, 0], dtype=torch.bool).tril()
+        scores = scores.masked_fill(~mask, -torch.inf) if mask.dtype == torch.bool else scores + mask
+        return {"weights": scores.softmax(-1)}
+
     def initial_state(
         self, batch_size: int, *, device: torch.device | None = None, dtype: torch.dtype | None = None
     ) -> State:

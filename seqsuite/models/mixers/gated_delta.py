@@ -74,6 +74,11 @@ class GatedDelta(Mixer):
         y, after = gated_delta_update(state["delta"], *self._heads(qkv), *self._controls(controls))
         return self._finish(y, gate), {"window": history, "delta": after}
 
+    def inspect(self, x: Tensor) -> dict[str, Tensor]:
+        """Return ``decay`` α and ``beta`` (B, L, H): how much is kept, and how much of a value replaced."""
+        log_decay, beta = self._controls(self._project(x)[2])
+        return {"decay": torch.exp(log_decay), "beta": beta}
+
     def initial_state(
         self, batch_size: int, *, device: torch.device | None = None, dtype: torch.dtype | None = None
     ) -> State:

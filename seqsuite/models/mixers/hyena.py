@@ -77,6 +77,10 @@ class Hyena(Mixer):
             y = torch.einsum("bld,dl->bd", inputs.to(kernel.dtype), kernel.flip(1))
         return y.to(x_t.dtype) + x_t * self.D, {"inputs": inputs}
 
+    def inspect(self, x: Tensor) -> dict[str, Tensor]:
+        """Return the convolution's ``kernel`` (D, L), without the skip."""
+        return {"kernel": self.kernel(x.shape[1])}
+
     def initial_state(
         self, batch_size: int, *, device: torch.device | None = None, dtype: torch.dtype | None = None
     ) -> State:

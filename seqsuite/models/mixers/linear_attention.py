@@ -61,6 +61,12 @@ class LinearAttention(Mixer):
         sums, after = ssd_state_update(state["sums"], value, ones, self.no_decay, key, query)
         return self._normalise(sums), {"sums": after}
 
+    def inspect(self, x: Tensor) -> dict[str, Tensor]:
+        """Return the normalised attention ``weights`` (B, H, L, L), a row for each query."""
+        query, key, _ = self._project(x)
+        scores = (query.transpose(1, 2) @ key.permute(0, 2, 3, 1)).tril()
+        return {"weights": scores / scores.sum(-1, keepdim=True)}
+
     def initial_state(
         self, batch_size: int, *, device: torch.device | None = None, dtype: torch.dtype | None = None
     ) -> State:

@@ -62,6 +62,10 @@ class TimeInvariantSSM(Mixer):
         y, h = self.advance(x_t, state["ssm"])
         return y.to(x_t.dtype) + x_t * self.D, {"ssm": h}
 
+    def inspect(self, x: Tensor) -> dict[str, Tensor]:
+        """Return the convolution's ``kernel`` (D, L), without the skip."""
+        return {"kernel": self.kernel(x.shape[1])}
+
     def initial_state(
         self, batch_size: int, *, device: torch.device | None = None, dtype: torch.dtype | None = None
     ) -> State:

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from seqsuite.kernels import ssd, ssd_state_update
-from seqsuite.models.base import Mixer, State
+from seqsuite.models.base import Mixer, State, packed_positions
 from seqsuite.models.mixers.positions import rotate
 from seqsuite.options import PositiveFloat, PositiveInt
 
@@ -53,16 +53,7 @@ class Retention(Mixer):
         self, x: Tensor, state: State | None = None, cu_seqlens: Tensor | None = None
     ) -> tuple[Tensor, State | None]:
         """See :meth:`SequenceLayer.forward`."""
-        length = x.shape[1]
-        positions = torch.arange(length, device=x.device).unsqueeze(0)
-        if cu_seqlens is not None:
-            sequence = torch.searchsorted(cu_seqlens, positions[0], right=True) - 1
-            positions = positions - cu_seqlens[sequence]
-            if state is not None:
-                positions = positions + state["position"][sequence]
-        elif state is not None:
-            positions = positions + state["position"].unsqueeze(1)
-        query, key, value, gate = self._project(x, positions)
+        query, key, value, gate = self._project(x, self._positions(x.shape[1], state, cu_seqlens))
         retained, after = ssd(
             value,
             torch.ones_like(value[..., 0]),
@@ -76,7 +67,7 @@ class Retention(Mixer):
         y = self._finish(retained, gate)
         if state is None:
             return y, None
-        seen = length if cu_seqlens is None else cu_seqlens.diff()
+        seen = x.shape[1] if cu_seqlens is None else cu_seqlens.diff()
         return y, {"retained": after, "position": state["position"] + seen}
 
     def step(self, x_t: Tensor, state: State) -> tuple[Tensor, State]:
@@ -87,6 +78,15 @@ class Retention(Mixer):
         ones = torch.ones_like(value[..., 0])
         retained, after = ssd_state_update(state["retained"], value, ones, self.log_gamma, key, query)
         return self._finish(retained, gate), {"retained": after, "position": state["position"] + 1}
+
+    def inspect(self, x: Tensor) -> dict[str, Tensor]:
+        """Return each head's ``decay`` γ (H,), and the ``weights`` (B, H, L, L), decay included."""
+        positions = self._positions(x.shape[1], None, None)
+        query, key, _, _ = self._project(x, positions)
+        decay = torch.exp(self.log_gamma)
+        distance = (positions.T - positions).clamp_min(0)
+        scores = query.transpose(1, 2) @ key.permute(0, 2, 3, 1) * decay[:, None, None] ** distance
+        return {"decay": decay, "weights": scores.tril()}
 
     def initial_state(
         self, batch_size: int, *, device: torch.device | None = None, dtype: torch.dtype | None = None
@@ -102,6 +102,14 @@ class Retention(Mixer):
     def state_size(self, seqlen: int) -> int:
         """Return the state's size and one for the position, whatever the length."""
         return self.n_heads * self.value_dim * self.head_dim + 1
+
+    def _positions(self, length: int, state: State | None, cu_seqlens: Tensor | None) -> Tensor:
+        """Return the positions of a chunk, (1 or B, L)."""
+        start = self.log_gamma.new_zeros(1, dtype=torch.int64) if state is None else state["position"]
+        if cu_seqlens is None:
+            return start.unsqueeze(1) + torch.arange(length, device=start.device)
+        sequence, positions = packed_positions(cu_seqlens, length)
+        return (positions if state is None else positions + start[sequence]).unsqueeze(0)
 
     def _project(self, x: Tensor, positions: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return turned queries and keys (B, L, H, P), values (B, L, H, P_value), and the gate (B, L, …)."""

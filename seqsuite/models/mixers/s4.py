@@ -50,21 +50,15 @@ class S4(TimeInvariantSSM):
         # C (I − Ā^seqlen) for C.
         row = _to_row(C).unsqueeze(1)
         C = _from_row((row - _times_power(row, self._real_transition(), seqlen)).squeeze(1))
-        dt = torch.exp(self.log_dt)[:, None, None]
+        dt = torch.exp(self.log_dt).unsqueeze(1)
         k = torch.arange(seqlen // 2 + 1, device=dt.device, dtype=dt.dtype)
         z = torch.polar(torch.ones_like(k), -2 * torch.pi * k / seqlen)
         # K(z) = C̃ (I − zĀ)⁻¹ B̄ = Δ C̃ [(1 − z) − Δ/2 (1 + z) A]⁻¹ B: no root of unity is a special case.
         low_rank = dt / 2 * (1 + z)
-        resolvent = 1 / ((1 - z) - low_rank * A.unsqueeze(-1))
-        conjugate = 1 / ((1 - z) - low_rank * A.conj().unsqueeze(-1))
-
-        def cauchy(weights: Tensor) -> Tensor:
-            both = torch.einsum("dn,dnk->dk", weights, resolvent)
-            return both + torch.einsum("dn,dnk->dk", weights.conj(), conjugate)
-
-        scale = low_rank.squeeze(1)
-        woodbury = scale * cauchy(C * P) * cauchy(P.conj() * B) / (1 + scale * cauchy(P.conj() * P))
-        kernel: Tensor = torch.fft.irfft(dt.squeeze(1) * (cauchy(C * B) - woodbury), n=seqlen)
+        weights = torch.stack([C * B, C * P, P.conj() * B, P.conj() * P], dim=1)
+        direct, left, right, both = _cauchy(weights, A, 1 - z, low_rank).unbind(1)
+        woodbury = low_rank * left * right / (1 + low_rank * both)
+        kernel: Tensor = torch.fft.irfft(dt * (direct - woodbury), n=seqlen)
         return kernel
 
     def carry(self, x: Tensor, state: State) -> tuple[Tensor, State]:
@@ -112,6 +106,30 @@ class S4(TimeInvariantSSM):
         scale = dt / (1 + dt * (left * _to_column(P)).sum(-1, keepdim=True))
         inverse = inverse - (scale * left).unsqueeze(2) * right.unsqueeze(1)
         return 2 * inverse - torch.eye(self.d_state, device=dt.device, dtype=dt.dtype)
+
+
+def _cauchy(weights: Tensor, A: Tensor, g: Tensor, c: Tensor) -> Tensor:
+    """Return Σ_n w_n / (g − c A_n) over both halves of each conjugate pair.
+
+    The halves are added first, w / (g − c A) + w̄ / (g − c Ā) = (2 Re w g − 2 Re(w Ā) c) / d, with
+    d = g² − 2 Re A g c + |A|² c²: one division a pair, and sums with real weights.
+
+    Args:
+        weights: w, complex (D, W, N/2).
+        A: Complex (D, N/2).
+        g: Complex (K,).
+        c: Complex (D, K).
+
+    Returns:
+        Complex (D, W, K).
+    """
+    c = c.unsqueeze(1)
+    squares = (A.real.square() + A.imag.square()).unsqueeze(-1)
+    inverse = 1 / (g * g - 2 * A.real.unsqueeze(-1) * (g * c) + squares * (c * c))
+    real = torch.cat([2 * weights.real, -2 * (weights * A.conj().unsqueeze(1)).real], dim=1)
+    sums = torch.complex(real @ inverse.real, real @ inverse.imag)
+    with_g, with_c = sums.chunk(2, dim=1)
+    return g * with_g + c * with_c
 
 
 def _to_column(pairs: Tensor) -> Tensor:

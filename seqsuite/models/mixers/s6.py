@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from seqsuite.kernels import ScanWeights, selective_scan, selective_state_update
+from seqsuite.kernels import ScanWeights, parallel_scan, selective_scan, selective_state_update
 from seqsuite.models.base import GatedMixer, State, no_weight_decay
 from seqsuite.models.initialization import (
     ComplexInit,
@@ -143,6 +143,18 @@ class S6(GatedMixer):
     def state_size(self, seqlen: int) -> int:
         """Return D · N, whatever the length."""
         return self.d_model * self.d_state
+
+    def inspect(self, x: Tensor) -> dict[str, Tensor]:
+        """Return ``delta`` (B, L, D), ``decay`` exp(ΔA) and ``state`` (B, L, D, N), and ``B`` and ``C``.
+
+        B and C are (B, L, N), or (B, L, D, N) where one is constant; complex if A is, with N/2 for N.
+        """
+        dt, B, C = self._controls(x)
+        delta = F.softplus(dt + self._dt_bias())
+        decay = torch.exp(delta.unsqueeze(-1) * self._A())
+        fed = (delta * x).unsqueeze(-1) * (B if B.dim() == 4 else B.unsqueeze(2))
+        state = parallel_scan(decay, fed.to(decay.dtype))
+        return {"delta": delta, "decay": decay, "state": state, "B": B, "C": C}
 
     def _projected_widths(self) -> list[int]:
         """Return how many numbers of Δ's low rank, B and C are projected from the input."""

@@ -36,6 +36,10 @@ class ShiftSSM(Mixer):
         y, after = convolve_step(x_t, state["shift"], self.weight)
         return y, {"shift": after}
 
+    def inspect(self, x: Tensor) -> dict[str, Tensor]:
+        """Return the convolution's ``kernel`` (D, N), the tap of the present first."""
+        return {"kernel": self.weight.flip(1)}
+
     def initial_state(
         self, batch_size: int, *, device: torch.device | None = None, dtype: torch.dtype | None = None
     ) -> State:

@@ -4,6 +4,7 @@ import math
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from seqsuite.kernels import ssd, ssd_state_update
@@ -92,6 +93,12 @@ class SSD(ControlledMixer):
             dt_softplus=True,
         )
         return y.flatten(-2), {"ssm": after}
+
+    def inspect(self, x: Tensor, controls: Tensor | None = None) -> dict[str, Tensor]:
+        """Return ``delta`` and ``decay`` exp(ΔA) (B, L, H), and ``B`` and ``C`` (B, L, G, N)."""
+        B, C, dt = self._split(self.controls_of(x, controls))
+        delta = F.softplus(dt + self.dt_bias)
+        return {"delta": delta, "decay": torch.exp(-delta * torch.exp(self.A_log)), "B": B, "C": C}
 
     def initial_state(
         self, batch_size: int, *, device: torch.device | None = None, dtype: torch.dtype | None = None

@@ -1,0 +1,107 @@
+"""What inspection shows is what the layers use: their outputs can be made from it again."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from seqsuite.models import MIXERS, MODELS
+from seqsuite.models.build import build_model
+from seqsuite.models.config import ModelConfig
+from seqsuite.models.inspection import inspect_model
+from seqsuite.options import options_schema
+
+
+def make(name, width=8, **options):
+    torch.manual_seed(0)
+    mixer_class = MIXERS.load(name)
+    layer = mixer_class(width, **options_schema(mixer_class)(name=name, **options).arguments()).double()
+    x = torch.randn(2, 9, width).double()
+    return layer, x, layer.inspect(x), layer(x)[0]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"selective_C": False}, {"A_init": "lin"}, {"dt_rank": None, "selective_B": False}],
+    ids=str,
+)
+def test_a_selective_layers_output_is_read_off_its_states(options):
+    layer, x, shown, y = make("s6", d_state=4, **options)
+    C = shown["C"] if shown["C"].dim() == 4 else shown["C"].unsqueeze(2)
+    read = (C * shown["state"]).sum(-1)
+    torch.testing.assert_close((2 * read.real if read.is_complex() else read) + layer.D * x, y)
+    A = shown["decay"].log().real / shown["delta"].unsqueeze(-1)
+    torch.testing.assert_close(A, A[:1, :1].expand_as(A))
+
+
+@pytest.mark.parametrize("name", ["s4", "s4d", "hyena", "shift"])
+def test_a_convolutions_output_is_made_with_its_kernel(name):
+    layer, x, shown, y = make(name)
+    expected = x * layer.D if name != "shift" else torch.zeros_like(x)
+    for t in range(9):
+        for k in range(min(t + 1, shown["kernel"].shape[1])):
+            expected[:, t] += shown["kernel"][:, k] * x[:, t - k]
+    torch.testing.assert_close(y, expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("attention", {"n_heads": 2}),
+        ("attention", {"n_heads": 4, "n_kv_heads": 2, "positions": "alibi", "window": 4}),
+        ("linear_attention", {"n_heads": 2}),
+    ],
+)
+def test_attentions_output_is_its_weights_times_the_values(name, options):
+    layer, x, shown, y = make(name, **options)
+    heads = options["n_heads"]
+    value = layer.qkv(x).split(8, dim=-1)[-1] if "n_kv_heads" not in options else layer.qkv(x)[..., 12:]
+    value = value.unflatten(-1, (-1, 8 // heads)).transpose(1, 2)
+    value = value.repeat_interleave(heads // value.shape[1], dim=1)
+    mixed = (shown["weights"] @ value).transpose(1, 2).flatten(2)
+    torch.testing.assert_close(layer.out_proj(mixed), y)
+    torch.testing.assert_close(shown["weights"].sum(-1), torch.ones(2, heads, 9).double())
+
+
+def test_retentions_weights_make_its_output():
+    layer, x, shown, y = make("retention", n_heads=2, value_expand=1)
+    value, gate = layer.in_proj(x)[..., 16:24], layer.in_proj(x)[..., 24:]
+    retained = shown["weights"] @ value.unflatten(-1, (2, 4)).transpose(1, 2)
+    normed = F.layer_norm(retained, (4,), eps=1e-6).transpose(1, 2).flatten(2)
+    torch.testing.assert_close(layer.out_proj(F.silu(gate) * normed), y)
+
+
+def test_ssds_decays_and_projections_make_its_output():
+    layer, x, shown, y = make("ssd", d_state=3, head_dim=4)
+    state, heads = torch.zeros(2, 2, 4, 3).double(), x.unflatten(-1, (2, 4))
+    for t in range(9):
+        fed = shown["delta"][:, t, :, None] * heads[:, t]
+        state = shown["decay"][:, t, :, None, None] * state + fed.unsqueeze(-1) * shown["B"][:, t, None]
+        read = (state * shown["C"][:, t, None]).sum(-1) + layer.D[:, None] * heads[:, t]
+        torch.testing.assert_close(y[:, t], read.flatten(1))
+
+
+def test_gated_deltas_rates_are_between_nothing_and_all():
+    _, _, shown, _ = make("gated_delta")
+    for name in ("decay", "beta"):
+        assert shown[name].shape == (2, 9, 4)
+        assert ((shown[name] > 0) & (shown[name] < 1)).all()
+
+
+@pytest.mark.parametrize("name", MODELS.names())
+def test_every_models_mixers_can_be_inspected_without_a_trace(name):
+    config = ModelConfig(name=name, **{**MODELS.load(name)(), "d_model": 16, "n_layer": 4})
+    model, tokens = build_model(config, vocab_size=5, seqlen=12), torch.randint(5, (2, 12))
+    shown = inspect_model(model, tokens)
+    assert len(shown) == 4
+    assert all(shown)
+    assert not any(value.requires_grad for decided in shown for value in decided.values())
+    assert not any(module._forward_pre_hooks for module in model.modules())
+
+
+def test_what_a_block_passes_to_its_mixer_is_what_is_inspected():
+    config = ModelConfig(name="mamba2", **{**MODELS.load("mamba2")(), "d_model": 16, "n_layer": 1})
+    model, tokens = build_model(config, vocab_size=5, seqlen=12), torch.randint(5, (2, 12))
+    block = model.blocks[0]
+    projected = block.in_proj(block.norm(model.embedding(tokens)))
+    delta = F.softplus(projected[..., -block.plain :] + block.mixer.dt_bias)
+    torch.testing.assert_close(inspect_model(model, tokens)[0]["delta"], delta.detach())
