@@ -183,7 +183,7 @@ def test_a_long_prompt_is_fed_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None
     assert first.item() == model(prompt[None])[0, -1].argmax().item()
 
 
-@every_model
+@pytest.mark.parametrize("name", ["mamba", "s4", "s4d", "transformer", "transformer++"])
 def test_only_the_cache_of_attention_grows(name: str) -> None:
     generation, sizes = Generation(make_model(name), [some_tokens(2)]), []
     for _ in range(3):

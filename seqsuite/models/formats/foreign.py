@@ -19,6 +19,7 @@ from seqsuite.models.formats.layout import Description, Layout
 HUGGING_FACE = {"mamba": ("MambaForCausalLM", mamba.HUGGING_FACE)}
 """Hugging Face's ``model_type`` to its architecture and layout."""
 
+_CONVOLUTION = "conv1d.weight"  # how their name of filters ends, which are (D, 1, K) there and (D, K) here
 _SEQLEN = 2048  # what the published models were trained at; nothing in them depends on it
 
 
@@ -51,7 +52,7 @@ def write(folder: Path, model: LanguageModel, config: ModelConfig) -> None:
         "architectures": [architecture],
         "model_type": model_type,
         "vocab_size": model.vocab_size,
-        **layout.write(mamba.with_explicit_rank(config)),
+        **layout.write(config),
         # None of the ids is special unless a tokenizer says so; the defaults would end texts at id 0.
         "bos_token_id": None,
         "eos_token_id": None,
@@ -124,4 +125,4 @@ def _fill(model: LanguageModel, layout: Layout, weights: Mapping[str, Tensor]) -
 
 def _to_theirs(name: str, value: Tensor) -> Tensor:
     """Return a view of our weight in the shape that they store."""
-    return value.unsqueeze(1) if name.endswith(mamba.CONVOLUTION) else value
+    return value.unsqueeze(1) if name.endswith(_CONVOLUTION) else value

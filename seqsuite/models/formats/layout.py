@@ -37,9 +37,9 @@ class Layout:
         title: What the format is called in a sentence.
         kind: What all its models share, in our configuration.
         settings: The settings that they and we have.
-        fixed: Their keys that our layers know only some values of. The first is what a missing key stands
-            for, and what is written.
+        fixed: Their keys that our layers know only some values of; a missing key stands for the first.
         weights: Our names of the weights, and theirs; ``{i}`` is the number of a block.
+        explicit: Replaces what our configuration leaves to our layers (``"auto"``) by numbers.
         initial: Our keys that only say where sizes and initial values came from, which no file needs to know.
     """
 
@@ -48,6 +48,7 @@ class Layout:
     settings: tuple[Setting, ...]
     fixed: Mapping[str, tuple[Any, ...]]
     weights: Mapping[str, str]
+    explicit: Callable[[ModelConfig], ModelConfig]
     initial: frozenset[str] = frozenset({"name", "size", "mixer.A_init"})
 
     def read(self, description: Description) -> ModelConfig:
@@ -77,10 +78,8 @@ class Layout:
         Raises:
             UserError: if the format cannot say what ``config`` does.
         """
-        ours = dict(_flat(config.model_dump(mode="json")))
+        ours = dict(_flat(self.explicit(config).model_dump(mode="json")))
         description: dict[str, Any] = {}
-        for key, known in self.fixed.items():
-            _put(description, key, known[0])
         for setting in self.settings:
             if setting.ours in ours:
                 _put(description, setting.theirs, ours[setting.ours])

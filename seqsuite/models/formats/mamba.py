@@ -11,9 +11,6 @@ from seqsuite.errors import UserError
 from seqsuite.models.config import ModelConfig
 from seqsuite.models.formats.layout import Description, Layout, Setting
 
-CONVOLUTION = "conv1d.weight"
-"""How their name of a filter ends."""
-
 _KIND = {"name": "mamba", "block": {"name": "mamba"}, "mixer": {"name": "s6"}, "norm": "rms"}
 
 _WEIGHTS = {
@@ -34,6 +31,15 @@ _WEIGHTS = {
     "head.weight": "lm_head.weight",
 }
 
+
+def with_explicit_rank(config: ModelConfig) -> ModelConfig:
+    """Return ``config`` with the rank of Δ as a number: others' ``"auto"`` is another one than ours."""
+    values = config.model_dump()
+    if values["mixer"].get("dt_rank") == "auto":
+        values["mixer"]["dt_rank"] = math.ceil(values["block"].get("expand", 1) * config.d_model / 32)
+    return ModelConfig.model_validate(values)
+
+
 HUGGING_FACE = Layout(
     title="Hugging Face's Mamba",
     kind=_KIND,
@@ -45,7 +51,9 @@ HUGGING_FACE = Layout(
         Setting("use_bias", "block.bias", False),
         Setting("use_conv_bias", "block.conv_bias", True),
         Setting("state_size", "mixer.d_state", 16),
-        Setting("time_step_rank", "mixer.dt_rank", lambda found: math.ceil(found["hidden_size"] / 16)),
+        Setting(
+            "time_step_rank", "mixer.dt_rank", lambda found: math.ceil(found.get("hidden_size", 768) / 16)
+        ),
         Setting("time_step_min", "mixer.dt_min", 1e-3),
         Setting("time_step_max", "mixer.dt_max", 1e-1),
         Setting("layer_norm_epsilon", "norm_eps", 1e-5),
@@ -53,6 +61,7 @@ HUGGING_FACE = Layout(
     ),
     fixed={"hidden_act": ("silu", "swish")},
     weights=_WEIGHTS,
+    explicit=with_explicit_rank,
 )
 
 ORIGINAL = Layout(
@@ -66,7 +75,7 @@ ORIGINAL = Layout(
         Setting("ssm_cfg.bias", "block.bias", False),
         Setting("ssm_cfg.conv_bias", "block.conv_bias", True),
         Setting("ssm_cfg.d_state", "mixer.d_state", 16),
-        Setting("ssm_cfg.dt_rank", "mixer.dt_rank", lambda found: math.ceil(found["d_model"] / 16)),
+        Setting("ssm_cfg.dt_rank", "mixer.dt_rank", lambda found: math.ceil(found.get("d_model", 2560) / 16)),
         Setting("ssm_cfg.dt_min", "mixer.dt_min", 1e-3),
         Setting("ssm_cfg.dt_max", "mixer.dt_max", 1e-1),
         Setting("tie_embeddings", "tie_embeddings", True),
@@ -78,6 +87,7 @@ ORIGINAL = Layout(
         "rms_norm": (True,),
     },
     weights=_WEIGHTS | {"embedding.weight": "backbone.embedding.weight"},
+    explicit=with_explicit_rank,
 )
 
 _NO_MATTER = {
@@ -108,11 +118,3 @@ def padded_vocab(description: Description) -> int:
     multiple = description.get("pad_vocab_size_multiple", 8)
     rows: int = math.ceil(description["vocab_size"] / multiple) * multiple
     return rows
-
-
-def with_explicit_rank(config: ModelConfig) -> ModelConfig:
-    """Return ``config`` with the rank of Δ as a number: others' ``"auto"`` is another one than ours."""
-    values = config.model_dump()
-    if values["mixer"].get("dt_rank") == "auto":
-        values["mixer"]["dt_rank"] = math.ceil(values["block"].get("expand", 1) * config.d_model / 32)
-    return ModelConfig.model_validate(values)
