@@ -52,7 +52,7 @@ HUGGING_FACE = Layout(
         Setting("use_conv_bias", "block.conv_bias", True),
         Setting("state_size", "mixer.d_state", 16),
         Setting(
-            "time_step_rank", "mixer.dt_rank", lambda found: math.ceil(found.get("hidden_size", 768) / 16)
+            "time_step_rank", "mixer.dt_rank", lambda d: math.ceil(d.get("hidden_size", 768) / 16)
         ),
         Setting("time_step_min", "mixer.dt_min", 1e-3),
         Setting("time_step_max", "mixer.dt_max", 1e-1),
@@ -75,7 +75,7 @@ ORIGINAL = Layout(
         Setting("ssm_cfg.bias", "block.bias", False),
         Setting("ssm_cfg.conv_bias", "block.conv_bias", True),
         Setting("ssm_cfg.d_state", "mixer.d_state", 16),
-        Setting("ssm_cfg.dt_rank", "mixer.dt_rank", lambda found: math.ceil(found.get("d_model", 2560) / 16)),
+        Setting("ssm_cfg.dt_rank", "mixer.dt_rank", lambda d: math.ceil(d.get("d_model", 2560) / 16)),
         Setting("ssm_cfg.dt_min", "mixer.dt_min", 1e-3),
         Setting("ssm_cfg.dt_max", "mixer.dt_max", 1e-1),
         Setting("tie_embeddings", "tie_embeddings", True),
