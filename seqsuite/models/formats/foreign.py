@@ -1,6 +1,7 @@
 """Models in other projects' formats: found by their description, read and written by a table of names."""
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -69,8 +70,7 @@ def _layout_of(description: Description) -> tuple[Layout, int]:
     """Return the layout of a description and the size of its vocabulary."""
     try:
         if "model_type" not in description and "ssm_cfg" in description:
-            mamba.check_original(description)
-            return mamba.ORIGINAL, mamba.padded_vocab(description)
+            return mamba.ORIGINAL, _padded_vocab(description)
         if description.get("model_type") in HUGGING_FACE:
             _, layout = HUGGING_FACE[description["model_type"]]
             return layout, int(description["vocab_size"])
@@ -80,6 +80,13 @@ def _layout_of(description: Description) -> tuple[Layout, int]:
         f"A model with model_type={description.get('model_type')!r} has no layers here: what has are "
         f"{', '.join(HUGGING_FACE)}, and the original Mamba (state-spaces/mamba-*)."
     )
+
+
+def _padded_vocab(description: Description) -> int:
+    """Return how many rows the original's embedding has: its vocabulary, rounded up."""
+    multiple = description.get("pad_vocab_size_multiple", 8)
+    rows: int = math.ceil(description["vocab_size"] / multiple) * multiple
+    return rows
 
 
 def _model_type_of(config: ModelConfig) -> str:

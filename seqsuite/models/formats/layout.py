@@ -40,6 +40,8 @@ class Layout:
         fixed: Their keys that our layers know only some values of; a missing key stands for the first.
         weights: Our names of the weights, and theirs; ``{i}`` is the number of a block.
         explicit: Replaces what our configuration leaves to our layers (``"auto"``) by numbers.
+        ignored: Their keys that change no number, dotted; any other key is refused. ``None`` if a description
+            holds much besides the model, and only the known keys are looked at.
         initial: Our keys that only say where sizes and initial values came from, which no file needs to know.
     """
 
@@ -49,6 +51,7 @@ class Layout:
     fixed: Mapping[str, tuple[Any, ...]]
     weights: Mapping[str, str]
     explicit: Callable[[ModelConfig], ModelConfig]
+    ignored: frozenset[str] | None = None
     initial: frozenset[str] = frozenset({"name", "size", "mixer.A_init"})
 
     def read(self, description: Description) -> ModelConfig:
@@ -61,6 +64,11 @@ class Layout:
             value = _get(description, key, known[0])
             if value not in known:
                 raise UserError(f"{self.title} with {key}={value!r} has no layer here.")
+        if self.ignored is not None:
+            known_keys = {setting.theirs for setting in self.settings} | self.fixed.keys() | self.ignored
+            for key, value in _flat(description):
+                if key not in known_keys:
+                    raise UserError(f"{self.title} with {key}={value!r} has no layer here.")
         ours: dict[str, Any] = {}
         for key, value in _flat(self.kind):
             _put(ours, key, value)
