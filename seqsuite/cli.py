@@ -54,6 +54,7 @@ def _complete_model(ctx: click.Context, param: click.Parameter, incomplete: str)
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+_DEVICE = click.Choice(["auto", "cpu", "cuda"])
 _CONTEXT = {"help_option_names": ["-h", "--help"], "show_default": True}
 
 
@@ -146,6 +147,7 @@ def _sampling_options(command: Any) -> Any:
 @click.option(
     "--stream/--no-stream", default=None, help="Show tokens as they come: by default in a terminal."
 )
+@click.option("--device", type=_DEVICE, default="auto", help="Where to compute; auto takes a GPU.")
 @click.option("--save-state", type=_FILE, help="Write here what it takes to go on.")
 @click.option("--resume-state", type=_FILE, help="Go on exactly from a saved state.")
 @click.option("--experiment", default="seqsuite", help="MLflow experiment to look in.")
@@ -182,6 +184,7 @@ def generate(ctx: click.Context, /, run_name: str, length: int, experiment: str,
             states=States(options["resume_state"], options["save_state"]),
             output=options["output"],
             stream=options["stream"],
+            device=options["device"],
         )
     )
 
@@ -217,6 +220,7 @@ def convert(source: str, destination: Path, style: Literal["hf", "native"], expe
 @click.option("--limit", type=click.IntRange(min=1), help="At most this many questions a task.")
 @click.option("--batch-size", type=click.IntRange(min=1), default=16, help="Requests at once.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Seed of examples and of sampling.")
+@click.option("--device", type=_DEVICE, default="auto", help="Where to compute; auto takes a GPU.")
 @click.option("--output", type=_FILE, help="Write everything to this JSON file.")
 @click.option("--experiment", default="seqsuite", help="MLflow experiment to look in, if MODEL is a run.")
 def evaluate(source: str, tasks: str, output: Path | None, experiment: str, **options: Any) -> None:

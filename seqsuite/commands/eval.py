@@ -11,6 +11,7 @@ from rich.table import Table
 
 from seqsuite.commands.sources import model_folder
 from seqsuite.errors import UserError
+from seqsuite.experiments.cell import Device, choose_device
 from seqsuite.experiments.tokenizers import Pretrained, Tokenizer, tokenizer_beside
 from seqsuite.models.formats.files import locate, read_description
 from seqsuite.models.pretrained import from_pretrained
@@ -37,6 +38,7 @@ class EvalOptions:
         limit: At most this many questions of each task; ``None`` is all.
         batch_size: Requests that are computed together.
         seed: Seed of examples and of sampling.
+        device: Where to compute.
     """
 
     tasks: Sequence[str]
@@ -46,6 +48,7 @@ class EvalOptions:
     limit: int | None = None
     batch_size: int = 16
     seed: int = 0
+    device: Device = "auto"
 
 
 def evaluate_model(source: str, experiment: str, options: EvalOptions, output: Path | None) -> None:
@@ -55,9 +58,10 @@ def evaluate_model(source: str, experiment: str, options: EvalOptions, output: P
         UserError: if the model or a task is not there, the model is not one of text, or a file cannot be
             written.
     """
+    device = choose_device(options.device, "--device cuda")
     tasks = _task_manager(options)
     with model_folder(source, experiment) as folder:
-        model = from_pretrained(folder)
+        model = from_pretrained(folder).to(device)
         if options.tokenizer is None:
             tokenizer: Tokenizer = tokenizer_beside(folder, read_description(folder))
         else:

@@ -15,6 +15,7 @@ from rich.progress import track
 
 from seqsuite.commands.sources import find_run
 from seqsuite.errors import UserError
+from seqsuite.experiments.cell import Device, choose_device
 from seqsuite.experiments.checkpoint import load_for_inference
 from seqsuite.experiments.interruption import deferred_interrupts
 from seqsuite.experiments.tracking import open_store
@@ -75,6 +76,7 @@ def generate_samples(
     states: States,
     output: Path | None,
     stream: bool | None,
+    device: Device,
 ) -> int:
     """Generate ``length`` tokens after each prompt with a finished run's model; show them and write files.
 
@@ -88,6 +90,7 @@ def generate_samples(
         states: Saved states.
         output: File to write; several prompts' files are numbered.
         stream: Whether to show tokens as they come; ``None`` does if a terminal watches.
+        device: Where to compute.
 
     Returns:
         Exit status: 130 after Ctrl-C, which keeps what there is.
@@ -97,11 +100,12 @@ def generate_samples(
             take so long a sequence, or a file cannot be read or written.
     """
     console = Console(highlight=False, soft_wrap=True)
+    target = choose_device(device, "--device cuda")
     store = open_store(experiment, create=False)
     found = find_run(store, name)
     with tempfile.TemporaryDirectory() as folder:
         model, config = load_for_inference(store.model_folder(found.run_id, Path(folder)))
-    task = config.make_task()
+    model, task = model.to(target), config.make_task()
     suffix = task.spec.sample_suffix
     if suffix is None:
         raise UserError(

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from seqsuite.errors import UserError
 from seqsuite.models.backbone import BackboneState, LanguageModel
-from seqsuite.models.sampling import Sampling, draw
+from seqsuite.models.sampling import AS_IT_IS, Sampling, draw
 
 PREFILL = 2048
 """Tokens of a prompt that are processed at once, so that memory does not grow with the prompt."""
@@ -56,7 +56,7 @@ class Generation:
         self,
         model: LanguageModel,
         prompts: Sequence[Tensor] | Tensor,
-        sampling: Sampling = Sampling(),  # noqa: B008  # immutable
+        sampling: Sampling = AS_IT_IS,
         *,
         seed: int = 0,
     ) -> None:

@@ -76,13 +76,17 @@ def test_two_halves_by_a_saved_state_are_the_whole(generate: Generate, shared_fo
     ("arguments", "message"),
     [
         (["--prompt", ""], "is empty"),
+        (["--device", "cuda"], "--device cuda needs a GPU"),
         (["--prompt-file", "missing.txt"], "missing.txt"),
         (["--resume-state", "missing"], "missing cannot be read"),
         (["--resume-state", "missing", "--top-k", "3"], "--top-k is part of"),
         (["--length", "3", "--save-state", "nowhere/s"], "nowhere/s"),
     ],
 )
-def test_bad_input_is_one_sentence(generate: Generate, arguments: list[str], message: str) -> None:
+def test_bad_input_is_one_sentence(
+    generate: Generate, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     refused = generate(*arguments)
     assert refused.exit_code == 2
     assert message in refused.output
