@@ -9,11 +9,10 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from seqsuite.commands.sources import model_folder
+from seqsuite.commands.sources import open_source
 from seqsuite.errors import UserError
 from seqsuite.experiments.cell import Device, choose_device
-from seqsuite.experiments.tokenizers import Pretrained, Tokenizer, tokenizer_beside
-from seqsuite.models.formats.files import locate, read_description
+from seqsuite.experiments.tokenizers import tokenizer_for
 from seqsuite.models.pretrained import from_pretrained
 from seqsuite.registry import did_you_mean
 
@@ -60,12 +59,9 @@ def evaluate_model(source: str, experiment: str, options: EvalOptions, output: P
     """
     device = choose_device(options.device, "--device cuda")
     tasks = _task_manager(options)
-    with model_folder(source, experiment) as folder:
-        model = from_pretrained(folder).to(device)
-        if options.tokenizer is None:
-            tokenizer: Tokenizer = tokenizer_beside(folder, read_description(folder))
-        else:
-            tokenizer = Pretrained(locate(options.tokenizer, weights=False))
+    with open_source(source, experiment) as found:
+        model = from_pretrained(found.folder).to(device)
+        tokenizer = tokenizer_for(found.folder, options.tokenizer)
     harness = HarnessModel(model, tokenizer, batch_size=options.batch_size, seed=options.seed)
     results = _evaluate(harness, tasks, options)
     Console(highlight=False).print(_table(results["results"]))
