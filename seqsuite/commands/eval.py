@@ -79,6 +79,9 @@ def _task_manager(options: EvalOptions) -> Any:
         UserError: if a task is in none.
     """
     names = [name for name in options.tasks if not Path(name).is_file()]
+    missing_files = [name for name in names if name.endswith((".yaml", ".yml"))]
+    if missing_files:
+        raise UserError(f"There is no file {missing_files[0]!r} with an evaluation task.")
     manager = TaskManager(include_path=options.include, include_defaults=False)
     if not set(names) <= set(manager.all_tasks):
         manager = TaskManager(include_path=options.include)

@@ -104,6 +104,28 @@ class _Speaker:
     identity: str
 
 
+class _Times:
+    """When steps were done: the first, which includes the prompt, apart from the others."""
+
+    def __init__(self) -> None:
+        self.count, self.started = 0, time.perf_counter()
+        self.first = self.last = self.started
+
+    def tick(self) -> None:
+        """Note that a step is done."""
+        self.count, self.last = self.count + 1, time.perf_counter()
+        if self.count == 1:
+            self.first = self.last
+
+    def summary(self, batch_size: int) -> str:
+        """Return how long the first step took, and how fast the others were."""
+        first = f"{self.count} new tokens each: the first after {self.first - self.started:.2f} s"
+        if self.count < 2:
+            return first
+        speed = (self.count - 1) * batch_size / (self.last - self.first)
+        return f"{first}, then {speed:,.0f} tokens/s"
+
+
 def generate_samples(source: str, experiment: str, request: Request) -> int:
     """Generate with the model that ``source`` stands for; show what it says and write files.
 
@@ -120,7 +142,7 @@ def generate_samples(source: str, experiment: str, request: Request) -> int:
     output = _output(speaker, request)
     generation, samples = _begin(speaker, request)
     _check_length(generation, request.length)
-    started, before = time.perf_counter(), len(samples[0])
+    before, times = len(samples[0]), _Times()
     wanted = console.is_terminal if request.stream is None else request.stream
     streaming = wanted and speaker.streamed and len(samples) == 1
     if streaming:
@@ -128,22 +150,21 @@ def generate_samples(source: str, experiment: str, request: Request) -> int:
     else:
         made = _watched(console, generation, request.length)
     for tokens in made:
+        times.tick()
         for sample, token in zip(samples, tokens, strict=True):
             sample.append(token)
-    seconds, count = time.perf_counter() - started, len(samples[0]) - before
     for path, sample in zip(_numbered(output, len(samples)), samples, strict=True):
         _write(speaker.codec, sample, path)
         if not streaming:
             more = "…" if len(sample) > _PREVIEW else ""
             console.print(speaker.codec.decode(sample[:_PREVIEW]) + more, markup=False)
         console.print(f"{len(sample)} tokens from {speaker.name}: {path}", markup=False)
-    speed = count * len(samples) / seconds
-    console.print(f"{count} new tokens each in {seconds:.1f} s, prompt included: {speed:,.0f} tokens/s")
+    console.print(times.summary(len(samples)))
     if request.save_state is not None:
         generation.save(request.save_state, model_id=speaker.identity)
         again = f"seqsuite generate {source} --resume-state {request.save_state}"
         console.print(f"Go on with: {again}", markup=False)
-    return 0 if count == request.length else INTERRUPTED
+    return 0 if len(samples[0]) == before + request.length else INTERRUPTED
 
 
 def _load(source: str, experiment: str, request: Request, device: torch.device) -> _Speaker:
