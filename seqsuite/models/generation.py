@@ -206,11 +206,9 @@ class Generation:
 
 def _storable(item: tuple[str, Tensor]) -> tuple[str, Tensor]:
     name, value = item
-    return (
-        (name + _COMPLEX, torch.view_as_real(value.resolve_conj()))
-        if value.is_complex()
-        else (name, value.contiguous())
-    )
+    if not value.is_complex():
+        return name, value.contiguous()
+    return name + _COMPLEX, torch.view_as_real(value.resolve_conj()).contiguous()
 
 
 def _restored(item: tuple[str, Tensor]) -> tuple[str, Tensor]:
