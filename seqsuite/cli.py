@@ -38,22 +38,19 @@ def _complete_setting(ctx: click.Context, param: click.Parameter, incomplete: st
     return complete_override(incomplete, ctx.params.get("settings") or ())
 
 
-def _complete_run(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
-    from seqsuite.completion import complete_run
-
-    return complete_run(incomplete, ctx.params.get("experiment") or "seqsuite")
-
-
 def _complete_model(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
     from click.shell_completion import CompletionItem
 
+    from seqsuite.completion import complete_run
+
     if "/" in incomplete or incomplete.startswith("."):
         return [CompletionItem(incomplete, type="dir")]
-    return _complete_run(ctx, param, incomplete)
+    return complete_run(incomplete, ctx.params.get("experiment") or "seqsuite")
 
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+_DEVICE = click.Choice(["auto", "cpu", "cuda"])
 _CONTEXT = {"help_option_names": ["-h", "--help"], "show_default": True}
 
 
@@ -136,7 +133,7 @@ def _sampling_options(command: Any) -> Any:
 
 
 @main.command()
-@click.argument("run_name", metavar="RUN", shell_complete=_complete_run)
+@click.argument("source", metavar="MODEL", shell_complete=_complete_model)
 @click.option("--length", type=click.IntRange(min=1), default=512, help="Tokens to generate.")
 @click.option("--prompt", multiple=True, help="Text or bases to go on from; several make a batch.")
 @click.option("--prompt-file", multiple=True, type=_FILE, help="File to go on from, of the task's format.")
@@ -146,44 +143,37 @@ def _sampling_options(command: Any) -> Any:
 @click.option(
     "--stream/--no-stream", default=None, help="Show tokens as they come: by default in a terminal."
 )
+@click.option("--tokenizer", help="Folder or hub name of the tokenizer, if MODEL has none beside it.")
+@click.option("--device", type=_DEVICE, default="auto", help="Where to compute; auto takes a GPU.")
 @click.option("--save-state", type=_FILE, help="Write here what it takes to go on.")
 @click.option("--resume-state", type=_FILE, help="Go on exactly from a saved state.")
 @click.option("--experiment", default="seqsuite", help="MLflow experiment to look in.")
 @click.pass_context
-def generate(ctx: click.Context, /, run_name: str, length: int, experiment: str, **options: Any) -> None:
-    """Generate text, DNA or audio with the model of a finished RUN.
+def generate(ctx: click.Context, /, source: str, experiment: str, **options: Any) -> None:
+    """Generate text, DNA or audio with a MODEL: what it makes of a prompt.
 
-    RUN is a run's name or the beginning of its id, as `seqsuite run` and MLflow show them, or "latest".
-    Without a prompt it goes on from the beginning of the task's test data. Ctrl-C stops and keeps the work.
+    MODEL is a finished run, by its name or the beginning of its id as `seqsuite run` and MLflow show them, or
+    "latest"; or a folder or a name on the Hugging Face hub, with a tokenizer. Without a prompt a run goes on
+    from the beginning of its task's test data. Ctrl-C stops and keeps the work.
 
     \b
     Examples:
       seqsuite generate latest --length 1000
       seqsuite generate dna-mamba-cpu-seed0 --prompt ACGTTGCA --output sample.fasta
       seqsuite generate latest --prompt "My fellow" --prompt "We the" --temperature 0.8 --top-p 0.95
+      seqsuite generate state-spaces/mamba-130m --tokenizer EleutherAI/gpt-neox-20b --prompt "The"
       seqsuite generate latest --length 100000 --save-state half.safetensors
       seqsuite generate latest --length 100000 --resume-state half.safetensors
     """
-    from seqsuite.commands.generate import Prompts, States, generate_samples
+    from seqsuite.commands.generate import Request, generate_samples
 
     if options["resume_state"] is not None:
         for name in (*_SAMPLING, "seed", "prompt", "prompt_file"):
             if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE:
                 option = f"--{name.replace('_', '-')}"
                 raise UserError(f"{option} is part of what --resume-state goes on with: leave it out.")
-    sys.exit(
-        generate_samples(
-            run_name,
-            experiment,
-            length=length,
-            sampling={name: options[name] for name in _SAMPLING},
-            seed=options["seed"],
-            prompts=Prompts(options["prompt"], options["prompt_file"]),
-            states=States(options["resume_state"], options["save_state"]),
-            output=options["output"],
-            stream=options["stream"],
-        )
-    )
+    sampling = {name: options.pop(name) for name in _SAMPLING}
+    sys.exit(generate_samples(source, experiment, Request(sampling=sampling, **options)))
 
 
 @main.command()
@@ -217,6 +207,7 @@ def convert(source: str, destination: Path, style: Literal["hf", "native"], expe
 @click.option("--limit", type=click.IntRange(min=1), help="At most this many questions a task.")
 @click.option("--batch-size", type=click.IntRange(min=1), default=16, help="Requests at once.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Seed of examples and of sampling.")
+@click.option("--device", type=_DEVICE, default="auto", help="Where to compute; auto takes a GPU.")
 @click.option("--output", type=_FILE, help="Write everything to this JSON file.")
 @click.option("--experiment", default="seqsuite", help="MLflow experiment to look in, if MODEL is a run.")
 def evaluate(source: str, tasks: str, output: Path | None, experiment: str, **options: Any) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from seqsuite.commands.sources import model_folder
+from seqsuite.commands.sources import open_source
 from seqsuite.errors import UserError
 from seqsuite.experiments.checkpoint import reads_bytes
 from seqsuite.models.formats import native, tokenizer
@@ -21,7 +21,8 @@ def convert(source: str, destination: Path, *, format: Format, experiment: str) 
     """
     if destination.exists() and not (destination.is_dir() and not any(destination.iterdir())):
         raise UserError(f"{destination} is there already: name a folder that is new or empty.")
-    with model_folder(source, experiment) as folder:
+    with open_source(source, experiment) as found:
+        folder = found.folder
         description = read_description(folder)
         model = from_pretrained(folder)
         save_pretrained(model, destination, format)

@@ -9,10 +9,10 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from seqsuite.commands.sources import model_folder
+from seqsuite.commands.sources import open_source
 from seqsuite.errors import UserError
-from seqsuite.experiments.tokenizers import Pretrained, Tokenizer, tokenizer_beside
-from seqsuite.models.formats.files import locate, read_description
+from seqsuite.experiments.cell import Device, choose_device
+from seqsuite.experiments.tokenizers import tokenizer_for
 from seqsuite.models.pretrained import from_pretrained
 from seqsuite.registry import did_you_mean
 
@@ -37,6 +37,7 @@ class EvalOptions:
         limit: At most this many questions of each task; ``None`` is all.
         batch_size: Requests that are computed together.
         seed: Seed of examples and of sampling.
+        device: Where to compute.
     """
 
     tasks: Sequence[str]
@@ -46,6 +47,7 @@ class EvalOptions:
     limit: int | None = None
     batch_size: int = 16
     seed: int = 0
+    device: Device = "auto"
 
 
 def evaluate_model(source: str, experiment: str, options: EvalOptions, output: Path | None) -> None:
@@ -55,13 +57,11 @@ def evaluate_model(source: str, experiment: str, options: EvalOptions, output: P
         UserError: if the model or a task is not there, the model is not one of text, or a file cannot be
             written.
     """
+    device = choose_device(options.device, "--device cuda")
     tasks = _task_manager(options)
-    with model_folder(source, experiment) as folder:
-        model = from_pretrained(folder)
-        if options.tokenizer is None:
-            tokenizer: Tokenizer = tokenizer_beside(folder, read_description(folder))
-        else:
-            tokenizer = Pretrained(locate(options.tokenizer, weights=False))
+    with open_source(source, experiment) as found:
+        model = from_pretrained(found.folder).to(device)
+        tokenizer = tokenizer_for(found.folder, options.tokenizer)
     harness = HarnessModel(model, tokenizer, batch_size=options.batch_size, seed=options.seed)
     results = _evaluate(harness, tasks, options)
     Console(highlight=False).print(_table(results["results"]))
@@ -79,6 +79,9 @@ def _task_manager(options: EvalOptions) -> Any:
         UserError: if a task is in none.
     """
     names = [name for name in options.tasks if not Path(name).is_file()]
+    missing_files = [name for name in names if name.endswith((".yaml", ".yml"))]
+    if missing_files:
+        raise UserError(f"There is no file {missing_files[0]!r} with an evaluation task.")
     manager = TaskManager(include_path=options.include, include_defaults=False)
     if not set(names) <= set(manager.all_tasks):
         manager = TaskManager(include_path=options.include)

@@ -1,26 +1,29 @@
 """``seqsuite generate``: what a trained model makes of a prompt."""
 
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from rich.console import Console
 from rich.progress import track
 
-from seqsuite.commands.sources import find_run
+from seqsuite.commands.sources import open_source
 from seqsuite.errors import UserError
+from seqsuite.experiments.cell import Device, choose_device
 from seqsuite.experiments.checkpoint import load_for_inference
 from seqsuite.experiments.interruption import deferred_interrupts
-from seqsuite.experiments.tracking import open_store
+from seqsuite.experiments.tokenizers import TokenText, tokenizer_for
+from seqsuite.models.backbone import LanguageModel
+from seqsuite.models.formats.files import read_description
 from seqsuite.models.generation import Generation
+from seqsuite.models.pretrained import from_pretrained
 from seqsuite.models.sampling import Sampling
-from seqsuite.tasks.base import Task
+from seqsuite.tasks.base import TokenIds
 
 INTERRUPTED = 130  # what shells report of a command that SIGINT ended
 
@@ -30,119 +33,185 @@ _UNFINISHED = "\ufffd"  # what the first bytes of a character look like before t
 _LONGEST_CHARACTER = 4  # bytes of UTF-8
 
 
+class Codec(Protocol):
+    """What turns tokens into something a person can read or hear, and prompts into tokens: as a task does."""
+
+    def prompt(self) -> TokenIds:
+        """Return what to go on from if nothing is said."""
+
+    def encode(self, text: str) -> TokenIds:
+        """Return the tokens of a prompt."""
+
+    def read(self, path: Path) -> TokenIds:
+        """Return the tokens of a prompt in a file."""
+
+    def decode(self, tokens: Sequence[int] | TokenIds) -> str:
+        """Return tokens as text that a terminal can show."""
+
+    def render(self, tokens: Sequence[int] | TokenIds, path: Path) -> None:
+        """Write tokens to a file."""
+
+
 @dataclass(frozen=True)
-class Prompts:
-    """What to go on from; the task's own prompt if both are empty.
+class Request:
+    """What to generate.
 
     Attributes:
-        texts: Prompts in the task's letters.
-        files: Files in the task's format.
+        length: Tokens after each prompt.
+        sampling: Values of :class:`~seqsuite.models.sampling.Sampling`; a resumed state has its own.
+        seed: Seed of the first prompt's sequence.
+        prompt: Prompts as text.
+        prompt_file: Prompts in files; the model's own prompt is taken if there is none of either.
+        output: File to write; several prompts' files are numbered.
+        stream: Whether to show tokens as they come; ``None`` does if a terminal watches.
+        device: Where to compute.
+        tokenizer: Folder or hub name of a tokenizer, for a model that is no run.
+        resume_state: Saved state to go on from.
+        save_state: File to write the state to at the end.
     """
 
-    texts: Sequence[str] = ()
-    files: Sequence[Path] = ()
-
-    def tokens(self, task: Task) -> list[list[int]]:
-        """Return the token ids of each prompt.
-
-        Raises:
-            UserError: if one is not of the task's kind, or empty.
-        """
-        written = [(repr(text), task.encode(text)) for text in self.texts]
-        read = [(str(file), task.read(file)) for file in self.files]
-        for name, tokens in written + read:
-            if not len(tokens):
-                raise UserError(f"The prompt {name} is empty: give it one token at least.")
-        return [tokens.tolist() for _, tokens in written + read] or [task.prompt().tolist()]
+    length: int
+    sampling: Mapping[str, Any]
+    seed: int = 0
+    prompt: Sequence[str] = ()
+    prompt_file: Sequence[Path] = ()
+    output: Path | None = None
+    stream: bool | None = None
+    device: Device = "auto"
+    tokenizer: str | None = None
+    resume_state: Path | None = None
+    save_state: Path | None = None
 
 
 @dataclass(frozen=True)
-class States:
-    """Files with the state of a generation: to begin from, and to write at the end."""
+class _Speaker:
+    """A model and what it speaks.
 
-    resume: Path | None = None
-    save: Path | None = None
+    Attributes:
+        model: The model.
+        codec: What its tokens mean.
+        suffix: Suffix of its files.
+        streamed: Whether its tokens can be shown as they come.
+        name: What to call it.
+        identity: What tells it from others.
+    """
+
+    model: LanguageModel
+    codec: Codec
+    suffix: str
+    streamed: bool
+    name: str
+    identity: str
 
 
-def generate_samples(
-    name: str,
-    experiment: str,
-    *,
-    length: int,
-    sampling: Mapping[str, Any],
-    seed: int,
-    prompts: Prompts,
-    states: States,
-    output: Path | None,
-    stream: bool | None,
-) -> int:
-    """Generate ``length`` tokens after each prompt with a finished run's model; show them and write files.
+class _Times:
+    """When steps were done: the first, which includes the prompt, apart from the others."""
 
-    Args:
-        name: The run.
-        experiment: MLflow experiment that it is in.
-        length: Tokens to generate after each prompt.
-        sampling: Values of :class:`~seqsuite.models.sampling.Sampling`; a resumed state has its own.
-        seed: Seed of the first prompt's sequence.
-        prompts: What to go on from.
-        states: Saved states.
-        output: File to write; several prompts' files are numbered.
-        stream: Whether to show tokens as they come; ``None`` does if a terminal watches.
+    def __init__(self) -> None:
+        self.count, self.started = 0, time.perf_counter()
+        self.first = self.last = self.started
+
+    def tick(self) -> None:
+        """Note that a step is done."""
+        self.count, self.last = self.count + 1, time.perf_counter()
+        if self.count == 1:
+            self.first = self.last
+
+    def summary(self, batch_size: int) -> str:
+        """Return how long the first step took, and how fast the others were."""
+        first = f"{self.count} new tokens each: the first after {self.first - self.started:.2f} s"
+        if self.count < 2:
+            return first
+        speed = (self.count - 1) * batch_size / (self.last - self.first)
+        return f"{first}, then {speed:,.0f} tokens/s"
+
+
+def generate_samples(source: str, experiment: str, request: Request) -> int:
+    """Generate with the model that ``source`` stands for; show what it says and write files.
 
     Returns:
         Exit status: 130 after Ctrl-C, which keeps what there is.
 
     Raises:
-        UserError: if the run is unknown or has no model, the task has nothing to generate, the model cannot
-            take so long a sequence, or a file cannot be read or written.
+        UserError: if there is no such model, its task has nothing to generate, it cannot take so long a
+            sequence, or a file cannot be read or written.
     """
     console = Console(highlight=False, soft_wrap=True)
-    store = open_store(experiment, create=False)
-    found = find_run(store, name)
-    with tempfile.TemporaryDirectory() as folder:
-        model, config = load_for_inference(store.model_folder(found.run_id, Path(folder)))
-    task = config.make_task()
-    suffix = task.spec.sample_suffix
-    if suffix is None:
-        raise UserError(
-            f"The task {config.task.name!r} asks for answers, not for more of the same: nothing to generate."
-        )
-    output = output or Path(f"{found.name}{'' if states.resume is None else '-continued'}{suffix}")
-    if output.suffix != suffix:
-        raise UserError(
-            f"--output {output} does not fit: the task {config.task.name!r} writes {suffix} files."
-        )
-    if states.resume is None:
-        samples = prompts.tokens(task)
-        begun = [torch.tensor(tokens) for tokens in samples]
-        generation = Generation(model, begun, Sampling(**sampling), seed=seed)
-    else:
-        generation = Generation.load(states.resume, model, model_id=found.run_id)
-        samples = [[] for _ in range(generation.batch_size)]
-    _check_length(generation, length)
-    started, before = time.perf_counter(), len(samples[0])
-    wanted = console.is_terminal if stream is None else stream
-    streaming = wanted and task.spec.unit in _STREAMED and len(samples) == 1
+    device = choose_device(request.device, "--device cuda")
+    speaker = _load(source, experiment, request, device)
+    output = _output(speaker, request)
+    generation, samples = _begin(speaker, request)
+    _check_length(generation, request.length)
+    before, times = len(samples[0]), _Times()
+    wanted = console.is_terminal if request.stream is None else request.stream
+    streaming = wanted and speaker.streamed and len(samples) == 1
     if streaming:
-        made = _streamed(task, samples[0], generation, length)
+        made = _streamed(speaker.codec, samples[0], generation, request.length)
     else:
-        made = _watched(console, generation, length)
+        made = _watched(console, generation, request.length)
     for tokens in made:
+        times.tick()
         for sample, token in zip(samples, tokens, strict=True):
             sample.append(token)
-    seconds, count = time.perf_counter() - started, len(samples[0]) - before
     for path, sample in zip(_numbered(output, len(samples)), samples, strict=True):
-        _write(task, sample, path)
+        _write(speaker.codec, sample, path)
         if not streaming:
             more = "…" if len(sample) > _PREVIEW else ""
-            console.print(task.decode(sample[:_PREVIEW]) + more, markup=False)
-        console.print(f"{len(sample)} tokens from {found.name} ({found.run_id[:8]}): {path}", markup=False)
-    speed = count * len(samples) / seconds
-    console.print(f"{count} new tokens each in {seconds:.1f} s, prompt included: {speed:,.0f} tokens/s")
-    if states.save is not None:
-        generation.save(states.save, model_id=found.run_id)
-        console.print(f"Go on with: seqsuite generate {name} --resume-state {states.save}", markup=False)
-    return 0 if count == length else INTERRUPTED
+            console.print(speaker.codec.decode(sample[:_PREVIEW]) + more, markup=False)
+        console.print(f"{len(sample)} tokens from {speaker.name}: {path}", markup=False)
+    console.print(times.summary(len(samples)))
+    if request.save_state is not None:
+        generation.save(request.save_state, model_id=speaker.identity)
+        again = f"seqsuite generate {source} --resume-state {request.save_state}"
+        console.print(f"Go on with: {again}", markup=False)
+    return 0 if len(samples[0]) == before + request.length else INTERRUPTED
+
+
+def _load(source: str, experiment: str, request: Request, device: torch.device) -> _Speaker:
+    with open_source(source, experiment) as found:
+        if "task" in read_description(found.folder).get("config", {}):
+            model, config = load_for_inference(found.folder)
+            task = config.make_task()
+            suffix, streamed = task.spec.sample_suffix, task.spec.unit in _STREAMED
+            if suffix is None:
+                raise UserError(
+                    f"The task {config.task.name!r} asks for answers, not for more of the same: "
+                    "nothing to generate."
+                )
+            return _Speaker(model.to(device), task, suffix, streamed, found.name, found.identity)
+        model = from_pretrained(found.folder).to(device)
+        text = TokenText(tokenizer_for(found.folder, request.tokenizer))
+        return _Speaker(model, text, ".txt", True, found.name, found.identity)
+
+
+def _output(speaker: _Speaker, request: Request) -> Path:
+    """Return the file to write."""
+    part = "" if request.resume_state is None else "-continued"
+    output = request.output or Path(f"{speaker.name}{part}{speaker.suffix}")
+    if output.suffix != speaker.suffix:
+        raise UserError(f"--output {output} does not fit: {speaker.name} writes {speaker.suffix} files.")
+    return output
+
+
+def _begin(speaker: _Speaker, request: Request) -> tuple[Generation, list[list[int]]]:
+    """Return the generation, and the tokens that each sample begins with."""
+    model = speaker.model
+    if request.resume_state is not None:
+        generation = Generation.load(request.resume_state, model, model_id=speaker.identity)
+        return generation, [[] for _ in range(generation.batch_size)]
+    samples = _prompts(speaker.codec, request)
+    begun = [torch.tensor(tokens) for tokens in samples]
+    return Generation(model, begun, Sampling(**request.sampling), seed=request.seed), samples
+
+
+def _prompts(codec: Codec, request: Request) -> list[list[int]]:
+    """Return the token ids of each prompt."""
+    written = [(repr(text), codec.encode(text)) for text in request.prompt]
+    read = [(str(file), codec.read(file)) for file in request.prompt_file]
+    for name, tokens in written + read:
+        if not len(tokens):
+            raise UserError(f"The prompt {name} is empty: give it one token at least.")
+    return [tokens.tolist() for _, tokens in written + read] or [codec.prompt().tolist()]
 
 
 def _interruptible(generation: Generation, length: int) -> Iterator[list[int]]:
@@ -160,19 +229,19 @@ def _watched(console: Console, generation: Generation, length: int) -> Iterator[
     yield from track(steps, f"generating {length} tokens", total=length, console=console, transient=True)
 
 
-def _streamed(task: Task, prompt: list[int], generation: Generation, length: int) -> Iterator[list[int]]:
+def _streamed(codec: Codec, prompt: list[int], generation: Generation, length: int) -> Iterator[list[int]]:
     """Show the prompt, and then each token as it comes, but no character before all its bytes are there."""
-    sys.stdout.write(task.decode(prompt))
+    sys.stdout.write(codec.decode(prompt))
     held: list[int] = []
     for tokens in _interruptible(generation, length):
         yield tokens
         held += tokens
-        text = task.decode(held)
+        text = codec.decode(held)
         if not text.endswith(_UNFINISHED) or len(held) >= _LONGEST_CHARACTER:
             sys.stdout.write(text)
             held = []
         sys.stdout.flush()
-    sys.stdout.write(task.decode(held) + "\n")
+    sys.stdout.write(codec.decode(held) + "\n")
 
 
 def _numbered(output: Path, count: int) -> list[Path]:
@@ -181,9 +250,9 @@ def _numbered(output: Path, count: int) -> list[Path]:
     return [output.with_name(f"{output.stem}-{number}{output.suffix}") for number in range(1, count + 1)]
 
 
-def _write(task: Task, sample: list[int], path: Path) -> None:
+def _write(codec: Codec, sample: list[int], path: Path) -> None:
     try:
-        task.render(sample, path)
+        codec.render(sample, path)
     except OSError as error:
         raise UserError(f"{path} cannot be written: {error.strerror}.") from error
 

@@ -3,6 +3,7 @@
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from seqsuite.errors import UserError
@@ -13,9 +14,24 @@ from seqsuite.registry import did_you_mean
 _NAMES = 5  # runs to name where one is not found
 
 
+@dataclass(frozen=True)
+class Source:
+    """Where a model is.
+
+    Attributes:
+        folder: Its folder, which may be a temporary one.
+        name: What to call it.
+        identity: What tells it from others: a run's id, or where the folder is.
+    """
+
+    folder: Path
+    name: str
+    identity: str
+
+
 @contextmanager
-def model_folder(source: str, experiment: str) -> Iterator[Path]:
-    """Yield the folder of a model, for as long as the block lasts.
+def open_source(source: str, experiment: str) -> Iterator[Source]:
+    """Yield where a model is; its folder is there for as long as the block lasts.
 
     Args:
         source: A folder; else, if there is a slash in it, a name on the hub; else a finished run's name, the
@@ -26,12 +42,13 @@ def model_folder(source: str, experiment: str) -> Iterator[Path]:
         UserError: if there is none such.
     """
     if "/" in source or Path(source).is_dir():
-        yield locate(source)
+        folder = locate(source)
+        yield Source(folder, Path(source).resolve().name, str(folder.resolve()))
         return
     store = open_store(experiment, create=False)
     run = find_run(store, source)
-    with tempfile.TemporaryDirectory() as folder:
-        yield store.model_folder(run.run_id, Path(folder))
+    with tempfile.TemporaryDirectory() as temporary:
+        yield Source(store.model_folder(run.run_id, Path(temporary)), run.name, run.run_id)
 
 
 def find_run(store: Store, name: str) -> CellRun:

@@ -27,6 +27,7 @@ MakeObserver = Callable[[CellConfig, int], AbstractContextManager[Observer]]
 
 _PREVIEW = 60  # tokens of a sample to show
 
+Device = Literal["auto", "cpu", "cuda"]
 Outcome = Literal["finished", "skipped", "busy", "diverged"]
 
 
@@ -53,14 +54,18 @@ def work_folder(config: CellConfig) -> Path:
     return config.run.output / f"{config.title}-{config.cell_id}"
 
 
-def choose_device(name: Literal["auto", "cpu", "cuda"]) -> torch.device:
+def choose_device(name: Device, setting: str = "run.device=cuda") -> torch.device:
     """Return the device to compute on.
+
+    Args:
+        name: What is asked for; ``"auto"`` is a GPU if there is one.
+        setting: How a GPU was asked for, for the message.
 
     Raises:
         UserError: if a GPU is asked for and there is none.
     """
     if name == "cuda" and not torch.cuda.is_available():
-        raise UserError("run.device=cuda needs a GPU that PyTorch can use, and finds none: leave it out.")
+        raise UserError(f"{setting} needs a GPU that PyTorch can use, and finds none: leave it out.")
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
 
 

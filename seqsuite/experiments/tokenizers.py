@@ -1,11 +1,15 @@
 """From text to token ids and back, for models of text."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
+
+import numpy as np
 
 from seqsuite.errors import UserError
 from seqsuite.experiments.checkpoint import reads_bytes
+from seqsuite.models.formats.files import locate, read_description
+from seqsuite.tasks.base import TokenIds
 
 _FILES = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model")
 
@@ -84,19 +88,59 @@ class Pretrained:
         return text
 
 
-def tokenizer_beside(folder: Path, description: Mapping[str, Any]) -> Tokenizer:
-    """Return the tokenizer of the model in ``folder``: by its files, or bytes if it was trained on them.
+class TokenText:
+    """Text by a tokenizer, handled as a task handles its data.
+
+    Args:
+        tokenizer: What turns text into token ids and back.
+    """
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+
+    def prompt(self) -> TokenIds:
+        """Return the token that stands before a text."""
+        return np.array([self._tokenizer.prefix])
+
+    def encode(self, text: str) -> TokenIds:
+        """Return the tokens of a text."""
+        return np.array(self._tokenizer.encode(text), dtype=np.int64)
+
+    def read(self, path: Path) -> TokenIds:
+        """Return the tokens of a text file.
+
+        Raises:
+            UserError: if it cannot be read, or is not text.
+        """
+        try:
+            return self.encode(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"The file {str(path)!r} cannot be read as text: {error}.") from error
+
+    def decode(self, tokens: Sequence[int] | TokenIds) -> str:
+        """Return the text of tokens."""
+        return self._tokenizer.decode([int(token) for token in tokens])
+
+    def render(self, tokens: Sequence[int] | TokenIds, path: Path) -> None:
+        """Write the text of tokens."""
+        path.write_text(self.decode(tokens), encoding="utf-8")
+
+
+def tokenizer_for(folder: Path, name: str | None = None) -> Tokenizer:
+    """Return a model's tokenizer: the one named, or that of files beside it, or bytes if it reads them.
 
     Args:
         folder: The model's folder.
-        description: The content of its ``config.json``.
+        name: Folder, or name on the hub, of a tokenizer.
 
     Raises:
         UserError: if it has none.
     """
-    if any((folder / name).is_file() for name in _FILES):
+    if name is not None:
+        return Pretrained(locate(name, weights=False))
+    if any((folder / file).is_file() for file in _FILES):
         return Pretrained(folder)
-    if reads_bytes(description):
+    if reads_bytes(read_description(folder)):
         return Bytes()
     raise UserError(
         f"The model {folder} is not one of text: it has no tokenizer, and its tokens are not bytes. "

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from seqsuite.errors import UserError
 from seqsuite.models.backbone import BackboneState, LanguageModel
-from seqsuite.models.sampling import Sampling, draw
+from seqsuite.models.sampling import AS_IT_IS, Sampling, draw
 
 PREFILL = 2048
 """Tokens of a prompt that are processed at once, so that memory does not grow with the prompt."""
@@ -56,7 +56,7 @@ class Generation:
         self,
         model: LanguageModel,
         prompts: Sequence[Tensor] | Tensor,
-        sampling: Sampling = Sampling(),  # noqa: B008  # immutable
+        sampling: Sampling = AS_IT_IS,
         *,
         seed: int = 0,
     ) -> None:
@@ -206,11 +206,9 @@ class Generation:
 
 def _storable(item: tuple[str, Tensor]) -> tuple[str, Tensor]:
     name, value = item
-    return (
-        (name + _COMPLEX, torch.view_as_real(value.resolve_conj()))
-        if value.is_complex()
-        else (name, value.contiguous())
-    )
+    if not value.is_complex():
+        return name, value.contiguous()
+    return name + _COMPLEX, torch.view_as_real(value.resolve_conj()).contiguous()
 
 
 def _restored(item: tuple[str, Tensor]) -> tuple[str, Tensor]:

@@ -57,6 +57,10 @@ class Sampling:
         return probabilities
 
 
+AS_IT_IS = Sampling()
+"""Draws from the model's own distribution."""
+
+
 def draw(probabilities: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
     """Draw one token a sequence, (B,), by where a uniform number falls in the cumulated probabilities (B, V).
 

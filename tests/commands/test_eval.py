@@ -130,6 +130,9 @@ def test_what_cannot_be_evaluated_is_one_sentence(
     refused = seqsuite("eval", text_run, "--tasks", str(tasks / "choice.yaml"), "--experiment", "text")
     assert refused.exit_code == 2
     assert "cannot be evaluated" in refused.output
+    missing = seqsuite("eval", text_run, "--tasks", "missing.yaml")
+    assert missing.exit_code == 2
+    assert "There is no file 'missing.yaml'" in missing.output
 
     def no_hub(*_: object, **__: object) -> None:
         raise ConnectionError("no route to host")

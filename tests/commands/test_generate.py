@@ -76,16 +76,40 @@ def test_two_halves_by_a_saved_state_are_the_whole(generate: Generate, shared_fo
     ("arguments", "message"),
     [
         (["--prompt", ""], "is empty"),
+        (["--device", "cuda"], "--device cuda needs a GPU"),
         (["--prompt-file", "missing.txt"], "missing.txt"),
         (["--resume-state", "missing"], "missing cannot be read"),
         (["--resume-state", "missing", "--top-k", "3"], "--top-k is part of"),
         (["--length", "3", "--save-state", "nowhere/s"], "nowhere/s"),
     ],
 )
-def test_bad_input_is_one_sentence(generate: Generate, arguments: list[str], message: str) -> None:
+def test_bad_input_is_one_sentence(
+    generate: Generate, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     refused = generate(*arguments)
     assert refused.exit_code == 2
     assert message in refused.output
+
+
+def test_a_folder_with_a_tokenizer_speaks_as_the_run_it_is_from(
+    seqsuite: Callable[..., Result], generate: Generate, shared_folder: Path, text_run: str
+) -> None:
+    if not (shared_folder / "speaking").exists():
+        assert seqsuite("convert", text_run, "speaking", "--experiment", "text").exit_code == 0
+    settings = ["--prompt", "7 times 8 is", "--length", "30", "--top-k", "3", "--output"]
+    assert generate(*settings, "of-run.txt").exit_code == 0
+    made = seqsuite("generate", "speaking", *settings, "of-folder.txt")
+    assert made.exit_code == 0, made.output
+    assert "from speaking: of-folder.txt" in made.output
+    run, folder = ((shared_folder / name).read_bytes() for name in ("of-run.txt", "of-folder.txt"))
+    assert run.decode(errors="replace") == folder.decode()
+    alone = seqsuite("generate", "./speaking", "--length", "5", "--no-stream", "--output", "x.txt")
+    assert alone.exit_code == 0, alone.output
+    (shared_folder / "bytes.bin").write_bytes(b"\xff")
+    refused = seqsuite("generate", "speaking", "--prompt-file", "bytes.bin")
+    assert refused.exit_code == 2
+    assert "cannot be read as text" in refused.output
 
 
 @pytest.mark.slow

@@ -2,11 +2,13 @@
 
 import re
 
+import pytest
 from click.testing import CliRunner
 
 from seqsuite.commands.measure_generation import main
 
 
+@pytest.mark.slow
 def test_recurrent_states_stay_and_caches_grow() -> None:
     arguments = ["--model", "s4d", "--model", "transformer++", "--tokens", "200", "--tokens", "400"]
     shown = CliRunner(catch_exceptions=False).invoke(main, [*arguments, "--d-model", "16", "--n-layer", "1"])

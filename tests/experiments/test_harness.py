@@ -10,7 +10,7 @@ from lm_eval.models.huggingface import HFLM
 
 from seqsuite.errors import UserError
 from seqsuite.experiments.harness import HarnessModel, sampling_of
-from seqsuite.experiments.tokenizers import Bytes, Pretrained, tokenizer_beside
+from seqsuite.experiments.tokenizers import Bytes, Pretrained, tokenizer_for
 from seqsuite.models import MODELS, save_pretrained
 from seqsuite.models.backbone import LanguageModel
 from seqsuite.models.build import build_model
@@ -139,8 +139,9 @@ def test_what_cannot_be_asked_for_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="max_gen_toks=17 is more than this model's 16 positions"):
         model.generate_until(asked("", ("text", {"max_gen_toks": 17})), disable_tqdm=True)
     assert model.generate_until(asked("", ("text" * 9, {"max_gen_toks": 16})), disable_tqdm=True)
+    save_pretrained(make_model(), tmp_path)
     with pytest.raises(UserError, match="not one of text"):
-        tokenizer_beside(tmp_path, {})
+        tokenizer_for(tmp_path)
     (tmp_path / "tokenizer.json").write_text("{}")
     with pytest.raises(UserError, match="cannot be read"):
-        tokenizer_beside(tmp_path, {})
+        tokenizer_for(tmp_path)

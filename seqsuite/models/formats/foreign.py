@@ -1,6 +1,7 @@
 """Models in other projects' formats: found by their description, read and written by a table of names."""
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from seqsuite.models.formats.layout import Description, Layout
 HUGGING_FACE = {"mamba": ("MambaForCausalLM", mamba.HUGGING_FACE)}
 """Hugging Face's ``model_type`` to its architecture and layout."""
 
+_CONVOLUTION = "conv1d.weight"  # how their name of filters ends, which are (D, 1, K) there and (D, K) here
 _SEQLEN = 2048  # what the published models were trained at; nothing in them depends on it
 
 
@@ -51,7 +53,7 @@ def write(folder: Path, model: LanguageModel, config: ModelConfig) -> None:
         "architectures": [architecture],
         "model_type": model_type,
         "vocab_size": model.vocab_size,
-        **layout.write(mamba.with_explicit_rank(config)),
+        **layout.write(config),
         # None of the ids is special unless a tokenizer says so; the defaults would end texts at id 0.
         "bos_token_id": None,
         "eos_token_id": None,
@@ -68,8 +70,7 @@ def _layout_of(description: Description) -> tuple[Layout, int]:
     """Return the layout of a description and the size of its vocabulary."""
     try:
         if "model_type" not in description and "ssm_cfg" in description:
-            mamba.check_original(description)
-            return mamba.ORIGINAL, mamba.padded_vocab(description)
+            return mamba.ORIGINAL, _padded_vocab(description)
         if description.get("model_type") in HUGGING_FACE:
             _, layout = HUGGING_FACE[description["model_type"]]
             return layout, int(description["vocab_size"])
@@ -79,6 +80,13 @@ def _layout_of(description: Description) -> tuple[Layout, int]:
         f"A model with model_type={description.get('model_type')!r} has no layers here: what has are "
         f"{', '.join(HUGGING_FACE)}, and the original Mamba (state-spaces/mamba-*)."
     )
+
+
+def _padded_vocab(description: Description) -> int:
+    """Return how many rows the original's embedding has: its vocabulary, rounded up."""
+    multiple = description.get("pad_vocab_size_multiple", 8)
+    rows: int = math.ceil(description["vocab_size"] / multiple) * multiple
+    return rows
 
 
 def _model_type_of(config: ModelConfig) -> str:
@@ -124,4 +132,4 @@ def _fill(model: LanguageModel, layout: Layout, weights: Mapping[str, Tensor]) -
 
 def _to_theirs(name: str, value: Tensor) -> Tensor:
     """Return a view of our weight in the shape that they store."""
-    return value.unsqueeze(1) if name.endswith(mamba.CONVOLUTION) else value
+    return value.unsqueeze(1) if name.endswith(_CONVOLUTION) else value

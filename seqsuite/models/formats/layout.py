@@ -37,9 +37,11 @@ class Layout:
         title: What the format is called in a sentence.
         kind: What all its models share, in our configuration.
         settings: The settings that they and we have.
-        fixed: Their keys that our layers know only some values of. The first is what a missing key stands
-            for, and what is written.
+        fixed: Their keys that our layers know only some values of; a missing key stands for the first.
         weights: Our names of the weights, and theirs; ``{i}`` is the number of a block.
+        explicit: Replaces what our configuration leaves to our layers (``"auto"``) by numbers.
+        ignored: Their keys that change no number, dotted; any other key is refused. ``None`` if a description
+            holds much besides the model, and only the known keys are looked at.
         initial: Our keys that only say where sizes and initial values came from, which no file needs to know.
     """
 
@@ -48,6 +50,8 @@ class Layout:
     settings: tuple[Setting, ...]
     fixed: Mapping[str, tuple[Any, ...]]
     weights: Mapping[str, str]
+    explicit: Callable[[ModelConfig], ModelConfig]
+    ignored: frozenset[str] | None = None
     initial: frozenset[str] = frozenset({"name", "size", "mixer.A_init"})
 
     def read(self, description: Description) -> ModelConfig:
@@ -60,6 +64,11 @@ class Layout:
             value = _get(description, key, known[0])
             if value not in known:
                 raise UserError(f"{self.title} with {key}={value!r} has no layer here.")
+        if self.ignored is not None:
+            known_keys = {setting.theirs for setting in self.settings} | self.fixed.keys() | self.ignored
+            for key, value in _flat(description):
+                if key not in known_keys:
+                    raise UserError(f"{self.title} with {key}={value!r} has no layer here.")
         ours: dict[str, Any] = {}
         for key, value in _flat(self.kind):
             _put(ours, key, value)
@@ -77,10 +86,8 @@ class Layout:
         Raises:
             UserError: if the format cannot say what ``config`` does.
         """
-        ours = dict(_flat(config.model_dump(mode="json")))
+        ours = dict(_flat(self.explicit(config).model_dump(mode="json")))
         description: dict[str, Any] = {}
-        for key, known in self.fixed.items():
-            _put(description, key, known[0])
         for setting in self.settings:
             if setting.ours in ours:
                 _put(description, setting.theirs, ours[setting.ours])

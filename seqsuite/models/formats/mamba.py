@@ -7,12 +7,8 @@ shapes everywhere but for the convolution's filters, which they store as (D, 1, 
 
 import math
 
-from seqsuite.errors import UserError
 from seqsuite.models.config import ModelConfig
-from seqsuite.models.formats.layout import Description, Layout, Setting
-
-CONVOLUTION = "conv1d.weight"
-"""How their name of a filter ends."""
+from seqsuite.models.formats.layout import Layout, Setting
 
 _KIND = {"name": "mamba", "block": {"name": "mamba"}, "mixer": {"name": "s6"}, "norm": "rms"}
 
@@ -34,6 +30,15 @@ _WEIGHTS = {
     "head.weight": "lm_head.weight",
 }
 
+
+def with_explicit_rank(config: ModelConfig) -> ModelConfig:
+    """Return ``config`` with the rank of Δ as a number: others' ``"auto"`` is another one than ours."""
+    values = config.model_dump()
+    if values["mixer"].get("dt_rank") == "auto":
+        values["mixer"]["dt_rank"] = math.ceil(values["block"].get("expand", 1) * config.d_model / 32)
+    return ModelConfig.model_validate(values)
+
+
 HUGGING_FACE = Layout(
     title="Hugging Face's Mamba",
     kind=_KIND,
@@ -45,7 +50,7 @@ HUGGING_FACE = Layout(
         Setting("use_bias", "block.bias", False),
         Setting("use_conv_bias", "block.conv_bias", True),
         Setting("state_size", "mixer.d_state", 16),
-        Setting("time_step_rank", "mixer.dt_rank", lambda found: math.ceil(found["hidden_size"] / 16)),
+        Setting("time_step_rank", "mixer.dt_rank", lambda d: math.ceil(d.get("hidden_size", 768) / 16)),
         Setting("time_step_min", "mixer.dt_min", 1e-3),
         Setting("time_step_max", "mixer.dt_max", 1e-1),
         Setting("layer_norm_epsilon", "norm_eps", 1e-5),
@@ -53,6 +58,7 @@ HUGGING_FACE = Layout(
     ),
     fixed={"hidden_act": ("silu", "swish")},
     weights=_WEIGHTS,
+    explicit=with_explicit_rank,
 )
 
 ORIGINAL = Layout(
@@ -66,7 +72,7 @@ ORIGINAL = Layout(
         Setting("ssm_cfg.bias", "block.bias", False),
         Setting("ssm_cfg.conv_bias", "block.conv_bias", True),
         Setting("ssm_cfg.d_state", "mixer.d_state", 16),
-        Setting("ssm_cfg.dt_rank", "mixer.dt_rank", lambda found: math.ceil(found["d_model"] / 16)),
+        Setting("ssm_cfg.dt_rank", "mixer.dt_rank", lambda d: math.ceil(d.get("d_model", 2560) / 16)),
         Setting("ssm_cfg.dt_min", "mixer.dt_min", 1e-3),
         Setting("ssm_cfg.dt_max", "mixer.dt_max", 1e-1),
         Setting("tie_embeddings", "tie_embeddings", True),
@@ -78,41 +84,17 @@ ORIGINAL = Layout(
         "rms_norm": (True,),
     },
     weights=_WEIGHTS | {"embedding.weight": "backbone.embedding.weight"},
+    explicit=with_explicit_rank,
+    ignored=frozenset(
+        {
+            "vocab_size",
+            "pad_vocab_size_multiple",
+            "residual_in_fp32",  # weights are read as float32, and residuals are too
+            "fused_add_norm",
+            "ssm_cfg.dt_init",
+            "ssm_cfg.dt_scale",
+            "ssm_cfg.dt_init_floor",
+            "ssm_cfg.use_fast_path",
+        }
+    ),
 )
-
-_NO_MATTER = {
-    "": {"vocab_size", "pad_vocab_size_multiple", "residual_in_fp32", "fused_add_norm", "attn_cfg"},
-    "ssm_cfg.": {"dt_init", "dt_scale", "dt_init_floor", "use_fast_path"},
-}
-"""Keys of the original that say how to initialise or which kernel to run, or that :func:`padded_vocab` reads.
-
-Weights are read as float32, so that residuals are in float32 whatever ``residual_in_fp32`` says.
-"""
-
-
-def check_original(description: Description) -> None:
-    """Refuse keys that the original hands to its layers and we do not know.
-
-    Raises:
-        UserError: if there is one.
-    """
-    known = {setting.theirs for setting in ORIGINAL.settings} | ORIGINAL.fixed.keys() | {"ssm_cfg"}
-    for prefix, table in (("", description), ("ssm_cfg.", description.get("ssm_cfg") or {})):
-        for key in table:
-            if prefix + key not in known and key not in _NO_MATTER[prefix]:
-                raise UserError(f"{ORIGINAL.title} with {prefix}{key}={table[key]!r} has no layer here.")
-
-
-def padded_vocab(description: Description) -> int:
-    """Return how many rows the original's embedding has: its vocabulary, rounded up."""
-    multiple = description.get("pad_vocab_size_multiple", 8)
-    rows: int = math.ceil(description["vocab_size"] / multiple) * multiple
-    return rows
-
-
-def with_explicit_rank(config: ModelConfig) -> ModelConfig:
-    """Return ``config`` with the rank of Δ as a number: others' ``"auto"`` is another one than ours."""
-    values = config.model_dump()
-    if values["mixer"].get("dt_rank") == "auto":
-        values["mixer"]["dt_rank"] = math.ceil(values["block"].get("expand", 1) * config.d_model / 32)
-    return ModelConfig.model_validate(values)
