@@ -4,6 +4,8 @@ from seqsuite.kernels.backend import BackendStatus
 from seqsuite.kernels.causal_conv1d import BACKENDS as CAUSAL_CONV1D_BACKENDS
 from seqsuite.kernels.causal_conv1d import causal_conv1d
 from seqsuite.kernels.long_conv import long_conv
+from seqsuite.kernels.mamba_decoder import BACKENDS as MAMBA_DECODER_BACKENDS
+from seqsuite.kernels.mamba_decoder import mamba_decoder
 from seqsuite.kernels.mamba_inner import BACKENDS as MAMBA_INNER_BACKENDS
 from seqsuite.kernels.mamba_inner import ScanWeights, mamba_inner
 from seqsuite.kernels.parallel_scan import parallel_scan
@@ -18,6 +20,7 @@ __all__ = [
     "backends",
     "causal_conv1d",
     "long_conv",
+    "mamba_decoder",
     "mamba_inner",
     "parallel_scan",
     "selective_scan",
@@ -36,5 +39,6 @@ def backends() -> dict[str, list[BackendStatus]]:
         "selective_scan": SELECTIVE_SCAN_BACKENDS,
         "causal_conv1d": CAUSAL_CONV1D_BACKENDS,
         "mamba_inner": MAMBA_INNER_BACKENDS,
+        "mamba_decoder": MAMBA_DECODER_BACKENDS,
     }
     return {kernel: [backend.status() for backend in table.values()] for kernel, table in tables.items()}

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from seqsuite.models.backbone import BackboneState, LanguageModel
+from seqsuite.models.decoding import make_decoder
 
 
 def sample(logits: Tensor, temperature: float, generator: torch.Generator | None = None) -> Tensor:
@@ -39,9 +40,9 @@ def generate(
         state: State to continue from; a fresh one if not given.
     """
     logits, state = model.prefill(prompt, state or model.initial_state(prompt.shape[0]))
-    logits = logits[:, -1]
+    logits, decoder = logits[:, -1], make_decoder(model, state)
     for index in range(length):
         token = sample(logits, temperature, generator)
         yield token
         if index + 1 < length:
-            logits, state = model.step(token, state)
+            logits = decoder.step(token)
