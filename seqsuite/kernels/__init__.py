@@ -9,6 +9,8 @@ from seqsuite.kernels.mamba_decoder import mamba_decoder
 from seqsuite.kernels.mamba_inner import BACKENDS as MAMBA_INNER_BACKENDS
 from seqsuite.kernels.mamba_inner import ScanWeights, mamba_inner
 from seqsuite.kernels.parallel_scan import parallel_scan
+from seqsuite.kernels.rms_norm import BACKENDS as RMS_NORM_BACKENDS
+from seqsuite.kernels.rms_norm import rms_norm
 from seqsuite.kernels.selective_scan import selective_scan
 from seqsuite.kernels.selective_scan.compatibility import selective_scan_fn
 from seqsuite.kernels.selective_scan.dispatch import BACKENDS as SELECTIVE_SCAN_BACKENDS
@@ -23,6 +25,7 @@ __all__ = [
     "mamba_decoder",
     "mamba_inner",
     "parallel_scan",
+    "rms_norm",
     "selective_scan",
     "selective_scan_fn",
     "selective_state_update",
@@ -40,5 +43,6 @@ def backends() -> dict[str, list[BackendStatus]]:
         "causal_conv1d": CAUSAL_CONV1D_BACKENDS,
         "mamba_inner": MAMBA_INNER_BACKENDS,
         "mamba_decoder": MAMBA_DECODER_BACKENDS,
+        "rms_norm": RMS_NORM_BACKENDS,
     }
     return {kernel: [backend.status() for backend in table.values()] for kernel, table in tables.items()}

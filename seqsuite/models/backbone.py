@@ -10,9 +10,10 @@ from torch import Tensor, nn
 
 from seqsuite.errors import UserError
 from seqsuite.models.base import Block, MakeNorm, State
+from seqsuite.models.norms import RMSNorm
 
 NORMS: dict[str, MakeNorm] = {
-    "rms": lambda width: nn.RMSNorm(width, eps=1e-5),
+    "rms": RMSNorm,
     "layer": nn.LayerNorm,
 }
 
