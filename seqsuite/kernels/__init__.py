@@ -5,10 +5,14 @@ from seqsuite.kernels.causal_conv1d import BACKENDS as CAUSAL_CONV1D_BACKENDS
 from seqsuite.kernels.causal_conv1d import causal_conv1d
 from seqsuite.kernels.gated_delta_rule import gated_delta_rule, gated_delta_update
 from seqsuite.kernels.long_conv import long_conv
+from seqsuite.kernels.mamba_decoder import BACKENDS as MAMBA_DECODER_BACKENDS
+from seqsuite.kernels.mamba_decoder import mamba_decoder
 from seqsuite.kernels.mamba_inner import BACKENDS as MAMBA_INNER_BACKENDS
 from seqsuite.kernels.mamba_inner import ScanWeights, mamba_inner
 from seqsuite.kernels.parallel_scan import parallel_scan
 from seqsuite.kernels.precision import full_precision
+from seqsuite.kernels.rms_norm import BACKENDS as RMS_NORM_BACKENDS
+from seqsuite.kernels.rms_norm import rms_norm
 from seqsuite.kernels.selective_scan import selective_scan
 from seqsuite.kernels.selective_scan.compatibility import selective_scan_fn
 from seqsuite.kernels.selective_scan.dispatch import BACKENDS as SELECTIVE_SCAN_BACKENDS
@@ -24,8 +28,10 @@ __all__ = [
     "gated_delta_rule",
     "gated_delta_update",
     "long_conv",
+    "mamba_decoder",
     "mamba_inner",
     "parallel_scan",
+    "rms_norm",
     "selective_scan",
     "selective_scan_fn",
     "selective_state_update",
@@ -44,5 +50,7 @@ def backends() -> dict[str, list[BackendStatus]]:
         "selective_scan": SELECTIVE_SCAN_BACKENDS,
         "causal_conv1d": CAUSAL_CONV1D_BACKENDS,
         "mamba_inner": MAMBA_INNER_BACKENDS,
+        "mamba_decoder": MAMBA_DECODER_BACKENDS,
+        "rms_norm": RMS_NORM_BACKENDS,
     }
     return {kernel: [backend.status() for backend in table.values()] for kernel, table in tables.items()}

@@ -12,11 +12,9 @@ from seqsuite.errors import UserError
 from seqsuite.models.backbones.base import Backbone, States
 from seqsuite.models.base import State, packed_positions
 from seqsuite.models.config import ModelConfig
+from seqsuite.models.norms import RMSNorm
 
-NORMS: dict[str, Callable[..., nn.Module]] = {
-    "rms": lambda width, eps=1e-5: nn.RMSNorm(width, eps=eps),
-    "layer": lambda width, eps=1e-5: nn.LayerNorm(width, eps=eps),
-}
+NORMS: dict[str, Callable[..., nn.Module]] = {"rms": RMSNorm, "layer": nn.LayerNorm}
 """Each is called with a width and, if it is to be another, the epsilon."""
 
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from seqsuite.kernels import ScanWeights
+from seqsuite.kernels.mamba_decoder import BlockWeights, Norm
 
 State = dict[str, Tensor]
 """What a layer must remember between chunks: named tensors, batch first. Never hidden in a module."""
@@ -181,9 +182,20 @@ class Block(SequenceLayer):
         """How many residual branches the block adds."""
         return 1
 
+    def mamba_weights(self) -> BlockWeights | None:
+        """Return the block's parameters if it is what :mod:`seqsuite.kernels.mamba_decoder` computes."""
+        return None
+
 
 MakeMixer = Callable[[int], Mixer]
 MakeNorm = Callable[[int], nn.Module]
+
+
+def rms_norm(module: nn.Module) -> Norm | None:
+    """Return what the kernels need of a norm, ``None`` if it is no RMSNorm with a weight and an epsilon."""
+    if not isinstance(module, nn.RMSNorm) or module.eps is None or not module.elementwise_affine:
+        return None
+    return Norm(module.weight, module.eps)
 
 
 def no_weight_decay(parameter: nn.Parameter) -> nn.Parameter:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 from typing import Self
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from seqsuite.errors import UserError
 from seqsuite.models.backbone import BackboneState, LanguageModel
+from seqsuite.models.decoding import Decoder, make_decoder
 from seqsuite.models.sampling import AS_IT_IS, Sampling, draw
 
 PREFILL = 2048
@@ -23,19 +24,36 @@ _VERSION = "1"
 _COMPLEX = ".complex"  # marks a complex tensor, which safetensors only has in single precision
 
 
-@dataclass
 class _Group:
-    """Sequences that are computed together.
+    """Sequences that are computed together: prompts by the model, token after token by a decoder.
 
-    Attributes:
+    Args:
+        model: The model.
         rows: Their places (b,) in the batch.
         state: The model's state after what it was fed.
         pending: Tokens (b, l), l ≥ 1, that come next and are not fed yet.
     """
 
-    rows: Tensor
-    state: BackboneState
-    pending: Tensor
+    def __init__(self, model: LanguageModel, rows: Tensor, state: BackboneState, pending: Tensor) -> None:
+        self.rows, self.pending = rows, pending
+        self._model, self._state = model, state
+        self._decoder: Decoder | None = None
+
+    @property
+    def state(self) -> BackboneState:
+        """Return the model's state after what it was fed."""
+        return self._state if self._decoder is None else self._decoder.state()
+
+    def feed(self) -> Tensor:
+        """Feed what is pending; return the logits (b, V) of what comes after."""
+        if self.pending.shape[1] == 1:
+            if self._decoder is None:
+                self._decoder = make_decoder(self._model, self._state)
+            return self._decoder.step(self.pending.squeeze(1))
+        self._state, self._decoder = self.state, None
+        for chunk in torch.split(self.pending, PREFILL, dim=1):
+            logits, self._state = self._model.prefill(chunk, self._state)
+        return logits[:, -1]
 
 
 class Generation:
@@ -71,7 +89,7 @@ class Generation:
             rows = [row for row, other in enumerate(lengths) if other == length]
             pending = torch.stack([prompts[row] for row in rows]).to(self._device)
             state = model.initial_state(len(rows))
-            self._groups.append(_Group(torch.tensor(rows, device=self._device), state, pending))
+            self._groups.append(_Group(model, torch.tensor(rows, device=self._device), state, pending))
         self._seen = self._tokens_of(prompts) if sampling.repetition_penalty != 1 else None
 
     @property
@@ -99,7 +117,7 @@ class Generation:
         size = (self.batch_size, self.model.vocab_size)
         logits = torch.empty(size, device=self._device, dtype=torch.float64)
         for group in self._groups:
-            logits[group.rows] = self._feed(group).double()
+            logits[group.rows] = group.feed().double()
         tokens = draw(self.sampling.probabilities(logits, self._seen), self._generators)
         for group in self._groups:
             group.pending = tokens[group.rows].unsqueeze(1)
@@ -175,16 +193,7 @@ class Generation:
                 prefix = f"group.{number}.block.{block}."
                 names = [name for name in tensors if name.startswith(prefix)]
                 blocks.append({name.removeprefix(prefix): tensors[name] for name in names})
-            self._groups.append(_Group(rows, BackboneState(position, tuple(blocks)), pending))
-
-    def _feed(self, group: _Group) -> Tensor:
-        """Feed a group what is pending; return the logits (b, V) of what comes after."""
-        if group.pending.shape[1] == 1:
-            logits, group.state = self.model.step(group.pending.squeeze(1), group.state)
-            return logits
-        for chunk in torch.split(group.pending, PREFILL, dim=1):
-            logits, group.state = self.model.prefill(chunk, group.state)
-        return logits[:, -1]
+            self._groups.append(_Group(self.model, rows, BackboneState(position, tuple(blocks)), pending))
 
     def _join_groups(self) -> None:
         """Make one group of all, if the model can step their sequences together."""
@@ -194,7 +203,7 @@ class Generation:
         if state is not None:
             rows = torch.cat([group.rows for group in self._groups])
             pending = torch.cat([group.pending for group in self._groups])
-            self._groups = [_Group(rows, state, pending)]
+            self._groups = [_Group(self.model, rows, state, pending)]
 
     def _tokens_of(self, prompts: Sequence[Tensor] | Tensor) -> Tensor:
         """Return which tokens each prompt has, (B, V) bool."""

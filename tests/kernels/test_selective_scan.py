@@ -136,7 +136,7 @@ def test_step_sizes_from_tiny_to_huge(scale: float, backend: str) -> None:
 
 
 def test_long_sequence_stays_accurate() -> None:
-    case = scan_case(batch=1, seqlen=20_000, d_model=16, d_state=2, dtype=torch.float32)
+    case = scan_case(batch=1, seqlen=65_536, d_model=16, d_state=4, dtype=torch.float32)
     actual, expected = results(case, "cpu"), results(in_float64(case), "cpu")
     assert_close(actual, expected, FLOAT32_FORWARD, FLOAT32_GRADIENTS)
 
@@ -171,8 +171,22 @@ def test_packed_sequences_equal_separate_ones(backend: str) -> None:
 
 
 @every_backend
-def test_gradcheck(backend: str) -> None:
-    case = scan_case(batch=1, seqlen=18, d_model=2, d_state=2)
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"gate": False},
+        {"skip": False},
+        {"bias": False},
+        {"softplus": False},
+        {"initial_state": False},
+        {"groups": 2},
+        {"offsets": [0, 2, 2, 6]},
+    ],
+    ids=lambda options: "-".join(options) or "all",
+)
+def test_gradcheck(options: dict[str, Any], backend: str) -> None:
+    case = scan_case(batch=1, seqlen=6, d_model=2, d_state=2, **options)
     names = [name for name, value in case.items() if isinstance(value, torch.Tensor)]
 
     def scan(*tensors: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

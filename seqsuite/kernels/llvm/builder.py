@@ -219,7 +219,11 @@ class Kernel:
 
     def array(self, name: str, dtype: str | None = None) -> Array:
         """Return the memory whose address is passed as ``name``, by default of the kernel's dtype."""
-        pointer = self.ir.inttoptr(self.parameter(name).value, POINTER)
+        return self.array_at(self.parameter(name), dtype)
+
+    def array_at(self, address: Index, dtype: str | None = None) -> Array:
+        """Return the memory at an address, by default of the kernel's dtype."""
+        pointer = self.ir.inttoptr(address.value, POINTER)
         return Array(self, pointer, ELEMENTS[dtype] if dtype else self.element)
 
     def index(self, value: Index | int) -> Index:

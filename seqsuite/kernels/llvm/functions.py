@@ -33,6 +33,12 @@ def fma(a: Vector, b: Vector | float, c: Vector | float) -> Vector:
     return Vector(kernel, kernel.intrinsic(f"llvm.fma.{_suffix(kernel)}", kernel.vector_type, operands))
 
 
+def sqrt(x: Vector) -> Vector:
+    """Return the square root."""
+    kernel = x.kernel
+    return Vector(kernel, kernel.intrinsic(f"llvm.sqrt.{_suffix(kernel)}", kernel.vector_type, [x.value]))
+
+
 def exp2(x: Vector) -> Vector:
     """Return 2^x = 2^k · 2^f for the integer k nearest to x."""
     kernel = x.kernel

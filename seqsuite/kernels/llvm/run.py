@@ -115,7 +115,7 @@ class Division:
             "scratch_size": size,
             **arguments,
         }
-        launch(kernel.address, [_machine_word(values.get(name)) for name in parameters], threads)
+        launch(kernel.address, machine_words(values, parameters), threads)
 
     def _offsets(self, cu_seqlens: Tensor | None) -> tuple[Tensor, Tensor]:
         """Return the first row and the first chunk of each sequence, and at the end the numbers of both."""
@@ -126,6 +126,12 @@ class Division:
         for start, end in pairwise(rows):
             chunks.append(chunks[-1] + -(-(end - start) // CHUNK))
         return torch.tensor(rows), torch.tensor(chunks)
+
+
+def machine_words(arguments: Mapping[str, Argument], parameters: Sequence[str]) -> list[int]:
+    """Return a kernel's arguments in its order: addresses of tensors, numbers, 0 for what is not given."""
+    values = (arguments.get(name) for name in parameters)
+    return [value.data_ptr() if isinstance(value, Tensor) else value or 0 for value in values]
 
 
 def worthwhile_threads(work: int, work_per_thread: int) -> int:
@@ -144,9 +150,3 @@ def _equal_offsets(sequences: int, seqlen: int) -> tuple[Tensor, Tensor]:
     """Return the offsets in rows and in chunks of sequences of one length."""
     numbers = torch.arange(sequences + 1)
     return numbers * seqlen, numbers * -(-seqlen // CHUNK)
-
-
-def _machine_word(value: Argument) -> int:
-    if isinstance(value, Tensor):
-        return value.data_ptr()
-    return value or 0

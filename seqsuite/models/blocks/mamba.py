@@ -5,7 +5,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from seqsuite.kernels import ScanWeights, mamba_inner
-from seqsuite.models.base import Block, GatedMixer, MakeMixer, MakeNorm, State
+from seqsuite.kernels.mamba_decoder import BlockWeights
+from seqsuite.models.base import Block, GatedMixer, MakeMixer, MakeNorm, State, rms_norm
 from seqsuite.models.short_convolution import convolve, convolve_step, short_biases, short_filters
 from seqsuite.options import PositiveInt
 
@@ -47,7 +48,7 @@ class MambaBlock(Block):
     ) -> tuple[Tensor, State | None]:
         """See :meth:`SequenceLayer.forward`."""
         xz = self.in_proj(self.norm(x))
-        weights = self.mixer.scan_weights() if isinstance(self.mixer, GatedMixer) else None
+        weights = self._scan_weights()
         if state is None and weights is not None:
             return x + self._fused(xz, weights, cu_seqlens), None
         u, gate = xz.chunk(2, dim=-1)
@@ -91,6 +92,20 @@ class MambaBlock(Block):
     def residual_outputs(self) -> list[nn.Linear]:
         """Return the out-projection."""
         return [self.out_proj]
+
+    def mamba_weights(self) -> BlockWeights | None:
+        """See :meth:`Block.mamba_weights`: of a block with S6 and RMSNorm."""
+        norm, scan = rms_norm(self.norm), self._scan_weights()
+        if norm is None or scan is None:
+            return None
+        in_proj, out_proj = self.in_proj, self.out_proj
+        convolution = (self.conv_weight, self.conv_bias)
+        return BlockWeights(
+            norm, in_proj.weight, in_proj.bias, *convolution, scan, out_proj.weight, out_proj.bias
+        )
+
+    def _scan_weights(self) -> ScanWeights | None:
+        return self.mixer.scan_weights() if isinstance(self.mixer, GatedMixer) else None
 
     def _fused(self, xz: Tensor, weights: ScanWeights, cu_seqlens: Tensor | None) -> Tensor:
         """Compute everything from the convolution to the out-projection in one operation."""

@@ -1,0 +1,93 @@
+"""Root mean square normalisation (arXiv 1910.07467), alone, after a gate, or after adding a residual."""
+
+from typing import overload
+
+import torch
+from torch import Tensor
+
+from seqsuite.kernels.backend import CPU, REFERENCE, choose_backend
+from seqsuite.kernels.checks import check_devices, check_tensor
+from seqsuite.kernels.rms_norm.reference import rms_norm_reference
+
+BACKENDS = {backend.name: backend for backend in (CPU, REFERENCE)}
+
+NAME = "rms_norm"
+
+# Numbers below which to call the fused kernels takes longer than PyTorch's own norm.
+FEW_NUMBERS = 1 << 14
+
+
+@overload
+def rms_norm(
+    x: Tensor,
+    weight: Tensor,
+    eps: float,
+    *,
+    gate: Tensor | None = None,
+    residual: None = None,
+    backend: str | None = None,
+) -> Tensor: ...
+
+
+@overload
+def rms_norm(
+    x: Tensor, weight: Tensor, eps: float, *, residual: Tensor, backend: str | None = None
+) -> tuple[Tensor, Tensor]: ...
+
+
+def rms_norm(
+    x: Tensor,
+    weight: Tensor,
+    eps: float,
+    *,
+    gate: Tensor | None = None,
+    residual: Tensor | None = None,
+    backend: str | None = None,
+) -> Tensor | tuple[Tensor, Tensor]:
+    """Divide vectors by their root mean square: y = v / sqrt(mean(v²) + eps) · weight.
+
+    v is ``x``, or x · silu(gate) as in Mamba-2, or x + residual. It is computed in float32 (in float64 where
+    ``x`` is) whatever the dtypes of the arguments.
+
+    Args:
+        x: (..., D), floating.
+        weight: (D,).
+        eps: Added to the mean square.
+        gate: Of x's shape.
+        residual: Of x's shape; not together with ``gate``.
+        backend: "reference" or "cpu"; if not given, what the environment variable SEQSUITE_BACKEND says,
+            else the fastest for so many numbers.
+
+    Returns:
+        y in ``x``'s shape and dtype; with a residual, y and the sum x + residual, for the next one.
+
+    Raises:
+        TypeError: an argument has a dtype it cannot have.
+        ValueError: an argument has a shape it cannot have or is on another device, or the backend cannot
+            be used.
+    """
+    _check_arguments(x, weight, gate, residual)
+    if _choose(x.device.type, x.numel() < FEW_NUMBERS, backend) == "cpu":
+        from seqsuite.kernels.rms_norm.cpu import rms_norm_cpu
+
+        y, total = rms_norm_cpu(x, weight, eps, gate, residual)
+    else:
+        y, total = rms_norm_reference(x, weight, eps, gate, residual)
+    return y if residual is None else (y, total)
+
+
+def _check_arguments(x: Tensor, weight: Tensor, gate: Tensor | None, residual: Tensor | None) -> None:
+    check_tensor(NAME, "weight", weight, "(D,)", (None,))
+    check_tensor(NAME, "x", x, "(..., D)", (*x.shape[:-1], weight.shape[0]))
+    for name, tensor in (("gate", gate), ("residual", residual)):
+        if tensor is not None:
+            check_tensor(NAME, name, tensor, "of x", tuple(x.shape))
+    if gate is not None and residual is not None:
+        raise ValueError(f"{NAME}: give a gate or a residual, not both")
+    check_devices(NAME, "x", x, {"weight": weight, "gate": gate, "residual": residual})
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]  # untyped in PyTorch
+def _choose(device: str, few: bool, backend: str | None) -> str:
+    """Return the name of the backend; torch.compile calls this once instead of tracing into it."""
+    return choose_backend(NAME, BACKENDS, device, backend)

@@ -1,0 +1,80 @@
+"""One token at a time through a language model, by the fastest way that it offers."""
+
+from typing import TYPE_CHECKING, Protocol
+
+import torch
+from torch import Tensor
+
+from seqsuite.kernels.mamba_decoder import BlockState, ModelWeights, mamba_decoder
+from seqsuite.models.backbone import BackboneState, LanguageModel
+from seqsuite.models.backbones.isotropic import Isotropic
+from seqsuite.models.base import rms_norm
+
+if TYPE_CHECKING:
+    from seqsuite.kernels.mamba_decoder.cpu import MambaDecoder
+
+
+class Decoder(Protocol):
+    """A model at work on some sequences. It owns the state that it was given a copy of."""
+
+    def step(self, token: Tensor) -> Tensor:
+        """Process one token a sequence (B,); return logits (B, V)."""
+
+    def state(self) -> BackboneState:
+        """Return the state after the tokens so far, for the model or another decoder to go on from."""
+
+
+@torch.no_grad()
+def make_decoder(model: LanguageModel, state: BackboneState) -> Decoder:
+    """Return a decoder that goes on from ``state``, which stays as it is.
+
+    Weights that change afterwards need a new one.
+    """
+    weights = _mamba_weights(model)
+    if weights is not None:
+        states = [BlockState(block["conv"], block["ssm"]) for block in state.blocks]
+        decoder = mamba_decoder(weights, states)
+        if decoder is not None:
+            return _FusedDecoder(decoder, state.position)
+    return _StepDecoder(model, state)
+
+
+class _StepDecoder:
+    """By the model's own steps."""
+
+    def __init__(self, model: LanguageModel, state: BackboneState) -> None:
+        self._model, self._state = model, state
+
+    def step(self, token: Tensor) -> Tensor:
+        logits, self._state = self._model.step(token, self._state)
+        return logits
+
+    def state(self) -> BackboneState:
+        return self._state
+
+
+class _FusedDecoder:
+    """By the kernel for stacks of Mamba blocks."""
+
+    def __init__(self, decoder: "MambaDecoder", position: int) -> None:
+        self._decoder, self._position = decoder, position
+
+    def step(self, token: Tensor) -> Tensor:
+        self._position += 1
+        return self._decoder.step(token)
+
+    def state(self) -> BackboneState:
+        blocks = tuple(state._asdict() for state in self._decoder.states())
+        return BackboneState(self._position, blocks)
+
+
+def _mamba_weights(model: LanguageModel) -> ModelWeights | None:
+    """Return the model's parameters if it is a stack of Mamba blocks and no more, else ``None``."""
+    norm = rms_norm(model.norm)
+    if not isinstance(model.blocks, Isotropic):
+        return None
+    blocks = [block.mamba_weights() for block in model.blocks.layers()]
+    given = [block for block in blocks if block is not None]
+    if norm is None or len(given) < len(blocks) or model.position_embedding is not None:
+        return None
+    return ModelWeights(model.embedding.weight, given, norm, model.head.weight)
