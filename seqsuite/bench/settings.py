@@ -28,7 +28,7 @@ class Settings:
     allocators: tuple[str, ...] = ("default",)
     repeats: int = 7
     limit_s: float = 20.0
-    budget_s: float = 8.0
+    budget_s: float = 4.0
     peers: tuple[str, ...] = ()
     shapes: tuple[tuple[int, ...], ...] = ()
     quick: bool = False
