@@ -199,7 +199,7 @@ def bench(
       decode   generating, one token at a time (shape d_model)
 
     All peers take turns in one process; ratios to ours are what counts. Peers that are not installed
-    (pip install 'seqsuite[bench]') are listed as such.
+    (pip install -e '.[bench]') are listed as such.
 
     \b
     Examples:
