@@ -49,7 +49,7 @@ $(VENV)/.with-samples: pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/.with-dev: pyproject.toml | $(VENV)/bin/python
 	@echo "Installing seqsuite into $(VENV): PyTorch, samples and tools take about 6 GB and a few minutes."
-	$(VENV)/bin/python -m pip install --quiet --editable '.[samples,dev]'
+	$(VENV)/bin/python -m pip install --quiet --editable '.[samples,bench,dev]'
 	@touch $@ $(VENV)/.with-samples
 
 clean:

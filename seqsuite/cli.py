@@ -256,6 +256,7 @@ def results(filters: tuple[str, ...], style: str, paper: bool, figure: Path | No
 @main.command()
 @click.argument("what", type=click.Choice(["scan", "conv", "block", "decode"]))
 @click.option("--shape", "shapes", multiple=True, help="Sizes in place of the usual ones; may be repeated.")
+@click.option("--sweep", is_flag=True, help="scan: sweep lengths; without --shape, only that.")
 @click.option("--peers", help="Names of peers, by commas: only these beside ours.")
 @click.option("--repeats", type=click.IntRange(min=1), help="Samples of each peer.  [default: 7]")
 @click.option("--threads", help="Numbers of threads, by commas.  [default: all cores]")
@@ -278,6 +279,7 @@ def results(filters: tuple[str, ...], style: str, paper: bool, figure: Path | No
 def bench(
     what: str,
     shapes: tuple[str, ...],
+    sweep: bool,
     peers: str | None,
     repeats: int | None,
     threads: str | None,
@@ -299,7 +301,7 @@ def bench(
       decode   generating, one token at a time (shape d_model)
 
     All peers take turns in one process; ratios to ours are what counts. Peers that are not installed
-    (pip install 'seqsuite[bench]') are listed as such.
+    (pip install -e '.[bench]') are listed as such.
 
     \b
     Examples:
@@ -312,6 +314,7 @@ def bench(
     run_benchmark(
         what,
         shapes=shapes,
+        sweep=sweep,
         peers=peers,
         repeats=repeats,
         threads=threads,

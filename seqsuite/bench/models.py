@@ -104,15 +104,13 @@ class ModelBench:
             if seqlen is not None and name != OURS:
                 expected = self._expected_time(model, make_run, seqlen)
                 if expected > settings.limit_s:
-                    found[name] = (
-                        f"not run: about {expected:.0f} s a call, over the limit of {settings.limit_s:g} s"
-                    )
+                    found[name] = _too_long(expected, settings.limit_s)
                     continue
             cases[name] = make_run(model, seqlen or 1)
             estimates[name] = warm_up(cases[name], settings.device)
         self.say(f"{len(cases)} models in turn")
         found |= interleave(cases, estimates, settings.repeats, settings.budget_s, settings.device)
-        rows = time_rows(found)
+        rows = time_rows({name: found[name] for name in models})
         for row in rows:
             row["parameters"] = models[row["peer"]].parameters
             if "median_s" in row:
@@ -126,4 +124,11 @@ class ModelBench:
         return columns, rows
 
     def _expected_time(self, model: Model, make_run: MakeRun, seqlen: int) -> float:
-        return expected_time(lambda shorter: warm_up(make_run(model, shorter), self.settings.device), seqlen)
+        def time_at(shorter: int) -> float:
+            return warm_up(make_run(model, shorter), self.settings.device)
+
+        return expected_time(time_at, seqlen, self.settings.limit_s)
+
+
+def _too_long(expected: float, limit_s: float) -> str:
+    return f"not run: about {expected:.0f} s a call or more, over the limit of {limit_s:g} s"

@@ -155,6 +155,7 @@ class Bench:
     ) -> dict[str, Times | str]:
         """Time peers at one shape; a peer that is not run is a sentence that says why."""
         settings = self.settings
+        limit = limit_s or settings.limit_s
         found: dict[str, Times | str] = {}
         cases: dict[str, Run] = {}
         estimates: dict[str, float] = {}
@@ -162,20 +163,25 @@ class Bench:
             if names is not None and name not in names:
                 continue
             self.say(f"{shape} {work}: {name}")
-            reason = self._why_not(peer, function, shape, work, limit_s or settings.limit_s)
+            reason = self._why_not(peer, function, shape, work, limit)
             if reason is not None:
                 found[name] = reason
                 continue
             try:
                 run = self._runner(peer, function, shape, work)
-                estimates[name] = warm_up(run, settings.device, peer.compiled)
-                cases[name] = run
+                estimate = warm_up(run, settings.device, peer.compiled)
             except RuntimeError as error:  # also a lack of memory, and what torch.compile raises
                 if name == OURS:
                     raise
                 found[name] = f"failed: {first_line(error)}"
+                continue
+            if estimate > limit and name != OURS:
+                found[name] = f"not timed: a call took {estimate:.0f} s, over the limit of {limit:g} s"
+            else:
+                cases[name], estimates[name] = run, estimate
         self.say(f"{shape} {work}: {len(cases)} peers in turn")
-        return found | interleave(cases, estimates, settings.repeats, settings.budget_s, settings.device)
+        found |= interleave(cases, estimates, settings.repeats, settings.budget_s, settings.device)
+        return {name: found[name] for name in self.ready if name in found}
 
     def time_threads(self, shape: Shape, work: Work, counts: list[int]) -> dict[int, Times]:
         """Time ours with each of several numbers of threads, in turn."""
@@ -232,9 +238,9 @@ class Bench:
             run = self._runner(peer, function, shape._replace(seqlen=seqlen), work)
             return warm_up(run, self.settings.device)
 
-        expected = expected_time(time_at, shape.seqlen)
+        expected = expected_time(time_at, shape.seqlen, limit_s)
         if expected > limit_s:
-            return f"not run: about {expected:.0f} s a call, over the limit of {limit_s:g} s"
+            return f"not run: about {expected:.0f} s a call or more, over the limit of {limit_s:g} s"
         return None
 
     def _runner(self, peer: Peer, function: Function, shape: Shape, work: Work) -> Run:

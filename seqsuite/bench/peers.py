@@ -125,12 +125,19 @@ def runner(function: Function, inputs: Inputs, work: Work) -> Callable[[], objec
 
         return forward
     leaves = list(inputs.values())
-    y = function(**inputs)
-    dy = torch.ones_like(y)
     if work == BACKWARD:
+        y = function(**inputs)
+        dy = torch.ones_like(y)
         return lambda: torch.autograd.grad(y, leaves, dy, retain_graph=True)
-    y = dy  # lets go of all that the backward of y would need
-    return lambda: torch.autograd.grad(function(**inputs), leaves, dy)
+    ones: list[Tensor] = []  # made in the first call
+
+    def both() -> tuple[Tensor, ...]:
+        y = function(**inputs)
+        if not ones:
+            ones.append(torch.ones_like(y))
+        return torch.autograd.grad(y, leaves, ones)
+
+    return both
 
 
 @dataclass(frozen=True)

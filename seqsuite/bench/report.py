@@ -149,9 +149,8 @@ def _width(section: Section) -> int:
     """Return how wide a terminal must be for all columns, where text may be wrapped but not much."""
     total = 0
     for column in section.columns:
-        longest = max(
-            len(column.title), *(len(show(row.get(column.key), column.kind)) for row in section.rows)
-        )
+        cells = (show(row.get(column.key), column.kind) for row in section.rows)
+        longest = max(len(text) for text in [column.title, *cells])
         total += _GAP + (min(longest, _TEXT_WIDTH) if column.kind == "text" else longest)
     return total
 

@@ -30,8 +30,7 @@ QUICK_SHAPES = [Shape(2, 64, 32, 4)]
 SWEEP = Shape(1, 0, 512, 16)
 SWEEP_LENGTHS = [128, 256, 512, 1024, 4096, 16384, 65536]
 QUICK_LENGTHS = [32, 64, 128]
-SWEEP_PEERS = [OURS, "eager-loop", "mambapy", "compiled-chunks", "sdpa", "fft-conv"]
-SWEEP_LIMIT_S = 4.0
+SWEEP_PEERS = [OURS, "mambapy", "transformers", "compiled-chunks", "sdpa", "fft-conv"]
 SLOPE_FROM = 1024
 """Slopes are fitted from this length on, where a call's overhead no longer counts."""
 
@@ -39,27 +38,32 @@ WORKS: list[Work] = [FORWARD, BOTH]
 
 
 def run(settings: Settings, say: Say) -> Report:
-    """Check, time and compare; without shapes of the user's, also sweep lengths.
+    """Check, time and compare: the usual shapes and a sweep over lengths, or what the user asks for of these.
 
     Raises:
         UserError: a peer was asked for that is not known, or cannot run here.
     """
     bench = Bench("scan", settings, say)
     sections = [bench.check_peers()]
-    shapes = [Shape(*shape) for shape in settings.shapes] or (QUICK_SHAPES if settings.quick else SHAPES)
+    shapes = [Shape(*shape) for shape in settings.shapes]
+    if not settings.shapes and not settings.sweep:
+        shapes = QUICK_SHAPES if settings.quick else SHAPES
     for number, (allocator, threads) in enumerate(each_setting(settings)):
         for shape in shapes:
             for work in WORKS:
                 memory = number == 0 and not settings.quick
                 sections.append(times_section(bench, shape, work, allocator, threads, memory=memory))
         if number == 0:
-            if not settings.shapes:
+            if settings.sweep or not settings.shapes:
                 sections += _growth(bench)
-            sections.append(_against_floor(bench, shapes, threads))
-            sections.append(_overhead(bench))
-            if settings.device == "cpu":
-                sections.append(_thread_scaling(bench, shapes))
+            if shapes:
+                sections += _ours_alone(bench, shapes, threads)
     return Report(settings.command, describe_machine(settings.device, settings.threads), sections)
+
+
+def _ours_alone(bench: Bench, shapes: list[Shape], threads: int) -> list[Section]:
+    sections = [_against_floor(bench, shapes, threads), _overhead(bench)]
+    return [*sections, _thread_scaling(bench, shapes)] if bench.settings.device == "cpu" else sections
 
 
 def _growth(bench: Bench) -> list[Section]:
@@ -72,7 +76,7 @@ def _growth(bench: Bench) -> list[Section]:
         alive = [name for name in bench.ready if name in SWEEP_PEERS]
         for seqlen in lengths:
             shape = base._replace(seqlen=seqlen)
-            found = bench.time(shape, work, names=alive, limit_s=SWEEP_LIMIT_S)
+            found = bench.time(shape, work, names=alive)
             peaks = {}
             if work == BOTH and seqlen >= SLOPE_FROM:
                 peaks = bench.peaks(shape, [name for name in alive if isinstance(found[name], Times)])

@@ -18,18 +18,19 @@ from seqsuite.bench.peers import Function
 CHUNK = 16
 # One kernel for a whole chunk: by default Inductor stops at 64 operators, and the state goes to memory.
 OPTIONS = {"max_fusion_size": 100_000}
+# How many shapes a function may be compiled for. At PyTorch's limit of 8 it would silently go on uncompiled.
+MOST_SHAPES = 128
+
+Backend = str | Callable[..., Any]
 
 
-def make_chunk_loop(backend: str = "inductor") -> Function:
+def make_chunk_loop(backend: Backend = "inductor") -> Function:
     """Return a Python loop over chunks of steps, each chunk unrolled and compiled to one kernel.
 
     Args:
         backend: torch.compile's; ``"eager"`` runs the same formula without a compiler.
     """
-    options: dict[str, Any] = {"options": OPTIONS} if backend == "inductor" else {}
-    chunk: Callable[..., tuple[Tensor, Tensor]] = torch.compile(
-        _chunk, dynamic=False, backend=backend, **options
-    )
+    chunk = _compile(_chunk, backend, OPTIONS if backend == "inductor" else None)
 
     def scan(
         u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor, z: Tensor, delta_bias: Tensor
@@ -65,10 +66,17 @@ def _chunk(
     return (torch.stack(outputs, dim=1) + D * u) * F.silu(z), h
 
 
-def make_prefix_scan(backend: str = "inductor") -> Function:
+def _compile(
+    function: Callable[..., Any], backend: Backend, options: dict[str, Any] | None = None
+) -> Callable[..., Any]:
+    """Compile for each shape; what cannot be compiled is an error."""
+    torch._dynamo.config.recompile_limit = MOST_SHAPES
+    return torch.compile(function, dynamic=False, fullgraph=True, backend=backend, options=options)
+
+
+def make_prefix_scan(backend: Backend = "inductor") -> Function:
     """Return the whole scan as one graph around PyTorch's ``associative_scan``."""
-    compiled: Function = torch.compile(_associative_scan, dynamic=False, backend=backend)
-    return compiled
+    return _compile(_associative_scan, backend)
 
 
 def _associative_scan(

@@ -281,7 +281,7 @@ SCAN_PEERS = [
         SCAN,
         make_chunk_loop,
         compiled=True,
-        states=6,
+        states=1,
     ),
     Peer(
         "compiled-prefix-scan",
@@ -289,7 +289,7 @@ SCAN_PEERS = [
         SCAN,
         make_prefix_scan,
         compiled=True,
-        states=16,
+        states=9,
     ),
     Peer("sdpa", "scaled_dot_product_attention, causal", ATTENTION, lambda: _sdpa),
     Peer("fft-conv", "long convolution by FFT", LONG_CONVOLUTION, lambda: long_conv),

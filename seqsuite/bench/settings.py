@@ -18,6 +18,7 @@ class Settings:
         budget_s: seconds for the samples of one peer in one table; a slow one gets fewer, two at least.
         peers: names asked for; all if empty.
         shapes: sizes asked for; the benchmark's own if empty.
+        sweep: whether to sweep lengths (scan only): without shapes, and only that, or after them.
         quick: whether to take tiny sizes, to see that everything works.
     """
 
@@ -28,7 +29,8 @@ class Settings:
     allocators: tuple[str, ...] = ("default",)
     repeats: int = 7
     limit_s: float = 20.0
-    budget_s: float = 8.0
+    budget_s: float = 4.0
     peers: tuple[str, ...] = ()
     shapes: tuple[tuple[int, ...], ...] = ()
+    sweep: bool = False
     quick: bool = False

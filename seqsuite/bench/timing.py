@@ -71,14 +71,28 @@ def warm_up(run: Run, device: str, compiled: bool = False) -> float:
     return time_once(run, device) if compiled or seconds < SLOW_S else seconds
 
 
-def expected_time(time_at: Callable[[int], float], seqlen: int) -> float:
-    """Return about how long a call takes at length ``seqlen``, from an eighth and a quarter of it.
+def expected_time(time_at: Callable[[int], float], seqlen: int, limit_s: float) -> float:
+    """Return about how long a call takes at length ``seqlen``, from shorter ones up to a quarter of it.
 
-    Linear and quadratic growth are told apart: t = a L + b L² through both points, neither term negative.
+    Each length tried is twice the one before. Once even linear growth leads beyond ``limit_s``, that is the
+    answer. From the last two, linear and quadratic growth are told apart: t = a L + b L² through both points,
+    neither term negative.
     """
-    eighth, quarter = time_at(max(1, seqlen // 8)), time_at(max(1, seqlen // 4))
-    quadratic = min(max(0.0, quarter / 2 - eighth), eighth)
-    return 8 * (eighth - quadratic) + 64 * quadratic
+    before = last = 0.0
+    for length in probed_lengths(seqlen):
+        before, last = last, time_at(length)
+        if last * seqlen / length > limit_s:
+            return last * seqlen / length
+    quadratic = min(max(0.0, last / 2 - before), before)
+    return 8 * (before - quadratic) + 64 * quadratic
+
+
+def probed_lengths(seqlen: int) -> list[int]:
+    """Return the lengths to try: an eighth and a quarter, and before them shorter ones down to 64."""
+    lengths = [max(1, seqlen // 4), max(1, seqlen // 8)]
+    while lengths[-1] >= 128:
+        lengths.append(lengths[-1] // 2)
+    return lengths[::-1]
 
 
 def interleave(

@@ -33,6 +33,7 @@ def run_benchmark(
     what: str,
     *,
     shapes: Sequence[str],
+    sweep: bool,
     peers: str | None,
     repeats: int | None,
     threads: str | None,
@@ -51,6 +52,7 @@ def run_benchmark(
     """
     options: dict[str, object] = {
         "--shape": list(shapes),
+        "--sweep": sweep,
         "--peers": peers,
         "--repeats": repeats,
         "--threads": threads,
@@ -70,8 +72,11 @@ def run_benchmark(
         limit_s=limit or _LIMIT_S.get(what, _DEFAULT_LIMIT_S),
         peers=tuple(name.strip() for name in peers.split(",")) if peers else (),
         shapes=tuple(_shape(text, SIZES[what]) for text in shapes),
+        sweep=sweep,
         quick=quick,
     )
+    if sweep and what != "scan":
+        raise UserError(f"--sweep is for scan: {what} has no sweep over lengths.")
     if dtype != "float32" and what in ("block", "decode"):
         raise UserError(f"--dtype {dtype} is for scan and conv; whole models are timed in float32.")
     if figure is not None:

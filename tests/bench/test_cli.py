@@ -44,6 +44,8 @@ def test_scan_end_to_end(seqsuite: Seqsuite, tmp_path: Path) -> None:
         for row in rows.values():
             assert row["minimum_s"] <= row["quartiles_s"][0] <= row["median_s"] <= row["quartiles_s"][1]
             assert row["ratio"] == pytest.approx(row["median_s"] / rows[OURS]["median_s"])
+    only_sweep = ("bench", "scan", "--quick", "--sweep", "--threads", "1", "--peers", "fft-conv")
+    assert sections(seqsuite(*only_sweep, "--format", "json")).keys() == {"check", "growth", "slopes"}
     lengths = {row["seqlen"] for row in found["growth"][0]["rows"]}
     assert lengths == {32, 64, 128}
 
@@ -71,6 +73,7 @@ def test_others_end_to_end(seqsuite: Seqsuite, tmp_path: Path, what: str, ending
         (["scan", "--threads", "0"], "write --threads 1,2"),
         (["scan", "--figure", "missing/a.png"], "--figure missing/a.png"),
         (["block", "--dtype", "bfloat16"], "--dtype bfloat16"),
+        (["conv", "--sweep"], "--sweep is for scan"),
     ],
 )
 def test_bad_options_are_one_sentence(seqsuite: Seqsuite, arguments: list[str], message: str) -> None:
@@ -108,7 +111,7 @@ def test_what_takes_too_long_or_too_much_is_left_out_with_the_reason() -> None:
     bench = Bench("scan", Settings("a test", peers=("prefix-scan",), repeats=1), lambda text: None)
     bench.check_peers()
     slow = bench.time(Shape(1, 128, 16, 2), FORWARD, limit_s=1e-6)
-    assert "over the limit of 1e-06 s" in str(slow["prefix-scan"])
+    assert "s a call or more, over the limit of 1e-06 s" in str(slow["prefix-scan"])
     assert not isinstance(slow[OURS], str)
 
 

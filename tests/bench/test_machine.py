@@ -35,10 +35,9 @@ def test_the_floor_is_what_the_model_says() -> None:
 @pytest.mark.skipif(not backends()["selective_scan"][0].available, reason="LLVM cannot compile here")
 def test_speeds_are_measured() -> None:
     speeds = measure_speeds(1)
-    # An exp2 takes five multiply-adds at least, softplus and gate two exp2 and more.
-    assert speeds.fma > 3 * speeds.exp2
-    assert speeds.exp2 > 2 * speeds.gates
-    assert speeds.gates > 0.8 * speeds.gate_gradients > 0
+    assert speeds.lanes in (4, 8, 16)
+    assert min(speeds.fma, speeds.exp2, speeds.gates, speeds.gate_gradients) > 0
+    assert speeds.floor_s(Shape(1, 64, 32, 4), FORWARD) < speeds.floor_s(Shape(1, 64, 32, 8), FORWARD)
 
 
 def test_peak_memory_counts_what_is_alive_at_once() -> None:

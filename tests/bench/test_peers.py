@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch._dynamo.testing import CompileCounter
 
 from seqsuite.bench import peers as peers_module
 from seqsuite.bench.conv_peers import CONV_PEERS
@@ -50,6 +51,17 @@ def test_compiled_operators_are_correct_too(peer: Peer) -> None:
     found = check(replace(peer, operation=small), peer.make())
     assert found.forward < 1e-6
     assert found.gradients < 1e-5
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")
+def test_compiled_operators_are_compiled_for_every_shape_and_never_silently_left_uncompiled() -> None:
+    counter = CompileCounter()
+    function = make_chunk_loop(backend=counter)
+    batches = range(1, 13)  # more than PyTorch's own limit
+    for batch in batches:
+        for _ in range(2):
+            runner(function, make_inputs(PEERS[0], Shape(batch, 2, 2, 2), grad=False), FORWARD)()
+    assert counter.frame_count == len(batches)
 
 
 @pytest.mark.parametrize("peer", MODEL_PEERS, ids=lambda peer: peer.name)

@@ -4,7 +4,15 @@ import time
 
 import pytest
 
-from seqsuite.bench.timing import Times, expected_time, interleave, loglog_slope, time_once, warm_up
+from seqsuite.bench.timing import (
+    Times,
+    expected_time,
+    interleave,
+    loglog_slope,
+    probed_lengths,
+    time_once,
+    warm_up,
+)
 
 
 def test_times_are_summarised_by_order() -> None:
@@ -28,13 +36,26 @@ def test_slope_needs_two_lengths() -> None:
 
 @pytest.mark.parametrize(("linear", "quadratic"), [(1e-3, 0.0), (0.0, 1e-6), (1e-3, 1e-6)])
 def test_expected_time_tells_linear_from_quadratic_growth(linear: float, quadratic: float) -> None:
-    expected = expected_time(lambda L: linear * L + quadratic * L**2, 4096)
+    expected = expected_time(lambda L: linear * L + quadratic * L**2, 4096, 1e9)
     assert expected == pytest.approx(linear * 4096 + quadratic * 4096**2)
 
 
 def test_expected_time_of_noise_is_never_below_linear() -> None:
-    assert expected_time(lambda L: 1.0, 4096) == 8.0  # no growth at all between the two lengths
-    assert expected_time(lambda L: 1.0 if L == 512 else 100.0, 4096) == 64.0  # nor above quadratic
+    assert expected_time(lambda L: 1.0, 4096, 1e9) == 8.0  # no growth at all between the two lengths
+    assert expected_time(lambda L: 1.0 if L == 512 else 100.0, 4096, 1e9) == 64.0  # nor above quadratic
+
+
+def test_expected_time_stops_trying_once_it_is_clear() -> None:
+    tried: list[int] = []
+
+    def quadratic(L: int) -> float:
+        tried.append(L)
+        return 1e-5 * L**2
+
+    assert probed_lengths(16384) == [64, 128, 256, 512, 1024, 2048, 4096]
+    assert probed_lengths(128) == [16, 32]
+    assert expected_time(quadratic, 16384, 20.0) > 20.0
+    assert tried == [64, 128]
 
 
 def test_cases_take_turns_and_each_round_starts_with_another() -> None:
