@@ -171,7 +171,8 @@ def gradient_kernel(
         block = item % BLOCKS
         channel, exists, group = locate_channels(block, D_MODEL, GROUPS, CHANNELS)
         offsets, exist = locate_states(channel, exists, D_MODEL, N, STATES)
-        bias, skip = load(delta_bias, channel, exists), load(D, channel, exists)
+        bias = load(delta_bias, channel, exists)
+        skip = load(D, channel, exists)
         inputs = (
             (u, u_stride, channel, exists),
             (delta, delta_stride, channel, exists),
