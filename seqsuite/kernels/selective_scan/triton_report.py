@@ -11,11 +11,11 @@ Latencies are not in it.
 import argparse
 import json
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
+import triton
 from torch import Tensor
 
 from seqsuite.kernels.ahead_of_time.compilation import TARGETS, Binary, Target, compile_for
@@ -190,21 +190,33 @@ def report(launch: Launch, binary: Binary, target: Target, variant: Variant) -> 
     if target.name == "sm_90":
         bounds = Machine().bounds(in_all, launch.moved())
         facts |= {"bound_ms": round(max(bounds.values()), 2), "bound_by": max(bounds, key=bounds.__getitem__)}
+        if launch.name == "gradient_kernel":
+            facts["sums_ms"] = round(_sums_ms(launch), 2)
     return facts
 
 
-def reports(variant: Variant, target: Target) -> Iterator[tuple[Launch, dict[str, Any]]]:
-    """Compile what a variant launches and yield what is known of each launch."""
-    for launch in launches(variant, target):
-        binary = compile_for(target, launch.kernel, launch.arguments)
-        yield launch, report(launch, binary, target, variant)
-
-
-def sums_ms(launch: Launch) -> float:
+def _sums_ms(launch: Launch) -> float:
     """Return the least milliseconds to sum the parts of gradients that the gradient kernel leaves."""
     parts = [launch.arguments[name] for name in ("dA", "dB", "dC", "dD", "ddelta_bias")]
     moved: int = sum(part.nbytes for part in parts if part is not None)
     return moved / Machine.bandwidth * 1e3
+
+
+def report_variant(variant: Variant, target: Target) -> dict[str, dict[str, Any]]:
+    """Compile what a variant launches, and return by direction and kernel what is known of each launch."""
+    facts = {}
+    for launch in launches(variant, target):
+        binary = compile_for(target, launch.kernel, launch.arguments)
+        facts[f"{launch.direction} {launch.name}"] = report(launch, binary, target, variant)
+    return facts
+
+
+def bounds_ms(facts: dict[str, dict[str, Any]]) -> dict[str, float]:
+    """Return the bounds on the forward and the backward from those on their launches."""
+    sums: Counter[str] = Counter()
+    for name, known in facts.items():
+        sums[name.split()[0]] += known.get("bound_ms", 0.0) + known.get("sums_ms", 0.0)
+    return dict(sums)
 
 
 def main() -> None:
@@ -214,37 +226,28 @@ def main() -> None:
     parser.add_argument("--variant", nargs="*", choices=VARIANTS, default=list(VARIANTS))
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
     options = parser.parse_args()
-    table: dict[str, dict[str, dict[str, Any]]] = {}
-    if not options.json:
-        print(
-            "| GPU | variant | kernel | registers | spills | shared | instructions an element | bound, ms |"
-        )
-        print("|---|---|---|---|---|---|---|---|")
-    for target in options.target:
-        for variant in options.variant:
-            bounds: Counter[str] = Counter()
-            rows = table.setdefault(f"{target} {variant}", {})
-            for launch, facts in reports(VARIANTS[variant], TARGETS[target]):
-                rows[f"{launch.direction} {launch.name}"] = facts
-                bounds[launch.direction] += facts.get("bound_ms", 0.0)
-                if launch.name == "gradient_kernel" and "bound_ms" in facts:
-                    facts["sums_ms"] = round(sums_ms(launch), 2)
-                    bounds["backward"] += facts["sums_ms"]
-                if not options.json:
-                    print(_row(target, variant, launch, facts), flush=True)
-            if not options.json and bounds.total():
-                for direction, bound in bounds.items():
-                    print(f"| {target} | {variant} | **{direction}** | | | | | **{bound:.1f}** |")
+    table = {
+        f"{target} {variant}": report_variant(VARIANTS[variant], TARGETS[target])
+        for target in options.target
+        for variant in options.variant
+    }
     if options.json:
-        print(json.dumps(table, indent=1))
+        print(json.dumps({"triton": triton.__version__, **table}, indent=1))
+    else:
+        _print_table(table)
 
 
-def _row(target: str, variant: str, launch: Launch, facts: dict[str, Any]) -> str:
-    bound = f"{facts['bound_ms']} ({facts['bound_by']})" if "bound_ms" in facts else "–"
-    columns = [target, variant, f"`{launch.name}`, {launch.direction}"]
-    columns += [str(facts[name]) for name in ("registers", "spills", "shared")]
-    columns += [str(facts.get("per_element", "–")), bound]
-    return f"| {' | '.join(columns)} |"
+def _print_table(table: dict[str, dict[str, dict[str, Any]]]) -> None:
+    print("| GPU, variant | launch | registers | spills | shared | instructions an element | bound, ms |")
+    print("|---|---|---|---|---|---|---|")
+    for heading, rows in table.items():
+        for launch, facts in rows.items():
+            bound = f"{facts['bound_ms']} ({facts['bound_by']})" if "bound_ms" in facts else "–"
+            columns = [heading, launch, *(str(facts[name]) for name in ("registers", "spills", "shared"))]
+            print(f"| {' | '.join([*columns, str(facts.get('per_element', '–')), bound])} |")
+        for direction, bound_ms in bounds_ms(rows).items():
+            if bound_ms:
+                print(f"| {heading} | **{direction}, with sums** | | | | | **{bound_ms:.1f}** |")
 
 
 if __name__ == "__main__":
