@@ -67,7 +67,7 @@ def results(case: Case, backend: str, with_final_state: bool = True) -> dict[str
     y, final_state = selective_scan(**case, return_final_state=True, backend=backend)
     generator = torch.Generator().manual_seed(1)
     outputs = [y, final_state] if with_final_state else [y]
-    weights = [torch.randn(t.shape, generator=generator).to(t.dtype) for t in outputs]
+    weights = [torch.randn(t.shape, generator=generator).to(t) for t in outputs]
     inputs = {name: t for name, t in case.items() if isinstance(t, Tensor) and t.requires_grad}
     gradients = torch.autograd.grad(outputs, list(inputs.values()), weights)
     by_input = {f"d{name}": gradient for name, gradient in zip(inputs, gradients, strict=True)}

@@ -171,7 +171,8 @@ def gradient_kernel(
         block = item % BLOCKS
         channel, exists, group = locate_channels(block, D_MODEL, GROUPS, CHANNELS)
         offsets, exist = locate_states(channel, exists, D_MODEL, N, STATES)
-        bias, skip = load(delta_bias, channel, exists), load(D, channel, exists)
+        bias = load(delta_bias, channel, exists)
+        skip = load(D, channel, exists)
         inputs = (
             (u, u_stride, channel, exists),
             (delta, delta_stride, channel, exists),
@@ -185,6 +186,7 @@ def gradient_kernel(
         first, length, checkpoint = locate_segment(segments, index)
         carry = load(entering, index * N * D_MODEL + offsets, exist)
         tl.store(carried + local, zero if carry is None else carry, mask=held)
+        tl.debug_barrier()
         sum_D, sum_bias = tl.zeros((CHANNELS,), dtype), tl.zeros((CHANNELS,), dtype)
         chunks = tl.cdiv(length, CHUNK)
         for i in range(chunks):
@@ -199,28 +201,30 @@ def gradient_kernel(
             dz_rows = (dz, D_MODEL, channel, exists)
             for tile in range(tiles):
                 tl.store(kept + tile * (N * CHANNELS) + local, h, mask=held)
-                for _read in range(STEPS // READ):
-                    h = _recompute(h, row, inputs, dz_rows, log2_decay, bias, skip, SOFTPLUS, READ)
-                    row += READ
+                for read in range(STEPS // READ):
+                    here = row + tile * STEPS + read * READ
+                    h = _recompute(h, here, inputs, dz_rows, log2_decay, bias, skip, SOFTPLUS, READ)
             for single in range(rest):
                 tl.store(kept + (tiles + single) * (N * CHANNELS) + local, h, mask=held)
-                h = _recompute(h, row, inputs, dz_rows, log2_decay, bias, skip, SOFTPLUS, 1)
-                row += 1
+                here = row + tiles * STEPS + single
+                h = _recompute(h, here, inputs, dz_rows, log2_decay, bias, skip, SOFTPLUS, 1)
             tl.debug_barrier()  # other threads read what was kept
 
             A_rows = (A, D_MODEL, channel, exists)
             sums = tl.zeros((CHANNELS,), dtype), tl.zeros((CHANNELS,), dtype)
             for i in range(rest):
-                row -= 1
-                before = (kept + (tiles + rest - 1 - i) * (N * CHANNELS), CHANNELS, lane, everywhere)
+                single = rest - 1 - i
+                before = (kept + (tiles + single) * (N * CHANNELS), CHANNELS, lane, everywhere)
+                here = row + tiles * STEPS + single
                 sums = _go_back(
-                    sums, row, before, own, A_rows, inputs, outputs, rows, bias, skip, N, SOFTPLUS, 1
+                    sums, here, before, own, A_rows, inputs, outputs, rows, bias, skip, N, SOFTPLUS, 1
                 )
             for i in range(tiles):
-                row -= STEPS
-                before = (kept + (tiles - 1 - i) * (N * CHANNELS), CHANNELS, lane, everywhere)
+                tile = tiles - 1 - i
+                before = (kept + tile * (N * CHANNELS), CHANNELS, lane, everywhere)
+                here = row + tile * STEPS
                 sums = _go_back(
-                    sums, row, before, own, A_rows, inputs, outputs, rows, bias, skip, N, SOFTPLUS, STEPS
+                    sums, here, before, own, A_rows, inputs, outputs, rows, bias, skip, N, SOFTPLUS, STEPS
                 )
             # Summed by chunks: over a long segment, adding each small term to the whole would lose digits.
             sum_D += sums[0]
@@ -234,7 +238,6 @@ def gradient_kernel(
             tl.store(ddelta_bias + index * D_MODEL + channel, sum_bias, mask=exists)
         if dinitial_state is not None:
             tl.store(dinitial_state + index * N * D_MODEL + offsets, load(carried, local, held), mask=exist)
-        tl.debug_barrier()
 
 
 @triton.jit

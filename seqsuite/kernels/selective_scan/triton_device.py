@@ -31,7 +31,7 @@ LOG1P = tl.constexpr(
 
 @triton.jit
 def softplus_and_slope(x):
-    """Return log(1 + exp(x)) and its derivative, both to the relative precision of the dtype for every x."""
+    """Return log(1 + exp(x)) and its derivative, both to a relative error of about (1 + |x|) roundings."""
     e = tl.exp2(-LOG2E * tl.abs(x))
     if x.dtype == tl.float64:
         w = 1.0 + e

@@ -122,7 +122,8 @@ def output_kernel(
     channel, exists, group = locate_channels(tl.program_id(0) % BLOCKS, D_MODEL, GROUPS, CHANNELS)
     offsets, exist = locate_states(channel, exists, D_MODEL, N, STATES)
     log2_decay = load(A, offsets, exist) * LOG2E
-    bias, skip = load(delta_bias, channel, exists), load(D, channel, exists)
+    bias = load(delta_bias, channel, exists)
+    skip = load(D, channel, exists)
     u, delta = (u, u_stride, channel, exists), (delta, delta_stride, channel, exists)
     z, y = (z, z_stride, channel, exists), (y, D_MODEL, channel, exists)
     B, C = projection(B, group, GROUPS, N, STATES), projection(C, group, GROUPS, N, STATES)

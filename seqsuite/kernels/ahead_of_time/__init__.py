@@ -1,0 +1,1 @@
+"""Triton kernels compiled for GPUs that are not there, and what the compiler made of them."""

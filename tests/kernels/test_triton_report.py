@@ -1,0 +1,84 @@
+"""What compilers make of the Triton scan for GPUs that are not here."""
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import triton
+
+from seqsuite.kernels.ahead_of_time.compilation import TARGETS
+from seqsuite.kernels.ahead_of_time.listing import read_listing
+from seqsuite.kernels.selective_scan.triton_report import (
+    VARIANTS,
+    Machine,
+    bounds_ms,
+    executed,
+    report_variant,
+)
+
+# Written by: python -m seqsuite.kernels.selective_scan.triton_report --json --target sm_80 sm_90 gfx942
+RECORDED = json.loads(Path(__file__).with_name("triton_report.json").read_text(encoding="utf-8"))
+REGISTERS = {"nvidia": 255, "amd": 512}
+
+SASS = """
+        /*0000*/                   MOV R1, c[0x0][0x28] ;
+.L_x_1:
+        /*0010*/                   MUFU.EX2 R2, R3 ;
+.L_x_0:
+        /*0020*/              @!P0 LDG.E.128 R4, desc[UR4][R2.64] ;
+        /*0030*/                   FFMA R5, R4, R4, R5 ;
+        /*0040*/               @P0 BRA `(.L_x_0) ;
+        /*0050*/                   STL [R1], R5 ;
+        /*0060*/               @P1 BRA `(.L_x_1) ;
+        /*0070*/                   EXIT ;
+.L_x_2:
+        /*0080*/                   BRA `(.L_x_2);
+"""
+
+
+def test_loops_of_a_listing() -> None:
+    whole = read_listing(SASS, "nvidia")
+    (outer,) = whole.inner
+    (inner,) = outer.inner
+    assert (outer.own["all"], inner.own["all"], whole.total()["all"]) == (3, 3, 9)
+    assert outer.own["special"] == inner.own["memory"] == outer.own["local"] == 1
+    assert executed(whole, [(10, [(4, [])])]) == Counter(
+        {"all": 3 + 10 * (3 + 4 * 3), "special": 10, "memory": 10 + 40, "local": 10}
+    )
+    with pytest.raises(ValueError, match="the listing has 1 loops where the kernel has 2"):
+        executed(whole, [(1, []), (1, [])])
+
+
+def test_bounds_are_those_of_the_scarcest_unit() -> None:
+    """An exponential an element at the reference shape takes 2.3 ms, and 8 bytes a row and channel 1.4 ms."""
+    elements = 524_288 * 1024 * 16
+    bounds = Machine().bounds(Counter({"all": elements // 32, "special": elements // 32}), elements // 2)
+    assert bounds["special"] == pytest.approx(2.32, abs=0.01)
+    assert bounds["bandwidth"] == pytest.approx(1.43, abs=0.01)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("target", ["sm_80", "sm_90", "gfx942"])
+def test_compiles_with_room_to_spare(
+    target: str, variant: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every launch: no spills, no local memory, no atomics, and no more instructions than recorded."""
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
+    machine = TARGETS[target]
+    launches = report_variant(VARIANTS[variant], machine)
+    recorded = RECORDED[f"{target} {variant}"]
+    assert launches.keys() == recorded.keys()
+    for name, facts in launches.items():
+        assert facts["spills"] == facts["stack"] == facts["atomics"] == 0, name
+        assert facts["shared"] <= machine.shared_limit, name
+        assert facts["registers"] <= REGISTERS[machine.vendor], name
+        if triton.__version__ == RECORDED["triton"]:
+            assert facts["registers"] <= recorded[name]["registers"] + 8, name
+            assert facts["instructions"] <= 1.03 * recorded[name]["instructions"], name
+            assert facts.get("per_element", 0) <= 1.03 * recorded[name].get("per_element", 0), name
+    if (target, variant) == ("sm_90", "long"):
+        bounds = bounds_ms(launches)
+        assert bounds["forward"] <= 6.0
+        assert bounds["backward"] <= 16.0
