@@ -90,4 +90,5 @@ def _check_arguments(x: Tensor, weight: Tensor, gate: Tensor | None, residual: T
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]  # untyped in PyTorch
 def _choose(device: str, few: bool, backend: str | None) -> str:
     """Return the name of the backend; torch.compile calls this once instead of tracing into it."""
-    return choose_backend(NAME, BACKENDS, device, backend)
+    name = choose_backend(NAME, BACKENDS, device, backend)
+    return "reference" if few and backend is None else name
