@@ -15,10 +15,11 @@ from transformers.generation.logits_process import (
 )
 
 from seqsuite.errors import UserError
-from seqsuite.models import MODELS
+from seqsuite.models import MODELS, generation
 from seqsuite.models.backbone import LanguageModel
 from seqsuite.models.build import build_model
 from seqsuite.models.config import ModelConfig
+from seqsuite.models.decoding import make_decoder
 from seqsuite.models.generation import PREFILL, Generation, generate
 from seqsuite.models.sampling import Sampling, draw
 
@@ -68,12 +69,17 @@ def test_prompts_of_different_lengths_go_on_as_each_does_alone(name: str, temper
         assert torch.equal(together[row : row + 1], alone)
 
 
-def test_recurrent_models_step_all_prompts_in_one_batch(monkeypatch: pytest.MonkeyPatch) -> None:
-    model, batches = make_model("mamba"), []
-    step = model.step
-    monkeypatch.setattr(model, "step", lambda token, state: batches.append(len(token)) or step(token, state))
-    taken(Generation(model, [some_tokens(length) for length in (3, 5, 9)]), 4)
-    assert batches == [3, 3, 3]
+@pytest.mark.parametrize("name", ["mamba", "s4"])
+def test_recurrent_models_step_all_prompts_in_one_batch(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    batches = []
+
+    def recorded(model, state):
+        batches.append({len(value) for block in state.blocks for value in block.values()})
+        return make_decoder(model, state)
+
+    monkeypatch.setattr(generation, "make_decoder", recorded)
+    taken(Generation(make_model(name), [some_tokens(length) for length in (3, 5, 9)]), 4)
+    assert batches == [{3}]
 
 
 def test_a_seed_decides_what_is_drawn() -> None:
