@@ -54,8 +54,8 @@ class SequenceLayer(nn.Module, ABC):
 class Mixer(SequenceLayer):
     """A layer that mixes along the sequence: the exchangeable core of a block.
 
-    A subclass is one file and one line in the registry; its constructor takes ``d_model`` first, then its
-    options as parameters with defaults.
+    A subclass is one file and one line in the registry; its constructor takes ``d_model`` first, then, if it
+    wants to know, the longest input as ``seqlen``, then its options as parameters with defaults.
     """
 
     packed_state: ClassVar[bool] = True
