@@ -63,7 +63,7 @@ def _common(config: ModelConfig, seqlen: int) -> dict[str, Any]:
 
 
 def build_mixer(choice: Options, width: int, seqlen: int) -> Mixer:
-    """Build the mixer that ``choice`` names; if its constructor takes ``seqlen``, it is told the longest input.
+    """Build the mixer that ``choice`` names; a constructor that takes ``seqlen`` is told the longest input.
 
     Raises:
         ValueError: if the options contradict each other.
