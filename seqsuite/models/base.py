@@ -196,6 +196,11 @@ def packed_positions(cu_seqlens: Tensor, length: int) -> tuple[Tensor, Tensor]:
     return sequence, positions - offsets[sequence]
 
 
+def longest_sequence(x: Tensor, cu_seqlens: Tensor | None) -> int:
+    """Return the length of the longest sequence in inputs (B, L, D), packed or not."""
+    return x.shape[1] if cu_seqlens is None else int(cu_seqlens.diff().max())
+
+
 def run_packed(
     forward: Callable[[Tensor, State | None], tuple[Tensor, State | None]],
     x: Tensor,

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from seqsuite.kernels import full_precision, long_conv
-from seqsuite.models.base import Mixer, State, no_weight_decay, run_packed
+from seqsuite.models.base import Mixer, State, longest_sequence, no_weight_decay
 from seqsuite.options import PositiveFloat, PositiveInt
 
 
@@ -64,11 +64,13 @@ class Hyena(Mixer):
         """See :meth:`SequenceLayer.forward`."""
         if cu_seqlens is not None:
             self.check_packed_state(state)
-            return run_packed(self.forward, x, state, cu_seqlens)
-        past = None if state is None else state["inputs"].to(x.dtype)
-        inputs = x if past is None else torch.cat([past, x], dim=1)
+        if state is None:
+            kernel = self.kernel(longest_sequence(x, cu_seqlens))
+            return long_conv(x, kernel, cu_seqlens=cu_seqlens) + x * self.D, None
+        past = state["inputs"].to(x.dtype)
+        inputs = torch.cat([past, x], dim=1)
         y = long_conv(x, self.kernel(inputs.shape[1]), initial_state=past) + x * self.D
-        return y, None if state is None else {"inputs": inputs}
+        return y, {"inputs": inputs}
 
     def step(self, x_t: Tensor, state: State) -> tuple[Tensor, State]:
         """See :meth:`SequenceLayer.step`: a sum over all inputs so far."""
