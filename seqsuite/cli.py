@@ -92,7 +92,8 @@ def run(settings: tuple[str, ...], dry_run: bool, force: bool) -> None:
       scale          smoke (seconds), cpu (minutes), paper (the exact protocol)
       seed           of the data and of the initial weights
       task.*         options of the task, such as task.path and task.seqlen
-      model.*        model.d_model, model.n_layer, model.block, model.mixer and their options
+      model.*        model.size, model.d_model, model.n_layer; model.block, model.mixer, model.backbone and
+                     their options; docs/zoo.md has them all
       train.*        train.steps, train.batch_size, train.learning_rate, ...
       run.*          run.experiment, run.output, run.device, run.sample_length
     """
@@ -103,7 +104,7 @@ def run(settings: tuple[str, ...], dry_run: bool, force: bool) -> None:
 
 @main.command(name="list")
 def list_command() -> None:
-    """List tasks, models, blocks, mixers and scales, each in one line."""
+    """List tasks, models, blocks, mixers, backbones and scales, each in one line."""
     from seqsuite.commands.names import show_names
 
     show_names()

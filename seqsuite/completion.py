@@ -97,7 +97,10 @@ def complete_run(incomplete: str, experiment: str) -> list[CompletionItem[str]]:
 def _keys(key: str, given: Sequence[str]) -> dict[str, list[str]]:
     """Return the keys that can be set and their values."""
     from seqsuite.experiments.config import override_keys
+    from seqsuite.models.presets import sizes
 
+    if key == "model.size":
+        return {key: list(sizes(_single(given, "model") or "mamba"))}
     # Only a model's own options need its module, and with it torch, which takes seconds to import.
     parts = ("model.block.", "model.mixer.", "model.backbone.")
     model = _single(given, "model") or "mamba" if key.startswith(parts) else None

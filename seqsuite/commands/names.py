@@ -5,7 +5,7 @@ from rich.table import Table
 
 from seqsuite.errors import UserError
 from seqsuite.experiments.config import preset
-from seqsuite.models import BLOCKS, MIXERS, MODELS
+from seqsuite.models import BACKBONES, BLOCKS, MIXERS, MODELS
 from seqsuite.registry import Registry
 from seqsuite.tasks import TASKS
 
@@ -17,9 +17,9 @@ _SCALES = {
 
 
 def show_names() -> None:
-    """Print every task, model, block, mixer and scale with one line."""
+    """Print every task, model, block, mixer, backbone and scale with one line."""
     console = Console(highlight=False)
-    for registry in (TASKS, MODELS, BLOCKS, MIXERS):
+    for registry in (TASKS, MODELS, BLOCKS, MIXERS, BACKBONES):
         _print(console, f"{registry.kind}s", {name: _summary(registry, name) for name in registry.names()})
     presets = {name: preset(name).get("summary", "") for name in TASKS.names()}
     _print(console, "presets", {name: summary for name, summary in presets.items() if summary})

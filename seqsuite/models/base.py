@@ -18,6 +18,9 @@ from seqsuite.kernels.mamba_decoder import BlockWeights, Norm
 State = dict[str, Tensor]
 """What a layer must remember between chunks: named tensors, batch first. Never hidden in a module."""
 
+Controls = tuple[Tensor, Tensor]
+"""What a :class:`ControlledMixer` is told: the controls that were convolved, and those that were not."""
+
 
 class SequenceLayer(nn.Module, ABC):
     """A causal layer on ``(B, L, D)`` with an explicit state."""
@@ -57,8 +60,8 @@ class SequenceLayer(nn.Module, ABC):
 class Mixer(SequenceLayer):
     """A layer that mixes along the sequence: the exchangeable core of a block.
 
-    A subclass is one file and one line in the registry; its constructor takes ``d_model`` first, then its
-    options as parameters with defaults.
+    A subclass is one file and one line in the registry; its constructor takes ``d_model`` first, then, if it
+    wants to know, the longest input as ``seqlen``, then its options as parameters with defaults.
     """
 
     packed_state: ClassVar[bool] = True
@@ -134,23 +137,23 @@ class ControlledMixer(Mixer):
         x: Tensor,
         state: State | None = None,
         cu_seqlens: Tensor | None = None,
-        controls: Tensor | None = None,
+        controls: Controls | None = None,
     ) -> tuple[Tensor, State | None]:
-        """Process whole sequences or chunks as any layer does; ``controls`` is (B, L, convolved + plain)."""
+        """Process whole sequences or chunks as any layer does; ``controls`` is (B, L, …) each."""
 
     @abstractmethod
-    def step(self, x_t: Tensor, state: State, controls: Tensor | None = None) -> tuple[Tensor, State]:
-        """Process one position as any layer does; ``controls`` is (B, convolved + plain)."""
+    def step(self, x_t: Tensor, state: State, controls: Controls | None = None) -> tuple[Tensor, State]:
+        """Process one position as any layer does; ``controls`` is (B, …) each."""
 
     @abstractmethod
-    def inspect(self, x: Tensor, controls: Tensor | None = None) -> dict[str, Tensor]:
-        """Return what the mixer decides as any mixer does; ``controls`` is (B, L, convolved + plain)."""
+    def inspect(self, x: Tensor, controls: Controls | None = None) -> dict[str, Tensor]:
+        """Return what the mixer decides as any mixer does; ``controls`` is (B, L, …) each."""
 
     def take_controls(self) -> None:
         """Give up the mixer's own projection: controls come from the block from now on."""
         self.control_proj = None
 
-    def controls_of(self, x: Tensor, controls: Tensor | None) -> Tensor:
+    def controls_of(self, x: Tensor, controls: Controls | None) -> Controls:
         """Return the controls that were passed in, or those that the mixer projects from its input.
 
         Raises:
@@ -160,8 +163,8 @@ class ControlledMixer(Mixer):
             return controls
         if self.control_proj is None:
             raise ValueError("this mixer's controls are projected by its block, and must be passed in")
-        projected: Tensor = self.control_proj(x)
-        return projected
+        convolved, plain = self.control_proj(x).split([self.convolved, self.plain], dim=-1)
+        return convolved, plain
 
 
 class Block(SequenceLayer):
@@ -215,6 +218,11 @@ def packed_positions(cu_seqlens: Tensor, length: int) -> tuple[Tensor, Tensor]:
     positions = torch.arange(length, device=offsets.device)
     sequence = torch.searchsorted(offsets, positions, right=True) - 1
     return sequence, positions - offsets[sequence]
+
+
+def longest_sequence(x: Tensor, cu_seqlens: Tensor | None) -> int:
+    """Return the length of the longest sequence in inputs (B, L, D), packed or not."""
+    return x.shape[1] if cu_seqlens is None else int(cu_seqlens.diff().max())
 
 
 def run_packed(

@@ -1,5 +1,6 @@
 """Building a model from its description."""
 
+import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -13,6 +14,7 @@ from seqsuite.models.backbone import NORMS, LanguageModel, SequenceClassifier
 from seqsuite.models.backbones.base import MAIN, Backbone
 from seqsuite.models.base import Block, Mixer
 from seqsuite.models.config import LayerConfig, ModelConfig
+from seqsuite.options import Options
 from seqsuite.registry import did_you_mean
 
 
@@ -31,7 +33,7 @@ def build_model(config: ModelConfig, *, vocab_size: int, seqlen: int) -> Languag
         model = LanguageModel(
             vocab_size,
             config.d_model,
-            _build_backbone(config),
+            _build_backbone(config, seqlen),
             tie_embeddings=config.tie_embeddings,
             **_common(config, seqlen),
         )
@@ -49,7 +51,7 @@ def build_classifier(
     """
     with _contradictions(config):
         model = SequenceClassifier(
-            vocab_size, config.d_model, _build_backbone(config), n_classes, **_common(config, seqlen)
+            vocab_size, config.d_model, _build_backbone(config, seqlen), n_classes, **_common(config, seqlen)
         )
     model.config = config
     return model
@@ -70,16 +72,27 @@ def _common(config: ModelConfig, seqlen: int) -> dict[str, Any]:
     }
 
 
-def _build_backbone(config: ModelConfig) -> Backbone:
+def build_mixer(choice: Options, width: int, seqlen: int) -> Mixer:
+    """Build the mixer that ``choice`` names; a constructor that takes ``seqlen`` is told the longest input.
+
+    Raises:
+        ValueError: if the options contradict each other.
+    """
+    mixer_class = MIXERS.load(choice.name)
+    told = {"seqlen": seqlen} if "seqlen" in inspect.signature(mixer_class).parameters else {}
+    mixer: Mixer = mixer_class(width, **told, **choice.arguments())
+    return mixer
+
+
+def _build_backbone(config: ModelConfig, seqlen: int) -> Backbone:
     make_norm = partial(NORMS[config.norm], eps=config.norm_eps)
 
     def make_block(kind: str, width: int) -> Block:
         layer = _layer(config, kind)
-        mixer_class, block_class = MIXERS.load(layer.mixer.name), BLOCKS.load(layer.block.name)
+        block_class = BLOCKS.load(layer.block.name)
 
         def make_mixer(inner_width: int) -> Mixer:
-            mixer: Mixer = mixer_class(inner_width, **layer.mixer.arguments())
-            return mixer
+            return build_mixer(layer.mixer, inner_width, seqlen)
 
         block: Block = block_class(width, make_mixer, make_norm, **layer.block.arguments())
         return block

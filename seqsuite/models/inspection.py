@@ -1,5 +1,7 @@
 """What a model's mixers decide at each position, for drawing selectivity."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -16,7 +18,7 @@ def inspect_model(model: SequenceModel, tokens: Tensor) -> list[dict[str, Tensor
     """
     decided: list[dict[str, Tensor]] = []
 
-    def record(mixer: nn.Module, inputs: tuple[Tensor, ...], options: dict[str, Tensor]) -> None:
+    def record(mixer: nn.Module, inputs: tuple[Tensor, ...], options: dict[str, Any]) -> None:
         assert isinstance(mixer, Mixer)
         if isinstance(mixer, ControlledMixer):
             decided.append(mixer.inspect(inputs[0], options.get("controls")))

@@ -12,7 +12,7 @@ def mamba() -> dict[str, Any]:
 
 
 def mamba2() -> dict[str, Any]:
-    """Mamba-2: SSD with a single projection and a gated RMSNorm, RMSNorm (arXiv 2405.21060)."""
+    """Mamba-2: SSD in a block with a single projection and a gated norm, RMSNorm (arXiv 2405.21060)."""
     return {"block": {"name": "mamba2"}, "mixer": {"name": "ssd"}, "norm": "rms"}
 
 

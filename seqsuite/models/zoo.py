@@ -13,10 +13,10 @@ import torch
 
 from seqsuite.models import BACKBONES, BLOCKS, MIXERS, MODELS
 from seqsuite.models.base import Mixer
-from seqsuite.models.build import count_parameters
+from seqsuite.models.build import build_mixer, count_parameters
 from seqsuite.models.config import ModelConfig
 from seqsuite.models.presets import sizes
-from seqsuite.options import options_schema
+from seqsuite.options import named_options
 from seqsuite.registry import Registry
 
 WIDTH = 64
@@ -114,10 +114,8 @@ def renew(page: str) -> str:
 
 
 def _mixer(name: str) -> Mixer:
-    mixer_class = MIXERS.load(name)
     with torch.device("meta"):
-        mixer: Mixer = mixer_class(WIDTH, **options_schema(mixer_class)(name=name).arguments())
-    return mixer
+        return build_mixer(named_options(MIXERS, {"name": name}), WIDTH, LENGTHS[0])
 
 
 def _sized(model: str, settings: dict[str, Any]) -> ModelConfig:

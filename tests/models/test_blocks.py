@@ -38,7 +38,7 @@ def test_mamba2_block_is_the_published_one():
     z, u, B, C, dt = projected.split([12, 12, 5, 5, 3], dim=-1)
     mixed = F.silu(convolved(torch.cat([u, B, C], dim=-1), block.conv_weight) + block.conv_bias)
     u, B, C = mixed.split([12, 5, 5], dim=-1)
-    y = block.mixer(u, controls=torch.cat([B, C, dt], dim=-1))[0]
+    y = block.mixer(u, controls=(torch.cat([B, C], dim=-1), dt))[0]
     y = rms(y * F.silu(z), block.gated_norm.weight) @ block.out_proj.weight.T
     torch.testing.assert_close(block(x)[0], x + y)
 

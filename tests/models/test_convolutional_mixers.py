@@ -10,11 +10,11 @@ from seqsuite.models.mixers.shift import ShiftSSM
 def test_hyena_is_a_convolution_with_the_networks_filter():
     """h(t) = exp(−α t) · MLP([t, cos 2πkt, sin 2πkt]) with sines, one position at a time; then the sum."""
     torch.manual_seed(0)
-    layer = Hyena(3, filter_width=5, filter_layers=2, bands=2, frequency=1.5, horizon=6).double()
+    layer = Hyena(3, 6, filter_width=5, filter_layers=2, bands=2, frequency=1.5).double()
     w = {name: value.detach().numpy() for name, value in layer.named_parameters()}
     alpha = np.linspace(np.log(100) / 1.5, np.log(100) / 0.3, 3)
     h = []
-    for position in range(9):  # beyond the horizon, too
+    for position in range(9):  # beyond the length, too
         t = position / 6
         z = np.array(
             [t, *np.cos(2 * np.pi * np.array([1, 2]) * t), *np.sin(2 * np.pi * np.array([1, 2]) * t)]
@@ -32,7 +32,7 @@ def test_hyena_is_a_convolution_with_the_networks_filter():
 
 
 def test_hyena_decays_to_one_percent_where_it_says():
-    layer = Hyena(2, horizon=100)
+    layer = Hyena(2, seqlen=100)
     falls = torch.exp(-layer.decays * torch.tensor([1.5, 0.3]))
     torch.testing.assert_close(falls, torch.tensor([0.01, 0.01]))
 

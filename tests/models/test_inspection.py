@@ -5,16 +5,15 @@ import torch
 import torch.nn.functional as F
 
 from seqsuite.models import MIXERS, MODELS
-from seqsuite.models.build import build_model
+from seqsuite.models.build import build_mixer, build_model
 from seqsuite.models.config import ModelConfig
 from seqsuite.models.inspection import inspect_model
-from seqsuite.options import options_schema
+from seqsuite.options import named_options
 
 
 def make(name, width=8, **options):
     torch.manual_seed(0)
-    mixer_class = MIXERS.load(name)
-    layer = mixer_class(width, **options_schema(mixer_class)(name=name, **options).arguments()).double()
+    layer = build_mixer(named_options(MIXERS, {"name": name, **options}), width, 9).double()
     x = torch.randn(2, 9, width).double()
     return layer, x, layer.inspect(x), layer(x)[0]
 

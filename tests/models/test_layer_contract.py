@@ -14,9 +14,10 @@ import torch
 from seqsuite.models import BLOCKS, MIXERS
 from seqsuite.models.backbone import NORMS
 from seqsuite.models.base import Mixer, SequenceLayer, State
-from seqsuite.options import options_schema
+from seqsuite.models.build import build_mixer
+from seqsuite.options import named_options
 
-WIDTH, BATCH = 16, 3
+WIDTH, BATCH, SEQLEN = 16, 3, 30
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-5}
 LENGTHS = (1, 2, 17, 40)
 
@@ -31,7 +32,7 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "ssd": [{"d_state": 5, "head_dim": 4, "n_groups": 2}],
     "shift": [{"d_state": 1}],
     "gated_delta": [{"n_heads": 2, "value_expand": 1, "d_conv": 1}],
-    "hyena": [{"bands": 3, "filter_layers": 1, "horizon": 8}],
+    "hyena": [{"bands": 3, "filter_layers": 1}],
     "attention": [
         {"positions": "none"},
         {"positions": "xpos", "n_heads": 4, "n_kv_heads": 2},
@@ -43,9 +44,7 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
 
 
 def make_mixer(name: str, width: int, **options: Any) -> Mixer:
-    mixer_class = MIXERS.load(name)
-    mixer: Mixer = mixer_class(width, **options_schema(mixer_class)(name=name, **options).arguments())
-    return mixer
+    return build_mixer(named_options(MIXERS, {"name": name, **options}), width, SEQLEN)
 
 
 def make_block(block: str, mixer: str) -> SequenceLayer:
@@ -213,3 +212,16 @@ def test_state_size_counts_the_state(case):
         _, state = layer(inputs(length, batch=1), layer.initial_state(1, dtype=torch.float64))
         numbers = sum(value.numel() * (2 if value.is_complex() else 1) for value in state.values())
         assert numbers == layer.state_size(length)
+
+
+@every_layer
+def test_every_tensor_is_made_on_the_inputs_device(case):
+    """On the device "meta" an operation with a tensor of another device fails, as it would on a GPU."""
+    layer, x = make_layer(case, torch.float32).to("meta"), torch.empty(2, 7, WIDTH, device="meta")
+    state = layer.initial_state(2, device=torch.device("meta"))
+    y, after = layer(x, layer(x, state)[1])
+    stepped, _ = layer.step(x[:, 0], after)
+    layer(x)[0].sum().backward()
+    assert {y.device.type, stepped.device.type} == {"meta"}
+    if isinstance(layer, Mixer):
+        assert all(value.device.type == "meta" for value in layer.inspect(x).values())

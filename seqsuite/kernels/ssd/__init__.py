@@ -186,4 +186,4 @@ def _prepare(
 
 
 def _with_skip(y: Tensor, x: Tensor, D: Tensor | None) -> Tensor:
-    return (y if D is None else y + D.to(y.dtype).unsqueeze(-1) * x).to(x.dtype)
+    return (y if D is None else torch.addcmul(y, D.to(y.dtype).unsqueeze(-1), x.to(y.dtype))).to(x.dtype)

@@ -57,7 +57,8 @@ class Mamba2Block(Block):
             u, history, self.conv_weight, self.conv_bias, activation=True, cu_seqlens=cu_seqlens
         )
         if isinstance(self.mixer, ControlledMixer):
-            y, inner = self.mixer(self._inner(u), inner, cu_seqlens, controls=self._controls(u, plain))
+            u, convolved = torch.split(u, [self.d_inner, self.d_convolved - self.d_inner], dim=-1)
+            y, inner = self.mixer(u, inner, cu_seqlens, controls=(convolved, plain))
         else:
             y, inner = self.mixer(u, inner, cu_seqlens)
         return x + self._finish(y, gate), join_state(after, inner)
@@ -70,7 +71,8 @@ class Mamba2Block(Block):
         assert inner is not None
         u, after = convolve_step(u, history, self.conv_weight, self.conv_bias, activation=True)
         if isinstance(self.mixer, ControlledMixer):
-            y, inner = self.mixer.step(self._inner(u), inner, controls=self._controls(u, plain))
+            u, convolved = torch.split(u, [self.d_inner, self.d_convolved - self.d_inner], dim=-1)
+            y, inner = self.mixer.step(u, inner, controls=(convolved, plain))
         else:
             y, inner = self.mixer.step(u, inner)
         return x_t + self._finish(y, gate), {"conv": after, **inner}
@@ -96,12 +98,6 @@ class Mamba2Block(Block):
         projected = self.in_proj(self.norm(x))
         gate, u, plain = projected.split([self.d_inner, self.d_convolved, self.plain], dim=-1)
         return gate, u, plain
-
-    def _inner(self, u: Tensor) -> Tensor:
-        return u[..., : self.d_inner]
-
-    def _controls(self, u: Tensor, plain: Tensor) -> Tensor:
-        return torch.cat([u[..., self.d_inner :], plain], dim=-1)
 
     def _finish(self, y: Tensor, gate: Tensor) -> Tensor:
         gated = (y * F.silu(gate)).to(self.gated_norm.weight.dtype)  # not in half under autocast

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from seqsuite.kernels import full_precision, long_conv
-from seqsuite.models.base import Mixer, State, no_weight_decay, run_packed
+from seqsuite.models.base import Mixer, State, longest_sequence, no_weight_decay
 from seqsuite.options import PositiveFloat, PositiveInt
 
 
@@ -24,12 +24,13 @@ class Hyena(Mixer):
 
     Args:
         d_model: Width D.
+        seqlen: Longest input that the model is built for: positions are measured in it, and the decays α are
+            spread so that the fastest filter falls to 1 % within 0.3 of it and the slowest within 1.5. Longer
+            inputs are allowed.
         filter_width: Width of the network's hidden layers.
         filter_layers: Number of its hidden layers.
         bands: Number of frequencies of the position features, beside the position itself.
         frequency: Initial frequency of the sines.
-        horizon: Length that the position is measured in; the decays α are spread so that the fastest filter
-            falls to 1 % within 0.3 of it and the slowest within 1.5. Longer inputs are allowed.
 
     Raises:
         ValueError: if packed sequences come with a state: their histories would differ in length.
@@ -41,14 +42,14 @@ class Hyena(Mixer):
     def __init__(
         self,
         d_model: int,
+        seqlen: int,
         filter_width: PositiveInt = 64,
         filter_layers: PositiveInt = 3,
         bands: PositiveInt = 1,
         frequency: PositiveFloat = 1.0,
-        horizon: PositiveInt = 1024,
     ) -> None:
         super().__init__()
-        self.d_model, self.bands, self.horizon = d_model, bands, horizon
+        self.d_model, self.seqlen, self.bands = d_model, seqlen, bands
         widths = [1 + 2 * bands, *[filter_width] * filter_layers]
         self.hidden = nn.ModuleList(nn.Linear(before, after) for before, after in pairwise(widths))
         self.frequencies = no_weight_decay(nn.Parameter(torch.full((filter_layers, filter_width), frequency)))
@@ -63,11 +64,13 @@ class Hyena(Mixer):
         """See :meth:`SequenceLayer.forward`."""
         if cu_seqlens is not None:
             self.check_packed_state(state)
-            return run_packed(self.forward, x, state, cu_seqlens)
-        past = None if state is None else state["inputs"].to(x.dtype)
-        inputs = x if past is None else torch.cat([past, x], dim=1)
+        if state is None:
+            kernel = self.kernel(longest_sequence(x, cu_seqlens))
+            return long_conv(x, kernel, cu_seqlens=cu_seqlens) + x * self.D, None
+        past = state["inputs"].to(x.dtype)
+        inputs = torch.cat([past, x], dim=1)
         y = long_conv(x, self.kernel(inputs.shape[1]), initial_state=past) + x * self.D
-        return y, None if state is None else {"inputs": inputs}
+        return y, {"inputs": inputs}
 
     def step(self, x_t: Tensor, state: State) -> tuple[Tensor, State]:
         """See :meth:`SequenceLayer.step`: a sum over all inputs so far."""
@@ -96,7 +99,7 @@ class Hyena(Mixer):
     def kernel(self, seqlen: int) -> Tensor:
         """Return the filter at positions 0 … seqlen − 1, (D, seqlen)."""
         dtype = self.to_filter.weight.dtype
-        t = torch.arange(seqlen, device=self.D.device, dtype=dtype).unsqueeze(1) / self.horizon
+        t = torch.arange(seqlen, device=self.D.device, dtype=dtype).unsqueeze(1) / self.seqlen
         bands = torch.arange(1, self.bands + 1, device=t.device, dtype=dtype)
         angles = 2 * math.pi * bands * t
         hidden = torch.cat([t, angles.cos(), angles.sin()], dim=1)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from seqsuite.kernels import full_precision, long_conv
-from seqsuite.models.base import Mixer, State, no_weight_decay, run_packed
+from seqsuite.models.base import Mixer, State, longest_sequence, no_weight_decay, run_packed
 
 
 class TimeInvariantSSM(Mixer):
@@ -48,10 +48,11 @@ class TimeInvariantSSM(Mixer):
         self, x: Tensor, state: State | None = None, cu_seqlens: Tensor | None = None
     ) -> tuple[Tensor, State | None]:
         """CNN mode: see :meth:`SequenceLayer.forward`."""
-        if cu_seqlens is not None:
+        if cu_seqlens is not None and state is not None:
             return run_packed(self.forward, x, state, cu_seqlens)
         with full_precision(x.device):
-            y = long_conv(x, self.kernel(x.shape[1])) + x * self.D
+            kernel = self.kernel(longest_sequence(x, cu_seqlens))
+            y = long_conv(x, kernel, cu_seqlens=cu_seqlens) + x * self.D
             if state is None:
                 return y, None
             carried, after = self.carry(x, state)

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from seqsuite.kernels import ssd, ssd_state_update
-from seqsuite.models.base import ControlledMixer, State, no_weight_decay
+from seqsuite.models.base import ControlledMixer, Controls, State, no_weight_decay
 from seqsuite.models.initialization import inverse_softplus, log_uniform
 from seqsuite.options import PositiveFloat, PositiveInt
 
@@ -59,7 +59,7 @@ class SSD(ControlledMixer):
         x: Tensor,
         state: State | None = None,
         cu_seqlens: Tensor | None = None,
-        controls: Tensor | None = None,
+        controls: Controls | None = None,
     ) -> tuple[Tensor, State | None]:
         """See :meth:`ControlledMixer.forward`."""
         B, C, dt = self._split(self.controls_of(x, controls))
@@ -78,7 +78,7 @@ class SSD(ControlledMixer):
         )
         return y.flatten(-2), None if state is None else {"ssm": after}
 
-    def step(self, x_t: Tensor, state: State, controls: Tensor | None = None) -> tuple[Tensor, State]:
+    def step(self, x_t: Tensor, state: State, controls: Controls | None = None) -> tuple[Tensor, State]:
         """See :meth:`ControlledMixer.step`."""
         B, C, dt = self._split(self.controls_of(x_t, controls))
         y, after = ssd_state_update(
@@ -94,7 +94,7 @@ class SSD(ControlledMixer):
         )
         return y.flatten(-2), {"ssm": after}
 
-    def inspect(self, x: Tensor, controls: Tensor | None = None) -> dict[str, Tensor]:
+    def inspect(self, x: Tensor, controls: Controls | None = None) -> dict[str, Tensor]:
         """Return ``delta`` and ``decay`` exp(ΔA) (B, L, H), and ``B`` and ``C`` (B, L, G, N)."""
         B, C, dt = self._split(self.controls_of(x, controls))
         delta = F.softplus(dt + self.dt_bias)
@@ -115,9 +115,8 @@ class SSD(ControlledMixer):
     def _heads(self, x: Tensor) -> Tensor:
         return x.reshape(*x.shape[:-1], self.n_heads, self.head_dim)
 
-    def _split(self, controls: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _split(self, controls: Controls) -> tuple[Tensor, Tensor, Tensor]:
         """Return B and C (…, G, N) and the raw step sizes (…, H)."""
-        shared = self.n_groups * self.d_state
-        B, C, dt = torch.split(controls, [shared, shared, self.n_heads], dim=-1)
-        size = (*controls.shape[:-1], self.n_groups, self.d_state)
-        return B.reshape(size), C.reshape(size), dt
+        convolved, dt = controls
+        B, C = convolved.reshape(*dt.shape[:-1], 2, self.n_groups, self.d_state).unbind(-3)
+        return B, C, dt
