@@ -1,5 +1,7 @@
 """How tensors lie in memory, for kernels that read them row by row."""
 
+import math
+
 from torch import Tensor
 
 
@@ -8,12 +10,15 @@ def with_row_stride(tensor: Tensor) -> tuple[Tensor, int]:
 
     A slice of the last dimension, such as one half of a projection, is read where it is.
     """
+    sizes = tensor.shape
     if not tensor.is_contiguous():
-        sizes, strides = tensor.shape, tensor.stride()
-        rows_apart = sizes[0] == 1 or strides[0] == sizes[1] * strides[1]
+        strides = tensor.stride()
+        row_stride = strides[1] if sizes[1] > 1 else strides[0]  # that of a dimension of size 1 means nothing
+        rows_apart = 1 in sizes[:2] or strides[0] == sizes[1] * row_stride
         row_contiguous = strides[-1] == 1 and all(
             sizes[i] == 1 or strides[i] == sizes[i + 1] * strides[i + 1] for i in range(2, tensor.dim() - 1)
         )
-        if not (rows_apart and row_contiguous):
-            tensor = tensor.contiguous()
-    return tensor, tensor.stride(1)
+        if rows_apart and row_contiguous:
+            return tensor, row_stride
+        tensor = tensor.contiguous()
+    return tensor, math.prod(sizes[2:])
