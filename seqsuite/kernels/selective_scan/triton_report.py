@@ -71,7 +71,9 @@ class Variant:
     def inputs(self) -> Inputs:
         """Return inputs on the device "meta"; only offsets have values."""
 
-        def empty(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+        state_dtype = torch.float64 if self.dtype == torch.float64 else torch.float32
+
+        def empty(*shape: int, dtype: torch.dtype = state_dtype) -> Tensor:
             return torch.empty(shape, dtype=dtype, device="meta")
 
         rows = (self.batch, self.seqlen)
