@@ -13,8 +13,7 @@ from seqsuite.kernels.llvm.threads import launch
 from seqsuite.kernels.selective_scan import cpu_backward, cpu_forward
 from seqsuite.kernels.selective_scan.arguments import sequence_offsets
 from seqsuite.kernels.selective_scan.cpu_layout import CHUNK, MAX_BLOCKS_PER_TASK, Options, Scratch
-from seqsuite.kernels.selective_scan.inputs import GRADIENT_OF, Inputs
-from seqsuite.kernels.strides import with_row_stride
+from seqsuite.kernels.selective_scan.inputs import GRADIENT_OF, Inputs, with_row_stride
 
 # Below this many state updates a second thread takes longer to wake than it saves.
 UPDATES_PER_THREAD = 1 << 16

@@ -10,11 +10,10 @@ import triton
 from torch import Tensor
 
 from seqsuite.kernels.selective_scan.arguments import sequence_offsets
-from seqsuite.kernels.selective_scan.inputs import Inputs
+from seqsuite.kernels.selective_scan.inputs import Inputs, with_row_stride
 from seqsuite.kernels.selective_scan.triton_backward import gradient_kernel, segment_adjoint_kernel
 from seqsuite.kernels.selective_scan.triton_device import combine_kernel
 from seqsuite.kernels.selective_scan.triton_forward import output_kernel, segment_state_kernel
-from seqsuite.kernels.strides import with_row_stride
 
 # Programs, each one warp, that fill a large GPU: sequences are cut into segments until there are as many.
 # The cut follows the shapes and not the device, so that the same input gives the same bits on any one.

@@ -228,14 +228,6 @@ def test_inputs_need_not_be_contiguous(monkeypatch: pytest.MonkeyPatch) -> None:
         torch.testing.assert_close(actual, expected, rtol=1e-12, atol=1e-12)
 
 
-def test_one_position_of_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Slices of length 1, which count as contiguous though rows are not beside each other."""
-    use_tiling(monkeypatch, cut=False)
-    case = scan_case(seqlen=3, d_model=4, d_state=2)
-    case |= {name: case[name][:, 1:2].detach().requires_grad_() for name in ("u", "delta", "B", "C", "z")}
-    assert_close(results(case, "triton"), results(case, "reference"), forward=1e-12, gradients=1e-12)
-
-
 def test_bad_offsets_are_refused() -> None:
     case = scan_case(batch=1, initial_state=False) | {"cu_seqlens": torch.tensor([0, 12, 9, 21])}
     with pytest.raises(ValueError, match=r"cu_seqlens must rise from 0 to L = 21"):
