@@ -15,6 +15,7 @@ from .scan_cases import assert_close, in_float64, results, scan_case
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.slow
 def test_kernels_in_the_interpreter(tmp_path: Path) -> None:
     """Run the tests in ``interpreted``, in a process that has Triton's interpreter on from the start."""
     environment = os.environ | {"TRITON_INTERPRET": "1", "TRITON_CACHE_DIR": str(tmp_path)}

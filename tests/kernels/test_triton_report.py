@@ -5,15 +5,18 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+import torch
 import triton
 
-from seqsuite.kernels.ahead_of_time.compilation import TARGETS
+from seqsuite.kernels.ahead_of_time.compilation import TARGETS, compile_for
 from seqsuite.kernels.ahead_of_time.listing import read_listing
 from seqsuite.kernels.selective_scan.triton_report import (
     VARIANTS,
     Machine,
+    Variant,
     bounds_ms,
     executed,
+    launches,
     report_variant,
 )
 
@@ -59,6 +62,25 @@ def test_bounds_are_those_of_the_scarcest_unit() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("variant", "spills"),
+    [
+        (Variant(d_model=16, seqlen=1), False),  # numbers of rows, blocks and programs are constants of one
+        (Variant(d_model=16, seqlen=2**31), False),  # rows need 64 bits
+        (Variant(d_model=6, groups=3, d_state=3, seqlen=200, states=True, dtype=torch.float64), True),
+    ],
+)
+def test_compiles_at_the_edges(
+    variant: Variant, spills: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
+    for launch in launches(variant, TARGETS["sm_90"]):
+        binary = compile_for(TARGETS["sm_90"], launch.kernel, launch.arguments)
+        assert binary.code.total()["atomic"] == 0
+        assert spills or binary.stack == 0, launch.name
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("target", ["sm_80", "sm_90", "gfx942"])
 def test_compiles_with_room_to_spare(
@@ -67,10 +89,10 @@ def test_compiles_with_room_to_spare(
     """Every launch: no spills, no local memory, no atomics, and no more instructions than recorded."""
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
     machine = TARGETS[target]
-    launches = report_variant(VARIANTS[variant], machine)
+    reports = report_variant(VARIANTS[variant], machine)
     recorded = RECORDED[f"{target} {variant}"]
-    assert launches.keys() == recorded.keys()
-    for name, facts in launches.items():
+    assert reports.keys() == recorded.keys()
+    for name, facts in reports.items():
         assert facts["spills"] == facts["stack"] == facts["atomics"] == 0, name
         assert facts["shared"] <= machine.shared_limit, name
         assert facts["registers"] <= REGISTERS[machine.vendor], name
@@ -79,6 +101,6 @@ def test_compiles_with_room_to_spare(
             assert facts["instructions"] <= 1.03 * recorded[name]["instructions"], name
             assert facts.get("per_element", 0) <= 1.03 * recorded[name].get("per_element", 0), name
     if (target, variant) == ("sm_90", "long"):
-        bounds = bounds_ms(launches)
+        bounds = bounds_ms(reports)
         assert bounds["forward"] <= 6.0
         assert bounds["backward"] <= 16.0

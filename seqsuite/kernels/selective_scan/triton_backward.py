@@ -181,7 +181,7 @@ def gradient_kernel(
             (z, z_stride, channel, exists),
             (dy, D_MODEL, channel, exists),
         )
-        part = tl.cast((block % (BLOCKS // GROUPS)) * GROUPS + group, tl.int64) * (N * rows)
+        part = tl.cast((block % (BLOCKS // GROUPS)) * GROUPS + group, tl.int64) * N * rows
         outputs = (du, D_MODEL, channel, exists), (ddelta, D_MODEL, channel, exists), dB + part, dC + part
         first, length, checkpoint = locate_segment(segments, index)
         carry = load(entering, index * N * D_MODEL + offsets, exist)

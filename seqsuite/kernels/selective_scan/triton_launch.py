@@ -1,6 +1,6 @@
 """From tensors to launches of the Triton kernels: how the work is cut, and memory for the results."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -263,20 +263,23 @@ def _arguments(inputs: Inputs, segments: Segments, blocks: Blocks) -> dict[str, 
 def _segments(inputs: Inputs, blocks: Blocks) -> Segments:
     """Cut the sequences into segments, so many that there are PROGRAMS programs, if they are long enough."""
     batch, seqlen, _ = inputs.u.shape
-    if inputs.cu_seqlens is None:
-        offsets = tuple(sequence * seqlen for sequence in range(batch + 1))
-    else:
+    offsets: Sequence[int]
+    if inputs.cu_seqlens is not None:
         offsets = tuple(sequence_offsets(inputs.cu_seqlens, seqlen))
+    elif seqlen > 0:
+        offsets = range(0, batch * seqlen + 1, seqlen)
+    else:
+        offsets = (0,) * (batch + 1)
     chunks = batch * seqlen * blocks.count // (PROGRAMS * CHUNK)
     return _cut(offsets, max(chunks, 1) * CHUNK, inputs.u.device)
 
 
 @lru_cache(maxsize=64)
-def _cut(offsets: tuple[int, ...], length: int, device: torch.device) -> Segments:
+def _cut(offsets: Sequence[int], length: int, device: torch.device) -> Segments:
     """Cut sequences at these offsets into segments of ``length`` rows, the last of each perhaps shorter."""
-    bounds = torch.tensor(offsets, device="cpu")
+    bounds = torch.tensor(list(offsets), device="cpu")
     lengths = bounds.diff()
-    longest = max(lengths.tolist(), default=0)
+    longest = int(lengths.max()) if len(lengths) else 0
     # Two halves side by side would take as much time as the whole, because each is gone through twice.
     if longest <= 2 * length:
         length = -(-longest // CHUNK) * CHUNK or CHUNK

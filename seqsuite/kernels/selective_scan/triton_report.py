@@ -71,7 +71,9 @@ class Variant:
     def inputs(self) -> Inputs:
         """Return inputs on the device "meta"; only offsets have values."""
 
-        def empty(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+        state_dtype = torch.float64 if self.dtype == torch.float64 else torch.float32
+
+        def empty(*shape: int, dtype: torch.dtype = state_dtype) -> Tensor:
             return torch.empty(shape, dtype=dtype, device="meta")
 
         rows = (self.batch, self.seqlen)
@@ -212,7 +214,7 @@ def report_variant(variant: Variant, target: Target) -> dict[str, dict[str, Any]
 
 
 def bounds_ms(facts: dict[str, dict[str, Any]]) -> dict[str, float]:
-    """Return the bounds on the forward and the backward from those on their launches."""
+    """Return the bounds on the forward and the backward: those on launches, and on sums over parts."""
     sums: Counter[str] = Counter()
     for name, known in facts.items():
         sums[name.split()[0]] += known.get("bound_ms", 0.0) + known.get("sums_ms", 0.0)
@@ -247,7 +249,7 @@ def _print_table(table: dict[str, dict[str, dict[str, Any]]]) -> None:
             print(f"| {' | '.join([*columns, str(facts.get('per_element', '–')), bound])} |")
         for direction, bound_ms in bounds_ms(rows).items():
             if bound_ms:
-                print(f"| {heading} | **{direction}, with sums** | | | | | **{bound_ms:.1f}** |")
+                print(f"| {heading} | **{direction}, all** | | | | | **{bound_ms:.1f}** |")
 
 
 if __name__ == "__main__":

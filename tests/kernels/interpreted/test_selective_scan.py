@@ -83,6 +83,28 @@ def test_half_precision_inputs(dtype: torch.dtype, monkeypatch: pytest.MonkeyPat
     assert_close(actual, results(in_float64(case), "reference"), forward=1e-2, gradients=1e-2)
 
 
+def test_mixed_dtypes(monkeypatch: pytest.MonkeyPatch) -> None:
+    use_tiling(monkeypatch, cut=True)
+    case = scan_case(batch=1, seqlen=20, d_model=3, d_state=2, dtype=torch.float32)
+    for name, dtype in {
+        "u": torch.float16,
+        "B": torch.bfloat16,
+        "z": torch.float64,
+        "A": torch.float64,
+    }.items():
+        case[name] = case[name].detach().to(dtype).requires_grad_()
+    actual = results(case, "triton")
+    assert {name: actual[f"d{name}"].dtype for name in "uABz"} == {name: case[name].dtype for name in "uABz"}
+    assert_close(actual, results(in_float64(case), "reference"), forward=2e-3, gradients=2e-2)
+
+
+def test_more_states_than_a_tile_has_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """40 states take the places of 64, and leave 16 channels to a block."""
+    use_tiling(monkeypatch, cut=False, steps=2)
+    case = scan_case(batch=1, seqlen=4, d_model=20, d_state=40)
+    assert_close(results(case, "triton"), results(case, "reference"), forward=1e-12, gradients=1e-12)
+
+
 @pytest.mark.parametrize(("scale", "cut"), [(1e-6, True), (1e-3, False), (50.0, True)])
 def test_step_sizes_from_tiny_to_huge(scale: float, cut: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     use_tiling(monkeypatch, cut=cut)
