@@ -4,7 +4,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from seqsuite.bench.model_peers import MODEL_PEERS, TOLERANCES, Model, ModelPeer, check_model, our_mamba
-from seqsuite.bench.operations import NOTE, TIME_COLUMNS, Say, choose, first_line, require, time_rows
+from seqsuite.bench.operations import (
+    NOTE,
+    TIME_COLUMNS,
+    Say,
+    choose,
+    first_line,
+    require,
+    time_rows,
+    too_long,
+)
 from seqsuite.bench.peers import OURS
 from seqsuite.bench.report import Column, Row, Section
 from seqsuite.bench.settings import Settings
@@ -104,7 +113,7 @@ class ModelBench:
             if seqlen is not None and name != OURS:
                 expected = self._expected_time(model, make_run, seqlen)
                 if expected > settings.limit_s:
-                    found[name] = _too_long(expected, settings.limit_s)
+                    found[name] = too_long(expected, settings.limit_s)
                     continue
             cases[name] = make_run(model, seqlen or 1)
             estimates[name] = warm_up(cases[name], settings.device)
@@ -128,7 +137,3 @@ class ModelBench:
             return warm_up(make_run(model, shorter), self.settings.device)
 
         return expected_time(time_at, seqlen, self.settings.limit_s)
-
-
-def _too_long(expected: float, limit_s: float) -> str:
-    return f"not run: about {expected:.0f} s a call or more, over the limit of {limit_s:g} s"
