@@ -32,12 +32,14 @@ class ModelBench:
         say: shows progress.
         peers: whose models.
         checks: what was found so far.
+        built: the models that were found correct, by width.
     """
 
     settings: Settings
     say: Say
     peers: list[ModelPeer] = field(default_factory=lambda: list(MODEL_PEERS))
     checks: list[Row] = field(default_factory=list)
+    built: dict[int, dict[str, Model]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         chosen = choose(self.settings.peers, [peer.name for peer in self.peers])
@@ -46,7 +48,12 @@ class ModelBench:
             require(self.settings.peers, peer.name, peer.unavailable_because())
 
     def models(self, d_model: int) -> dict[str, Model]:
-        """Build and check every model at one width; those that cannot run or are wrong are left out."""
+        """Build and check every model at one width, once; those that cannot run or are wrong are left out."""
+        if d_model not in self.built:
+            self.built[d_model] = self._build(d_model)
+        return self.built[d_model]
+
+    def _build(self, d_model: int) -> dict[str, Model]:
         ours = our_mamba(d_model)
         models = {}
         for peer in self.peers:
