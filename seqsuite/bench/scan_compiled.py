@@ -1,9 +1,9 @@
 """The selective scan as ``torch.compile`` likes it best, of all the forms that were tried.
 
 Tried on a CPU and no faster than the chunk loop kept here: chunks of 4, 16 and 32 steps (the longer ones are
-slower with a backward, and take minutes to compile); the state as (B, N, D) with channels innermost; every state
-a tensor of its own, which leaves nothing but elementwise operators; and all chunks at once in two passes,
-with the states between them combined in a loop. PyTorch's operator ``scan`` does not compile for this function.
+slower with a backward, and take minutes to compile); the state as (B, N, D) with channels innermost; every
+state a tensor of its own, which leaves elementwise operators only; and all chunks at once in two passes,
+with the states between them combined in a loop. PyTorch's operator ``scan`` does not compile for this.
 """
 
 from collections.abc import Callable
