@@ -23,7 +23,6 @@ FORWARD_SLOTS, BACKWARD_SLOTS = 9, 17
 CHAINS = 12  # independent vectors, so that no instruction waits for another's result
 SAMPLE_S = 0.02  # long beside the start of a thread
 SAMPLES = 5
-COPY_BYTES = 1 << 28
 
 Body = Callable[[Kernel, Array, list[Variable]], None]
 
@@ -65,21 +64,6 @@ def measure_speeds(threads: int) -> Speeds:
         gates=_rate("gates", _gates, CHAINS // 2, threads),
         gate_gradients=_rate("gate_gradients", _gate_gradients, CHAINS // 2, threads),
     )
-
-
-def copy_bandwidth(device: str) -> float:
-    """Return the bytes a second, read and written, of PyTorch's copy of a large tensor."""
-    source = torch.zeros(COPY_BYTES, dtype=torch.uint8, device=device)
-    target = torch.empty_like(source)
-    target.copy_(source)
-    return 2 * COPY_BYTES / min(time_once(lambda: target.copy_(source), device) for _ in range(SAMPLES))
-
-
-def bytes_moved(shape: Shape, work: Work, dtype: torch.dtype) -> int:
-    """Return the bytes that a scan must read and write: its sequences and their gradients, once each."""
-    batch, seqlen, d_model, d_state = shape
-    wide, narrow = (7, 4) if work == BACKWARD else (4, 2)  # u, Δ, z, y, or dy and three gradients; B and C
-    return batch * seqlen * (wide * d_model + narrow * d_state) * dtype.itemsize
 
 
 def _rate(name: str, body: Body, vectors_a_round: int, threads: int) -> float:

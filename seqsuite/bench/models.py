@@ -4,7 +4,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from seqsuite.bench.model_peers import MODEL_PEERS, TOLERANCES, Model, ModelPeer, check_model, our_mamba
-from seqsuite.bench.operations import NOTE, TIME_COLUMNS, Say, choose, first_line, require, time_rows
+from seqsuite.bench.operations import (
+    NOTE,
+    TIME_COLUMNS,
+    Say,
+    choose,
+    first_line,
+    require,
+    time_rows,
+    too_long,
+)
 from seqsuite.bench.peers import OURS
 from seqsuite.bench.report import Column, Row, Section
 from seqsuite.bench.settings import Settings
@@ -23,12 +32,14 @@ class ModelBench:
         say: shows progress.
         peers: whose models.
         checks: what was found so far.
+        built: the models that were found correct, by width.
     """
 
     settings: Settings
     say: Say
     peers: list[ModelPeer] = field(default_factory=lambda: list(MODEL_PEERS))
     checks: list[Row] = field(default_factory=list)
+    built: dict[int, dict[str, Model]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         chosen = choose(self.settings.peers, [peer.name for peer in self.peers])
@@ -37,7 +48,12 @@ class ModelBench:
             require(self.settings.peers, peer.name, peer.unavailable_because())
 
     def models(self, d_model: int) -> dict[str, Model]:
-        """Build and check every model at one width; those that cannot run or are wrong are left out."""
+        """Build and check every model at one width, once; those that cannot run or are wrong are left out."""
+        if d_model not in self.built:
+            self.built[d_model] = self._build(d_model)
+        return self.built[d_model]
+
+    def _build(self, d_model: int) -> dict[str, Model]:
         ours = our_mamba(d_model)
         models = {}
         for peer in self.peers:
@@ -104,7 +120,7 @@ class ModelBench:
             if seqlen is not None and name != OURS:
                 expected = self._expected_time(model, make_run, seqlen)
                 if expected > settings.limit_s:
-                    found[name] = _too_long(expected, settings.limit_s)
+                    found[name] = too_long(expected, settings.limit_s)
                     continue
             cases[name] = make_run(model, seqlen or 1)
             estimates[name] = warm_up(cases[name], settings.device)
@@ -128,7 +144,3 @@ class ModelBench:
             return warm_up(make_run(model, shorter), self.settings.device)
 
         return expected_time(time_at, seqlen, self.settings.limit_s)
-
-
-def _too_long(expected: float, limit_s: float) -> str:
-    return f"not run: about {expected:.0f} s a call or more, over the limit of {limit_s:g} s"

@@ -145,17 +145,9 @@ class Bench:
         )
         return Section("check", "Checked before timed", columns, rows, [note])
 
-    def time(
-        self,
-        shape: Shape,
-        work: Work,
-        *,
-        names: list[str] | None = None,
-        limit_s: float | None = None,
-    ) -> dict[str, Times | str]:
-        """Time peers at one shape; a peer that is not run is a sentence that says why."""
+    def time(self, shape: Shape, work: Work, names: list[str] | None = None) -> dict[str, Times | str]:
+        """Time peers (all, or those named) at one shape; for one that is not run, say why in a sentence."""
         settings = self.settings
-        limit = limit_s or settings.limit_s
         found: dict[str, Times | str] = {}
         cases: dict[str, Run] = {}
         estimates: dict[str, float] = {}
@@ -163,11 +155,11 @@ class Bench:
             if names is not None and name not in names:
                 continue
             self.say(f"{shape} {work}: {name}")
-            reason = self._why_not(peer, function, shape, work, limit)
-            if reason is not None:
-                found[name] = reason
-                continue
             try:
+                reason = self._why_not(peer, function, shape, work)
+                if reason is not None:
+                    found[name] = reason
+                    continue
                 run = self._runner(peer, function, shape, work)
                 estimate = warm_up(run, settings.device, peer.compiled)
             except RuntimeError as error:  # also a lack of memory, and what torch.compile raises
@@ -175,8 +167,10 @@ class Bench:
                     raise
                 found[name] = f"failed: {first_line(error)}"
                 continue
-            if estimate > limit and name != OURS:
-                found[name] = f"not timed: a call took {estimate:.0f} s, over the limit of {limit:g} s"
+            if estimate > settings.limit_s and name != OURS:
+                found[name] = (
+                    f"not timed: a call took {estimate:.0f} s, over the limit of {settings.limit_s:g} s"
+                )
             else:
                 cases[name], estimates[name] = run, estimate
         self.say(f"{shape} {work}: {len(cases)} peers in turn")
@@ -223,9 +217,7 @@ class Bench:
             return "left out by --quick: compiling takes long"
         return None
 
-    def _why_not(
-        self, peer: Peer, function: Function, shape: Shape, work: Work, limit_s: float
-    ) -> str | None:
+    def _why_not(self, peer: Peer, function: Function, shape: Shape, work: Work) -> str | None:
         """Return why a peer is not run at a shape: by an estimate of its memory, and of its time."""
         free = available_memory(self.settings.device)
         needed = peer.states * 4 * shape.elements * (0.5 if work == FORWARD else 1.0)
@@ -238,10 +230,8 @@ class Bench:
             run = self._runner(peer, function, shape._replace(seqlen=seqlen), work)
             return warm_up(run, self.settings.device)
 
-        expected = expected_time(time_at, shape.seqlen, limit_s)
-        if expected > limit_s:
-            return f"not run: about {expected:.0f} s a call or more, over the limit of {limit_s:g} s"
-        return None
+        expected = expected_time(time_at, shape.seqlen, self.settings.limit_s)
+        return too_long(expected, self.settings.limit_s) if expected > self.settings.limit_s else None
 
     def _runner(self, peer: Peer, function: Function, shape: Shape, work: Work) -> Run:
         settings = self.settings
@@ -324,6 +314,11 @@ def times_section(
     }
     title = f"{shape} {work}, {setting_title(allocator, threads)}"
     return Section("times", title, (*columns, NOTE), rows, about=about)
+
+
+def too_long(expected: float, limit_s: float) -> str:
+    """Say why a peer is not run that is expected to take longer than the limit."""
+    return f"not run: about {expected:.0f} s a call or more, over the limit of {limit_s:g} s"
 
 
 def setting_title(allocator: str, threads: int) -> str:

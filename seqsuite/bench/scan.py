@@ -1,6 +1,6 @@
 """``seqsuite bench scan``: the selective scan beside its peers, against length, and against the machine."""
 
-from seqsuite.bench.floor import bytes_moved, copy_bandwidth, measure_speeds
+from seqsuite.bench.bandwidth import bytes_moved, copy_bandwidth
 from seqsuite.bench.machine import describe_machine, usable_cores
 from seqsuite.bench.operations import (
     Bench,
@@ -176,6 +176,8 @@ def _against_floor(bench: Bench, shapes: list[Shape], threads: int) -> Section:
     notes.append(f"Copy: {bandwidth / 1e9:.1f} GB/s, read and written.")
     if settings.device == "cpu" and settings.dtype == "float32":
         try:
+            from seqsuite.bench.floor import measure_speeds  # needs LLVM, which not every machine can load
+
             speeds = measure_speeds(threads)
         except (ImportError, OSError, RuntimeError) as error:
             notes.append(f"No floor of the arithmetic: {error}.")

@@ -1,9 +1,9 @@
 """The selective scan as ``torch.compile`` likes it best, of all the forms that were tried.
 
-Tried on a CPU and no faster than the chunk loop kept here: the state as (B, N, D) with channels innermost;
-chunks of 8 and 32 (the latter take minutes to compile); every state a tensor of its own, which leaves nothing
-but elementwise operators; and all chunks at once in two passes, with the states between them combined in a
-loop. PyTorch's operator ``scan`` does not compile for this function.
+Tried on a CPU and no faster than the chunk loop kept here: chunks of 4, 16 and 32 steps (the longer ones are
+slower with a backward, and take minutes to compile); the state as (B, N, D) with channels innermost; every
+state a tensor of its own, which leaves elementwise operators only; and all chunks at once in two passes,
+with the states between them combined in a loop. PyTorch's operator ``scan`` does not compile for this.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from seqsuite.bench.peers import Function
 
-CHUNK = 16
+CHUNK = 8
 # One kernel for a whole chunk: by default Inductor stops at 64 operators, and the state goes to memory.
 OPTIONS = {"max_fusion_size": 100_000}
 # How many shapes a function may be compiled for. At PyTorch's limit of 8 it would silently go on uncompiled.

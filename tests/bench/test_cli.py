@@ -108,9 +108,11 @@ def test_a_missing_extra_is_listed_and_refused_only_by_name(
 
 
 def test_what_takes_too_long_or_too_much_is_left_out_with_the_reason() -> None:
-    bench = Bench("scan", Settings("a test", peers=("prefix-scan",), repeats=1), lambda text: None)
+    bench = Bench(
+        "scan", Settings("a test", peers=("prefix-scan",), repeats=1, limit_s=1e-6), lambda text: None
+    )
     bench.check_peers()
-    slow = bench.time(Shape(1, 128, 16, 2), FORWARD, limit_s=1e-6)
+    slow = bench.time(Shape(1, 128, 16, 2), FORWARD)
     assert "s a call or more, over the limit of 1e-06 s" in str(slow["prefix-scan"])
     assert not isinstance(slow[OURS], str)
 

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from seqsuite.bench import machine
+from seqsuite.bench.bandwidth import bytes_moved, copy_bandwidth
 from seqsuite.bench.conv_peers import CONV_PEERS
-from seqsuite.bench.floor import Speeds, bytes_moved, measure_speeds
+from seqsuite.bench.floor import Speeds, measure_speeds
 from seqsuite.bench.memory import peak_bytes
 from seqsuite.bench.peers import BACKWARD, FORWARD, Shape
 from seqsuite.errors import UserError
@@ -30,6 +31,8 @@ def test_the_floor_is_what_the_model_says() -> None:
     backward = vectors * (16 * 17 / 1e9 + 1 / 5e7)
     assert speeds.floor_s(Shape(8, 1024, 512, 16), BACKWARD) == pytest.approx(backward)
     assert bytes_moved(Shape(1, 10, 100, 16), FORWARD, torch.float32) == 4 * 10 * (4 * 100 + 2 * 16)
+    assert bytes_moved(Shape(1, 10, 100, 16), BACKWARD, torch.bfloat16) == 2 * 10 * (7 * 100 + 4 * 16)
+    assert copy_bandwidth("cpu") > 0
 
 
 @pytest.mark.skipif(not backends()["selective_scan"][0].available, reason="LLVM cannot compile here")
