@@ -147,7 +147,8 @@ def _checkpoint_shape(inputs: Inputs) -> tuple[int, ...]:
 
 
 def _options(inputs: Inputs) -> Options:
-    return Options(dtype_name(inputs.u.dtype), inputs.B.shape[3], _division(inputs).ragged)
+    u, B = inputs.u, inputs.B
+    return Options(dtype_name(u.dtype), u.shape[3], B.shape[3], _division(inputs).ragged)
 
 
 def _updates(inputs: Inputs) -> int:

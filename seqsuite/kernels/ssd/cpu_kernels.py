@@ -14,7 +14,7 @@ from the last to the first and computes each again from the state kept before it
 
 from dataclasses import dataclass
 
-from seqsuite.kernels.llvm.builder import Array, Index, Kernel, Variable, Vector
+from seqsuite.kernels.llvm.builder import Array, Index, Kernel, Variable
 from seqsuite.kernels.llvm.functions import LOG2_E, exp2, fma, lane_sums
 from seqsuite.kernels.llvm.target import Target
 from seqsuite.kernels.llvm.tasks import (
@@ -36,8 +36,10 @@ BACKWARD_PARAMETERS = (
     *("du", "da", "dB", "dC", "dinitial_state"),
 )
 
-# States whose values over a chunk fit the first-level cache beside the sums of dB and dC.
-STATES_PER_TILE = 4
+# Of this many states of this many blocks of channels the backward keeps the gradients in registers, and the
+# values over a chunk in the first-level cache. The more blocks, the fewer terms of dB and dC go to memory.
+STATES_PER_TILE = 2
+BLOCKS_PER_TILE = 4
 
 
 @dataclass(frozen=True)
@@ -46,11 +48,13 @@ class Options:
 
     Attributes:
         dtype: of everything, "float32" or "float64".
+        width: P.
         d_state: N.
         ragged: whether the channels of a head are no multiple of the lanes.
     """
 
     dtype: str
+    width: int
     d_state: int
     ragged: bool
 
@@ -63,10 +67,12 @@ def forward_scratch(options: Options, lanes: int) -> Scratch:
 
 def backward_scratch(options: Options, lanes: int) -> Scratch:
     """Return what a thread keeps; see :class:`_Backward`."""
-    rows, tile = CHUNK * lanes, min(STATES_PER_TILE, options.d_state) * lanes
-    by_block = {"carry": options.d_state * lanes} | dict.fromkeys(("u", "g", "s"), rows)
-    sums = {"sum_B": CHUNK * tile, "sum_C": CHUNK * tile}
-    return Scratch(by_block, {"decay": rows, "w": rows, "h": (CHUNK + 1) * tile} | sums)
+    rows, states = CHUNK * lanes, options.d_state * lanes
+    by_block = {"carry": states} | dict.fromkeys(("u", "g", "s"), rows)
+    tile = {"h": (CHUNK + 1) * STATES_PER_TILE * BLOCKS_PER_TILE * lanes}
+    return Scratch(
+        by_block, {"decay": rows, "w": rows, "sum_B": CHUNK * states, "sum_C": CHUNK * states} | tile
+    )
 
 
 def build_forward(options: Options, save: bool, target: Target) -> Kernel:
@@ -229,8 +235,8 @@ class _Backward(_Scan):
     - [block][n][lane]: ``carry`` (exp(a_{t+1}) dh_{t+1})
     - [block][t][lane]: ``u``, ``g`` (dy), ``s`` (du)
     - [t][lane]: ``decay``, ``w`` (da by lane, to be summed)
-    - [t][n][lane] for the tile of states at work: ``h`` (from h_{t-1} of the first position on), ``sum_B``
-      and ``sum_C``
+    - [t][n][lane]: ``sum_B`` and ``sum_C``
+    - [t][block][n][lane] for the tile at work: ``h`` (from h_{t-1} of the first position on)
     """
 
     carry: Array
@@ -244,70 +250,86 @@ class _Backward(_Scan):
 
     def run_chunk(self, chunk: Index, row: Index, steps: Index) -> None:
         """Run all states of a chunk forward once more and their gradients back."""
-        kernel, blocks = self.kernel, self.task.blocks
+        kernel, d_state = self.kernel, self.options.d_state
+        blocks = -(-self.options.width // kernel.lanes)
+        several = blocks > BLOCKS_PER_TILE
+        if several:
+            fill_zeros(self.sum_B, CHUNK * d_state)
+            fill_zeros(self.sum_C, CHUNK * d_state)
         fill_zeros(self.s, blocks * CHUNK)
         fill_zeros(self.w, CHUNK)
 
-        def run_tile(first: Index, count: int) -> None:
-            fill_zeros(self.sum_B, CHUNK * count)
-            fill_zeros(self.sum_C, CHUNK * count)
-            with kernel.loop(0, blocks) as block:
-                self._recompute_states(block, chunk, row, steps, first, count)
-                self._run_states_back(block, row, steps, first, count)
-            self._write_projections(row, steps, first, count)
+        def run_blocks(block: Index, block_count: int) -> None:
+            def run_tile(first: Index, count: int) -> None:
+                tile = _Tile(block, block_count, first, count)
+                self._recompute_states(tile, chunk, row, steps)
+                self._run_states_back(tile, row, steps, several)
 
-        for_each_tile(kernel, self.options.d_state, min(STATES_PER_TILE, self.options.d_state), run_tile)
+            for_each_tile(kernel, d_state, STATES_PER_TILE, run_tile)
 
-    def _recompute_states(
-        self, block: Index, chunk: Index, row: Index, steps: Index, first: Index, count: int
-    ) -> None:
+        for_each_tile(kernel, blocks, BLOCKS_PER_TILE, run_blocks)
+        self._write_projections(row, steps)
+
+    def _recompute_states(self, tile: "_Tile", chunk: Index, row: Index, steps: Index) -> None:
         kernel, lanes = self.kernel, self.kernel.lanes
-        saved = self._checkpoint(chunk, block)[first * lanes]
-        h = [Variable(kernel, saved.load(n * lanes)) for n in range(count)]
-        for n in range(count):
-            self.h.store(h[n].value, n * lanes)
+        saved = [self._checkpoint(chunk, block)[tile.first * lanes] for block in tile.blocks]
+        h = [[Variable(kernel, s.load(n * lanes)) for n in range(tile.count)] for s in saved]
+        for b, n in tile.members:
+            self.h.store(h[b][n].value, tile.position(0, b, n) * lanes)
         with kernel.loop(0, steps) as t:
-            B = self._projection("B", row + t)[first]
-            decay, u = self.decay.load(t * lanes), self.u.load(self._position(block, t))
-            for n in range(count):
-                h[n].value = fma(decay, h[n].value, u * B.broadcast(n))
-                self.h.store(h[n].value, ((t + 1) * count + n) * lanes)
+            B = self._projection("B", row + t)[tile.first]
+            decay = self.decay.load(t * lanes)
+            u = [self.u.load(self._position(block, t)) for block in tile.blocks]
+            for b, n in tile.members:
+                h[b][n].value = fma(decay, h[b][n].value, u[b] * B.broadcast(n))
+                self.h.store(h[b][n].value, tile.position(t + 1, b, n) * lanes)
 
-    def _run_states_back(self, block: Index, row: Index, steps: Index, first: Index, count: int) -> None:
-        kernel, lanes = self.kernel, self.kernel.lanes
-        kept = self.carry[(block * self.options.d_state + first) * lanes]
-        carry = [Variable(kernel, kept.load(n * lanes)) for n in range(count)]
+    def _run_states_back(self, tile: "_Tile", row: Index, steps: Index, add: bool) -> None:
+        """Run back over a chunk; ``add`` to the sums that other blocks have contributed to."""
+        kernel, lanes, d_state = self.kernel, self.kernel.lanes, self.options.d_state
+        kept = [self.carry[(block * d_state + tile.first) * lanes] for block in tile.blocks]
+        carry = [[Variable(kernel, k.load(n * lanes)) for n in range(tile.count)] for k in kept]
         with kernel.reverse_loop(0, steps) as t:
-            B, C = (self._projection(name, row + t)[first] for name in ("B", "C"))
-            here, decay = self._position(block, t), self.decay.load(t * lanes)
-            g, u, s = (array.load(here) for array in (self.g, self.u, self.s))
-            w = self.w.load(t * lanes)
-            for n in range(count):
-                before, after = (t * count + n) * lanes, ((t + 1) * count + n) * lanes
-                dh = fma(C.broadcast(n), g, carry[n].value)
-                _add_product(self.sum_C, before, g, self.h.load(after))
-                _add_product(self.sum_B, before, dh, u)
-                s = fma(dh, B.broadcast(n), s)
-                carry[n].value = dh * decay
-                w = fma(carry[n].value, self.h.load(before), w)
-            self.s.store(s, here)
+            B, C = (self._projection(name, row + t)[tile.first] for name in ("B", "C"))
+            here = [self._position(block, t) for block in tile.blocks]
+            g, u, s = ([array.load(i) for i in here] for array in (self.g, self.u, self.s))
+            decay, w = self.decay.load(t * lanes), self.w.load(t * lanes)
+            for n in range(tile.count):
+                sums = (t * d_state + tile.first + n) * lanes
+                zero = kernel.vector(0.0)
+                sum_B, sum_C = (x.load(sums) if add else zero for x in (self.sum_B, self.sum_C))
+                for b in range(len(here)):
+                    dh = fma(C.broadcast(n), g[b], carry[b][n].value)
+                    sum_C = fma(g[b], self.h.load(tile.position(t + 1, b, n) * lanes), sum_C)
+                    sum_B = fma(dh, u[b], sum_B)
+                    s[b] = fma(dh, B.broadcast(n), s[b])
+                    carry[b][n].value = dh * decay
+                    w = fma(carry[b][n].value, self.h.load(tile.position(t, b, n) * lanes), w)
+                self.sum_B.store(sum_B, sums)
+                self.sum_C.store(sum_C, sums)
+            for i, value in zip(here, s, strict=True):
+                self.s.store(value, i)
             self.w.store(w, t * lanes)
-        for n in range(count):
-            kept.store(carry[n].value, n * lanes)
+        for b, n in tile.members:
+            kept[b].store(carry[b][n].value, n * lanes)
 
-    def _write_projections(self, row: Index, steps: Index, first: Index, count: int) -> None:
-        """Sum dB and dC of a tile over the lanes and write the head's part of them, (H / G, B·L, G, N)."""
+    def _write_projections(self, row: Index, steps: Index) -> None:
+        """Sum dB and dC of a chunk over the lanes and write the head's part of them, (H / G, B·L, G, N)."""
         kernel, lanes, N = self.kernel, self.kernel.lanes, self.options.d_state
         bc_groups = kernel.parameter("bc_groups")
         part = self.task.group % (kernel.parameter("groups") // bc_groups)
-        mask = None if count == lanes else kernel.first_lanes(kernel.index(count))
-        with kernel.loop(0, steps) as t:
+
+        def write_states(t: Index, first: Index, count: int) -> None:
             part_row = part * kernel.parameter("rows") + row + t
             output = (part_row * bc_groups + self._bc_group()) * N + first
+            mask = None if count == lanes else kernel.first_lanes(kernel.index(count))
             for name, terms in (("dB", self.sum_B), ("dC", self.sum_C)):
-                here = terms[t * count * lanes]
+                here = terms[(t * N + first) * lanes]
                 sums = lane_sums([here.load(n * lanes) for n in range(count)])
                 kernel.array(name).store(sums, output, mask)
+
+        with kernel.loop(0, steps) as t:
+            for_each_tile(kernel, N, lanes, lambda first, count: write_states(t, first, count))
 
     def write_da(self, row: Index, steps: Index) -> None:
         """Sum da over the lanes and write it."""
@@ -318,5 +340,14 @@ class _Backward(_Scan):
             kernel.array("da").store(lane_sums([self.w.load(t * kernel.lanes)]), output, first)
 
 
-def _add_product(total: Array, index: Index, a: Vector, b: Vector) -> None:
-    total.store(fma(a, b, total.load(index)), index)
+class _Tile:
+    """Some states of some blocks, from state ``first`` and the first of ``blocks`` on."""
+
+    def __init__(self, block: Index, block_count: int, first: Index, count: int) -> None:
+        self.blocks = [block + b for b in range(block_count)]
+        self.first, self.count = first, count
+        self.members = [(b, n) for b in range(block_count) for n in range(count)]
+
+    def position(self, t: Index | int, b: int, n: int) -> Index | int:
+        """Return the number of a vector of [t][block][n]."""
+        return t * len(self.members) + (b * self.count + n)
