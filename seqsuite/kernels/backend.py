@@ -66,3 +66,26 @@ def _why_no_cpu() -> str | None:
 
 CPU = Backend("cpu", _why_no_cpu, "vector kernels compiled by LLVM for this processor")
 REFERENCE = Backend("reference", lambda: None, "plain PyTorch")
+
+
+def resolve_backend(
+    operation: str, device: str, backend: str | None, known: Mapping[str, Backend], fused_pays: bool = True
+) -> str:
+    """Return which of the backends "cpu" and "reference" is to run: what is asked for, else the faster one.
+
+    Args:
+        operation: Name of the kernel.
+        device: Type of the device that the arguments are on.
+        backend: What the call asks for.
+        known: The kernel's backends.
+        fused_pays: Whether the fused kernels are the faster ones for these arguments.
+
+    Raises:
+        ValueError: what is asked for does not exist, cannot run on this machine, or not on this device.
+    """
+    name = requested_backend(backend, known)
+    if name == "cpu" and device != "cpu":
+        raise ValueError(f"{operation}: backend 'cpu' needs tensors on the CPU, but they are on {device}")
+    if name is not None:
+        return name
+    return "cpu" if device == "cpu" and fused_pays and CPU.unavailable_because() is None else "reference"

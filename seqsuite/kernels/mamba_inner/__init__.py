@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from seqsuite.kernels.backend import CPU, REFERENCE, requested_backend
+from seqsuite.kernels.backend import CPU, REFERENCE, resolve_backend
 from seqsuite.kernels.checks import check_cu_seqlens, check_devices, check_tensor
 from seqsuite.kernels.mamba_inner.reference import mamba_inner_reference
 
@@ -110,9 +110,4 @@ def _check_arguments(
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]  # untyped in PyTorch
 def _choose(device: str, backend: str | None) -> str:
     """Return the name of the backend; torch.compile calls this once instead of tracing into it."""
-    name = requested_backend(backend, BACKENDS)
-    if name == "cpu" and device != "cpu":
-        raise ValueError(f"{NAME}: backend 'cpu' needs tensors on the CPU, but xz is on {device}")
-    if name is not None:
-        return name
-    return "cpu" if device == "cpu" and CPU.unavailable_because() is None else "reference"
+    return resolve_backend(NAME, device, backend, BACKENDS)
