@@ -18,7 +18,6 @@ from seqsuite.kernels.operators import (
     refuse_second_derivative,
 )
 from seqsuite.kernels.selective_scan.cpu_launch import (
-    GRADIENT_OF,
     Geometry,
     Inputs,
     run_backward,
@@ -123,8 +122,7 @@ class _SelectiveScan(torch.autograd.Function):
 
 
 def _backward(dy: Tensor, dfinal_state: Tensor | None, checkpoints: Tensor, *inputs: Any) -> list[Tensor]:
-    gradients = run_backward(dy, dfinal_state, checkpoints, Inputs(*inputs))
-    return [gradients[GRADIENT_OF[name]] for name in Inputs(*inputs).differentiable()]
+    return list(run_backward(dy, dfinal_state, checkpoints, Inputs(*inputs)).values())
 
 
 def _backward_fake(

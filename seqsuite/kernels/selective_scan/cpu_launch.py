@@ -46,9 +46,6 @@ class Inputs(NamedTuple):
         }
 
 
-GRADIENT_OF = {name: f"d{name}" for name in Inputs._fields}
-
-
 @dataclass(frozen=True)
 class Geometry(Division):
     """The sizes of a scan."""
@@ -115,7 +112,7 @@ def run_backward(
     dz: Tensor | None = None,
     y: Tensor | None = None,
 ) -> dict[str, Tensor]:
-    """Return the gradients of the inputs that are given, by the names in :data:`GRADIENT_OF`.
+    """Return the gradients of the inputs that are given, in their order, named ``du``, ``ddelta`` and so on.
 
     Args:
         dy: Gradient of y (B, L, D).
@@ -134,7 +131,7 @@ def run_backward(
             shape = (parts, *shape)
         elif name in ("A", "D", "delta_bias"):
             shape = (geometry.sequences, *shape)
-        gradients[GRADIENT_OF[name]] = tensor.new_empty(shape)
+        gradients[f"d{name}"] = tensor.new_empty(shape)
     if dz is not None:
         gradients["dz"] = dz
     arguments: dict[str, Argument] = {
