@@ -78,7 +78,8 @@ def rms_norm(
 
 def _check_arguments(x: Tensor, weight: Tensor, gate: Tensor | None, residual: Tensor | None) -> None:
     check_tensor(NAME, "weight", weight, "(D,)", (None,))
-    check_tensor(NAME, "x", x, "(..., D)", (*x.shape[:-1], weight.shape[0]))
+    leading = x.shape[:-1] if isinstance(x, Tensor) else ()
+    check_tensor(NAME, "x", x, "(..., D)", (*leading, weight.shape[0]))
     for name, tensor in (("gate", gate), ("residual", residual)):
         if tensor is not None:
             check_tensor(NAME, name, tensor, "of x", tuple(x.shape))
