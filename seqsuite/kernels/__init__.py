@@ -17,6 +17,7 @@ from seqsuite.kernels.selective_scan import selective_scan
 from seqsuite.kernels.selective_scan.compatibility import selective_scan_fn
 from seqsuite.kernels.selective_scan.dispatch import BACKENDS as SELECTIVE_SCAN_BACKENDS
 from seqsuite.kernels.selective_scan.state_update import selective_state_update
+from seqsuite.kernels.ssd import BACKENDS as SSD_BACKENDS
 from seqsuite.kernels.ssd import ssd, ssd_state_update
 
 __all__ = [
@@ -52,5 +53,6 @@ def backends() -> dict[str, list[BackendStatus]]:
         "mamba_inner": MAMBA_INNER_BACKENDS,
         "mamba_decoder": MAMBA_DECODER_BACKENDS,
         "rms_norm": RMS_NORM_BACKENDS,
+        "ssd": SSD_BACKENDS,
     }
     return {kernel: [backend.status() for backend in table.values()] for kernel, table in tables.items()}

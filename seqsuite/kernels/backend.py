@@ -42,7 +42,15 @@ class Backend:
         return BackendStatus(self.name, reason is None, reason or self.description)
 
 
-def choose_backend(operation: str, known: Mapping[str, Backend], device: str, backend: str | None) -> str:
+def choose_backend(
+    operation: str,
+    known: Mapping[str, Backend],
+    device: str,
+    backend: str | None,
+    *,
+    fused_pays: bool = True,
+    fallback: str = "reference",
+) -> str:
     """Return the backend that the call or ``SEQSUITE_BACKEND`` asks for, else the fastest that can run.
 
     What the environment asks for, a kernel without such a backend ignores.
@@ -52,15 +60,18 @@ def choose_backend(operation: str, known: Mapping[str, Backend], device: str, ba
         known: Its backends by name.
         device: Type of the device that its arguments are on.
         backend: What the call asks for.
+        fused_pays: Whether the fused kernels are the faster ones for these arguments.
+        fallback: Which of its backends runs where they are not, or cannot.
 
     Raises:
         ValueError: if what is asked for is unknown, or cannot run on this machine or device.
     """
     name = _requested(backend, known)
     if name is None:
-        name = NATIVE.get(device, "reference")
-        return name if name in known and known[name].unavailable_because() is None else "reference"
-    if name != "reference" and name != NATIVE.get(device) and not (name == "triton" and interprets()):
+        name = NATIVE.get(device, fallback)
+        usable = fused_pays and name in known and known[name].unavailable_because() is None
+        return name if usable else fallback
+    if name in NATIVE.values() and name != NATIVE.get(device) and not (name == "triton" and interprets()):
         wanted = {"cpu": "the CPU", "triton": "a GPU"}[name]
         raise ValueError(f"{operation}: backend {name!r} needs tensors on {wanted}, but they are on {device}")
     return name

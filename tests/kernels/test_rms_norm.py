@@ -201,6 +201,7 @@ def test_says_which_backends_are_available() -> None:
     [
         ({"weight": torch.zeros(4)}, ValueError, r"x must have shape \(..., D\) = \(2, 3, 4\)"),
         ({"gate": torch.zeros(2, 5)}, ValueError, r"gate must have shape of x = \(2, 3, 5\)"),
+        ({"x": None}, TypeError, r"x must be a tensor of shape \(..., D\), not NoneType"),
         ({"x": torch.zeros(2, 3, 5).long()}, TypeError, r"x must be floating, not torch.int64"),
         ({"weight": torch.zeros(5, device="meta")}, ValueError, r"weight is on meta, but x is on cpu"),
         ({"gate": torch.zeros(2, 3, 5), "residual": torch.zeros(2, 3, 5)}, ValueError, "not both"),

@@ -77,6 +77,16 @@ def test_under_autocast() -> None:
     torch.testing.assert_close(y, expected, rtol=1e-4, atol=1e-4)
 
 
+def test_one_position_of_several_sequences_with_a_stride_that_means_nothing() -> None:
+    """A dimension of size 1 may have any stride: PyTorch calls such a tensor contiguous."""
+    case = scan_case(seqlen=1)
+    odd = {}
+    for name in ("u", "delta", "z", "B", "C"):
+        shape = case[name].shape
+        odd[name] = case[name].detach().as_strided(shape, (shape[-1], 7, 1)).requires_grad_()
+    assert_close(results(case | odd, "cpu"), results(case, "cpu"), forward=0.0, gradients=0.0)
+
+
 def test_the_number_of_threads_changes_no_bit() -> None:
     case = scan_case(batch=3, seqlen=70, d_model=200, d_state=16, dtype=torch.float32)
     threads = torch.get_num_threads()

@@ -72,7 +72,7 @@ def gradients(case: Case, outputs: tuple[torch.Tensor, torch.Tensor]) -> list[to
 
 @pytest.mark.parametrize("seqlen", [1, 2, 7, 13])
 @pytest.mark.parametrize(
-    ("backend", "chunk"), [("reference", 1), ("chunked", 1), ("chunked", 4), ("chunked", 64)]
+    ("backend", "chunk"), [("reference", 1), ("chunked", 1), ("chunked", 4), ("chunked", 64), ("cpu", 1)]
 )
 def test_both_forms_are_the_sum_over_pairs(backend, chunk, seqlen):
     case = make_case(seqlen=seqlen)
@@ -94,7 +94,7 @@ def test_chunks_equal_the_recurrence(seqlen, chunk, groups):
         torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.parametrize("backend", ["reference", "chunked"])
+@pytest.mark.parametrize("backend", ["reference", "chunked", "cpu"])
 def test_packed_sequences_are_separate(backend):
     case = {name: t.detach() for name, t in make_case(batch=1, seqlen=20).items()}
     offsets = [0, 0, 3, 20]
@@ -158,7 +158,7 @@ def test_fast_forgetting_and_low_precision_stay_finite_and_right(dtype):
         ({"C": torch.zeros(2, 13, 2, 6)}, ValueError, "C must have shape"),
         ({"D": torch.zeros(4, dtype=torch.int64)}, TypeError, "D must be floating"),
         ({"initial_state": torch.zeros(1, 4, 3, 5)}, ValueError, "initial_state must have shape"),
-        ({"backend": "triton"}, ValueError, "no backend 'triton'"),
+        ({"backend": "triton"}, ValueError, "backend must be one of cpu, chunked, reference"),
     ],
 )
 def test_arguments_that_do_not_fit_are_named(change, error, message):

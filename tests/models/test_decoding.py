@@ -144,6 +144,19 @@ def test_other_models_decode_by_their_steps(model: LanguageModel) -> None:
     assert_same_states(decoder.state(), after, 0.0)
 
 
+def test_the_number_of_threads_changes_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, threads = make_model(), torch.get_num_threads()
+    monkeypatch.setattr(cpu_decoder, "PRODUCTS_PER_THREAD", 1)
+    try:
+        runs = []
+        for number in (1, 2):
+            torch.set_num_threads(number)
+            runs.append(by_decoder(make_decoder(model, model.initial_state(BATCH)), tokens(9)))
+    finally:
+        torch.set_num_threads(threads)
+    assert torch.equal(*runs)
+
+
 def test_a_large_batch_decodes_by_steps() -> None:
     model = make_model(torch.float32, d_model=64)
     assert isinstance(make_decoder(model, model.initial_state(2000)), _StepDecoder)

@@ -130,7 +130,7 @@ class Division:
 
 def machine_words(arguments: Mapping[str, Argument], parameters: Sequence[str]) -> list[int]:
     """Return a kernel's arguments in its order: addresses of tensors, numbers, 0 for what is not given."""
-    values = (arguments.get(name) for name in parameters)
+    values = map(arguments.get, parameters)
     return [value.data_ptr() if isinstance(value, Tensor) else value or 0 for value in values]
 
 

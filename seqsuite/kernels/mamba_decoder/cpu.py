@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from seqsuite.kernels.llvm.jit import CompiledKernel, compile_kernel
-from seqsuite.kernels.llvm.run import Argument, dtype_name, machine_words
+from seqsuite.kernels.llvm.run import Argument, dtype_name, machine_words, worthwhile_threads
 from seqsuite.kernels.llvm.target import host_target
 from seqsuite.kernels.llvm.threads import launch
 from seqsuite.kernels.mamba_decoder import BlockState, BlockWeights, ModelWeights
@@ -19,12 +19,16 @@ from seqsuite.kernels.mamba_decoder.cpu_kernel import (
     decoder_scratch,
 )
 
+# Products below which a second thread takes longer to wake than it saves.
+PRODUCTS_PER_THREAD = 1 << 20
+
 
 class MambaDecoder:
     """A Mamba language model at work on B sequences, a token of each at a time.
 
     The states change in place; those that it starts from are copied. The weights are read where they are, but
-    for small ones, which are copied: after an update the model needs a new decoder.
+    for small ones, which are copied: after an update the model needs a new decoder. One step at a time: steps
+    share memory to work in.
 
     Args:
         weights: The model, in float32 or float64, all blocks of the same sizes.
@@ -43,7 +47,8 @@ class MambaDecoder:
         scratch_size = decoder_scratch(options, lanes).size(0)
         blocks = [_prepare(block, state) for block, state in zip(weights.blocks, self._states, strict=True)]
         self._kernel = decoder_kernel(options)
-        self._threads = min(torch.get_num_threads(), self.batch_size)
+        products = self.batch_size * sum(tensor.numel() for tensor in weights.tensors())
+        self._threads = min(self.batch_size, worthwhile_threads(products, PRODUCTS_PER_THREAD))
         arguments: dict[str, Argument] = {
             "sequences": self.batch_size,
             "n_layer": len(blocks),

@@ -165,9 +165,11 @@ def _run_backward(dout: Tensor, projected: Tensor, checkpoints: Tensor, inputs: 
     dout = _rows(dout)
     u = conv.run_forward(inputs.convolution())
     dxz = torch.empty_like(inputs.xz, memory_format=torch.contiguous_format)
-    y = torch.empty_like(u)
     dy = torch.mm(dout, inputs.out_proj).view(u.shape)
-    by_scan = scan.run_backward(dy, None, checkpoints, inputs.scan(u, projected), dz=dxz[..., d_model:], y=y)
+    scan_inputs = inputs.scan(u, projected)
+    y = dy  # its memory, as delta's becomes ddelta's: new memory costs as much as the work on it
+    into = {"dz": dxz[..., d_model:], "ddelta": scan_inputs.delta, "y": y}
+    by_scan = scan.run_backward(dy, None, checkpoints, scan_inputs, into)
     ddelta, du = _rows(by_scan["ddelta"]), _rows(by_scan["du"])
     dprojected = torch.empty_like(projected)
     # Where a matrix is narrow, which way round its product is taken makes MKL several times faster.

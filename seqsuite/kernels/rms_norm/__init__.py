@@ -78,7 +78,8 @@ def rms_norm(
 
 def _check_arguments(x: Tensor, weight: Tensor, gate: Tensor | None, residual: Tensor | None) -> None:
     check_tensor(NAME, "weight", weight, "(D,)", (None,))
-    check_tensor(NAME, "x", x, "(..., D)", (*x.shape[:-1], weight.shape[0]))
+    leading = x.shape[:-1] if isinstance(x, Tensor) else ()
+    check_tensor(NAME, "x", x, "(..., D)", (*leading, weight.shape[0]))
     for name, tensor in (("gate", gate), ("residual", residual)):
         if tensor is not None:
             check_tensor(NAME, name, tensor, "of x", tuple(x.shape))
@@ -90,5 +91,4 @@ def _check_arguments(x: Tensor, weight: Tensor, gate: Tensor | None, residual: T
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]  # untyped in PyTorch
 def _choose(device: str, few: bool, backend: str | None) -> str:
     """Return the name of the backend; torch.compile calls this once instead of tracing into it."""
-    name = choose_backend(NAME, BACKENDS, device, backend)
-    return "reference" if few and backend is None else name
+    return choose_backend(NAME, BACKENDS, device, backend, fused_pays=not few)

@@ -11,7 +11,7 @@ from seqsuite.kernels.llvm.run import Argument, Division, dtype_name, worthwhile
 from seqsuite.kernels.llvm.target import host_target
 from seqsuite.kernels.selective_scan import cpu_backward, cpu_forward
 from seqsuite.kernels.selective_scan.cpu_layout import Options
-from seqsuite.kernels.selective_scan.inputs import GRADIENT_OF, Inputs
+from seqsuite.kernels.selective_scan.inputs import Inputs
 from seqsuite.kernels.strides import with_row_stride
 
 # State updates below which a second thread takes longer to wake than it saves; the backward's cost more.
@@ -90,22 +90,22 @@ def run_backward(
     dfinal_state: Tensor | None,
     checkpoints: Tensor,
     inputs: Inputs,
-    *,
-    dz: Tensor | None = None,
-    y: Tensor | None = None,
+    into: dict[str, Tensor] | None = None,
 ) -> dict[str, Tensor]:
-    """Return the gradients of the inputs that are given, by the names in :data:`GRADIENT_OF`.
+    """Return the gradients of the inputs that are given, in their order, named ``du``, ``ddelta`` and so on.
 
     Args:
         dy: Gradient of y (B, L, D).
         dfinal_state: Gradient of the final states (S, D, N).
         checkpoints: The states that :func:`run_forward` has kept.
         inputs: Its inputs.
-        dz: Where to write the gradient of z: (B, L, D), the rows in one stride.
-        y: Where to write the forward's y once more, (B, L, D): for a scan with a gate only.
+        into: Tensors (B, L, D) to write results to: ``dz``, its rows in one stride; ``ddelta``, which may be
+            delta itself; and ``y``, the forward's y once more, of a scan with a gate, which may be ``dy``.
+            Each place is read before it is written.
     """
     geometry = Geometry.of_scan(inputs)
     parts = geometry.backward_parts()
+    into = into or {}
     gradients = {}
     for name, tensor in inputs.differentiable().items():
         shape: tuple[int, ...] = tensor.shape
@@ -113,9 +113,7 @@ def run_backward(
             shape = (parts, *shape)
         elif name in ("A", "D", "delta_bias"):
             shape = (geometry.sequences, *shape)
-        gradients[GRADIENT_OF[name]] = tensor.new_empty(shape)
-    if dz is not None:
-        gradients["dz"] = dz
+        gradients[f"d{name}"] = into[f"d{name}"] if f"d{name}" in into else tensor.new_empty(shape)
     arguments: dict[str, Argument] = {
         **_kernel_inputs(inputs),
         **gradients,
@@ -123,11 +121,11 @@ def run_backward(
         "dy": dy.contiguous(),
         "checkpoints": checkpoints,
         "dfinal_state": None if dfinal_state is None else dfinal_state.contiguous(),
-        "y": y,
+        "y": into.get("y"),
     }
     options = _options(inputs, geometry)
     geometry.run(
-        backward_kernel(options, inputs.initial_state is not None, dfinal_state is not None, y is not None),
+        backward_kernel(options, inputs.initial_state is not None, dfinal_state is not None, "y" in into),
         cpu_backward.PARAMETERS,
         arguments,
         cpu_backward.backward_scratch(options, geometry.lanes),

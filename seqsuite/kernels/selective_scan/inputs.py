@@ -1,4 +1,4 @@
-"""What the fused backends of the scan take, and the names of what their backward gives."""
+"""What the fused backends of the scan take."""
 
 from typing import NamedTuple
 
@@ -27,6 +27,3 @@ class Inputs(NamedTuple):
             for name, value in zip(self._fields, self, strict=True)
             if isinstance(value, Tensor) and name != "cu_seqlens"
         }
-
-
-GRADIENT_OF = {name: f"d{name}" for name in Inputs._fields}

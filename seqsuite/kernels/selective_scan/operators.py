@@ -18,7 +18,7 @@ from seqsuite.kernels.operators import (
     implement_operator,
     refuse_second_derivative,
 )
-from seqsuite.kernels.selective_scan.inputs import GRADIENT_OF, Inputs
+from seqsuite.kernels.selective_scan.inputs import Inputs
 from seqsuite.kernels.selective_scan.reference import state_dtype
 
 INPUTS = (
@@ -139,7 +139,7 @@ def _backward(
     backend: str, dy: Tensor, dfinal_state: Tensor | None, checkpoints: Tensor, *inputs: Any
 ) -> list[Tensor]:
     gradients = _kernels(backend).run_backward(dy, dfinal_state, checkpoints, Inputs(*inputs))
-    return [gradients[GRADIENT_OF[name]] for name in Inputs(*inputs).differentiable()]
+    return [gradients[f"d{name}"] for name in Inputs(*inputs).differentiable()]
 
 
 def _backward_fake(

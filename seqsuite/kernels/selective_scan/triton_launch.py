@@ -165,7 +165,7 @@ def run_backward(
     inputs: Inputs,
     runtime: Runtime | None = None,
 ) -> dict[str, Tensor]:
-    """Return the gradients of the inputs that are given, by the names in ``GRADIENT_OF``."""
+    """Return the gradients of the inputs that are given, named ``du``, ``ddelta`` and so on."""
     A = inputs.A
     runtime = runtime or Runtime.of(A.device)
     blocks = Blocks.of(inputs, runtime.warp_size)

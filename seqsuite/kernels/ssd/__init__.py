@@ -6,6 +6,7 @@ from typing import Literal, overload
 import torch
 from torch import Tensor
 
+from seqsuite.kernels.backend import CPU, REFERENCE, Backend, choose_backend
 from seqsuite.kernels.checks import sequence_offsets
 from seqsuite.kernels.precision import full_precision
 from seqsuite.kernels.selective_scan.reference import discretise_step_size
@@ -13,7 +14,9 @@ from seqsuite.kernels.ssd.arguments import check_arguments
 from seqsuite.kernels.ssd.chunked import ssd_chunked
 from seqsuite.kernels.ssd.reference import ssd_reference, step
 
-Backend = Literal["chunked", "reference"]
+CHUNKED = Backend("chunked", lambda: None, "matrix products within chunks, plain PyTorch")
+BACKENDS = {backend.name: backend for backend in (CPU, CHUNKED, REFERENCE)}
+
 CHUNK = 64
 """Positions a chunk, unless the call says otherwise: large enough for matrix products, small enough that the
 quadratic part stays cheap."""
@@ -33,7 +36,7 @@ def ssd(
     cu_seqlens: Tensor | None = None,
     return_final_state: Literal[False] = False,
     chunk_size: int = CHUNK,
-    backend: Backend = "chunked",
+    backend: str | None = None,
 ) -> Tensor: ...
 
 
@@ -52,7 +55,7 @@ def ssd(
     *,
     return_final_state: Literal[True],
     chunk_size: int = CHUNK,
-    backend: Backend = "chunked",
+    backend: str | None = None,
 ) -> tuple[Tensor, Tensor]: ...
 
 
@@ -69,7 +72,7 @@ def ssd(
     cu_seqlens: Tensor | None = None,
     return_final_state: bool = False,
     chunk_size: int = CHUNK,
-    backend: Backend = "chunked",
+    backend: str | None = None,
 ) -> Tensor | tuple[Tensor, Tensor]:
     """Run a state space model whose A is one number a head over whole sequences.
 
@@ -96,8 +99,10 @@ def ssd(
         cu_seqlens: Offsets (S + 1,), int32 or int64, of S sequences packed along L; B must be 1.
         return_final_state: Whether to return the state after the last position too.
         chunk_size: Positions a chunk of the chunked form.
-        backend: ``"chunked"`` takes matrix products within chunks and passes the state between them (the
-            paper's section 6), O(L) in all; ``"reference"`` is the recurrence, position after position.
+        backend: ``"cpu"`` is the recurrence in fused vector kernels; ``"chunked"`` takes matrix products within
+            chunks and passes the state between them (the paper's section 6), O(L) in all; ``"reference"`` is
+            the recurrence, position after position. If not given, what the environment variable
+            SEQSUITE_BACKEND says, else the fastest that can run.
 
     Returns:
         y (B, L, H, P) in ``x``'s dtype, or (y, final_state) with the final state (B, H, P, N), or
@@ -105,11 +110,12 @@ def ssd(
 
     Raises:
         TypeError: an argument has a dtype it cannot have.
-        ValueError: an argument has a shape it cannot have.
+        ValueError: an argument has a shape it cannot have, or the backend cannot be used.
     """
     check_arguments(x, dt, A, B, C, D, dt_bias, initial_state, cu_seqlens)
-    if chunk_size < 1 or backend not in ("chunked", "reference"):
-        raise ValueError(f"ssd: no backend {backend!r} with chunks of {chunk_size}")
+    if chunk_size < 1:
+        raise ValueError(f"ssd: chunk_size must be positive, not {chunk_size}")
+    name = _choose(x.device.type, backend)
     u, a, B, C, real = _prepare(x, dt, A, B, C, dt_bias, dt_softplus)
     sequences = x.shape[0] if cu_seqlens is None else len(cu_seqlens) - 1
     if initial_state is None:
@@ -118,9 +124,13 @@ def ssd(
 
     def scan(u: Tensor, a: Tensor, B: Tensor, C: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         with full_precision(u.device):
-            if backend == "reference":
+            if name == "reference":
                 return ssd_reference(u, a, B, C, state)
-            return ssd_chunked(u, a, B, C, state, chunk_size)
+            if name == "chunked":
+                return ssd_chunked(u, a, B, C, state, chunk_size)
+            from seqsuite.kernels.ssd.cpu import ssd_cpu
+
+            return ssd_cpu(u, a, B, C, state)
 
     if cu_seqlens is None:
         y, final_state = scan(u, a, B, C, state)
@@ -168,6 +178,12 @@ def ssd_state_update(
     u, a, B, C, real = _prepare(x, dt, A, B, C, dt_bias, dt_softplus)
     y, state = step(state.to(real), u, a, B, C)
     return _with_skip(y, x, D), state
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]  # untyped in PyTorch
+def _choose(device: str, backend: str | None) -> str:
+    """Return the name of the backend; torch.compile calls this once instead of tracing into it."""
+    return choose_backend("ssd", BACKENDS, device, backend, fallback="chunked")
 
 
 def _prepare(

@@ -1,0 +1,206 @@
+"""The CPU backend of Mamba-2's scan: fused kernels behind two PyTorch operators.
+
+The state (B, L, H, P, N) is never in memory: the forward keeps the states between chunks, 1/32 of it.
+"""
+
+from functools import cache
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from seqsuite.kernels.llvm.jit import CompiledKernel, compile_kernel
+from seqsuite.kernels.llvm.run import Argument, Division, dtype_name, worthwhile_threads
+from seqsuite.kernels.llvm.target import host_target
+from seqsuite.kernels.operators import (
+    below_autograd,
+    define_operator,
+    implement_operator,
+    refuse_second_derivative,
+)
+from seqsuite.kernels.ssd import cpu_kernels
+from seqsuite.kernels.ssd.cpu_kernels import Options
+from seqsuite.kernels.strides import with_row_stride
+
+INPUTS = "Tensor u, Tensor a, Tensor B, Tensor C, Tensor state"
+
+# The forward gives y, the final state and, where a backward follows (``save``), the states between chunks.
+# The backward gives the gradients of the inputs in their order.
+FORWARD = define_operator(
+    f"ssd_forward(bool save, {INPUTS}) -> (Tensor y, Tensor final_state, Tensor checkpoints)"
+)
+BACKWARD = define_operator(
+    f"ssd_backward(Tensor dy, Tensor dfinal_state, Tensor checkpoints, {INPUTS}) -> Tensor[]"
+)
+
+# State updates below which a second thread takes longer to wake than it saves; the backward's cost more.
+FORWARD_UPDATES_PER_THREAD = 1 << 19
+BACKWARD_UPDATES_PER_THREAD = 1 << 17
+
+
+class Inputs(NamedTuple):
+    """The operators' inputs, all float32 or all float64."""
+
+    u: Tensor
+    a: Tensor
+    B: Tensor
+    C: Tensor
+    state: Tensor
+
+
+def ssd_cpu(u: Tensor, a: Tensor, B: Tensor, C: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+    """Run the recurrence h_t = exp(a_t) h_{t-1} + u_t B_tᵀ, y_t = h_t C_t over whole sequences.
+
+    Args:
+        u: (B, L, H, P), float32 or float64, and so are the others.
+        a: logarithm of the decay (B, L, H).
+        B, C: (B, L, G, N), for G groups of H / G heads each.
+        state: h_{-1} (B, H, P, N).
+
+    Returns:
+        y (B, L, H, P) and the final state (B, H, P, N).
+    """
+    y, final_state, _ = FORWARD(False, u, a, B, C, state)
+    return y, final_state
+
+
+def run_forward(inputs: Inputs, save: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """Return y, the final states and, with ``save``, the states before each chunk."""
+    division, options = _division(inputs), _options(inputs)
+    y, final_state = inputs.u.new_empty(inputs.u.shape), inputs.u.new_empty(inputs.state.shape)
+    checkpoints = inputs.u.new_empty(_checkpoint_shape(inputs) if save else (0,))
+    arguments = _kernel_inputs(inputs) | {
+        "initial_state": inputs.state.contiguous(),
+        "y": y,
+        "final_state": final_state,
+        "checkpoints": checkpoints,
+    }
+    division.run(
+        forward_kernel(options, save),
+        cpu_kernels.FORWARD_PARAMETERS,
+        arguments,
+        cpu_kernels.forward_scratch(options, division.lanes),
+        parts=1,
+        threads=worthwhile_threads(_updates(inputs), FORWARD_UPDATES_PER_THREAD),
+        cu_seqlens=None,
+        like=inputs.u,
+    )
+    return y, final_state, checkpoints
+
+
+def run_backward(dy: Tensor, dfinal_state: Tensor, checkpoints: Tensor, inputs: Inputs) -> list[Tensor]:
+    """Return the gradients of the inputs in their order."""
+    division, options = _division(inputs), _options(inputs)
+    heads_per_group = division.groups // inputs.B.shape[2]  # each writes a dB and a dC of its own
+    gradients = {
+        name: tensor.new_empty((heads_per_group, *tensor.shape) if name in ("B", "C") else tensor.shape)
+        for name, tensor in inputs._asdict().items()
+    }
+    arguments = _kernel_inputs(inputs) | {
+        "checkpoints": checkpoints,
+        "dy": dy.contiguous(),
+        "dfinal_state": dfinal_state.contiguous(),
+        "du": gradients["u"],
+        "da": gradients["a"],
+        "dB": gradients["B"],
+        "dC": gradients["C"],
+        "dinitial_state": gradients["state"],
+    }
+    division.run(
+        backward_kernel(options),
+        cpu_kernels.BACKWARD_PARAMETERS,
+        arguments,
+        cpu_kernels.backward_scratch(options, division.lanes),
+        parts=1,
+        threads=worthwhile_threads(_updates(inputs), BACKWARD_UPDATES_PER_THREAD),
+        cu_seqlens=None,
+        like=inputs.u,
+    )
+    for name in ("B", "C"):
+        terms = gradients[name]
+        gradients[name] = terms[0] if heads_per_group == 1 else terms.sum(0)
+    return list(gradients.values())
+
+
+@cache
+def forward_kernel(options: Options, save: bool) -> CompiledKernel:
+    """Return the forward kernel for these options, compiled when it is first asked for."""
+    return compile_kernel(cpu_kernels.build_forward(options, save, host_target()))
+
+
+@cache
+def backward_kernel(options: Options) -> CompiledKernel:
+    """Return the backward kernel likewise."""
+    return compile_kernel(cpu_kernels.build_backward(options, host_target()))
+
+
+def _division(inputs: Inputs) -> Division:
+    """Return the division of (B, L, H · P) tensors, each head a group of channels."""
+    batch, seqlen, heads, width = inputs.u.shape
+    lanes = host_target().vector_bytes // inputs.u.dtype.itemsize
+    return Division.of(torch.Size((batch, seqlen, heads * width)), None, groups=heads, lanes=lanes)
+
+
+def _checkpoint_shape(inputs: Inputs) -> tuple[int, ...]:
+    division = _division(inputs)
+    blocks = division.groups * division.blocks_per_group
+    return (division.chunks, blocks, inputs.B.shape[3], division.lanes)
+
+
+def _options(inputs: Inputs) -> Options:
+    u, B = inputs.u, inputs.B
+    return Options(dtype_name(u.dtype), u.shape[3], B.shape[3], _division(inputs).ragged)
+
+
+def _updates(inputs: Inputs) -> int:
+    return inputs.u.numel() * inputs.B.shape[3]
+
+
+def _kernel_inputs(inputs: Inputs) -> dict[str, Argument]:
+    """Return the kernels' parameters that come from the inputs; tensors are kept alive by being in it."""
+    values: dict[str, Argument] = {"bc_groups": inputs.B.shape[2], "a": inputs.a.contiguous()}
+    for name in ("u", "B", "C"):
+        values[name], values[f"{name}_stride"] = with_row_stride(getattr(inputs, name))
+    return values
+
+
+def _forward(save: bool, *arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
+    return run_forward(Inputs(*arguments), save)
+
+
+def _forward_fake(save: bool, *arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
+    inputs = Inputs(*arguments)
+    u = inputs.u
+    checkpoints = u.new_empty(_checkpoint_shape(inputs) if save else (0,))
+    return u.new_empty(u.shape), u.new_empty(inputs.state.shape), checkpoints
+
+
+class _Ssd(torch.autograd.Function):
+    """The forward with its derivative, for which it keeps the checkpoints."""
+
+    @staticmethod
+    def forward(ctx: Any, save: bool, *inputs: Any) -> tuple[Tensor, Tensor, Tensor]:
+        y, final_state, checkpoints = below_autograd(FORWARD, True, *inputs)
+        ctx.save_for_backward(checkpoints, *inputs)
+        ctx.mark_non_differentiable(checkpoints)
+        return y, final_state, checkpoints
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor, dfinal_state: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+        refuse_second_derivative("ssd")
+        checkpoints, *inputs = ctx.saved_tensors
+        gradients = BACKWARD(dy, dfinal_state, checkpoints, *inputs)
+        needed = zip(gradients, ctx.needs_input_grad[1:], strict=True)
+        return (None, *(gradient if wanted else None for gradient, wanted in needed))
+
+
+def _backward(dy: Tensor, dfinal_state: Tensor, checkpoints: Tensor, *arguments: Any) -> list[Tensor]:
+    return run_backward(dy, dfinal_state, checkpoints, Inputs(*arguments))
+
+
+def _backward_fake(dy: Tensor, dfinal_state: Tensor, checkpoints: Tensor, *arguments: Any) -> list[Tensor]:
+    return [tensor.new_empty(tensor.shape) for tensor in arguments]
+
+
+implement_operator(FORWARD, _forward, _forward_fake, _Ssd)
+implement_operator(BACKWARD, _backward, _backward_fake)

@@ -1,0 +1,200 @@
+"""The fused recurrence of Mamba-2 against the selective scan, of which it is a special case."""
+
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from seqsuite.kernels import selective_scan
+from seqsuite.kernels.llvm.target import Target
+from seqsuite.kernels.ssd import cpu as cpu_backend
+from seqsuite.kernels.ssd.cpu import ssd_cpu
+
+from .scan_cases import assert_close, in_float64
+
+Case = dict[str, Any]
+
+FLOAT32_FORWARD, FLOAT32_GRADIENTS = 2e-6, 1e-5
+
+
+def ssd_case(
+    batch: int = 2,
+    seqlen: int = 45,
+    heads: int = 4,
+    width: int = 20,
+    groups: int = 2,
+    d_state: int = 6,
+    dtype: torch.dtype = torch.float64,
+    decay: float = 1.0,
+) -> Case:
+    """Return arguments of ``ssd_cpu``, each with a gradient to come."""
+    generator = torch.Generator().manual_seed(0)
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(shape, generator=generator, dtype=torch.float64)
+
+    case = {
+        "u": normal(batch, seqlen, heads, width),
+        "a": -decay * normal(batch, seqlen, heads).abs(),
+        "B": normal(batch, seqlen, groups, d_state),
+        "C": normal(batch, seqlen, groups, d_state),
+        "state": normal(batch, heads, width, d_state),
+    }
+    return {name: tensor.to(dtype).requires_grad_() for name, tensor in case.items()}
+
+
+def by_selective_scan(u: Tensor, a: Tensor, B: Tensor, C: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+    """Step Δ = -a with A = -1 and the input u / Δ, which Δ makes u again, for each channel of each head."""
+    batch, seqlen, heads, width = u.shape
+    per_group = heads // B.shape[2]
+    delta = -a.repeat_interleave(width, dim=2)
+    A = -torch.ones(heads * width, B.shape[3], dtype=u.dtype)
+    B, C = (t.repeat_interleave(per_group, dim=2) for t in (B, C))
+    y, final_state = selective_scan(
+        u.flatten(2) / delta,
+        delta,
+        A,
+        B,
+        C,
+        initial_state=state.flatten(1, 2),
+        return_final_state=True,
+        backend="reference",
+    )
+    return y.view(batch, seqlen, heads, width), final_state.view(batch, heads, width, -1)
+
+
+def results(case: Case, scan: Any) -> dict[str, Tensor]:
+    """Return the outputs and the gradient of each input of a fixed random sum over them."""
+    outputs = scan(**case)
+    generator = torch.Generator().manual_seed(1)
+    weights = [torch.randn(t.shape, generator=generator).to(t.dtype) for t in outputs]
+    gradients = torch.autograd.grad(outputs, list(case.values()), weights)
+    y, final_state = (t.detach() for t in outputs)
+    by_input = {f"d{name}": gradient for name, gradient in zip(case, gradients, strict=True)}
+    return {"y": y, "final_state": final_state, **by_input}
+
+
+def assert_right(case: Case) -> None:
+    expected = results(in_float64(case), by_selective_scan)
+    in_single = case["u"].dtype == torch.float32
+    tolerances = (FLOAT32_FORWARD, FLOAT32_GRADIENTS) if in_single else (1e-12, 1e-12)
+    assert_close(results(case, ssd_cpu), expected, *tolerances)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    batch=st.integers(1, 3),
+    seqlen=st.integers(1, 80),
+    groups=st.integers(1, 2),
+    heads_per_group=st.integers(1, 3),
+    width=st.integers(1, 40),
+    d_state=st.sampled_from([1, 5, 18]),
+    dtype=st.sampled_from([torch.float32, torch.float64]),
+)
+def test_equals_the_selective_scan(groups: int, heads_per_group: int, **sizes: Any) -> None:
+    assert_right(ssd_case(groups=groups, heads=groups * heads_per_group, **sizes))
+
+
+@pytest.mark.parametrize("decay", [1e-6, 1e-3, 50.0])
+def test_decays_from_none_to_all(decay: float) -> None:
+    assert_right(ssd_case(seqlen=100, decay=decay, dtype=torch.float32))
+
+
+def test_sizes_of_mamba_2() -> None:
+    assert_right(ssd_case(batch=1, seqlen=70, heads=2, groups=1, width=64, d_state=64, dtype=torch.float32))
+
+
+def test_no_decay() -> None:
+    """a = 0, linear attention: a plain sum over the past."""
+    case = ssd_case(batch=1, heads=1, groups=1) | {"a": torch.zeros(1, 45, 1, dtype=torch.float64)}
+    case["state"] = torch.zeros_like(case["state"])
+    y, _ = ssd_cpu(**case)
+    scores = torch.einsum("btgn,bsgn->bts", case["C"], case["B"]).tril()
+    torch.testing.assert_close(y, torch.einsum("bts,bshp->bthp", scores, case["u"]), rtol=1e-12, atol=1e-12)
+
+
+def test_no_positions() -> None:
+    case = ssd_case(seqlen=0)
+    actual = results(case, ssd_cpu)
+    assert actual["y"].shape == (2, 0, 4, 20)
+    assert torch.equal(actual["final_state"], case["state"])
+    assert actual["dstate"].isfinite().all()
+
+
+def test_chunks_equal_the_whole() -> None:
+    case = ssd_case()
+    y, final_state = ssd_cpu(**case)
+    pieces, state = [], case["state"]
+    for part in (slice(None, 13), slice(13, None)):
+        piece, state = ssd_cpu(*(case[name][:, part] for name in ("u", "a", "B", "C")), state)
+        pieces.append(piece)
+    torch.testing.assert_close(torch.cat(pieces, 1), y, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(state, final_state, rtol=1e-12, atol=1e-12)
+
+
+def test_on_a_processor_without_wide_vectors(monkeypatch: pytest.MonkeyPatch) -> None:
+    portable = Target(cpu="", features="", vector_bytes=16, vector_registers=16, has_scalef=False)
+    monkeypatch.setattr(cpu_backend, "host_target", lambda: portable)
+    kernels = (cpu_backend.forward_kernel, cpu_backend.backward_kernel)
+    for kernel in kernels:
+        kernel.cache_clear()
+    try:
+        assert_right(ssd_case(d_state=9, dtype=torch.float32))
+    finally:
+        for kernel in kernels:
+            kernel.cache_clear()
+
+
+def test_gradcheck() -> None:
+    case = ssd_case(batch=1, seqlen=5, heads=2, groups=1, width=2, d_state=2)
+    assert torch.autograd.gradcheck(lambda *inputs: ssd_cpu(*inputs), list(case.values()))
+
+
+def test_bad_numbers_reach_the_output() -> None:
+    case = ssd_case(dtype=torch.float32)
+    with torch.no_grad():
+        case["B"][0, 7, 1, 2] = float("nan")
+    y, _ = ssd_cpu(**case)
+    assert y[0, 7:, 2:].isnan().all()
+    assert y[0, :, :2].isfinite().all()
+    assert y[0, :7].isfinite().all()
+    assert y[1].isfinite().all()
+
+
+def test_the_number_of_threads_changes_no_bit() -> None:
+    case = ssd_case(batch=3, seqlen=200, width=64, d_state=32, dtype=torch.float32)
+    threads = torch.get_num_threads()
+    try:
+        runs = []
+        for number in (1, 2, 5):
+            torch.set_num_threads(number)
+            runs.append(results(case, ssd_cpu))
+    finally:
+        torch.set_num_threads(threads)
+    for run in runs[1:]:
+        assert all(torch.equal(run[name], runs[0][name]) for name in runs[0])
+
+
+def test_operators_keep_the_dispatcher_rules() -> None:
+    case = ssd_case()
+    torch.library.opcheck(torch.ops.seqsuite.ssd_forward.default, (False, *case.values()))
+    plain = [tensor.detach() for tensor in case.values()]
+    outputs = torch.ops.seqsuite.ssd_forward(True, *plain)
+    torch.library.opcheck(torch.ops.seqsuite.ssd_backward.default, (*outputs, *plain))
+
+
+def test_compiles_as_one_graph() -> None:
+    case = ssd_case()
+    leaves = list(case.values())
+
+    def loss(*inputs: Tensor) -> Tensor:
+        y, final_state = ssd_cpu(*inputs)
+        return y.square().sum() + final_state.sum()
+
+    expected = torch.autograd.grad(loss(*leaves), leaves)
+    actual = torch.autograd.grad(torch.compile(loss, fullgraph=True, backend="aot_eager")(*leaves), leaves)
+    for a, e in zip(actual, expected, strict=True):
+        torch.testing.assert_close(a, e, rtol=1e-12, atol=1e-12)
