@@ -185,7 +185,8 @@ def generate(ctx: click.Context, /, source: str, experiment: str, **options: Any
 def convert(source: str, destination: Path, style: Literal["hf", "native"], experiment: str) -> None:
     """Write the model SRC to the folder DST, as transformers (hf) or as seqsuite (native) loads it.
 
-    SRC is a folder with a Hugging Face Mamba, an original state-spaces/mamba-* or a checkpoint of seqsuite;
+    SRC is a folder with a Hugging Face Mamba or Mamba-2, an original state-spaces/mamba-* or a checkpoint
+    of seqsuite;
     or a name on the Hugging Face hub, with its slash; or a finished run, or "latest".
 
     \b

@@ -20,9 +20,10 @@ FORMATS: tuple[str, ...] = get_args(Format)
 def from_pretrained(folder_or_name: str | Path, *, revision: str | None = None) -> LanguageModel:
     """Return a model in evaluation mode: called on token ids (B, L), it gives logits (B, L, V).
 
-    Three formats are known, by what ``config.json`` says: Hugging Face's (``MambaForCausalLM``), the original
-    one of ``state-spaces/mamba-*``, and our own. Weights in the first two are read as float32. Where a
-    vocabulary was padded, V is the padded size, as in the models themselves.
+    Three formats are known, by what ``config.json`` says: Hugging Face's (``MambaForCausalLM`` and
+    ``Mamba2ForCausalLM``), the original one of ``state-spaces/mamba-*`` and ``mamba2-*``, and our own.
+    Weights in the first two are read as float32. Where a vocabulary was padded, V is the padded size, as in
+    the models themselves.
 
     Args:
         folder_or_name: A folder, or a name on the Hugging Face hub, which takes the extra ``hf``.

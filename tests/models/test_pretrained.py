@@ -16,7 +16,7 @@ from seqsuite.models.build import build_model
 from seqsuite.models.config import ModelConfig
 from seqsuite.models.generation import generate
 
-SHAPES = {
+MAMBA = {
     "published": {},
     "untied": {"tie_word_embeddings": False},
     "biases": {"use_bias": True, "layer_norm_epsilon": 1e-3, "time_step_rank": 5},
@@ -32,11 +32,25 @@ SHAPES = {
 }
 
 
-def make_theirs(**settings: object):
+MAMBA_2 = {
+    "published": {"n_groups": 1, "tie_word_embeddings": True},
+    "untied": {"n_groups": 1, "layer_norm_epsilon": 1e-3},
+    "biases": {"n_groups": 1, "use_bias": True, "use_conv_bias": False, "conv_kernel": 3},
+    "groups": {"n_groups": 2, "expand": 3, "num_heads": 18, "head_dim": 4, "state_size": 5},
+}
+SHAPES = {("mamba", name): settings for name, settings in MAMBA.items()} | {
+    ("mamba2", name): settings for name, settings in MAMBA_2.items()
+}
+
+
+def make_theirs(kind: str = "mamba", **settings: object):
     """Return a small model of transformers with every weight random, biases and norms too."""
     torch.manual_seed(0)
     base = {"vocab_size": 50, "hidden_size": 24, "num_hidden_layers": 2, "eos_token_id": None}
-    model = transformers.MambaForCausalLM(transformers.MambaConfig(**{**base, **settings})).eval()
+    if kind == "mamba2":
+        base |= {"state_size": 16, "num_heads": 6, "head_dim": 8, "chunk_size": 8}
+    config = transformers.AutoConfig.for_model(kind, **{**base, **settings})
+    model = transformers.AutoModelForCausalLM.from_config(config).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter += 0.1 * torch.randn_like(parameter)
@@ -63,9 +77,9 @@ def check_equal(ours: LanguageModel, theirs) -> None:
     assert torch.equal(generated, continued[:, 19:])
 
 
-@pytest.mark.parametrize("settings", SHAPES.values(), ids=SHAPES)
-def test_theirs_computes_the_same_here_and_back_there(tmp_path: Path, settings: dict[str, object]) -> None:
-    theirs = make_theirs(**settings)
+@pytest.mark.parametrize(("kind", "shape"), SHAPES)
+def test_theirs_computes_the_same_here_and_back_there(tmp_path: Path, kind: str, shape: str) -> None:
+    theirs = make_theirs(kind, **SHAPES[kind, shape])
     theirs.save_pretrained(tmp_path / "theirs")
     ours = from_pretrained(tmp_path / "theirs")
     check_equal(ours, theirs)
@@ -73,7 +87,8 @@ def test_theirs_computes_the_same_here_and_back_there(tmp_path: Path, settings: 
     save_pretrained(ours, tmp_path / "back")
     back = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "back")
     check_equal(ours, back)
-    for key in ("tie_word_embeddings", "use_bias", "use_conv_bias", "state_size", "conv_kernel", "expand"):
+    keys = ["tie_word_embeddings", "use_bias", "use_conv_bias", "state_size", "conv_kernel", "expand"]
+    for key in keys + (["num_heads", "head_dim", "n_groups"] if kind == "mamba2" else []):
         assert getattr(back.config, key) == getattr(theirs.config, key)
     for name, weight in theirs.state_dict().items():
         assert torch.equal(weight, back.state_dict()[name])
@@ -85,18 +100,25 @@ def test_theirs_computes_the_same_here_and_back_there(tmp_path: Path, settings: 
 
 
 @pytest.mark.parametrize(
-    "settings",
+    ("name", "settings"),
     [
-        {},
-        {"tie_embeddings": False},
-        {"norm_eps": 1e-3, "block": {"name": "mamba", "bias": True, "conv_bias": False, "expand": 3}},
-        {"mixer": {"name": "s6", "d_state": 4, "dt_rank": 2}},
+        ("mamba", {}),
+        ("mamba", {"tie_embeddings": False, "mixer": {"name": "s6", "A_init": "random"}}),
+        (
+            "mamba",
+            {"norm_eps": 1e-3, "block": {"name": "mamba", "bias": True, "conv_bias": False, "expand": 3}},
+        ),
+        ("mamba", {"mixer": {"name": "s6", "d_state": 4, "dt_rank": 2}, "size": "130m"}),
+        ("mamba2", {}),
+        ("mamba2", {"tie_embeddings": False, "mixer": {"name": "ssd", "d_state": 8, "head_dim": 4}}),
     ],
 )
-def test_transformers_loads_what_is_trained_here(tmp_path: Path, settings: dict[str, object]) -> None:
-    ours = make_ours(**settings)
+def test_transformers_loads_what_is_trained_here(
+    tmp_path: Path, name: str, settings: dict[str, object]
+) -> None:
+    ours = make_ours(name, **settings)
     save_pretrained(ours, tmp_path)
-    theirs, info = transformers.MambaForCausalLM.from_pretrained(tmp_path, output_loading_info=True)
+    theirs, info = transformers.AutoModelForCausalLM.from_pretrained(tmp_path, output_loading_info=True)
     assert not any(info.values()), info
     check_equal(ours, theirs)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["config.json", "model.safetensors"]
@@ -134,6 +156,11 @@ def test_the_original_layout_computes_the_same(tmp_path: Path) -> None:
     theirs = make_theirs(vocab_size=56)
     save_original(tmp_path / "plain", theirs)
     check_equal(from_pretrained(tmp_path / "plain"), theirs)
+
+    theirs = make_theirs("mamba2", vocab_size=56, n_groups=2, tie_word_embeddings=True)
+    ssm = {"layer": "Mamba2", "d_state": 16, "headdim": 8, "ngroups": 2, "chunk_size": 8}
+    save_original(tmp_path / "second", theirs, ssm_cfg=ssm)
+    check_equal(from_pretrained(tmp_path / "second"), theirs)
 
     theirs = make_theirs(vocab_size=56, tie_word_embeddings=False, use_bias=True, state_size=6, conv_kernel=3)
     ssm = {"layer": "Mamba1", "d_state": 6, "d_conv": 3, "bias": True, "dt_init": "random"}
@@ -178,17 +205,27 @@ def test_what_has_no_layer_here_is_named(tmp_path: Path, key: str) -> None:
 
 @pytest.mark.parametrize(
     "settings",
-    [{"ssm_cfg": {"layer": "Mamba2"}}, {"attn_layer_idx": [1]}, {"ssm_cfg": {"new": 1}}, {"rms_norm": False}],
+    [
+        {"ssm_cfg": {"layer": "Mamba3"}},
+        {"ssm_cfg": {"layer": "Mamba2", "rmsnorm": False}},
+        {"attn_layer_idx": [1]},
+        {"ssm_cfg": {"new": 1}},
+        {"rms_norm": False},
+    ],
 )
 def test_an_original_with_other_layers_is_refused(tmp_path: Path, settings: dict[str, object]) -> None:
     save_original(tmp_path, make_theirs(), **settings)
-    with pytest.raises(UserError, match=r"The original Mamba with .* has no layer here"):
+    with pytest.raises(UserError, match=r"The original Mamba(-2)? with .* has no layer here"):
         from_pretrained(tmp_path)
 
 
 def test_models_that_transformers_has_not_are_refused(tmp_path: Path) -> None:
     for model, reason in [
         (make_ours("s4d"), "no model of block=none and mixer=s4d"),
+        (make_ours("hybrid", n_layer=4), "A model with backbone.pattern="),
+        (make_ours(mixer={"name": "s6", "selective_B": False}), "mixer.selective_B=False cannot be saved"),
+        (make_ours(mixer={"name": "s6", "A_init": "lin"}), "A_real_log cannot be saved"),
+        (make_ours("mamba2", block={"name": "mamba2", "norm_groups": 2}), "norm_groups=2 cannot be saved"),
         (make_ours(norm="layer"), "A model with norm=layer cannot be saved"),
         (make_ours(positions="learned"), "A model with positions=learned cannot be saved"),
     ]:

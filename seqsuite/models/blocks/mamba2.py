@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from seqsuite.models.base import Block, ControlledMixer, MakeMixer, MakeNorm, State
 from seqsuite.models.blocks.mamba import join_state, split_state
 from seqsuite.models.short_convolution import convolve, convolve_step, short_biases, short_filters
-from seqsuite.options import PositiveInt
+from seqsuite.options import PositiveFloat, PositiveInt
 
 
 class Mamba2Block(Block):
@@ -22,6 +22,13 @@ class Mamba2Block(Block):
         make_norm: Makes the norm at width D.
         expand: How many times wider the inside is.
         d_conv: Taps K of the convolution.
+        bias: Whether the in- and the out-projection have biases.
+        conv_bias: Whether the convolution has one.
+        norm_groups: Groups of channels that the gated norm looks at by themselves.
+        norm_eps: What the gated norm adds to the mean square before its root.
+
+    Raises:
+        ValueError: if the norm's groups do not divide the inside.
     """
 
     def __init__(
@@ -31,6 +38,10 @@ class Mamba2Block(Block):
         make_norm: MakeNorm,
         expand: PositiveInt = 2,
         d_conv: PositiveInt = 4,
+        bias: bool = False,
+        conv_bias: bool = True,
+        norm_groups: PositiveInt = 1,
+        norm_eps: PositiveFloat = 1e-5,
     ) -> None:
         super().__init__()
         self.d_inner, self.d_conv = expand * d_model, d_conv
@@ -41,11 +52,16 @@ class Mamba2Block(Block):
             self.mixer.take_controls()
             convolved, self.plain = self.mixer.convolved, self.mixer.plain
         self.d_convolved = self.d_inner + convolved
-        self.in_proj = nn.Linear(d_model, self.d_inner + self.d_convolved + self.plain, bias=False)
+        self.in_proj = nn.Linear(d_model, self.d_inner + self.d_convolved + self.plain, bias=bias)
         self.conv_weight = nn.Parameter(short_filters(self.d_convolved, d_conv))
-        self.conv_bias = nn.Parameter(short_biases(self.d_convolved, d_conv))
-        self.gated_norm = nn.RMSNorm(self.d_inner, eps=1e-5)
-        self.out_proj = nn.Linear(self.d_inner, d_model, bias=False)
+        self.conv_bias = nn.Parameter(short_biases(self.d_convolved, d_conv)) if conv_bias else None
+        if self.d_inner % norm_groups:
+            raise ValueError(
+                f"mamba2 needs its inner width {self.d_inner} divisible by norm_groups, got {norm_groups}"
+            )
+        self.norm_groups = norm_groups
+        self.gated_norm = nn.RMSNorm(self.d_inner, eps=norm_eps)
+        self.out_proj = nn.Linear(self.d_inner, d_model, bias=bias)
 
     def forward(
         self, x: Tensor, state: State | None = None, cu_seqlens: Tensor | None = None
@@ -101,5 +117,7 @@ class Mamba2Block(Block):
 
     def _finish(self, y: Tensor, gate: Tensor) -> Tensor:
         gated = (y * F.silu(gate)).to(self.gated_norm.weight.dtype)  # not in half under autocast
-        out: Tensor = self.out_proj(self.gated_norm(gated))
+        grouped = gated.reshape(*gated.shape[:-1], self.norm_groups, -1)
+        normed = F.rms_norm(grouped, grouped.shape[-1:], eps=self.gated_norm.eps).flatten(-2)
+        out: Tensor = self.out_proj(normed * self.gated_norm.weight)
         return out

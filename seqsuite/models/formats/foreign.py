@@ -13,12 +13,18 @@ from seqsuite.errors import UserError
 from seqsuite.models.backbone import LanguageModel
 from seqsuite.models.build import build_model
 from seqsuite.models.config import ModelConfig
-from seqsuite.models.formats import mamba
+from seqsuite.models.formats import mamba, mamba2
 from seqsuite.models.formats.files import CONFIG, WEIGHTS, read_weights
 from seqsuite.models.formats.layout import Description, Layout
 
-HUGGING_FACE = {"mamba": ("MambaForCausalLM", mamba.HUGGING_FACE)}
+HUGGING_FACE = {
+    "mamba": ("MambaForCausalLM", mamba.HUGGING_FACE),
+    "mamba2": ("Mamba2ForCausalLM", mamba2.HUGGING_FACE),
+}
 """Hugging Face's ``model_type`` to its architecture and layout."""
+
+_ORIGINAL = {"Mamba1": mamba.ORIGINAL, "Mamba2": mamba2.ORIGINAL}
+"""The original's ``ssm_cfg.layer`` to its layout."""
 
 _CONVOLUTION = "conv1d.weight"  # how their name of filters ends, which are (D, 1, K) there and (D, K) here
 _SEQLEN = 2048  # what the published models were trained at; nothing in them depends on it
@@ -70,7 +76,8 @@ def _layout_of(description: Description) -> tuple[Layout, int]:
     """Return the layout of a description and the size of its vocabulary."""
     try:
         if "model_type" not in description and "ssm_cfg" in description:
-            return mamba.ORIGINAL, _padded_vocab(description)
+            layer = description["ssm_cfg"].get("layer", "Mamba1")
+            return _ORIGINAL.get(layer, mamba.ORIGINAL), _padded_vocab(description)
         if description.get("model_type") in HUGGING_FACE:
             _, layout = HUGGING_FACE[description["model_type"]]
             return layout, int(description["vocab_size"])
@@ -78,7 +85,7 @@ def _layout_of(description: Description) -> tuple[Layout, int]:
         raise UserError(f"The model's {CONFIG} cannot be used: it does not say {error}.") from error
     raise UserError(
         f"A model with model_type={description.get('model_type')!r} has no layers here: what has are "
-        f"{', '.join(HUGGING_FACE)}, and the original Mamba (state-spaces/mamba-*)."
+        f"{', '.join(HUGGING_FACE)}, and the originals (state-spaces/mamba-*, mamba2-*)."
     )
 
 

@@ -29,6 +29,10 @@ class Setting:
     default: bool | int | float | Callable[[Description], int]
 
 
+def _nothing(_: Description) -> Description:
+    return {}
+
+
 @dataclass(frozen=True)
 class Layout:
     """How one format describes one kind of model, and what it calls its weights.
@@ -40,6 +44,7 @@ class Layout:
         fixed: Their keys that our layers know only some values of; a missing key stands for the first.
         weights: Our names of the weights, and theirs; ``{i}`` is the number of a block.
         explicit: Replaces what our configuration leaves to our layers (``"auto"``) by numbers.
+        derived: Returns their keys that follow from the others, for a description without them.
         ignored: Their keys that change no number, dotted; any other key is refused. ``None`` if a description
             holds much besides the model, and only the known keys are looked at.
         initial: Our keys that only say where sizes and initial values came from, which no file needs to know.
@@ -51,6 +56,7 @@ class Layout:
     fixed: Mapping[str, tuple[Any, ...]]
     weights: Mapping[str, str]
     explicit: Callable[[ModelConfig], ModelConfig]
+    derived: Callable[[Description], Description] = _nothing
     ignored: frozenset[str] | None = None
     initial: frozenset[str] = frozenset({"name", "size", "mixer.A_init"})
 
@@ -97,7 +103,7 @@ class Layout:
                 raise UserError(
                     f"A model with {key}={value} cannot be saved: {self.title} has no such layer."
                 )
-        return description
+        return description | dict(self.derived(description))
 
     def name_of(self, weight: str) -> str:
         """Return what the format calls our ``weight``.
