@@ -13,7 +13,7 @@ from seqsuite.bench.floor import Speeds, measure_speeds
 from seqsuite.bench.memory import peak_bytes
 from seqsuite.bench.peers import BACKWARD, FORWARD, Shape
 from seqsuite.errors import UserError
-from seqsuite.kernels import backends
+from seqsuite.kernels.backend import CPU
 
 
 def test_the_machine_is_described() -> None:
@@ -35,7 +35,7 @@ def test_the_floor_is_what_the_model_says() -> None:
     assert copy_bandwidth("cpu") > 0
 
 
-@pytest.mark.skipif(not backends()["selective_scan"][0].available, reason="LLVM cannot compile here")
+@pytest.mark.skipif(CPU.unavailable_because() is not None, reason="LLVM cannot compile here")
 def test_speeds_are_measured() -> None:
     speeds = measure_speeds(1)
     assert speeds.lanes in (4, 8, 16)
