@@ -15,6 +15,7 @@ from seqsuite.models import presets
 from seqsuite.models.backbone import LanguageModel
 from seqsuite.models.build import build_model
 from seqsuite.models.config import ModelConfig
+from seqsuite.models.decoding import make_decoder
 
 VOCABULARY = 256
 LAYERS = 2
@@ -92,14 +93,7 @@ def our_mamba(d_model: int) -> LanguageModel:
 
 def _wrap(model: LanguageModel, *, is_ours: bool) -> Model:
     def start(batch: int) -> Step:
-        state = model.initial_state(batch)
-
-        def step(token: Tensor) -> Tensor:
-            nonlocal state
-            logits, state = model.step(token, state)
-            return logits
-
-        return step
+        return make_decoder(model, model.initial_state(batch)).step
 
     names = {name: name for name, _ in model.named_parameters()} if is_ours else {}
     return Model(model, model, start, names)
