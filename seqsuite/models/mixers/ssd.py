@@ -14,7 +14,7 @@ from seqsuite.options import PositiveFloat, PositiveInt
 
 
 class SSD(ControlledMixer):
-    """Selective SSM with one decay a head, computed by matrix products (Mamba-2).
+    """Selective SSM with one decay a head (Mamba-2).
 
     Its controls are B and C of each group and Δ of each head. The mamba2 block projects them from the
     residual stream together with x, as Mamba-2 does; elsewhere the layer projects them from its own input.
