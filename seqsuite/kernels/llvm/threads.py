@@ -23,11 +23,6 @@ def launch(address: int, arguments: list[int], n_threads: int) -> None:
         _launcher()(address, array, n_threads)
 
 
-def thread_team() -> str:
-    """Return which threads kernels run on, for people to read."""
-    return "PyTorch's OpenMP threads" if _gomp_parallel() is not None else "a thread pool"
-
-
 @cache
 def _launcher() -> Launcher:
     parallel = _gomp_parallel()
