@@ -1,9 +1,6 @@
 """``seqsuite bench block``: a train step of a two-layer Mamba language model beside its peers."""
 
-import torch
-
-from seqsuite.bench.machine import describe_machine
-from seqsuite.bench.model_peers import Model, loss, random_tokens
+from seqsuite.bench.model_peers import Model
 from seqsuite.bench.models import ModelBench
 from seqsuite.bench.operations import Say, each_setting, setting_title
 from seqsuite.bench.report import Report, Section
@@ -27,7 +24,7 @@ def run(settings: Settings, say: Say) -> Report:
             models = bench.models(d_model)
 
             def train_step(model: Model, length: int, batch: int = batch) -> Run:
-                return _train_step(model, batch, length, settings.device)
+                return bench.train_step(model, batch, length)
 
             columns, rows = bench.time(models, train_step, batch * seqlen, seqlen)
             title = f"Train step, d_model {d_model}, {batch} × {seqlen}, {setting_title(allocator, threads)}"
@@ -38,21 +35,4 @@ def run(settings: Settings, say: Say) -> Report:
                 "allocator": allocator,
             }
             sections.append(Section("times", title, columns, rows, about=about))
-    return Report(
-        settings.command,
-        describe_machine(settings.device, settings.threads),
-        [bench.check_section(), *sections],
-    )
-
-
-def _train_step(model: Model, batch: int, seqlen: int, device: str) -> Run:
-    tokens = random_tokens(batch, seqlen + 1, device)
-    inputs, targets = tokens[:, :-1], tokens[:, 1:]
-    optimizer = torch.optim.AdamW(model.module.parameters(), lr=1e-3)
-
-    def step() -> None:
-        optimizer.zero_grad(set_to_none=True)
-        loss(model.logits(inputs), targets).backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-
-    return step
+    return bench.report(sections)

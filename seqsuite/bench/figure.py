@@ -1,4 +1,4 @@
-"""A benchmark's picture: ratios to ours, and time against length where it was swept."""
+"""A benchmark's picture: ratios to ours or tokens a second, and time against length where it was swept."""
 
 from pathlib import Path
 
@@ -30,7 +30,10 @@ def draw(report: Report, path: Path) -> None:
     height = max(4.0, 0.32 * peers + 0.28 * len(times) + 1.5)
     figure = Figure(figsize=(5.5 * columns if growth else 8, height), layout="constrained")
     panels = figure.subplots(1, columns, squeeze=False)[0]
-    _draw_ratios(panels[0], times)
+    if any(row["peer"] == OURS for section in times for row in section.rows):
+        _draw_ratios(panels[0], times)
+    else:
+        _draw_rates(panels[0], times)
     if growth is not None and slopes is not None:
         for axes, work in zip(panels[1:], (FORWARD, BOTH), strict=True):
             _draw_growth(axes, growth, slopes, work)
@@ -44,13 +47,29 @@ def draw(report: Report, path: Path) -> None:
 
 
 def _draw_ratios(axes: Axes, times: list[Section]) -> None:
+    """Draw how many times as long each peer takes as ours."""
+    _draw_points(axes, times, "ratio", [name for name in _peers(times) if name != OURS])
+    axes.axvline(1, color="black", linewidth=1)
+    axes.set_xlabel("time ÷ seqsuite's (right of the line: slower)")
+
+
+def _draw_rates(axes: Axes, times: list[Section]) -> None:
+    """Draw tokens a second, where the peers are models of their own."""
+    _draw_points(axes, times, "tokens_per_second", _peers(times))
+    axes.set_xlabel("tokens a second (right: faster)")
+
+
+def _peers(times: list[Section]) -> list[str]:
+    return list(dict.fromkeys(row["peer"] for section in times for row in section.rows))
+
+
+def _draw_points(axes: Axes, times: list[Section], key: str, peers: list[str]) -> None:
     """One line a peer, one marker a table."""
-    peers = [name for name in dict.fromkeys(r["peer"] for s in times for r in s.rows) if name != OURS]
     for index, section in enumerate(times):
-        ratios = {row["peer"]: row["ratio"] for row in section.rows if row.get("ratio")}
-        shown = [name for name in peers if name in ratios]
+        values = {row["peer"]: row[key] for row in section.rows if row.get(key)}
+        shown = [name for name in peers if name in values]
         axes.plot(
-            [ratios[name] for name in shown],
+            [values[name] for name in shown],
             [peers.index(name) for name in shown],
             linestyle="none",
             marker=_MARKERS[index % len(_MARKERS)],
@@ -58,12 +77,10 @@ def _draw_ratios(axes: Axes, times: list[Section]) -> None:
             markersize=5,
             label=section.title,
         )
-    axes.axvline(1, color="black", linewidth=1)
     axes.set_xscale("log")
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,g}"))
     axes.set_yticks(range(len(peers)), peers)
     axes.invert_yaxis()
-    axes.set_xlabel("time ÷ seqsuite's (right of the line: slower)")
     axes.grid(alpha=0.3)
     axes.legend(fontsize=6, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.12))
 

@@ -2,8 +2,9 @@
 
 import copy
 import re
+import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 
 import torch
@@ -11,11 +12,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from seqsuite.bench.peers import OURS, Check, relative_error
-from seqsuite.models import presets
+from seqsuite.models import MODELS, save_pretrained
 from seqsuite.models.backbone import LanguageModel
 from seqsuite.models.build import build_model
 from seqsuite.models.config import ModelConfig
 from seqsuite.models.decoding import make_decoder
+from seqsuite.models.formats.foreign import HUGGING_FACE
 
 VOCABULARY = 256
 LAYERS = 2
@@ -24,7 +26,7 @@ TOLERANCES = (1e-4, 1e-3)
 
 Step = Callable[[Tensor], Tensor]
 
-# Ours on the left, the name that mamba-ssm gave it and the others kept on the right.
+# Ours on the left, the name that mamba-ssm gave it and mambapy kept on the right.
 _INSIDE_BLOCKS = {
     "norm.weight": "norm.weight",
     "in_proj.weight": "mixer.in_proj.weight",
@@ -47,13 +49,15 @@ class Model:
         module: the module, whose parameters are trained.
         logits: token ids (B, L) to logits (B, L, V).
         start: returns a function from one token a sequence (B,) to logits (B, V), with a fresh state in it.
-        names: our names of its parameters by its own; empty where it is another model than ours.
+        ours: the model of ours whose weights it has; ``None`` where it stands for itself.
+        names: our names of its parameters by its own, where it has the weights of ours.
     """
 
     module: nn.Module
     logits: Callable[[Tensor], Tensor]
     start: Callable[[int], Step]
-    names: dict[str, str]
+    ours: LanguageModel | None = None
+    names: dict[str, str] = field(default_factory=dict)
 
     @property
     def parameters(self) -> int:
@@ -74,7 +78,7 @@ class ModelPeer:
 
     name: str
     description: str
-    build: Callable[[LanguageModel, int], Model]
+    build: Callable[[int], Model]
     packages: tuple[str, ...] = ()
 
     def unavailable_because(self) -> str | None:
@@ -83,36 +87,39 @@ class ModelPeer:
         return f"{', '.join(missing)} not installed; the extra 'bench' has it" if missing else None
 
 
-def our_mamba(d_model: int) -> LanguageModel:
-    """Build our Mamba with fixed weights."""
-    config = ModelConfig(name="mamba", d_model=d_model, n_layer=LAYERS, **presets.mamba())
+def our_model(name: str, d_model: int, n_layer: int, seqlen: int = 1) -> LanguageModel:
+    """Build a named model of ours with fixed weights, for sequences of ``seqlen`` where that matters."""
+    config = ModelConfig(name=name, d_model=d_model, n_layer=n_layer, **MODELS.load(name)())
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return build_model(config, vocab_size=VOCABULARY, seqlen=1)
+        return build_model(config, vocab_size=VOCABULARY, seqlen=seqlen)
 
 
-def _wrap(model: LanguageModel, *, is_ours: bool) -> Model:
+def as_it_is(model: LanguageModel) -> Model:
+    """Return a model of ours as one that stands for itself."""
+
     def start(batch: int) -> Step:
         return make_decoder(model, model.initial_state(batch)).step
 
-    names = {name: name for name, _ in model.named_parameters()} if is_ours else {}
-    return Model(model, model, start, names)
+    return Model(model, model, start)
 
 
-def _ours(ours: LanguageModel, d_model: int) -> Model:
-    return _wrap(copy.deepcopy(ours), is_ours=True)
+def _ours(d_model: int) -> Model:
+    ours = our_model("mamba", d_model, LAYERS)
+    copied = as_it_is(copy.deepcopy(ours))
+    return replace(copied, ours=ours, names={name: name for name, _ in ours.named_parameters()})
 
 
-def _transformer(ours: LanguageModel, d_model: int) -> Model:
+def _transformer(d_model: int) -> Model:
     """One layer: attention and MLP take 12 D² parameters, two Mamba layers about as many."""
-    config = ModelConfig(name="transformer++", d_model=d_model, n_layer=1, **presets.transformer_plus_plus())
-    return _wrap(build_model(config, vocab_size=VOCABULARY, seqlen=1), is_ours=False)
+    return as_it_is(our_model("transformer++", d_model, n_layer=1))
 
 
-def _mambapy(ours: LanguageModel, d_model: int) -> Model:
+def _mambapy(d_model: int) -> Model:
     """Its own ``LM`` cannot be imported without mamba-ssm, so embedding and head go around its stack here."""
     from mambapy.mamba import Mamba, MambaConfig, RMSNorm
 
+    ours = our_model("mamba", d_model, LAYERS)
     stack = Mamba(MambaConfig(d_model=d_model, n_layers=LAYERS))
     embedding = nn.Embedding(VOCABULARY, d_model)
     module = nn.ModuleDict({"embedding": embedding, "stack": stack, "norm": RMSNorm(d_model)})
@@ -135,18 +142,26 @@ def _mambapy(ours: LanguageModel, d_model: int) -> Model:
 
         return step
 
-    return Model(module, lambda tokens: head(stack(embedding(tokens))), start, names)
+    return Model(module, lambda tokens: head(stack(embedding(tokens))), start, ours, names)
 
 
-def _transformers(ours: LanguageModel, d_model: int) -> Model:
-    from transformers import MambaConfig, MambaForCausalLM
+def transformers_twin(name: str, ours: LanguageModel) -> Model:
+    """Return transformers' model with the weights of ours, at its default settings.
+
+    Args:
+        name: which of our models ``ours`` is: "mamba" or "mamba2".
+        ours: the model.
+    """
+    from transformers import AutoModelForCausalLM
     from transformers.utils import logging
 
     logging.set_verbosity_error()
-    config = MambaConfig(vocab_size=VOCABULARY, hidden_size=d_model, num_hidden_layers=LAYERS)
-    module = MambaForCausalLM(config)
-    places = {"embedding.weight": "backbone.embeddings.weight", "norm.weight": "backbone.norm_f.weight"}
-    names = _fill(module, ours, "backbone.layers", places)
+    logging.disable_progress_bar()
+    with tempfile.TemporaryDirectory() as folder:
+        save_pretrained(ours, folder, format="hf")
+        module = AutoModelForCausalLM.from_pretrained(folder)
+    _, layout = HUGGING_FACE[name]
+    names = {layout.name_of(ours_name): ours_name for ours_name, _ in ours.named_parameters()}
 
     def logits(tokens: Tensor) -> Tensor:
         output: Tensor = module(tokens, use_cache=False).logits
@@ -164,7 +179,11 @@ def _transformers(ours: LanguageModel, d_model: int) -> Model:
 
         return step
 
-    return Model(module, logits, start, names)
+    return Model(module, logits, start, ours, names)
+
+
+def _transformers(d_model: int) -> Model:
+    return transformers_twin("mamba", our_model("mamba", d_model, LAYERS))
 
 
 def _fill(module: nn.Module, ours: LanguageModel, layers: str, places: dict[str, str]) -> dict[str, str]:
@@ -199,11 +218,11 @@ def random_tokens(batch: int, seqlen: int, device: str) -> Tensor:
     return torch.randint(1, VOCABULARY, (batch, seqlen), generator=generator).to(device)
 
 
-def check_model(model: Model, ours: LanguageModel, device: str) -> Check | None:
+def check_model(model: Model, device: str) -> Check | None:
     """Compare a model with ours in float64: logits whole and step by step, and the gradient of every weight.
 
     Returns:
-        The errors, or ``None`` where the model is not the same as ours; then whole and steps must agree.
+        The errors, or ``None`` where the model stands for itself; then whole and steps must agree.
 
     Raises:
         ValueError: it is further away than rounding explains.
@@ -213,10 +232,10 @@ def check_model(model: Model, ours: LanguageModel, device: str) -> Check | None:
     with torch.no_grad():
         step = model.start(2)
         stepped = torch.stack([step(token) for token in tokens.unbind(1)], dim=1)
-    if not model.names:
+    if model.ours is None:
         _within(relative_error(stepped, logits.detach()), 0.0)
         return None
-    exact = copy.deepcopy(ours).double().to(device)
+    exact = copy.deepcopy(model.ours).double().to(device)
     expected = exact(tokens)
     targets = tokens.roll(-1, 1)
     gradients = torch.autograd.grad(loss(logits, targets), list(model.module.parameters()))

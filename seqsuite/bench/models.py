@@ -1,9 +1,20 @@
-"""What ``bench block`` and ``bench decode`` share: whole models, built and checked before they are timed."""
+"""What the benchmarks of whole models share: models are built and checked before they are timed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from seqsuite.bench.model_peers import MODEL_PEERS, TOLERANCES, Model, ModelPeer, check_model, our_mamba
+import torch
+
+from seqsuite.bench.machine import describe_machine
+from seqsuite.bench.model_peers import (
+    MODEL_PEERS,
+    TOLERANCES,
+    Model,
+    ModelPeer,
+    check_model,
+    loss,
+    random_tokens,
+)
 from seqsuite.bench.operations import (
     NOTE,
     TIME_COLUMNS,
@@ -15,7 +26,7 @@ from seqsuite.bench.operations import (
     too_long,
 )
 from seqsuite.bench.peers import OURS
-from seqsuite.bench.report import Column, Row, Section
+from seqsuite.bench.report import Column, Report, Row, Section
 from seqsuite.bench.settings import Settings
 from seqsuite.bench.timing import Run, Times, expected_time, interleave, warm_up
 
@@ -31,6 +42,7 @@ class ModelBench:
         settings: what to do.
         say: shows progress.
         peers: whose models.
+        ours_of: for each peer the one that its time is compared with; all with ours if ``None``.
         checks: what was found so far.
         built: the models that were found correct, by width.
     """
@@ -38,6 +50,7 @@ class ModelBench:
     settings: Settings
     say: Say
     peers: list[ModelPeer] = field(default_factory=lambda: list(MODEL_PEERS))
+    ours_of: Mapping[str, str] | None = None
     checks: list[Row] = field(default_factory=list)
     built: dict[int, dict[str, Model]] = field(default_factory=dict)
 
@@ -54,7 +67,6 @@ class ModelBench:
         return self.built[d_model]
 
     def _build(self, d_model: int) -> dict[str, Model]:
-        ours = our_mamba(d_model)
         models = {}
         for peer in self.peers:
             self.say(f"d_model {d_model}: checking {peer.name}")
@@ -62,18 +74,16 @@ class ModelBench:
             row["found"] = peer.unavailable_because() or ""
             if not row["found"]:
                 try:
-                    model = peer.build(ours, d_model)
+                    model = peer.build(d_model)
                     model.module.to(self.settings.device)
-                    errors = check_model(model, ours, self.settings.device)
+                    errors = check_model(model, self.settings.device)
                 except Exception as error:  # a peer that fails is a finding, whatever its reason
                     if peer.name == OURS:
                         raise
                     row["found"] = f"not timed: {type(error).__name__}: {first_line(error)}"
                 else:
                     models[peer.name] = model
-                    row["found"] = (
-                        "correct" if errors else "another model; its steps give what its whole gives"
-                    )
+                    row["found"] = "correct" if errors else "its steps give what its whole gives"
                     if errors:
                         row |= {"forward_error": errors.forward, "gradient_error": errors.gradients}
             self.checks.append(row)
@@ -96,6 +106,12 @@ class ModelBench:
             f"{limits}."
         )
         return Section("check", "Checked before timed", columns, self.checks, [note])
+
+    def report(self, sections: list[Section]) -> Report:
+        """Return what was checked and ``sections``, with the machine."""
+        settings = self.settings
+        machine = describe_machine(settings.device, settings.threads)
+        return Report(settings.command, machine, [self.check_section(), *sections])
 
     def time(
         self, models: dict[str, Model], make_run: MakeRun, tokens: int, seqlen: int | None
@@ -126,7 +142,7 @@ class ModelBench:
             estimates[name] = warm_up(cases[name], settings.device)
         self.say(f"{len(cases)} models in turn")
         found |= interleave(cases, estimates, settings.repeats, settings.budget_s, settings.device)
-        rows = time_rows({name: found[name] for name in models})
+        rows = time_rows({name: found[name] for name in models}, ours_of=self.ours_of)
         for row in rows:
             row["parameters"] = models[row["peer"]].parameters
             if "median_s" in row:
@@ -138,6 +154,32 @@ class ModelBench:
             NOTE,
         )
         return columns, rows
+
+    def train_step(self, model: Model, batch: int, seqlen: int) -> Run:
+        """Return a call that takes one step of AdamW on random tokens (B, L)."""
+        tokens = random_tokens(batch, seqlen + 1, self.settings.device)
+        inputs, targets = tokens[:, :-1], tokens[:, 1:]
+        optimizer = torch.optim.AdamW(model.module.parameters(), lr=1e-3)
+
+        def run() -> None:
+            model.module.train()
+            optimizer.zero_grad(set_to_none=True)
+            loss(model.logits(inputs), targets).backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+
+        return run
+
+    def token_step(self, model: Model) -> Run:
+        """Return a call that treats one more token, of a single sequence."""
+        token = random_tokens(1, 1, self.settings.device)[:, 0]
+        model.module.eval()
+        step = model.start(1)
+
+        def run() -> None:
+            with torch.inference_mode():
+                step(token)
+
+        return run
 
     def _expected_time(self, model: Model, make_run: MakeRun, seqlen: int) -> float:
         def time_at(shorter: int) -> float:

@@ -1,6 +1,6 @@
 """Benchmarks of one operation: check every peer, leave out what takes too long, time the rest in turn."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -240,14 +240,16 @@ class Bench:
         return runner(function, inputs, work)
 
 
-def time_rows(found: dict[str, Times | str], elements: int | None = None) -> list[Row]:
+def time_rows(
+    found: dict[str, Times | str], elements: int | None = None, ours_of: Mapping[str, str] | None = None
+) -> list[Row]:
     """Return rows for :data:`TIME_COLUMNS`, with the time of one of ``elements`` if given.
 
-    Ratios are to :data:`OURS`: above 1 a peer is slower.
+    Ratios are to :data:`OURS`, or to what ``ours_of`` names for a peer, if anything: above 1 it is slower.
     """
-    ours = found.get(OURS)
     rows: list[Row] = []
     for name, times in found.items():
+        ours = found.get(OURS if ours_of is None else ours_of.get(name, ""))
         if isinstance(times, str):
             rows.append({"peer": name, "note": times})
             continue

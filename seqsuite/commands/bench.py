@@ -22,8 +22,9 @@ SIZES = {
     "conv": ("B", "L", "D", "K"),
     "block": ("B", "L", "d_model"),
     "decode": ("d_model",),
+    "zoo": ("B", "L", "d_model"),
 }
-_LIMIT_S = {"block": 60.0}
+_LIMIT_S = {"block": 60.0, "zoo": 60.0}
 _DEFAULT_LIMIT_S = 20.0
 _REPEATS, _QUICK_REPEATS = 7, 2
 _MOST_TIMES = 1_000
@@ -77,7 +78,7 @@ def run_benchmark(
     )
     if sweep and what != "scan":
         raise UserError(f"--sweep is for scan: {what} has no sweep over lengths.")
-    if dtype != "float32" and what in ("block", "decode"):
+    if dtype != "float32" and what in ("block", "decode", "zoo"):
         raise UserError(f"--dtype {dtype} is for scan and conv; whole models are timed in float32.")
     if figure is not None:
         _check_folder(figure)

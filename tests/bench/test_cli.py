@@ -51,7 +51,8 @@ def test_scan_end_to_end(seqsuite: Seqsuite, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("what", "ending"), [("conv", "(2, 64, 32, 4)"), ("block", "2 × 32"), ("decode", "d_model 16")]
+    ("what", "ending"),
+    [("conv", "(2, 64, 32, 4)"), ("block", "2 × 32"), ("decode", "d_model 16"), ("zoo", "hybrid")],
 )
 def test_others_end_to_end(seqsuite: Seqsuite, tmp_path: Path, what: str, ending: str) -> None:
     result = seqsuite("bench", what, "--quick", "--threads", "1", "--figure", str(tmp_path / "a.png"))

@@ -8,7 +8,7 @@ from torch._dynamo.testing import CompileCounter
 
 from seqsuite.bench import peers as peers_module
 from seqsuite.bench.conv_peers import CONV_PEERS
-from seqsuite.bench.model_peers import MODEL_PEERS, check_model, our_mamba
+from seqsuite.bench.model_peers import MODEL_PEERS, check_model
 from seqsuite.bench.operations import Bench
 from seqsuite.bench.peers import BACKWARD, BOTH, FORWARD, OURS, Peer, Shape, check, make_inputs, runner
 from seqsuite.bench.scan_compiled import make_chunk_loop, make_prefix_scan
@@ -67,16 +67,15 @@ def test_compiled_operators_are_compiled_for_every_shape_and_never_silently_left
 @pytest.mark.parametrize("peer", MODEL_PEERS, ids=lambda peer: peer.name)
 def test_models_are_correct_whole_in_steps_and_in_gradients(peer) -> None:
     skip_unless_it_can_run(peer)
-    ours = our_mamba(16)
-    model = peer.build(ours, 16)
-    found = check_model(model, ours, "cpu")
+    model = peer.build(16)
+    found = check_model(model, "cpu")
     if peer.name == "transformer++":
         assert found is None
     else:
         assert found is not None
         assert found.forward < 1e-5
         assert found.gradients < 1e-4
-        assert model.parameters == ours.num_parameters()
+        assert model.parameters == model.ours.num_parameters()
 
 
 def test_a_wrong_peer_is_found_and_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,12 +104,11 @@ def test_a_wrong_peer_is_found_and_not_timed(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_wrong_model_is_found() -> None:
-    ours = our_mamba(16)
-    model = MODEL_PEERS[0].build(ours, 16)
+    model = MODEL_PEERS[0].build(16)
     with torch.no_grad():
         model.module.blocks[1].mixer.D[3] += 0.01
     with pytest.raises(ValueError, match="differs from ours"):
-        check_model(model, ours, "cpu")
+        check_model(model, "cpu")
 
 
 def test_runs_do_what_they_say() -> None:
