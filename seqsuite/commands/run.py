@@ -64,13 +64,18 @@ def _show_notices(console: Console) -> None:
 
 
 def _print_plan(console: Console, cells: Sequence[CellConfig]) -> None:
-    """Print the cells without running them."""
-    table = Table("cell", "block", "mixer", title=f"{len(cells)} cells; nothing is run", title_justify="left")
-    for column in ("parameters", "steps", "sequences a step"):
+    """Print the cells without running them; the backbone only if not all have the usual one."""
+    backbones = {cell.model.backbone.name for cell in cells} != {"isotropic"}
+    table = Table(title=f"{len(cells)} cells; nothing is run", title_justify="left")
+    table.add_column("cell", overflow="fold")
+    for column in ["backbone"] * backbones + ["block", "mixer"]:
+        table.add_column(column, no_wrap=True)
+    for column in ("parameters", "steps", "batch size"):
         table.add_column(column, justify="right")
     for cell, parameters in zip(cells, parameter_counts(cells), strict=True):
         table.add_row(
             cell.title,
+            *([cell.model.backbone.name] if backbones else []),
             cell.model.block.name,
             cell.model.mixer.name,
             f"{parameters:,}",

@@ -101,10 +101,16 @@ def _cells(section: Section) -> tuple[list[str], list[list[str]]]:
 
 
 def options_text(row: Row, section: Section) -> str:
-    """Return a row's options; a key is shown by its last part where no other of the section ends alike."""
-    keys = {key for other in section.rows for key in other.options}
-    ends = Counter(key.rpartition(".")[2] for key in keys)
-    short = {key: end if ends[end := key.rpartition(".")[2]] == 1 else key for key in keys}
+    """Return a row's options as they are set: ``model.block.name`` is ``block``.
+
+    A key is shown by its last part where no other of the section ends alike.
+    """
+    settings = {key: key.removesuffix(".name") for other in section.rows for key in other.options}
+    ends = Counter(setting.rpartition(".")[2] for setting in settings.values())
+    short = {
+        key: end if ends[end := setting.rpartition(".")[2]] == 1 else setting
+        for key, setting in settings.items()
+    }
     return _options({short[key]: value for key, value in row.options.items()})
 
 

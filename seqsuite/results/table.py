@@ -220,19 +220,32 @@ def _baseline(cells: Sequence[CellRun], metric: str) -> tuple[str, float] | None
 
 
 def _differing_options(groups: Sequence[Sequence[CellRun]]) -> dict[str, dict[str, str]]:
-    """Return, by group, the settings in which it differs from other groups of the same model."""
-    by_model: dict[str, list[CellRun]] = defaultdict(list)
-    for cells in groups:
-        by_model[cells[0].tags[tracking.TAG_MODEL]].append(cells[0])
-    options: dict[str, dict[str, str]] = {}
-    for members in by_model.values():
-        keys = sorted({key for cell in members for key in cell.params if _is_option(key)})
-        differing = [key for key in keys if len({cell.params.get(key) for cell in members}) > 1]
+    """Return, by group, the settings in which it differs from other groups of the same model.
+
+    Choices come first. The options of a choice, such as a block's, are compared only where the choice is the
+    same: those of another block follow from it.
+    """
+    members = [cells[0] for cells in groups]
+    values: dict[tuple[str, ...], set[str | None]] = defaultdict(set)
+    for key in sorted({key for cell in members for key in cell.params if _is_option(key)}):
         for cell in members:
-            options[cell.tags[tracking.TAG_GROUP]] = {
-                key: cell.params[key] for key in differing if key in cell.params
-            }
-    return options
+            values[_scope(cell, key)].add(cell.params.get(key))
+    return {
+        cell.tags[tracking.TAG_GROUP]: {
+            key: cell.params[key]
+            for key in sorted(cell.params, key=lambda key: (not key.endswith(".name"), key))
+            if len(values.get(_scope(cell, key), ())) > 1
+        }
+        for cell in members
+    }
+
+
+def _scope(cell: CellRun, key: str) -> tuple[str, ...]:
+    """Return the key with all that must be equal for two cells' values of it to be compared."""
+    owner = key.removesuffix(".name").rpartition(".")[0]
+    while owner and f"{owner}.name" not in cell.params:
+        owner = owner.rpartition(".")[0]
+    return key, cell.tags[tracking.TAG_MODEL], cell.params.get(f"{owner}.name", "")
 
 
 def _is_option(key: str) -> bool:

@@ -6,6 +6,7 @@ import pytest
 
 from seqsuite.errors import UserError
 from seqsuite.experiments.tracking import Store
+from seqsuite.results.formats import options_text
 from seqsuite.results.table import collect
 
 Record = Callable[..., str]
@@ -53,6 +54,21 @@ def test_rows_of_one_model_show_the_options_that_differ(store: Store, record: Re
     record("s4", 1.7, options={"model.n_layer": 9, "model.d_model": 64})
     (section,) = collect(store).sections
     assert [dict(row.options) for row in section.rows] == [{}, {"model.n_layer": "4"}, {"model.n_layer": "2"}]
+
+
+def test_options_that_follow_from_a_choice_are_not_shown(store: Store, record: Record) -> None:
+    h3 = {"model.block.name": "h3", "model.block.d_shift": 64, "model.mixer.name": "s6"}
+    gated = {"model.block.name": "mamba", "model.block.expand": 2, "model.mixer.name": "s6"}
+    record("mamba", 1.7, options={**h3, "model.mixer.d_state": 16})
+    record("mamba", 1.8, options={**gated, "model.mixer.d_state": 16})
+    record("mamba", 1.9, options={**gated, "model.mixer.d_state": 64})
+    rows = collect(store).sections[0].rows
+    assert [dict(row.options) for row in rows] == [
+        {"model.block.name": "h3", "model.mixer.d_state": "16"},
+        {"model.block.name": "mamba", "model.mixer.d_state": "16"},
+        {"model.block.name": "mamba", "model.mixer.d_state": "64"},
+    ]
+    assert options_text(rows[0], collect(store).sections[0]) == "block=h3 d_state=16"
 
 
 def test_of_a_cell_that_ran_again_the_newest_finished_run_counts(store: Store, record: Record) -> None:
