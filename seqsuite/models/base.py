@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from seqsuite.kernels import ScanWeights
-from seqsuite.kernels.mamba_decoder import BlockWeights, Norm
+from seqsuite.kernels.mamba_decoder.weights import BlockWeights, Norm
 
 State = dict[str, Tensor]
 """What a layer must remember between chunks: named tensors, batch first. Never hidden in a module."""
@@ -185,7 +185,7 @@ class Block(SequenceLayer):
         """How many residual branches the block adds."""
         return 1
 
-    def mamba_weights(self) -> BlockWeights | None:
+    def decoder_weights(self) -> BlockWeights | None:
         """Return the block's parameters if it is what :mod:`seqsuite.kernels.mamba_decoder` computes."""
         return None
 
