@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from seqsuite.kernels import ScanWeights
-from seqsuite.kernels.mamba_decoder.weights import BlockWeights, Norm
+from seqsuite.kernels.mamba_decoder.weights import BlockWeights, Norm, SSDWeights
 
 State = dict[str, Tensor]
 """What a layer must remember between chunks: named tensors, batch first. Never hidden in a module."""
@@ -148,6 +148,10 @@ class ControlledMixer(Mixer):
     @abstractmethod
     def inspect(self, x: Tensor, controls: Controls | None = None) -> dict[str, Tensor]:
         """Return what the mixer decides as any mixer does; ``controls`` is (B, L, …) each."""
+
+    def ssd_weights(self) -> SSDWeights | None:
+        """Return the mixer's parameters if it is SSD and nothing else, which is what the decoder computes."""
+        return None
 
     def take_controls(self) -> None:
         """Give up the mixer's own projection: controls come from the block from now on."""

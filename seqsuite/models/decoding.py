@@ -55,7 +55,7 @@ class _StepDecoder:
 
 
 class _FusedDecoder:
-    """By the kernel for stacks of Mamba blocks."""
+    """By the kernel for stacks of Mamba or of Mamba-2 blocks."""
 
     def __init__(self, decoder: "MambaDecoder", position: int) -> None:
         self._decoder, self._position = decoder, position

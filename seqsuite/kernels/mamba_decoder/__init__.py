@@ -1,4 +1,4 @@
-"""Token after token through a whole Mamba language model, each in one call of a kernel."""
+"""Token after token through a whole Mamba or Mamba-2 language model, each in one call of a kernel."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -21,8 +21,9 @@ MAX_PRODUCTS = 1 << 25
 def mamba_decoder(weights: ModelWeights, states: Sequence[BlockState]) -> "MambaDecoder | None":
     """Return a decoder that goes on from ``states``, or ``None`` where there is none or it would not pay.
 
-    There is one for models in float32 or float64 on the CPU, whose blocks all have the same sizes, and it
-    pays while the weights are few and the sequences too. SEQSUITE_BACKEND=reference rules it out.
+    There is one for models in float32 or float64 on the CPU, whose blocks are all of one kind and have the
+    same sizes, and it pays while the weights are few and the sequences too. SEQSUITE_BACKEND=reference rules
+    it out.
 
     Raises:
         ValueError: SEQSUITE_BACKEND asks for something that does not exist or cannot run.

@@ -18,14 +18,14 @@ PRODUCTS_PER_THREAD = 1 << 20
 
 
 class MambaDecoder:
-    """A Mamba language model at work on B sequences, a token of each at a time.
+    """A Mamba or Mamba-2 language model at work on B sequences, a token of each at a time.
 
     The states change in place; those that it starts from are copied. The weights are read where they are, but
     for small ones, which are copied: after an update the model needs a new decoder. One step at a time: steps
     share memory to work in.
 
     Args:
-        weights: The model, in float32 or float64, all blocks of the same sizes.
+        weights: The model, in float32 or float64, all blocks of one kind and of the same sizes.
         states: The blocks' states to start from.
     """
 

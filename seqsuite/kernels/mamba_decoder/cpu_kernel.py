@@ -1,8 +1,8 @@
 """The decoder's kernel: one token of each sequence through embedding, blocks, norm and head.
 
 A task is one sequence. All weights and states are used in the layouts that they have in PyTorch; only the
-convolution's filters are turned so that neighbouring channels are neighbours. What is
-special to a kind of block is its inside, which :class:`Inside` describes.
+convolution's filters are turned so that neighbouring channels are neighbours. Blocks of both kinds are alike
+but for their insides, which :class:`Inside` describes.
 """
 
 from collections.abc import Mapping
@@ -13,8 +13,9 @@ from seqsuite.kernels.llvm.builder import Array, Index, Kernel, Mask, Vector
 from seqsuite.kernels.llvm.target import Target
 from seqsuite.kernels.llvm.tasks import Scratch, thread_scratch
 from seqsuite.kernels.mamba_decoder.cpu_mamba import MambaInside
+from seqsuite.kernels.mamba_decoder.cpu_mamba2 import Mamba2Inside
 from seqsuite.kernels.mamba_decoder.cpu_steps import convolve, for_each_vector, multiply, normalise
-from seqsuite.kernels.mamba_decoder.weights import MambaSizes
+from seqsuite.kernels.mamba_decoder.weights import BlockSizes, MambaSizes
 
 PARAMETERS = (
     *("sequences", "n_layer", "layers", "scratch", "scratch_size"),
@@ -55,12 +56,12 @@ class Options:
 
     dtype: str
     vocab_size: int
-    sizes: MambaSizes
+    sizes: BlockSizes
 
     @property
     def inside(self) -> Inside:
         """The inside of the blocks."""
-        return MambaInside(self.sizes)
+        return MambaInside(self.sizes) if isinstance(self.sizes, MambaSizes) else Mamba2Inside(self.sizes)
 
     @property
     def table(self) -> tuple[str, ...]:

@@ -44,6 +44,47 @@ class MambaSizes:
         return self.d_inner
 
 
+@dataclass(frozen=True)
+class Mamba2Sizes:
+    """The sizes of a Mamba-2 block with SSD.
+
+    Attributes:
+        d_model: width M of the residual stream.
+        d_inner: width D inside.
+        taps: K of the convolution.
+        d_state: N.
+        n_heads: H.
+        n_groups: groups G of heads that share B and C.
+        norm_groups: groups of channels that the gated norm looks at by themselves.
+    """
+
+    d_model: int
+    d_inner: int
+    taps: int
+    d_state: int
+    n_heads: int
+    n_groups: int
+    norm_groups: int
+
+    @property
+    def projected(self) -> int:
+        """Number of outputs of the in-projection: the gate, the input, B, C, and Δ of each head."""
+        return self.convolved.stop + self.n_heads
+
+    @property
+    def convolved(self) -> range:
+        """Which of these outputs are convolved: the input, B and C."""
+        return range(self.d_inner, 2 * self.d_inner + 2 * self.n_groups * self.d_state)
+
+    @property
+    def gate(self) -> int:
+        """First of these outputs that is the gate."""
+        return 0
+
+
+BlockSizes = MambaSizes | Mamba2Sizes
+
+
 class Norm(NamedTuple):
     """A root mean square norm: weight (M,) and epsilon."""
 
@@ -55,9 +96,25 @@ class Norm(NamedTuple):
         return {name: self.weight, f"{name}_eps": self.weight.new_tensor([self.eps])}
 
 
+class SSDWeights(NamedTuple):
+    """The parameters of SSD whose B, C and Δ are given to it.
+
+    Attributes:
+        A: (H,), negative.
+        D: skip weight (H,).
+        dt_bias: (H,), added to Δ before its softplus.
+        n_groups: groups G of heads that share B and C.
+    """
+
+    A: Tensor
+    D: Tensor
+    dt_bias: Tensor
+    n_groups: int
+
+
 @dataclass(frozen=True)
 class BlockWeights(ABC):
-    """The parameters that blocks of any kind have, of width M, D inside.
+    """The parameters that blocks of both kinds have, of width M, D inside.
 
     Attributes:
         norm: norm of the block's input.
@@ -76,7 +133,7 @@ class BlockWeights(ABC):
 
     @property
     @abstractmethod
-    def sizes(self) -> MambaSizes:
+    def sizes(self) -> BlockSizes:
         """The block's sizes."""
 
     @abstractmethod
@@ -111,8 +168,36 @@ class MambaWeights(BlockWeights):
         return self.scan._asdict()
 
 
+@dataclass(frozen=True)
+class Mamba2Weights(BlockWeights):
+    """The parameters of a Mamba-2 block with SSD.
+
+    Attributes:
+        ssd: the mixer's parameters.
+        gated_norm: norm of the gated outputs, with a weight (D,).
+        norm_groups: groups of channels that it looks at by themselves.
+    """
+
+    ssd: SSDWeights
+    gated_norm: Norm
+    norm_groups: int
+
+    @property
+    def sizes(self) -> Mamba2Sizes:
+        """The block's sizes."""
+        d_model, d_inner = self.out_proj.shape
+        (convolved, taps), n_groups = self.conv_weight.shape, self.ssd.n_groups
+        d_state = (convolved - d_inner) // (2 * n_groups)
+        return Mamba2Sizes(d_model, d_inner, taps, d_state, len(self.ssd.A), n_groups, self.norm_groups)
+
+    def inside(self) -> dict[str, Tensor]:
+        """Return the parameters of the mixer and of the gated norm."""
+        ssd = {"A": self.ssd.A, "D": self.ssd.D, "dt_bias": self.ssd.dt_bias}
+        return ssd | self.gated_norm.named("gated_norm")
+
+
 class ModelWeights(NamedTuple):
-    """The parameters of a language model of Mamba blocks.
+    """The parameters of a language model of Mamba or Mamba-2 blocks.
 
     Attributes:
         embedding: (V, M).
@@ -137,7 +222,7 @@ class BlockState(NamedTuple):
 
     Attributes:
         conv: the convolution's last inputs (B, K - 1, E).
-        ssm: the states, (B, D, N).
+        ssm: the states, (B, D, N) of a Mamba block, (B, H, D / H, N) of a Mamba-2 block.
     """
 
     conv: Tensor
