@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from seqsuite.kernels import ScanWeights
-from seqsuite.kernels.mamba_decoder import BlockWeights, Norm
+from seqsuite.kernels.mamba_decoder.weights import BlockWeights, Norm, SSDWeights
 
 State = dict[str, Tensor]
 """What a layer must remember between chunks: named tensors, batch first. Never hidden in a module."""
@@ -149,6 +149,10 @@ class ControlledMixer(Mixer):
     def inspect(self, x: Tensor, controls: Controls | None = None) -> dict[str, Tensor]:
         """Return what the mixer decides as any mixer does; ``controls`` is (B, L, …) each."""
 
+    def ssd_weights(self) -> SSDWeights | None:
+        """Return the mixer's parameters if it is SSD and nothing else, which is what the decoder computes."""
+        return None
+
     def take_controls(self) -> None:
         """Give up the mixer's own projection: controls come from the block from now on."""
         self.control_proj = None
@@ -185,7 +189,7 @@ class Block(SequenceLayer):
         """How many residual branches the block adds."""
         return 1
 
-    def mamba_weights(self) -> BlockWeights | None:
+    def decoder_weights(self) -> BlockWeights | None:
         """Return the block's parameters if it is what :mod:`seqsuite.kernels.mamba_decoder` computes."""
         return None
 

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Protocol
 import torch
 from torch import Tensor
 
-from seqsuite.kernels.mamba_decoder import BlockState, ModelWeights, mamba_decoder
+from seqsuite.kernels.mamba_decoder import mamba_decoder
+from seqsuite.kernels.mamba_decoder.weights import BlockState, ModelWeights
 from seqsuite.models.backbone import BackboneState, LanguageModel
 from seqsuite.models.backbones.isotropic import Isotropic
 from seqsuite.models.base import rms_norm
@@ -30,7 +31,7 @@ def make_decoder(model: LanguageModel, state: BackboneState) -> Decoder:
 
     Weights that change afterwards need a new one.
     """
-    weights = _mamba_weights(model)
+    weights = _decoder_weights(model)
     if weights is not None:
         states = [BlockState(block["conv"], block["ssm"]) for block in state.blocks]
         decoder = mamba_decoder(weights, states)
@@ -54,7 +55,7 @@ class _StepDecoder:
 
 
 class _FusedDecoder:
-    """By the kernel for stacks of Mamba blocks."""
+    """By the kernel for stacks of Mamba or of Mamba-2 blocks."""
 
     def __init__(self, decoder: "MambaDecoder", position: int) -> None:
         self._decoder, self._position = decoder, position
@@ -68,12 +69,12 @@ class _FusedDecoder:
         return BackboneState(self._position, blocks)
 
 
-def _mamba_weights(model: LanguageModel) -> ModelWeights | None:
-    """Return the model's parameters if it is a stack of Mamba blocks and no more, else ``None``."""
+def _decoder_weights(model: LanguageModel) -> ModelWeights | None:
+    """Return the model's parameters if it is a stack of blocks that have a kernel and no more."""
     norm = rms_norm(model.norm)
     if not isinstance(model.blocks, Isotropic):
         return None
-    blocks = [block.mamba_weights() for block in model.blocks.layers()]
+    blocks = [block.decoder_weights() for block in model.blocks.layers()]
     given = [block for block in blocks if block is not None]
     if norm is None or len(given) < len(blocks) or model.position_embedding is not None:
         return None

@@ -69,7 +69,7 @@ def test_prompts_of_different_lengths_go_on_as_each_does_alone(name: str, temper
         assert torch.equal(together[row : row + 1], alone)
 
 
-@pytest.mark.parametrize("name", ["mamba", "s4"])
+@pytest.mark.parametrize("name", ["mamba", "mamba2", "s4"])
 def test_recurrent_models_step_all_prompts_in_one_batch(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     batches = []
 

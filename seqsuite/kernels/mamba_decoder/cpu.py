@@ -10,28 +10,22 @@ from seqsuite.kernels.llvm.jit import CompiledKernel, compile_kernel
 from seqsuite.kernels.llvm.run import Argument, dtype_name, machine_words, worthwhile_threads
 from seqsuite.kernels.llvm.target import host_target
 from seqsuite.kernels.llvm.threads import launch
-from seqsuite.kernels.mamba_decoder import BlockState, BlockWeights, ModelWeights
-from seqsuite.kernels.mamba_decoder.cpu_kernel import (
-    BLOCK,
-    PARAMETERS,
-    Options,
-    build_decoder,
-    decoder_scratch,
-)
+from seqsuite.kernels.mamba_decoder.cpu_kernel import PARAMETERS, Options, build_decoder, decoder_scratch
+from seqsuite.kernels.mamba_decoder.weights import BlockState, BlockWeights, ModelWeights
 
 # Products below which a second thread takes longer to wake than it saves.
 PRODUCTS_PER_THREAD = 1 << 20
 
 
 class MambaDecoder:
-    """A Mamba language model at work on B sequences, a token of each at a time.
+    """A Mamba or Mamba-2 language model at work on B sequences, a token of each at a time.
 
     The states change in place; those that it starts from are copied. The weights are read where they are, but
     for small ones, which are copied: after an update the model needs a new decoder. One step at a time: steps
     share memory to work in.
 
     Args:
-        weights: The model, in float32 or float64, all blocks of the same sizes.
+        weights: The model, in float32 or float64, all blocks of one kind and of the same sizes.
         states: The blocks' states to start from.
     """
 
@@ -42,10 +36,13 @@ class MambaDecoder:
             BlockState(*(t.detach().to(head.dtype, copy=True).contiguous() for t in state))
             for state in states
         ]
-        options = Options(dtype_name(head.dtype), self.vocab_size, *weights.blocks[0].sizes)
+        options = Options(dtype_name(head.dtype), self.vocab_size, weights.blocks[0].sizes)
         lanes = host_target().vector_bytes // head.dtype.itemsize
         scratch_size = decoder_scratch(options, lanes).size(0)
-        blocks = [_prepare(block, state) for block, state in zip(weights.blocks, self._states, strict=True)]
+        blocks = [
+            _prepare(block, state, options.table)
+            for block, state in zip(weights.blocks, self._states, strict=True)
+        ]
         self._kernel = decoder_kernel(options)
         products = self.batch_size * sum(tensor.numel() for tensor in weights.tensors())
         self._threads = min(self.batch_size, worthwhile_threads(products, PRODUCTS_PER_THREAD))
@@ -56,8 +53,7 @@ class MambaDecoder:
             "scratch": head.new_empty(self._threads * scratch_size),
             "scratch_size": scratch_size,
             "embedding": weights.embedding.detach().contiguous(),
-            "norm": weights.norm.weight.detach().contiguous(),
-            "norm_eps": head.new_tensor([weights.norm.eps]),
+            **{name: t.detach().contiguous() for name, t in weights.norm.named("norm").items()},
             "head": head,
         }
         *constant, _, _ = PARAMETERS  # the tokens and the logits change
@@ -95,20 +91,21 @@ def decoder_kernel(options: Options) -> CompiledKernel:
     return compile_kernel(build_decoder(options, host_target()))
 
 
-def _prepare(block: BlockWeights, state: BlockState) -> list[Tensor]:
+def _prepare(block: BlockWeights, state: BlockState, table: tuple[str, ...]) -> list[Tensor]:
     """Return what the kernel's table lists for a block; biases that there are none of are zero."""
-    weight = block.in_proj
-    in_bias, conv_bias, out_bias = block.in_bias, block.conv_bias, block.out_bias
+
+    def bias(given: Tensor | None, weight: Tensor) -> Tensor:
+        return weight.new_zeros(weight.shape[0]) if given is None else given
+
     tensors = {
-        "norm": block.norm.weight,
-        "norm_eps": weight.new_tensor([block.norm.eps]),
-        "in_proj": weight,
-        "in_bias": weight.new_zeros(weight.shape[0]) if in_bias is None else in_bias,
+        **block.norm.named("norm"),
+        "in_proj": block.in_proj,
+        "in_bias": bias(block.in_bias, block.in_proj),
         "conv_weight": block.conv_weight.t(),
-        "conv_bias": weight.new_zeros(weight.shape[0] // 2) if conv_bias is None else conv_bias,
-        **block.scan._asdict(),
+        "conv_bias": bias(block.conv_bias, block.conv_weight),
+        **block.inside(),
         "out_proj": block.out_proj,
-        "out_bias": weight.new_zeros(weight.shape[1]) if out_bias is None else out_bias,
+        "out_bias": bias(block.out_bias, block.out_proj),
         **state._asdict(),
     }
-    return [tensors[name].detach().contiguous() for name in BLOCK]
+    return [tensors[name].detach().contiguous() for name in table]

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from seqsuite.kernels import ScanWeights, mamba_inner
-from seqsuite.kernels.mamba_decoder import BlockWeights
+from seqsuite.kernels.mamba_decoder.weights import MambaWeights
 from seqsuite.models.base import Block, GatedMixer, MakeMixer, MakeNorm, State, rms_norm
 from seqsuite.models.short_convolution import convolve, convolve_step, short_biases, short_filters
 from seqsuite.options import PositiveInt
@@ -93,15 +93,20 @@ class MambaBlock(Block):
         """Return the out-projection."""
         return [self.out_proj]
 
-    def mamba_weights(self) -> BlockWeights | None:
-        """See :meth:`Block.mamba_weights`: of a block with S6 and RMSNorm."""
+    def decoder_weights(self) -> MambaWeights | None:
+        """See :meth:`Block.decoder_weights`: of a block with S6 and RMSNorm."""
         norm, scan = rms_norm(self.norm), self._scan_weights()
         if norm is None or scan is None:
             return None
-        in_proj, out_proj = self.in_proj, self.out_proj
-        convolution = (self.conv_weight, self.conv_bias)
-        return BlockWeights(
-            norm, in_proj.weight, in_proj.bias, *convolution, scan, out_proj.weight, out_proj.bias
+        return MambaWeights(
+            norm=norm,
+            in_proj=self.in_proj.weight,
+            in_bias=self.in_proj.bias,
+            conv_weight=self.conv_weight,
+            conv_bias=self.conv_bias,
+            out_proj=self.out_proj.weight,
+            out_bias=self.out_proj.bias,
+            scan=scan,
         )
 
     def _scan_weights(self) -> ScanWeights | None:

@@ -4,7 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from seqsuite.models.base import Block, ControlledMixer, MakeMixer, MakeNorm, State
+from seqsuite.kernels.mamba_decoder.weights import Mamba2Weights
+from seqsuite.models.base import Block, ControlledMixer, MakeMixer, MakeNorm, State, rms_norm
 from seqsuite.models.blocks.mamba import join_state, split_state
 from seqsuite.models.short_convolution import convolve, convolve_step, short_biases, short_filters
 from seqsuite.options import PositiveFloat, PositiveInt
@@ -108,6 +109,25 @@ class Mamba2Block(Block):
     def residual_outputs(self) -> list[nn.Linear]:
         """Return the out-projection."""
         return [self.out_proj]
+
+    def decoder_weights(self) -> Mamba2Weights | None:
+        """See :meth:`Block.decoder_weights`: of a block with SSD and RMSNorm."""
+        norm, gated_norm = rms_norm(self.norm), rms_norm(self.gated_norm)
+        ssd = self.mixer.ssd_weights() if isinstance(self.mixer, ControlledMixer) else None
+        if norm is None or gated_norm is None or ssd is None:
+            return None
+        return Mamba2Weights(
+            norm=norm,
+            in_proj=self.in_proj.weight,
+            in_bias=self.in_proj.bias,
+            conv_weight=self.conv_weight,
+            conv_bias=self.conv_bias,
+            out_proj=self.out_proj.weight,
+            out_bias=self.out_proj.bias,
+            ssd=ssd,
+            gated_norm=gated_norm,
+            norm_groups=self.norm_groups,
+        )
 
     def _project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the gate, what is convolved (x and controls), and the controls that are not."""

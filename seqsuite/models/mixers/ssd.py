@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from seqsuite.kernels import ssd, ssd_state_update
+from seqsuite.kernels.mamba_decoder.weights import SSDWeights
 from seqsuite.models.base import ControlledMixer, Controls, State, no_weight_decay
 from seqsuite.models.initialization import inverse_softplus, log_uniform
 from seqsuite.options import PositiveFloat, PositiveInt
@@ -99,6 +100,10 @@ class SSD(ControlledMixer):
         B, C, dt = self._split(self.controls_of(x, controls))
         delta = F.softplus(dt + self.dt_bias)
         return {"delta": delta, "decay": torch.exp(-delta * torch.exp(self.A_log)), "B": B, "C": C}
+
+    def ssd_weights(self) -> SSDWeights:
+        """See :meth:`ControlledMixer.ssd_weights`."""
+        return SSDWeights(-torch.exp(self.A_log), self.D, self.dt_bias, self.n_groups)
 
     def initial_state(
         self, batch_size: int, *, device: torch.device | None = None, dtype: torch.dtype | None = None
