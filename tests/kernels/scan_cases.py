@@ -24,14 +24,19 @@ def scan_case(
     softplus: bool = True,
     initial_state: bool = True,
     offsets: list[int] | None = None,
+    constant: str = "",
 ) -> Case:
-    """Return arguments of ``selective_scan``, every floating one with a gradient to come."""
+    """Return arguments of ``selective_scan``, every floating one with a gradient to come.
+
+    ``constant`` names those of B and C that are (D, N).
+    """
     generator = torch.Generator().manual_seed(seed)
 
     def normal(*shape: int) -> Tensor:
         return torch.randn(shape, generator=generator, dtype=torch.float64)
 
-    projection = (batch, seqlen, d_state) if groups is None else (batch, seqlen, groups, d_state)
+    varying = (batch, seqlen, d_state) if groups is None else (batch, seqlen, groups, d_state)
+    shapes = {name: (d_model, d_state) if name in constant else varying for name in "BC"}
     sequences = batch if offsets is None else len(offsets) - 1
     delta, delta_bias = normal(batch, seqlen, d_model), normal(d_model) / 4
     if not softplus:  # steps go forward in time
@@ -40,8 +45,8 @@ def scan_case(
         "u": normal(batch, seqlen, d_model),
         "delta": delta,
         "A": -normal(d_model, d_state).abs() - 0.05,
-        "B": normal(*projection),
-        "C": normal(*projection),
+        "B": normal(*shapes["B"]),
+        "C": normal(*shapes["C"]),
         "D": normal(d_model) if skip else None,
         "z": normal(batch, seqlen, d_model) if gate else None,
         "delta_bias": delta_bias if bias else None,

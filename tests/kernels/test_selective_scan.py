@@ -75,6 +75,7 @@ def case_arguments(draw: st.DrawFn) -> dict[str, Any]:
         groups=groups,
         dtype=draw(st.sampled_from([torch.float64, torch.float32])),
         offsets=[0, *inner, seqlen] if packed else None,
+        constant=draw(st.sampled_from(["", "", "B", "C", "BC"])),
         **dict(zip(names, options, strict=True)),
     )
 
@@ -158,6 +159,20 @@ def test_chunks_equal_the_whole(cut: int, backend: str) -> None:
 
 
 @every_backend
+@pytest.mark.parametrize("constant", ["B", "C", "BC"])
+def test_a_constant_is_the_same_at_every_position(constant: str, backend: str) -> None:
+    """B or C (D, N) is short for a group a channel whose values never change."""
+    case = scan_case(constant=constant, groups=2)
+    spread = {
+        name: case[name].expand(2, 21, 20, 4) if name in constant else case[name].repeat_interleave(10, 2)
+        for name in "BC"
+    }
+    actual = selective_scan(**case, return_final_state=True, backend=backend)
+    expected = selective_scan(**(case | spread), return_final_state=True, backend=backend)
+    torch.testing.assert_close(actual, expected, rtol=1e-12, atol=1e-12)
+
+
+@every_backend
 def test_packed_sequences_equal_separate_ones(backend: str) -> None:
     offsets = [0, 3, 3, 20, 21]
     case = scan_case(batch=1, offsets=offsets)
@@ -182,6 +197,9 @@ def test_packed_sequences_equal_separate_ones(backend: str) -> None:
         {"initial_state": False},
         {"groups": 2},
         {"offsets": [0, 2, 2, 6]},
+        {"constant": "B"},
+        {"constant": "C", "groups": 2, "offsets": [0, 2, 2, 6]},
+        {"constant": "BC"},
     ],
     ids=lambda options: "-".join(options) or "all",
 )
@@ -287,7 +305,12 @@ def test_backend_can_be_forced_by_the_environment(monkeypatch: pytest.MonkeyPatc
         ({"u": torch.zeros(2, 20)}, ValueError, r"u must have shape \(B, L, D\).*\(2, 20\)"),
         ({"delta": torch.zeros(2, 21, 19)}, ValueError, r"delta must have shape .*\(2, 21, 20\)"),
         ({"A": torch.zeros(19, 4)}, ValueError, r"A must have shape \(D, N\)"),
-        ({"B": torch.zeros(2, 21, 5)}, ValueError, r"B must have shape \(B, L, N\) or \(B, L, G, N\)"),
+        (
+            {"B": torch.zeros(2, 21, 5)},
+            ValueError,
+            r"B must have shape \(B, L, N\), \(B, L, G, N\) or \(D, N\)",
+        ),
+        ({"C": torch.zeros(19, 4)}, ValueError, r"C must have shape .* or \(D, N\) = \(20, 4\)"),
         ({"C": torch.zeros(2, 21, 2, 4)}, ValueError, r"C must have the shape of B"),
         ({"B": torch.zeros(2, 21, 3, 4)}, ValueError, r"B has 3 groups.* must divide D = 20"),
         ({"D": torch.zeros(4)}, ValueError, r"D must have shape \(D,\) = \(20,\)"),

@@ -78,8 +78,9 @@ def selective_scan(
         u: input (B, L, D): float64, float32, bfloat16 or float16.
         delta: step size (B, L, D), before bias and softplus.
         A: (D, N), real and negative for a stable model, or complex.
-        B: input projection (B, L, N), or (B, L, G, N) for G groups of D / G channels each.
-        C: output projection, of B's shape.
+        B: input projection (B, L, N), or (B, L, G, N) for G groups of D / G channels each, or (D, N): a
+            constant of each channel, as in a time-invariant model.
+        C: output projection, of B's shape or constant.
         D: skip weight (D,).
         z: gate (B, L, D).
         delta_bias: (D,).
@@ -101,8 +102,7 @@ def selective_scan(
             be used.
     """
     check_arguments(u, delta, A, B, C, D, z, delta_bias, initial_state, cu_seqlens)
-    if B.dim() == 3:
-        B, C = B.unsqueeze(2), C.unsqueeze(2)
+    B, C = (projection.unsqueeze(2) if projection.dim() == 3 else projection for projection in (B, C))
     scan = implementation(u, A, backend)
     y, final_state = scan(u, delta, A, B, C, D, z, delta_bias, delta_softplus, initial_state, cu_seqlens)
     return (y, final_state) if return_final_state else y

@@ -40,8 +40,10 @@ def check_arguments(
     sizes = (batch, seqlen, d_model, d_state)
     _check_projection("B", B, sizes, complex_A)
     _check_projection("C", C, sizes, complex_A)
-    if B.shape != C.shape:
-        raise ValueError(f"{NAME}: C must have the shape of B, {tuple(B.shape)}, not {tuple(C.shape)}")
+    if B.dim() > 2 and C.dim() > 2 and B.shape != C.shape:
+        raise ValueError(
+            f"{NAME}: C must have the shape of B, {tuple(B.shape)}, or (D, N), not {tuple(C.shape)}"
+        )
     if D is not None:
         check_tensor(NAME, "D", D, "(D,)", (d_model,))
     if delta_bias is not None:
@@ -68,8 +70,10 @@ def _check_projection(
     name: str, tensor: Tensor, sizes: tuple[int, int, int, int], complex_allowed: bool
 ) -> None:
     batch, seqlen, d_model, d_state = sizes
-    form = "(B, L, N) or (B, L, G, N)"
-    if isinstance(tensor, Tensor) and tensor.dim() == 4:
+    form = "(B, L, N), (B, L, G, N) or (D, N)"
+    if isinstance(tensor, Tensor) and tensor.dim() == 2:
+        check_tensor(NAME, name, tensor, form, (d_model, d_state), complex_allowed)
+    elif isinstance(tensor, Tensor) and tensor.dim() == 4:
         groups = tensor.shape[2]
         check_tensor(NAME, name, tensor, form, (batch, seqlen, groups, d_state), complex_allowed)
         if groups == 0 or d_model % groups:

@@ -33,16 +33,12 @@ def selective_scan_fn(
     Raises:
         TypeError, ValueError: an argument has a dtype or shape it cannot have.
     """
-    batch, d_model, seqlen = u.shape
-    B, C = (_time_first(t, batch, seqlen) for t in (B, C))
-    if B.shape[2] != C.shape[2]:  # one of them constant in time, which gives each channel a group of its own
-        B, C = (t.repeat_interleave(d_model // t.shape[2], dim=2) for t in (B, C))
     y, last_state = selective_scan(
         u.transpose(1, 2),
         delta.transpose(1, 2),
         A,
-        B,
-        C,
+        _time_first(B),
+        _time_first(C),
         D,
         None if z is None else z.transpose(1, 2),
         delta_bias,
@@ -53,10 +49,8 @@ def selective_scan_fn(
     return (y, last_state) if return_last_state else y
 
 
-def _time_first(projection: Tensor, batch: int, seqlen: int) -> Tensor:
-    """Return B or C as (B, L, G, N)."""
-    if projection.dim() == 2:
-        return projection.expand(batch, seqlen, *projection.shape)
+def _time_first(projection: Tensor) -> Tensor:
+    """Return B or C as (B, L, N) or (B, L, G, N); a constant as it is."""
     if projection.dim() == 3:
-        return projection.transpose(1, 2).unsqueeze(2)
-    return projection.permute(0, 3, 1, 2)
+        return projection.transpose(1, 2)
+    return projection.permute(0, 3, 1, 2) if projection.dim() == 4 else projection

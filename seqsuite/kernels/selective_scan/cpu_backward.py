@@ -9,10 +9,11 @@ With g_t the gradient of y_t before the gate, dh_t that of the state and a_t = e
 
 Vectors hold neighbouring channels, as in the forward. Only dB and dC sum over channels: their terms are
 collected by lane over all blocks of a task and summed over the lanes once a chunk; tasks write parts, to be
-added afterwards.
+added afterwards. Where B or C is a constant of each channel, its gradient is summed over time instead, as dA.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from seqsuite.kernels.llvm.builder import Array, Index, Kernel, Mask, Variable, Vector
@@ -29,7 +30,12 @@ from seqsuite.kernels.llvm.tasks import (
     task_count,
     thread_scratch,
 )
-from seqsuite.kernels.selective_scan.cpu_forward import checkpoint, load_decay_rates, step_size
+from seqsuite.kernels.selective_scan.cpu_forward import (
+    checkpoint,
+    load_constants,
+    load_decay_rates,
+    step_size,
+)
 from seqsuite.kernels.selective_scan.cpu_layout import Options, load_input, prefetch_inputs, projection
 
 PARAMETERS = (
@@ -46,17 +52,17 @@ STATES_PER_TILE = 4
 def backward_scratch(options: Options, lanes: int) -> Scratch:
     """Return what a thread keeps of its channels and of a chunk; see :class:`_Backward` for the names."""
     states, rows = options.d_state * lanes, CHUNK * lanes
-    by_state = dict.fromkeys(("A", "carry", "sum_A"), states)
+    by_state = dict.fromkeys(("A", "carry", "sum_A", *options.constant), states)
+    constant_sums = {f"sum_{name}": states for name in options.constant}
+    row_sums = {f"sum_{name}": CHUNK * states for name in ("B", "C") if name not in options.constant}
     by_row = dict.fromkeys(("delta", "slope", "delta_u", "g", "s", "w", "y"), rows)
     by_channel = dict.fromkeys(("sum_D", "sum_bias"), lanes)
     tile = min(STATES_PER_TILE, options.d_state) * lanes
     shared = {
         "decay": CHUNK * tile,
         "h": (CHUNK + 1) * tile,
-        "sum_B": CHUNK * states,
-        "sum_C": CHUNK * states,
     }
-    return Scratch(by_state | by_row | by_channel, shared)
+    return Scratch(by_state | constant_sums | by_row | by_channel, shared | row_sums)
 
 
 def build_backward(
@@ -87,12 +93,13 @@ class _Backward:
 
     Its scratch, by layout:
 
-    - [block][n][lane]: ``A`` (times log2 e), ``carry`` (a_{t+1} dh_{t+1}), ``sum_A``
+    - [block][n][lane]: ``A`` (times log2 e), ``carry`` (a_{t+1} dh_{t+1}), ``sum_A``; ``B``, ``C``, ``sum_B``
+      and ``sum_C`` where they are constant
     - [block][t][lane]: ``delta``, ``slope`` (of Δ by the raw step size), ``delta_u``, ``g``, ``s``, ``w``
       (Σ_n w_t A log2 e), ``y``
     - [block][lane]: ``sum_D``, ``sum_bias``
     - [t][n][lane] for the tile of states at work: ``decay``, ``h`` (from h_{t-1} of the first position on)
-    - [t][n][lane] for all states: ``sum_B``, ``sum_C``
+    - [t][n][lane] for all states: ``sum_B``, ``sum_C`` where they are not
     """
 
     options: Options
@@ -114,6 +121,8 @@ class _Backward:
     h: Array
     sum_B: Array
     sum_C: Array
+    B: Array | None = None
+    C: Array | None = None
 
     def load_parameters(self, has_dfinal_state: bool) -> None:
         """Fetch A, start the carry from the final state's gradient and the sums from zero."""
@@ -121,20 +130,23 @@ class _Backward:
         states = N * kernel.lanes
         with kernel.loop(0, blocks) as block:
             load_decay_rates(self.task, block, self.A[block * states], N)
+            load_constants(self.task, block, {"B": self.B, "C": self.C}, N)
             if has_dfinal_state:
                 source = kernel.array("dfinal_state")[self._first_state()]
                 self.task.load_columns(block, source, self.carry[block * states], N)
             else:
                 fill_zeros(self.carry[block * states], N)
         fill_zeros(self.sum_A, blocks * N)
+        for name in self.options.constant:
+            fill_zeros(self._sum(name), blocks * N)
         fill_zeros(self.sum_D, blocks)
         fill_zeros(self.sum_bias, blocks)
 
     def read_rows(self, row: Index, steps: Index) -> None:
         """Recompute Δ, Δu and D u for a chunk, and g from dy."""
         kernel, options, task = self.kernel, self.options, self.task
-        fill_zeros(self.sum_B, CHUNK * options.d_state)
-        fill_zeros(self.sum_C, CHUNK * options.d_state)
+        for name in self._varying():
+            fill_zeros(self._sum(name), CHUNK * options.d_state)
         with kernel.loop(0, steps) as t, kernel.loop(0, task.blocks) as block:
             channel, mask, here = task.channel(block), task.mask(block), self._position(block, t)
             u = load_input(task, options, "u", row + t, channel, mask)
@@ -182,18 +194,19 @@ class _Backward:
         h = [Variable(kernel, saved.load(n * lanes)) for n in range(count)]
         for n in range(count):
             self.h.store(h[n].value, n * lanes)
+        offset = (block * self.options.d_state + first) * lanes
         with kernel.loop(0, steps) as t:
-            B, C = (projection(self.task, self.options, name, row + t)[first] for name in ("B", "C"))
+            B, C = self._projections(row + t, first, offset)
             here = self._position(block, t)
             delta, delta_u = self.delta.load(here), self.delta_u.load(here)
             y = self.y.load(here) if gated else kernel.vector(0.0)
             for n in range(count):
                 decay = exp2(delta * A[n])
-                h[n].value = fma(decay, h[n].value, delta_u * B.broadcast(n))
+                h[n].value = fma(decay, h[n].value, delta_u * B(n))
                 self.decay.store(decay, (t * count + n) * lanes)
                 self.h.store(h[n].value, ((t + 1) * count + n) * lanes)
                 if gated:
-                    y = fma(h[n].value, C.broadcast(n), y)
+                    y = fma(h[n].value, C(n), y)
             if gated:
                 self.y.store(y, here)
 
@@ -204,17 +217,28 @@ class _Backward:
         carry = [Variable(kernel, self.carry.load(offset + n * lanes)) for n in range(count)]
         # Summed by chunks: over a long sequence, adding each small term to the whole sum would lose digits.
         dA = [Variable(kernel, kernel.vector(0.0)) for _ in range(count)]
+        constant = {
+            name: [Variable(kernel, kernel.vector(0.0)) for _ in range(count)]
+            for name in self.options.constant
+        }
+
+        def add(name: str, position: Index, n: int, a: Vector, b: Vector) -> None:
+            if name in constant:
+                constant[name][n].value = fma(a, b, constant[name][n].value)
+            else:
+                _add_product(self._sum(name), position, a, b)
+
         with kernel.reverse_loop(0, steps) as t:
-            B, C = (projection(self.task, self.options, name, row + t)[first] for name in ("B", "C"))
+            B, C = self._projections(row + t, first, offset)
             here, sums = self._position(block, t), (t * self.options.d_state + first) * lanes
             g, delta, delta_u = (array.load(here) for array in (self.g, self.delta, self.delta_u))
             s, w_A = self.s.load(here), self.w.load(here)
             for n in range(count):
                 before, after = (t * count + n) * lanes, ((t + 1) * count + n) * lanes
-                dh = fma(C.broadcast(n), g, carry[n].value)
-                _add_product(self.sum_C, sums + n * lanes, g, self.h.load(after))
-                _add_product(self.sum_B, sums + n * lanes, dh, delta_u)
-                s = fma(dh, B.broadcast(n), s)
+                dh = fma(C(n), g, carry[n].value)
+                add("C", sums + n * lanes, n, g, self.h.load(after))
+                add("B", sums + n * lanes, n, dh, delta_u)
+                s = fma(dh, B(n), s)
                 carry[n].value = dh * self.decay.load(before)
                 w = carry[n].value * self.h.load(before)
                 dA[n].value = fma(w, delta, dA[n].value)
@@ -223,7 +247,8 @@ class _Backward:
             self.w.store(w_A, here)
         for n in range(count):
             self.carry.store(carry[n].value, offset + n * lanes)
-            self.sum_A.store(self.sum_A.load(offset + n * lanes) + dA[n].value, offset + n * lanes)
+            for total, terms in ((self.sum_A, dA), *((self._sum(name), constant[name]) for name in constant)):
+                total.store(total.load(offset + n * lanes) + terms[n].value, offset + n * lanes)
 
     def write_rows(self, row: Index, steps: Index, writes_y: bool) -> None:
         """Write du, ddelta and dz of a chunk, and add to the gradients of D and the bias."""
@@ -261,7 +286,10 @@ class _Backward:
                 total.store(total.load(block * kernel.lanes) + part.value, block * kernel.lanes)
 
     def write_projections(self, row: Index, steps: Index) -> None:
-        """Sum dB and dC of a chunk over the lanes and write this task's part of them, (parts, B·L, G, N)."""
+        """Sum dB and dC of a chunk over the lanes and write this task's part of them, (parts, B·L, G, N).
+
+        Those of constants have other sums.
+        """
         kernel, lanes, N = self.kernel, self.kernel.lanes, self.options.d_state
         groups = kernel.parameter("groups")
 
@@ -269,20 +297,25 @@ class _Backward:
             part_row = self.task.part * kernel.parameter("rows") + row + t
             output = (part_row * groups + self.task.group) * N + first
             mask = None if count == lanes else kernel.first_lanes(kernel.index(count))
-            for name, terms in (("dB", self.sum_B), ("dC", self.sum_C)):
-                here = terms[(t * N + first) * lanes]
+            for name in self._varying():
+                here = self._sum(name)[(t * N + first) * lanes]
                 sums = lane_sums([here.load(n * lanes) for n in range(count)])
-                kernel.array(name).store(sums, output, mask)
+                kernel.array(f"d{name}").store(sums, output, mask)
 
         with kernel.loop(0, steps) as t:
             for_each_tile(kernel, N, lanes, lambda first, count: write_states(t, first, count))
 
     def store_parameter_gradients(self, has_initial_state: bool) -> None:
-        """Write this sequence's part of dA (S, D, N), dD and ddelta_bias (S, D), and dinitial_state."""
+        """Write this sequence's part of dA (S, D, N), dD and ddelta_bias (S, D), and dinitial_state.
+
+        Of dB and dC too, where B and C are constants (D, N).
+        """
         kernel, N, task = self.kernel, self.options.d_state, self.task
         states = N * kernel.lanes
         with kernel.loop(0, task.blocks) as block:
-            task.store_columns(block, self.sum_A[block * states], kernel.array("dA")[self._first_state()], N)
+            for name in ("A", *self.options.constant):
+                output = kernel.array(f"d{name}")[self._first_state()]
+                task.store_columns(block, self._sum(name)[block * states], output, N)
             if has_initial_state:
                 output = kernel.array("dinitial_state")[self._first_state()]
                 task.store_columns(block, self.carry[block * states], output, N)
@@ -294,6 +327,24 @@ class _Backward:
                 if present:
                     output = kernel.array(name)
                     output.store(total.load(block * kernel.lanes), channel, task.mask(block))
+
+    def _projections(
+        self, row: Index, first: Index, offset: Index
+    ) -> tuple[Callable[[int], Vector], Callable[[int], Vector]]:
+        """Return B_t and C_t by state, counted from ``first``, which is at ``offset`` among constants."""
+        B, C = (
+            projection(self.task, self.options, name, row, first, None if array is None else array[offset])
+            for name, array in (("B", self.B), ("C", self.C))
+        )
+        return B, C
+
+    def _sum(self, name: str) -> Array:
+        """Return the memory for the gradient of A, B or C."""
+        return {"A": self.sum_A, "B": self.sum_B, "C": self.sum_C}[name]
+
+    def _varying(self) -> list[str]:
+        """Return which of B and C are not constant."""
+        return [name for name in ("B", "C") if name not in self.options.constant]
 
     def _first_state(self) -> Index:
         return self.task.sequence * self.kernel.parameter("d_model") * self.options.d_state

@@ -33,7 +33,8 @@ PARAMETERS = (
 def forward_scratch(options: Options, lanes: int) -> Scratch:
     """Return what a thread keeps: A and the states of its channels, and Δ, Δu and y of a chunk."""
     states, rows = options.d_state * lanes, CHUNK * lanes
-    return Scratch({"A": states, "state": states, "delta": rows, "delta_u": rows, "y": rows}, {})
+    by_state = dict.fromkeys(("A", "state", *options.constant), states)
+    return Scratch(by_state | dict.fromkeys(("delta", "delta_u", "y"), rows), {})
 
 
 def build_forward(options: Options, has_initial_state: bool, save: bool, target: Target) -> Kernel:
@@ -85,14 +86,17 @@ class _Forward:
     delta: Array
     delta_u: Array
     y: Array
+    B: Array | None = None
+    C: Array | None = None
 
     def load_parameters(self, has_initial_state: bool) -> None:
-        """Fetch A, times log2(e) so that exp(Δ A) = exp2(Δ A'), and the initial state."""
+        """Fetch A, times log2(e) so that exp(Δ A) = exp2(Δ A'), constant B and C, and the initial state."""
         kernel, N = self.kernel, self.options.d_state
         states = N * kernel.lanes
         first_state = self.task.sequence * kernel.parameter("d_model") * N
         with kernel.loop(0, self.task.blocks) as block:
             load_decay_rates(self.task, block, self.A[block * states], N)
+            load_constants(self.task, block, {"B": self.B, "C": self.C}, N)
             if has_initial_state:
                 source = kernel.array("initial_state")[first_state]
                 self.task.load_columns(block, source, self.state[block * states], N)
@@ -137,13 +141,18 @@ class _Forward:
             for n in range(count):
                 saved.store(h[n].value, n * lanes)
         with kernel.loop(0, steps) as t:
-            B, C = (projection(self.task, self.options, name, row + t)[first] for name in ("B", "C"))
+            B, C = (
+                projection(
+                    self.task, self.options, name, row + t, first, None if array is None else array[offset]
+                )
+                for name, array in (("B", self.B), ("C", self.C))
+            )
             here = self._position(block, t)
             delta, delta_u, y = (array.load(here) for array in (self.delta, self.delta_u, self.y))
             for n in range(count):
                 decay = exp2(delta * A.load(n * lanes))
-                h[n].value = fma(decay, h[n].value, delta_u * B.broadcast(n))
-                y = fma(h[n].value, C.broadcast(n), y)
+                h[n].value = fma(decay, h[n].value, delta_u * B(n))
+                y = fma(h[n].value, C(n), y)
             self.y.store(y, here)
         for n in range(count):
             state.store(h[n].value, n * lanes)
@@ -170,6 +179,14 @@ class _Forward:
 
     def _position(self, block: Index, t: Index) -> Index:
         return (block * CHUNK + t) * self.kernel.lanes
+
+
+def load_constants(task: Task, block: Index, arrays: dict[str, Array | None], d_state: int) -> None:
+    """Fetch one block of those of B and C that are constant, [n][lane]."""
+    for name, array in arrays.items():
+        if array is not None:
+            source = task.kernel.array(name)
+            task.load_columns(block, source, array[block * d_state * task.kernel.lanes], d_state)
 
 
 def load_decay_rates(task: Task, block: Index, destination: Array, d_state: int) -> None:

@@ -35,7 +35,7 @@ class Geometry(Division):
         """Return the sizes of these inputs."""
         A = inputs.A
         lanes = host_target().vector_bytes // A.dtype.itemsize
-        division = Division.of(inputs.u.shape, inputs.cu_seqlens, inputs.B.shape[2], lanes)
+        division = Division.of(inputs.u.shape, inputs.cu_seqlens, inputs.groups, lanes)
         return Geometry(**vars(division), d_state=A.shape[1], dtype=A.dtype)
 
     @property
@@ -109,9 +109,9 @@ def run_backward(
     gradients = {}
     for name, tensor in inputs.differentiable().items():
         shape: tuple[int, ...] = tensor.shape
-        if name in ("B", "C"):
+        if name in ("B", "C") and tensor.dim() == 4:
             shape = (parts, *shape)
-        elif name in ("A", "D", "delta_bias"):
+        elif name in ("A", "B", "C", "D", "delta_bias"):
             shape = (geometry.sequences, *shape)
         gradients[f"d{name}"] = into[f"d{name}"] if f"d{name}" in into else tensor.new_empty(shape)
     arguments: dict[str, Argument] = {
@@ -161,7 +161,7 @@ def _kernel_inputs(inputs: Inputs) -> dict[str, Argument]:
     """Return the kernels' parameters that come from the inputs; tensors are kept alive by being in it."""
     values: dict[str, Argument] = {}
     for name, tensor in inputs.differentiable().items():
-        if name in ("u", "delta", "B", "C", "z"):
+        if name in ("u", "delta", "B", "C", "z") and tensor.dim() > 2:
             values[name], values[f"{name}_stride"] = with_row_stride(tensor)
         else:
             values[name] = tensor.contiguous()
@@ -175,6 +175,7 @@ def _options(inputs: Inputs, geometry: Geometry) -> Options:
         delta_dtype=dtype_name(inputs.delta.dtype),
         z_dtype=None if inputs.z is None else dtype_name(inputs.z.dtype),
         d_state=geometry.d_state,
+        constant=tuple(name for name in ("B", "C") if getattr(inputs, name).dim() == 2),
         ragged=geometry.ragged,
         has_skip=inputs.D is not None,
         has_bias=inputs.delta_bias is not None,

@@ -1,5 +1,6 @@
 """What the scan's kernels are specialised for, and how they read their inputs."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from seqsuite.kernels.llvm.builder import Array, Index, Mask, Vector
@@ -14,6 +15,7 @@ class Options:
         dtype: of the state, A, B, C and the biases: "float32" or "float64".
         u_dtype, delta_dtype, z_dtype: of the inputs.
         d_state: N.
+        constant: which of "B" and "C" are constants (D, N) of each channel.
         ragged: whether the channels of a group are no multiple of the lanes.
         has_skip: whether there is a D.
         has_bias: whether there is a delta_bias.
@@ -25,6 +27,7 @@ class Options:
     delta_dtype: str
     z_dtype: str | None
     d_state: int
+    constant: tuple[str, ...]
     ragged: bool
     has_skip: bool
     has_bias: bool
@@ -53,7 +56,15 @@ def prefetch_inputs(task: Task, options: Options, row: Index, channel: Index) ->
         kernel.array(name, dtype).prefetch(row * kernel.parameter(f"{name}_stride") + channel)
 
 
-def projection(task: Task, options: Options, name: str, row: Index) -> Array:
-    """Return B_t or C_t of the task's group."""
+def projection(
+    task: Task, options: Options, name: str, row: Index, first: Index, constants: Array | None
+) -> Callable[[int], Vector]:
+    """Return a function that gives B_t or C_t of the state ``first + n`` for channels of a block.
+
+    Where it is constant, ``constants`` are the block's, from the state ``first`` on, [n][lane].
+    """
     kernel = task.kernel
-    return kernel.array(name)[row * kernel.parameter(f"{name}_stride") + task.group * options.d_state]
+    if constants is not None:
+        return lambda n: constants.load(n * kernel.lanes)
+    values = kernel.array(name)[row * kernel.parameter(f"{name}_stride") + task.group * options.d_state]
+    return values[first].broadcast

@@ -6,7 +6,10 @@ from torch import Tensor
 
 
 class Inputs(NamedTuple):
-    """The arguments of ``selective_scan``, with B and C (B, L, G, N) and dtypes that the kernels can read."""
+    """The arguments of ``selective_scan``, with dtypes that the kernels can read.
+
+    B and C are (B, L, G, N), or (D, N) where they are constant in time.
+    """
 
     u: Tensor
     delta: Tensor
@@ -19,6 +22,11 @@ class Inputs(NamedTuple):
     delta_softplus: bool
     initial_state: Tensor | None
     cu_seqlens: Tensor | None
+
+    @property
+    def groups(self) -> int:
+        """Number of groups of channels: as many as the B or C has that is not constant."""
+        return next((projection.shape[2] for projection in (self.B, self.C) if projection.dim() == 4), 1)
 
     def differentiable(self) -> dict[str, Tensor]:
         """Return by name the tensors that are given and have gradients."""

@@ -54,6 +54,8 @@ def selective_scan_fused(
 ) -> tuple[Tensor, Tensor]:
     """Scan by a backend: arguments and results of ``selective_scan_reference``, for a real ``A``."""
     dtype = state_dtype(u, A)
+    if backend == "triton" and 2 in (B.dim(), C.dim()):
+        B, C = (_by_channel(projection, u) for projection in (B, C))
 
     def widened(tensor: Tensor | None) -> Tensor | None:
         return tensor if tensor is None or tensor.dtype == dtype else tensor.to(dtype)
@@ -79,6 +81,13 @@ def selective_scan_fused(
         cu_seqlens,
     )
     return y, final_state
+
+
+def _by_channel(projection: Tensor, u: Tensor) -> Tensor:
+    """Return B or C as (B, L, D, N): each channel as a group of its own."""
+    if projection.dim() == 2:
+        return projection.expand(*u.shape[:2], *projection.shape)
+    return projection.repeat_interleave(u.shape[2] // projection.shape[2], dim=2)
 
 
 @cache

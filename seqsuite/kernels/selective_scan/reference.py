@@ -1,5 +1,6 @@
 """The selective scan as the paper writes it, step after step in plain PyTorch: slow, exact, the oracle."""
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
@@ -30,13 +31,13 @@ def step(h: Tensor, u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -
         h: state (B, G, D/G, N).
         u, delta: input and step size (B, G, D/G).
         A: (G, D/G, N).
-        B, C: (B, G, N).
+        B, C: (B, G, 1, N), or (G, D/G, N) where they are constant.
 
     Returns:
         y (B, G, D/G), without the skip ``D u`` and the gate, and the next state.
     """
-    h = torch.exp(delta[..., None] * A) * h + (delta * u)[..., None] * B[:, :, None]
-    y = (h * C[:, :, None]).sum(-1)
+    h = torch.exp(delta[..., None] * A) * h + (delta * u)[..., None] * B
+    y = (h * C).sum(-1)
     # A complex state stands for itself and its conjugate, so that their sum is twice the real part.
     return (2 * y.real if y.is_complex() else y), h
 
@@ -56,7 +57,7 @@ def selective_scan_reference(
 ) -> tuple[Tensor, Tensor]:
     """Scan step by step; :func:`seqsuite.kernels.selective_scan` says what the arguments mean.
 
-    ``B`` and ``C`` are (B, L, G, N) here. Autograd keeps every state, (B, L, D, N) in all.
+    ``B`` and ``C`` are (B, L, G, N) or (D, N) here. Autograd keeps every state, (B, L, D, N) in all.
 
     Returns:
         y (B, L, D) in ``u``'s dtype and the final state, (B, D, N), or (S, D, N) for packed sequences.
@@ -74,17 +75,11 @@ def selective_scan_reference(
         y, final_state = _scan(x, delta, A, B, C, initial_state)
     else:
         offsets = sequence_offsets(cu_seqlens, u.shape[1])
-        pieces = [
-            _scan(
-                x[:, start:end],
-                delta[:, start:end],
-                A,
-                B[:, start:end],
-                C[:, start:end],
-                initial_state[s : s + 1],
-            )
-            for s, (start, end) in enumerate(pairwise(offsets))
-        ]
+        pieces = []
+        for s, (start, end) in enumerate(pairwise(offsets)):
+            B_s, C_s = (t if t.dim() == 2 else t[:, start:end] for t in (B, C))
+            u_s, delta_s, state = x[:, start:end], delta[:, start:end], initial_state[s : s + 1]
+            pieces.append(_scan(u_s, delta_s, A, B_s, C_s, state))
         y = torch.cat([y for y, _ in pieces], dim=1)
         final_state = torch.cat([state for _, state in pieces])
 
@@ -97,14 +92,21 @@ def selective_scan_reference(
 
 def _scan(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
     """Run the recurrence from ``state`` (B, D, N); return y (B, L, D) and the final state."""
-    batch, seqlen, groups, d_state = B.shape
-    width = u.shape[2] // groups
+    batch, seqlen, d_model = u.shape
+    groups = next((t.shape[2] for t in (B, C) if t.dim() == 4), 1)
+    width, d_state = d_model // groups, A.shape[-1]
     h = state.reshape(batch, groups, width, d_state)
     A = A.reshape(groups, width, d_state)
     u, delta = (t.reshape(batch, seqlen, groups, width) for t in (u, delta))
+
+    def positions(projection: Tensor) -> Sequence[Tensor]:
+        if projection.dim() == 2:
+            return [projection.reshape(groups, width, d_state)] * seqlen
+        return projection.unsqueeze(3).unbind(1)
+
     ys = []
     # unbind, not t[:, i]: the backward of the latter writes a tensor of the whole length at each step
-    for inputs in zip(*(t.unbind(1) for t in (u, delta, B, C)), strict=True):
+    for inputs in zip(u.unbind(1), delta.unbind(1), positions(B), positions(C), strict=True):
         u_t, delta_t, B_t, C_t = inputs
         y_t, h = step(h, u_t, delta_t, A, B_t, C_t)
         ys.append(y_t)

@@ -57,7 +57,7 @@ def selective_state_update(
         u.reshape(split),
         delta.reshape(split),
         A.to(dtype).reshape(*split[1:], -1),
-        *(t.to(t.dtype if t.is_complex() else real).reshape(batch, groups, -1) for t in (B, C)),
+        *(t.to(t.dtype if t.is_complex() else real).reshape(batch, groups, 1, -1) for t in (B, C)),
     )
     y = y.reshape(batch, d_model)
     if D is not None:

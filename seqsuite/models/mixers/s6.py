@@ -104,7 +104,8 @@ class S6(GatedMixer):
 
     def step(self, x_t: Tensor, state: State, gate: Tensor | None = None) -> tuple[Tensor, State]:
         """See :meth:`SequenceLayer.step`; ``gate`` (B, D) multiplies the output by silu(gate)."""
-        dt, B, C = self._controls(x_t)
+        dt, *projections = self._controls(x_t)
+        B, C = self._by_position(dt, *projections)
         y, ssm = selective_state_update(
             state["ssm"],
             x_t,
@@ -149,7 +150,8 @@ class S6(GatedMixer):
 
         B and C are (B, L, N), or (B, L, D, N) where one is constant; complex if A is, with N/2 for N.
         """
-        dt, B, C = self._controls(x)
+        dt, *projections = self._controls(x)
+        B, C = self._by_position(dt, *projections)
         delta = F.softplus(dt + self._dt_bias())
         decay = torch.exp(delta.unsqueeze(-1) * self._A())
         fed = (delta * x).unsqueeze(-1) * (B if B.dim() == 4 else B.unsqueeze(2))
@@ -181,17 +183,22 @@ class S6(GatedMixer):
         return self.dt_proj.bias if self.dt_rank else self.dt_bias
 
     def _controls(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the raw step sizes (…, D), and B and C, (…, N) if both are selective, else (…, D, N)."""
+        """Return the raw step sizes (…, D), and B and C, (…, N) where they are selective, else (D, N)."""
         projected = x.new_empty(*x.shape[:-1], 0) if self.x_proj is None else self.x_proj(x)
         dt, B, C = projected.split(self._projected_widths(), dim=-1)
         dt = F.linear(dt, self.dt_proj.weight) if self.dt_rank else torch.zeros_like(x)
+        B = self._from_projection(B) if self.B is None else self._from_parameter(self.B)
+        C = self._from_projection(C) if self.C is None else self._from_parameter(self.C)
+        return dt, B, C
+
+    def _by_position(self, dt: Tensor, B: Tensor, C: Tensor) -> tuple[Tensor, Tensor]:
+        """Return B and C as they are if both are selective, else each as (…, D, N)."""
         if self.selective_B and self.selective_C:
-            return dt, self._from_projection(B), self._from_projection(C)
-        # The scan takes B and C of one shape: here D groups of one channel, each with its constants.
-        size = (*x.shape, -1)
-        B = self._from_projection(B).unsqueeze(-2) if self.B is None else self._from_parameter(self.B)
-        C = self._from_projection(C).unsqueeze(-2) if self.C is None else self._from_parameter(self.C)
-        return dt, B.expand(size), C.expand(size)
+            return B, C
+        B = B.unsqueeze(-2) if self.selective_B else B
+        C = C.unsqueeze(-2) if self.selective_C else C
+        size = (*dt.shape, -1)
+        return B.expand(size), C.expand(size)
 
     def _from_projection(self, values: Tensor) -> Tensor:
         if not self.complex:

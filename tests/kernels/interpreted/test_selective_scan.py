@@ -47,6 +47,7 @@ def drawn_case(seed: int) -> Case:
         d_state=draw.choice([1, 2, 3]),
         groups=groups,
         offsets=[0, *inner, seqlen] if packed else None,
+        constant=draw.choice(["", "", "B", "C", "BC"]),
         **{name: draw.random() < 0.6 for name in OPTIONS},
     )
 
