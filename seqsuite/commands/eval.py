@@ -1,7 +1,8 @@
 """``seqsuite eval``: a model of text on tasks of the lm-evaluation-harness."""
 
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,8 @@ class EvalOptions:
 def evaluate_model(source: str, experiment: str, options: EvalOptions, output: Path | None) -> None:
     """Evaluate the model that ``source`` stands for; print a table, and write all results to ``output``.
 
+    Of a run, the numbers are recorded with it too, as ``eval/<task>/<metric>``.
+
     Raises:
         UserError: if the model or a task is not there, the model is not one of text, or a file cannot be
             written.
@@ -64,7 +67,10 @@ def evaluate_model(source: str, experiment: str, options: EvalOptions, output: P
         tokenizer = tokenizer_for(found.folder, options.tokenizer)
     harness = HarnessModel(model, tokenizer, batch_size=options.batch_size, seed=options.seed)
     results = _evaluate(harness, tasks, options)
-    Console(highlight=False).print(_table(results["results"]))
+    scores = list(_scores(results["results"]))
+    Console(highlight=False).print(_table(scores))
+    if found.store is not None:
+        found.store.metrics(found.identity, {score.key: score.value for score in scores})
     if output is not None:
         try:
             output.write_text(json.dumps(results, indent=2, default=str) + "\n", encoding="utf-8")
@@ -111,11 +117,23 @@ def _evaluate(harness: HarnessModel, tasks: Any, options: EvalOptions) -> dict[s
     return results
 
 
-def _table(results: Mapping[str, Mapping[str, Any]]) -> Table:
-    """Return a table of the results' numbers; the harness keys them ``"metric,filter"``."""
-    table = Table(box=None, pad_edge=False)
-    for column in ("task", "metric", "value", "± standard error"):
-        table.add_column(column, justify="right" if column.startswith(("value", "±")) else "left")
+@dataclass(frozen=True)
+class _Score:
+    """One number of one task."""
+
+    task: str
+    metric: str
+    value: float
+    error: float | None
+
+    @property
+    def key(self) -> str:
+        """Its name in MLflow, which allows few other characters."""
+        return re.sub(r"[^\w./ -]", "_", f"eval/{self.task}/{self.metric}")
+
+
+def _scores(results: Mapping[str, Mapping[str, Any]]) -> Iterator[_Score]:
+    """Yield the results' numbers; the harness keys them ``"metric,filter"``."""
     for task, metrics in results.items():
         for key, value in metrics.items():
             metric, _, kind = key.partition(",")
@@ -123,5 +141,14 @@ def _table(results: Mapping[str, Mapping[str, Any]]) -> Table:
                 continue
             error = metrics.get(f"{metric}_stderr,{kind}")
             shown = metric if kind == "none" else f"{metric} ({kind})"
-            table.add_row(task, shown, f"{value:.4f}", f"{error:.4f}" if isinstance(error, float) else "")
+            yield _Score(task, shown, float(value), error if isinstance(error, float) else None)
+
+
+def _table(scores: Sequence[_Score]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for column in ("task", "metric", "value", "± standard error"):
+        table.add_column(column, justify="right" if column.startswith(("value", "±")) else "left")
+    for score in scores:
+        error = "" if score.error is None else f"{score.error:.4f}"
+        table.add_row(score.task, score.metric, f"{score.value:.4f}", error)
     return table

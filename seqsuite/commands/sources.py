@@ -22,11 +22,13 @@ class Source:
         folder: Its folder, which may be a temporary one.
         name: What to call it.
         identity: What tells it from others: a run's id, or where the folder is.
+        store: Where the run is recorded, if it is a run's.
     """
 
     folder: Path
     name: str
     identity: str
+    store: Store | None = None
 
 
 @contextmanager
@@ -48,7 +50,7 @@ def open_source(source: str, experiment: str) -> Iterator[Source]:
     store = open_store(experiment, create=False)
     run = find_run(store, source)
     with tempfile.TemporaryDirectory() as temporary:
-        yield Source(store.model_folder(run.run_id, Path(temporary)), run.name, run.run_id)
+        yield Source(store.model_folder(run.run_id, Path(temporary)), run.name, run.run_id, store)
 
 
 def find_run(store: Store, name: str) -> CellRun:

@@ -222,6 +222,16 @@ class Store:
         with self.errors():
             self.client.set_terminated(run_id, status)
 
+    def metrics(self, run_id: str, values: Mapping[str, float]) -> None:
+        """Record values with a run, ended or not."""
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        with self.errors():
+            self.client.log_batch(
+                run_id, metrics=[Metric(key, value, now, 0) for key, value in values.items()]
+            )
+
     def artifact(self, run_id: str, path: Path, folder: str | None = None) -> None:
         """Store a file with a run, ended or not, in ``folder`` of its artifacts."""
         with self.errors():

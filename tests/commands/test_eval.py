@@ -12,6 +12,8 @@ import torch
 import yaml
 from click.testing import Result
 
+from seqsuite.commands.sources import find_run
+from seqsuite.experiments.tracking import open_store
 from seqsuite.models import from_pretrained
 from seqsuite.models.scoring import score
 
@@ -92,6 +94,9 @@ def test_a_run_is_evaluated_on_local_tasks(
     nats = -sum(likelihood("\n", asked["question"]) for asked in QUESTIONS)
     length = sum(len(asked["question"]) for asked in QUESTIONS)
     assert results["rolling"]["bits_per_byte,none"] == pytest.approx(nats / length / math.log(2))
+    recorded = find_run(open_store("text", create=False), text_run).metrics
+    assert recorded["eval/choice/acc"] == results["choice"]["acc,none"]
+    assert recorded["eval/rolling/bits_per_byte"] == results["rolling"]["bits_per_byte,none"]
 
 
 def test_a_task_can_be_a_file_and_a_model_a_folder(
