@@ -256,7 +256,7 @@ def results(filters: tuple[str, ...], style: str, paper: bool, figure: Path | No
 
 
 @main.command()
-@click.argument("what", type=click.Choice(["scan", "conv", "block", "decode", "zoo"]))
+@click.argument("what", type=click.Choice(["scan", "conv", "ssd", "block", "decode", "zoo"]))
 @click.option("--shape", "shapes", multiple=True, help="Sizes in place of the usual ones; may be repeated.")
 @click.option("--sweep", is_flag=True, help="scan: sweep lengths; without --shape, only that.")
 @click.option("--peers", help="Names of peers, by commas: only these beside ours.")
@@ -299,6 +299,7 @@ def bench(
     WHAT is one of
       scan     the selective scan, its growth with length, and the machine's floor (shape B,L,D,N)
       conv     the short causal convolution (shape B,L,D,K)
+      ssd      Mamba-2's scan, in heads of 64 channels (shape B,L,D,N)
       block    a train step of a two-layer Mamba language model (shape B,L,d_model)
       decode   generating, one token at a time (shape d_model)
       zoo      training and generating with every named model (shape B,L,d_model)

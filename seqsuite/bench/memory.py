@@ -20,7 +20,7 @@ def peak_bytes(benchmark: str, peer: Peer, shape: Shape, *, device: str, dtype: 
     record of its resident set and compares the record after a second run with the size before it.
 
     Args:
-        benchmark: "scan" or "conv", whose peer it is.
+        benchmark: "scan", "conv" or "ssd", whose peer it is.
         peer: what to run.
         shape: at which sizes.
         device: on a GPU, PyTorch's own record is read in this process.

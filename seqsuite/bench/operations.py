@@ -1,12 +1,13 @@
 """Benchmarks of one operation: check every peer, leave out what takes too long, time the rest in turn."""
 
+import importlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import torch
 
-from seqsuite.bench.machine import available_memory, tune_allocator
+from seqsuite.bench.machine import available_memory, describe_machine, tune_allocator
 from seqsuite.bench.memory import peak_bytes
 from seqsuite.bench.peers import (
     BOTH,
@@ -22,7 +23,7 @@ from seqsuite.bench.peers import (
     make_inputs,
     runner,
 )
-from seqsuite.bench.report import Column, Row, Section
+from seqsuite.bench.report import Column, Report, Row, Section
 from seqsuite.bench.settings import Settings
 from seqsuite.bench.timing import Run, Times, expected_time, interleave, time_once, warm_up
 from seqsuite.errors import UserError
@@ -48,14 +49,10 @@ NOTE = Column("note", "note")
 
 
 def peers_of(benchmark: str) -> list[Peer]:
-    """Return the peers of "scan" or "conv"."""
-    if benchmark == "scan":
-        from seqsuite.bench.scan_peers import SCAN_PEERS
-
-        return SCAN_PEERS
-    from seqsuite.bench.conv_peers import CONV_PEERS
-
-    return CONV_PEERS
+    """Return the peers of "scan", "conv" or "ssd"."""
+    module = importlib.import_module(f"seqsuite.bench.{benchmark}_peers")
+    peers: list[Peer] = getattr(module, f"{benchmark.upper()}_PEERS")
+    return peers
 
 
 def choose(names: tuple[str, ...], known: list[str]) -> list[str]:
@@ -86,7 +83,7 @@ class Bench:
     """Peers that can run here and were found correct.
 
     Attributes:
-        benchmark: "scan" or "conv".
+        benchmark: "scan", "conv" or "ssd".
         settings: what to do.
         say: shows progress.
         ready: peers by name, with their function.
@@ -316,6 +313,23 @@ def times_section(
     }
     title = f"{shape} {work}, {setting_title(allocator, threads)}"
     return Section("times", title, (*columns, NOTE), rows, about=about)
+
+
+def compare(benchmark: str, shapes: list[Shape], settings: Settings, say: Say) -> Report:
+    """Check all peers of "conv" or "ssd" and time them at these shapes, forward and with the backward.
+
+    Raises:
+        UserError: a peer was asked for that is not known, or cannot run here.
+    """
+    bench = Bench(benchmark, settings, say)
+    sections = [bench.check_peers()]
+    works: list[Work] = [FORWARD, BOTH]
+    for number, (allocator, threads) in enumerate(each_setting(settings)):
+        for shape in shapes:
+            for work in works:
+                memory = number == 0 and not settings.quick
+                sections.append(times_section(bench, shape, work, allocator, threads, memory=memory))
+    return Report(settings.command, describe_machine(settings.device, settings.threads), sections)
 
 
 def too_long(expected: float, limit_s: float) -> str:

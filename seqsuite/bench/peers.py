@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,7 +18,12 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 # Largest relative errors in norm of the output and of any gradient that a peer may have and still be timed.
 TOLERANCES = {"float32": (1e-5, 1e-4), "bfloat16": (3e-2, 6e-2)}
 
+# How many shapes a function may be compiled for. At PyTorch's limit of 8 it would silently go on uncompiled.
+MOST_SHAPES = 128
+
 Function = Callable[..., Tensor]
+Backend = str | Callable[..., Any]
+"""Of ``torch.compile``."""
 Inputs = dict[str, Tensor]
 
 
@@ -88,6 +93,14 @@ class Peer:
         if missing:
             return f"{', '.join(missing)} not installed; the extra 'bench' has it"
         return why_no_compiler() if self.compiled else None
+
+
+def compile_for_each_shape(
+    function: Callable[..., Any], backend: Backend, options: dict[str, Any] | None = None
+) -> Callable[..., Any]:
+    """Return the function as ``torch.compile`` makes it for each shape; what it cannot make is an error."""
+    torch._dynamo.config.recompile_limit = MOST_SHAPES
+    return torch.compile(function, dynamic=False, fullgraph=True, backend=backend, options=options)
 
 
 def why_no_compiler() -> str | None:

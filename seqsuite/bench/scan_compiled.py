@@ -6,22 +6,15 @@ state a tensor of its own, which leaves elementwise operators only; and all chun
 with the states between them combined in a loop. PyTorch's operator ``scan`` does not compile for this.
 """
 
-from collections.abc import Callable
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from seqsuite.bench.peers import Function
+from seqsuite.bench.peers import Backend, Function, compile_for_each_shape
 
 CHUNK = 8
 # One kernel for a whole chunk: by default Inductor stops at 64 operators, and the state goes to memory.
 OPTIONS = {"max_fusion_size": 100_000}
-# How many shapes a function may be compiled for. At PyTorch's limit of 8 it would silently go on uncompiled.
-MOST_SHAPES = 128
-
-Backend = str | Callable[..., Any]
 
 
 def make_chunk_loop(backend: Backend = "inductor") -> Function:
@@ -30,7 +23,7 @@ def make_chunk_loop(backend: Backend = "inductor") -> Function:
     Args:
         backend: torch.compile's; ``"eager"`` runs the same formula without a compiler.
     """
-    chunk = _compile(_chunk, backend, OPTIONS if backend == "inductor" else None)
+    chunk = compile_for_each_shape(_chunk, backend, OPTIONS if backend == "inductor" else None)
 
     def scan(
         u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor, z: Tensor, delta_bias: Tensor
@@ -66,17 +59,9 @@ def _chunk(
     return (torch.stack(outputs, dim=1) + D * u) * F.silu(z), h
 
 
-def _compile(
-    function: Callable[..., Any], backend: Backend, options: dict[str, Any] | None = None
-) -> Callable[..., Any]:
-    """Compile for each shape; what cannot be compiled is an error."""
-    torch._dynamo.config.recompile_limit = MOST_SHAPES
-    return torch.compile(function, dynamic=False, fullgraph=True, backend=backend, options=options)
-
-
 def make_prefix_scan(backend: Backend = "inductor") -> Function:
     """Return the whole scan as one graph around PyTorch's ``associative_scan``."""
-    return _compile(_associative_scan, backend)
+    return compile_for_each_shape(_associative_scan, backend)
 
 
 def _associative_scan(

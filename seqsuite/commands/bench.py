@@ -20,6 +20,7 @@ from seqsuite.errors import UserError
 SIZES = {
     "scan": ("B", "L", "D", "N"),
     "conv": ("B", "L", "D", "K"),
+    "ssd": ("B", "L", "D", "N"),
     "block": ("B", "L", "d_model"),
     "decode": ("d_model",),
     "zoo": ("B", "L", "d_model"),
@@ -79,7 +80,7 @@ def run_benchmark(
     if sweep and what != "scan":
         raise UserError(f"--sweep is for scan: {what} has no sweep over lengths.")
     if dtype != "float32" and what in ("block", "decode", "zoo"):
-        raise UserError(f"--dtype {dtype} is for scan and conv; whole models are timed in float32.")
+        raise UserError(f"--dtype {dtype} is for scan, conv and ssd; whole models are timed in float32.")
     if figure is not None:
         _check_folder(figure)
     benchmark = importlib.import_module(f"seqsuite.bench.{what}")

@@ -52,7 +52,13 @@ def test_scan_end_to_end(seqsuite: Seqsuite, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("what", "ending"),
-    [("conv", "(2, 64, 32, 4)"), ("block", "2 × 32"), ("decode", "d_model 16"), ("zoo", "hybrid")],
+    [
+        ("conv", "(2, 64, 32, 4)"),
+        ("ssd", "(2, 64, 64, 16)"),
+        ("block", "2 × 32"),
+        ("decode", "d_model 16"),
+        ("zoo", "hybrid"),
+    ],
 )
 def test_others_end_to_end(seqsuite: Seqsuite, tmp_path: Path, what: str, ending: str) -> None:
     result = seqsuite("bench", what, "--quick", "--threads", "1", "--figure", str(tmp_path / "a.png"))
@@ -75,6 +81,7 @@ def test_others_end_to_end(seqsuite: Seqsuite, tmp_path: Path, what: str, ending
         (["scan", "--figure", "missing/a.png"], "--figure missing/a.png"),
         (["block", "--dtype", "bfloat16"], "--dtype bfloat16"),
         (["conv", "--sweep"], "--sweep is for scan"),
+        (["ssd", "--shape", "2,64,100,16"], "heads of 64"),
     ],
 )
 def test_bad_options_are_one_sentence(seqsuite: Seqsuite, arguments: list[str], message: str) -> None:

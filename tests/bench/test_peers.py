@@ -14,8 +14,9 @@ from seqsuite.bench.peers import BACKWARD, BOTH, FORWARD, OURS, Peer, Shape, che
 from seqsuite.bench.scan_compiled import make_chunk_loop, make_prefix_scan
 from seqsuite.bench.scan_peers import SCAN_PEERS
 from seqsuite.bench.settings import Settings
+from seqsuite.bench.ssd_peers import SSD_PEERS, make_matrix_form
 
-PEERS = [*SCAN_PEERS, *CONV_PEERS]
+PEERS = [*SCAN_PEERS, *CONV_PEERS, *SSD_PEERS]
 by_peer = pytest.mark.parametrize("peer", PEERS, ids=lambda peer: f"{peer.operation.name}: {peer.name}")
 
 
@@ -39,6 +40,7 @@ def test_operators_are_correct_in_output_and_every_gradient(peer: Peer) -> None:
 UNCOMPILED = {
     "compiled-chunks": make_chunk_loop(backend="eager"),
     "compiled-prefix-scan": make_prefix_scan(backend="eager"),
+    "compiled-matrix-form": make_matrix_form(backend="eager"),
 }
 
 
@@ -47,7 +49,7 @@ UNCOMPILED = {
 @pytest.mark.filterwarnings("ignore")  # PyTorch's own while it compiles
 def test_compiled_operators_are_correct_too(peer: Peer) -> None:
     skip_unless_it_can_run(peer)
-    small = replace(peer.operation, check_shape=Shape(1, 16, 16, 2))
+    small = replace(peer.operation, check_shape=Shape(1, 16, 64, 2))
     found = check(replace(peer, operation=small), peer.make())
     assert found.forward < 1e-6
     assert found.gradients < 1e-5
