@@ -1,16 +1,21 @@
-"""The Triton scan without a GPU: its kernels in the interpreter, and where it can run."""
+"""The Triton backends without a GPU: their kernels in the interpreter, and where they can run."""
 
 import os
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-from seqsuite.kernels import backends, selective_scan
+from seqsuite.kernels import backends, causal_conv1d, selective_scan
 
-from .scan_cases import assert_close, in_float64, results, scan_case
+from . import conv_cases, scan_cases
+from .conv_cases import conv_case
+from .scan_cases import assert_close, in_float64, scan_case
 
 ROOT = Path(__file__).parents[2]
 
@@ -26,12 +31,20 @@ def test_kernels_in_the_interpreter(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_needs_a_gpu() -> None:
-    status, *_ = backends()["selective_scan"]
+@pytest.mark.parametrize(
+    ("operation", "call", "case"),
+    [
+        ("selective_scan", selective_scan, scan_case(seqlen=1)),
+        ("causal_conv1d", causal_conv1d, conv_case(seqlen=1)),
+    ],
+)
+def test_needs_a_gpu(operation: str, call: Callable[..., Any], case: dict[str, Any]) -> None:
+    status, *_ = backends()[operation]
+    assert status.name == "triton"
     assert not status.available
     assert "no GPU" in status.reason
     with pytest.raises(ValueError, match="'triton', which cannot be used here: there is no GPU"):
-        selective_scan(**scan_case(seqlen=1), backend="triton")
+        call(**case, backend="triton")
 
 
 def test_without_triton_the_rest_runs() -> None:
@@ -39,11 +52,13 @@ def test_without_triton_the_rest_runs() -> None:
 import sys
 sys.modules["triton"] = None  # importing it raises ImportError
 import torch
-from seqsuite.kernels import backends, selective_scan
-status, *_ = backends()["selective_scan"]
-assert not status.available and "triton cannot be imported" in status.reason, status
+from seqsuite.kernels import backends, causal_conv1d, selective_scan
+for operation in ("selective_scan", "causal_conv1d"):
+    status, *_ = backends()[operation]
+    assert not status.available and "triton cannot be imported" in status.reason, status
 x = torch.ones(1, 2, 3)
 selective_scan(x, x, -torch.ones(3, 2), torch.ones(1, 2, 2), torch.ones(1, 2, 2))
+causal_conv1d(x, torch.ones(3, 4))
 """
     subprocess.run([sys.executable, "-c", code], check=True)
 
@@ -52,9 +67,23 @@ selective_scan(x, x, -torch.ones(3, 2), torch.ones(1, 2, 2), torch.ones(1, 2, 2)
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU that PyTorch can use")
 @pytest.mark.parametrize("offsets", [None, [0, 700, 700, 5000]])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_equals_float64_on_a_gpu(dtype: torch.dtype, offsets: list[int] | None) -> None:
-    case = scan_case(batch=1, seqlen=5000, d_model=200, d_state=16, offsets=offsets, dtype=torch.float32)
-    for name in ("u", "delta", "z"):
+@pytest.mark.parametrize(
+    ("make_case", "results", "narrow"),
+    [
+        (partial(scan_case, d_state=16), scan_cases.results, ("u", "delta", "z")),
+        (conv_case, conv_cases.results, ("x", "initial_state")),
+    ],
+    ids=["selective_scan", "causal_conv1d"],
+)
+def test_equals_float64_on_a_gpu(
+    make_case: Callable[..., dict[str, Any]],
+    results: Callable[[dict[str, Any], str], dict[str, torch.Tensor]],
+    narrow: tuple[str, ...],
+    dtype: torch.dtype,
+    offsets: list[int] | None,
+) -> None:
+    case = make_case(batch=1, seqlen=5000, d_model=200, offsets=offsets, dtype=torch.float32)
+    for name in narrow:
         case[name] = case[name].detach().to(dtype).requires_grad_()
     on_gpu = {
         name: t.detach().cuda().requires_grad_(t.requires_grad) if isinstance(t, torch.Tensor) else t
