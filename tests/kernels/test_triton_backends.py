@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 import torch
 
-from seqsuite.kernels import backends, causal_conv1d, selective_scan
+from seqsuite.kernels import backends, causal_conv1d, rms_norm, selective_scan
 
-from . import conv_cases, scan_cases
+from . import conv_cases, norm_cases, scan_cases
 from .conv_cases import conv_case
+from .norm_cases import every_form, norm_case
 from .scan_cases import assert_close, in_float64, scan_case
 
 ROOT = Path(__file__).parents[2]
@@ -36,6 +37,7 @@ def test_kernels_in_the_interpreter(tmp_path: Path) -> None:
     [
         ("selective_scan", selective_scan, scan_case(seqlen=1)),
         ("causal_conv1d", causal_conv1d, conv_case(seqlen=1)),
+        ("rms_norm", rms_norm, norm_case(2, 3)),
     ],
 )
 def test_needs_a_gpu(operation: str, call: Callable[..., Any], case: dict[str, Any]) -> None:
@@ -52,13 +54,14 @@ def test_without_triton_the_rest_runs() -> None:
 import sys
 sys.modules["triton"] = None  # importing it raises ImportError
 import torch
-from seqsuite.kernels import backends, causal_conv1d, selective_scan
-for operation in ("selective_scan", "causal_conv1d"):
+from seqsuite.kernels import backends, causal_conv1d, rms_norm, selective_scan
+for operation in ("selective_scan", "causal_conv1d", "rms_norm"):
     status, *_ = backends()[operation]
     assert not status.available and "triton cannot be imported" in status.reason, status
 x = torch.ones(1, 2, 3)
 selective_scan(x, x, -torch.ones(3, 2), torch.ones(1, 2, 2), torch.ones(1, 2, 2))
 causal_conv1d(x, torch.ones(3, 4))
+rms_norm(x, torch.ones(3), 1e-5)
 """
     subprocess.run([sys.executable, "-c", code], check=True)
 
@@ -93,3 +96,22 @@ def test_equals_float64_on_a_gpu(
     expected = results(in_float64(case), "cpu")
     tolerances = (2e-6, 1e-5) if dtype == torch.float32 else (1e-2, 1e-2)
     assert_close(actual, expected, *tolerances)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU that PyTorch can use")
+@every_form
+@pytest.mark.parametrize(
+    ("width", "dtype"), [(64, torch.float32), (1000, torch.bfloat16), (4096, torch.float32)]
+)
+def test_norm_equals_float64_on_a_gpu(width: int, dtype: torch.dtype, form: str) -> None:
+    case = norm_case(5000, width, form=form, dtype=torch.float32)
+    for name in case.keys() - {"weight", "eps"}:
+        case[name] = case[name].detach().to(dtype).requires_grad_()
+    on_gpu = {
+        name: t.detach().cuda().requires_grad_() if isinstance(t, torch.Tensor) else t
+        for name, t in case.items()
+    }
+    actual = {name: t.cpu() for name, t in norm_cases.results(on_gpu, "triton").items()}
+    tolerances = (2e-6, 1e-5) if dtype == torch.float32 else (1e-2, 1e-2)
+    assert_close(actual, norm_cases.results(in_float64(case), "cpu"), *tolerances)

@@ -19,6 +19,8 @@ from seqsuite.kernels.causal_conv1d import triton_launch as conv_launch
 from seqsuite.kernels.causal_conv1d import triton_report as conv_report
 from seqsuite.kernels.gpu.launch import Runtime, launch
 from seqsuite.kernels.gpu.segments import cut
+from seqsuite.kernels.rms_norm import _choose as choose_norm
+from seqsuite.kernels.rms_norm import triton_report as norm_report
 from seqsuite.kernels.selective_scan import dispatch, triton_launch
 from seqsuite.kernels.selective_scan import triton_report as scan_report
 from seqsuite.kernels.selective_scan.triton_launch import Blocks, checkpoint_shape
@@ -118,6 +120,28 @@ def test_segments_of_a_convolution(variant: conv_report.Variant, rows: int, prog
         assert -(-variant.seqlen // rows) * variant.batch == len(table)
 
 
+@pytest.mark.parametrize(
+    ("variant", "tiles", "warps"),
+    [
+        (norm_report.Variant(), (1, 1), (1, 2)),  # 1024 numbers, 32 a thread or 16
+        (norm_report.Variant(d_model=64), (16, 8), (1, 1)),
+        (norm_report.Variant(d_model=2049), (1, 1), (4, 8)),
+        (norm_report.Variant(d_model=512, dtype=torch.float64), (1, 1), (1, 2)),
+        (norm_report.Variant(d_model=2**16), (1, 1), (32, 32)),
+        (norm_report.Variant(d_model=64, rows=3), (1, 8), (1, 1)),  # the forward takes one row a program
+    ],
+)
+def test_tiles_of_a_norm(
+    variant: norm_report.Variant, tiles: tuple[int, int], warps: tuple[int, int]
+) -> None:
+    both = launches(variant, SM_90)
+    assert tuple(each.arguments["TILE"] for each in both) == tiles
+    assert tuple(each.warps for each in both) == warps
+    for each in both:
+        assert each.programs * each.arguments["ROWS"] >= variant.rows
+        assert (each.programs - 1) * each.arguments["ROWS"] < variant.rows
+
+
 @pytest.mark.parametrize("variant", [REFERENCE, conv_report.Variant()], ids=["scan", "convolution"])
 def test_packed_sequences_run_the_same_kernels(variant: Any) -> None:
     """Segments end where sequences do, so that no kernel knows of packing."""
@@ -133,6 +157,7 @@ def test_packed_sequences_run_the_same_kernels(variant: Any) -> None:
 SMALL = {
     "selective_scan": scan_report.Variant(batch=1, seqlen=150, d_model=48, d_state=2, states=True),
     "causal_conv1d": conv_report.Variant(batch=1, seqlen=150, d_model=48),
+    "rms_norm": norm_report.Variant(rows=150, d_model=1100, form="gate"),  # of several warps
 }
 
 
@@ -148,9 +173,9 @@ def test_launches_are_what_is_compiled_ahead_of_time(
     monkeypatch.setattr(triton.runtime.driver, "_active", driver)
     expected = []
 
-    def launch_both(kernel: Any, programs: int, arguments: dict[str, Any]) -> None:
-        expected.append((kernel.__name__, (programs, 1, 1), specialise(kernel, arguments)))
-        launch(kernel, programs, arguments)
+    def launch_both(kernel: Any, programs: int, arguments: dict[str, Any], warps: int) -> None:
+        expected.append((kernel.__name__, (programs, 1, 1), warps, specialise(kernel, arguments)))
+        launch(kernel, programs, arguments, warps)
 
     variant = SMALL[operation]
     given = variant.inputs()
@@ -159,10 +184,8 @@ def test_launches_are_what_is_compiled_ahead_of_time(
     )
     variant.run(lambda direction: Runtime(32, 132, launch_both), inputs)
     assert len(driver.launched) >= 2
-    for (name, grid, source), (expected_name, expected_grid, special) in zip(
-        driver.launched, expected, strict=True
-    ):
-        assert (name, grid) == (expected_name, expected_grid)
+    for (*launched, source), (*wanted, special) in zip(driver.launched, expected, strict=True):
+        assert launched == wanted
         types, constants, multiples = special
         assert source.signature == types
         assert {source.fn.arg_names[path[0]]: value for path, value in source.constants.items()} == constants
@@ -187,3 +210,5 @@ def test_a_gpu_gets_triton(monkeypatch: pytest.MonkeyPatch) -> None:
     assert choose_conv("cpu", None) != "triton"
     with pytest.raises(ValueError, match=r"causal_conv1d: backend 'triton' needs tensors on a GPU"):
         choose_conv("cpu", "triton")
+    assert choose_norm("cuda", False, None) == "triton"
+    assert choose_norm("cuda", True, None) == "reference"  # few numbers

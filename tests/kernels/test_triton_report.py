@@ -20,6 +20,7 @@ from seqsuite.kernels.ahead_of_time.report import (
 )
 from seqsuite.kernels.ahead_of_time.variants import VARIANTS
 from seqsuite.kernels.causal_conv1d import triton_report as conv
+from seqsuite.kernels.rms_norm import triton_report as norm
 from seqsuite.kernels.selective_scan import triton_report as scan
 
 # Written by: python -m seqsuite.kernels.ahead_of_time --json --target sm_80 sm_90 gfx942
@@ -30,6 +31,7 @@ REGISTERS = {"nvidia": 255, "amd": 512}
 BOUNDS_MS = {
     "selective_scan": {"forward": 6.0, "backward": 16.0},
     "causal_conv1d": {"forward": 0.8, "backward": 1.2},
+    "rms_norm": {"forward": 0.8, "backward": 1.2},
 }
 
 SASS = """
@@ -79,6 +81,8 @@ def test_bounds_are_those_of_the_scarcest_unit() -> None:
         ),  # numbers of rows, blocks and programs are constants of one
         (scan.Variant(d_model=16, seqlen=2**31), False),  # rows need 64 bits
         (conv.Variant(d_model=6, seqlen=200, taps=1, dtype=torch.float64), False),
+        (norm.Variant(rows=1, d_model=1, form="gate", dtype=torch.float64), False),
+        (norm.Variant(rows=2**31, d_model=5000, dtype=torch.float16, form="residual"), False),
         (scan.Variant(d_model=6, groups=3, d_state=3, seqlen=200, states=True, dtype=torch.float64), True),
     ],
 )
@@ -87,7 +91,7 @@ def test_compiles_at_the_edges(
 ) -> None:
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
     for launch in launches(variant, TARGETS["sm_90"]):
-        binary = compile_for(TARGETS["sm_90"], launch.kernel, launch.arguments)
+        binary = compile_for(TARGETS["sm_90"], launch.kernel, launch.arguments, launch.warps)
         assert binary.code.total()["atomic"] == 0
         assert spills or binary.stack == 0, launch.name
 

@@ -58,6 +58,7 @@ class Launch:
     kernel: Any
     programs: int
     arguments: dict[str, Any]
+    warps: int
 
     @property
     def name(self) -> str:
@@ -93,8 +94,8 @@ def launches(variant: Variant, target: Target) -> list[Launch]:
     recorded: list[Launch] = []
 
     def runtime(direction: str) -> Runtime:
-        def record(kernel: Any, programs: int, arguments: dict[str, Any]) -> None:
-            recorded.append(Launch(direction, kernel, programs, arguments))
+        def record(kernel: Any, programs: int, arguments: dict[str, Any], warps: int) -> None:
+            recorded.append(Launch(direction, kernel, programs, arguments, warps))
 
         return Runtime(target.warp_size, Machine.multiprocessors, record)
 
@@ -127,7 +128,7 @@ def report(launch: Launch, binary: Binary, target: Target, variant: Variant) -> 
     ):  # LLVM orders the blocks of AMD's code freely: its loops are no ranges of it
         return facts
     counts = executed(binary.code, variant.trips(launch))
-    in_all = Counter({kind: number * launch.programs for kind, number in counts.items()})
+    in_all = Counter({kind: number * launch.programs * launch.warps for kind, number in counts.items()})
     facts["per_element"] = round(in_all["all"] * target.warp_size / variant.elements, 2)
     if target.name == "sm_90":
         bounds = Machine().bounds(in_all, launch.moved())
@@ -143,7 +144,7 @@ def report_variant(variant: Variant, target: Target) -> dict[str, dict[str, Any]
     """Compile what a variant launches, and return by direction and kernel what is known of each launch."""
     facts = {}
     for launch in launches(variant, target):
-        binary = compile_for(target, launch.kernel, launch.arguments)
+        binary = compile_for(target, launch.kernel, launch.arguments, launch.warps)
         facts[f"{launch.direction} {launch.name}"] = report(launch, binary, target, variant)
     return facts
 

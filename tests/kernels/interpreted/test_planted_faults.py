@@ -13,10 +13,11 @@ from triton.runtime.errors import InterpreterError
 
 from seqsuite import kernels
 from seqsuite.kernels.causal_conv1d import operators as conv_operators
+from seqsuite.kernels.rms_norm import operators as norm_operators
 from seqsuite.kernels.selective_scan import operators as scan_operators
 
-from .. import conv_cases, scan_cases
-from . import test_causal_conv1d, test_selective_scan
+from .. import conv_cases, norm_cases, scan_cases
+from . import test_causal_conv1d, test_rms_norm, test_selective_scan
 
 Fault = tuple[str, str, str]
 """The module, its line and what becomes of it."""
@@ -107,6 +108,32 @@ CONV_FAULTS = {
     "cut": ("gpu.segments", "remaining.clamp_max(length)", "remaining.clamp_max(length - 1)"),
 }
 
+NORM_FAULTS = {
+    "columns that do not exist": ("rms_norm.triton_device", "column < WIDTH", "column <= WIDTH"),
+    "rows of the next program": ("rms_norm.triton_device", "(within < ROWS) & ", ""),
+    "rows that do not exist": ("rms_norm.triton_device", " & (row < rows)", ""),
+    "mean over the padded row": (
+        "rms_norm.triton_forward",
+        "normalised(v, exist, WIDTH",
+        "normalised(v, exist, BLOCK",
+    ),
+    "scale without eps": ("rms_norm.triton_device", "tl.sqrt(mean + EPS)", "tl.sqrt(mean)"),
+    "scale of a row that does not exist": (
+        "rms_norm.triton_device",
+        "tl.where(exist, 1.0 / tl.sqrt(mean + EPS), 0.0)",
+        "1.0 / tl.sqrt(mean + EPS) + tl.where(exist, 0.0, float('nan'))",
+    ),
+    "slope of the gate": ("rms_norm.triton_device", "(1.0 + z * (1.0 - s))", "(1.0 + z * s)"),
+    "direction of the row": ("rms_norm.triton_backward", "(g - v * (", "(g + v * ("),
+    "last tile only": ("rms_norm.triton_backward", "sums += dscaled * v", "sums = dscaled * v"),
+    "part of another program": (
+        "rms_norm.triton_backward",
+        "part = tl.program_id(0)",
+        "part = 0 * tl.program_id(0)",
+    ),
+    "opening of the gate": ("rms_norm.triton_backward", "dv *= opening", "dv *= 1.0"),
+}
+
 
 @dataclass(frozen=True)
 class Operation:
@@ -152,6 +179,14 @@ OPERATIONS = {
         lambda patch, launch: test_causal_conv1d.use_tiling(patch, rows=4, steps=4, launch=launch),
         conv_cases.conv_case(batch=1, seqlen=13, d_model=20, offsets=[0, 3, 13]),
         conv_cases.results,
+    ),
+    "rms_norm": Operation(
+        modules_of("rms_norm"),
+        norm_operators,
+        NORM_FAULTS,
+        lambda patch, launch: test_rms_norm.use_tiling(patch, rows=3, numbers=4, launch=launch),
+        norm_cases.norm_case(7, 20, form="gate", eps=1e-2),
+        norm_cases.results,
     ),
 }
 
