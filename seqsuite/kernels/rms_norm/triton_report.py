@@ -55,7 +55,6 @@ class Variant:
 
 
 VARIANTS = {
-    "long": Variant(),
-    "gate": Variant(d_model=2048, form="gate"),
+    "long": Variant(form="gate"),
     "residual": Variant(d_model=1000, form="residual", dtype=torch.float32),
 }

@@ -23,9 +23,9 @@ def use_tiling(
     monkeypatch.setattr(launch, "STEPS", steps)
 
 
-@settings(max_examples=10, deadline=None, derandomize=True)
+@settings(max_examples=8, deadline=None, derandomize=True)
 @given(
-    arguments=case_arguments(most_rows=20, most_channels=70),
+    arguments=case_arguments(most_rows=16, most_channels=70),
     with_final_state=st.booleans(),
     rows=st.integers(1, 9),
     steps=st.sampled_from([1, 2, 4]),
@@ -75,15 +75,11 @@ def test_sums_of_half_precision_are_float32(monkeypatch: pytest.MonkeyPatch) -> 
         name: case[name].detach().bfloat16().float().requires_grad_() for name in ("x", "initial_state")
     }
     narrow = wide | {name: wide[name].detach().bfloat16().requires_grad_() for name in ("x", "initial_state")}
-    dy = torch.ones(1, 9, 20)
-    for name in ("weight", "bias"):
-        sums = [
-            torch.autograd.grad(
-                causal_conv1d(**given, backend="triton"), given[name], dy.to(given["x"].dtype)
-            )
-            for given in (narrow, wide)
-        ]
-        torch.testing.assert_close(*sums, rtol=0, atol=0)
+    sums = []
+    for version in (narrow, wide):
+        y = causal_conv1d(**version, backend="triton")
+        sums.append(torch.autograd.grad(y, [version["weight"], version["bias"]], torch.ones_like(y)))
+    torch.testing.assert_close(*sums, rtol=0, atol=0)
 
 
 def test_mixed_dtypes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,7 +99,7 @@ def test_mixed_dtypes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_inputs_need_not_be_contiguous(monkeypatch: pytest.MonkeyPatch) -> None:
     use_tiling(monkeypatch)
-    case = conv_case(seqlen=7)
+    case = conv_case(seqlen=5)
     both = torch.cat([case["x"], case["x"]], dim=2).detach()
     odd = case | {
         "x": both[..., 20:].requires_grad_(),

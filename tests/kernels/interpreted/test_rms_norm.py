@@ -24,7 +24,7 @@ def use_tiling(
         monkeypatch.setattr(launch, name, work)
 
 
-@settings(max_examples=15, deadline=None, derandomize=True)
+@settings(max_examples=12, deadline=None, derandomize=True)
 @given(
     shape=st.tuples(st.integers(0, 3), st.integers(1, 12), st.integers(4, 140)),
     form=st.sampled_from(["alone", "gate", "residual"]),
@@ -111,7 +111,7 @@ def test_rows_beyond_two_to_the_31() -> None:
 
 def test_halves_of_a_projection() -> None:
     """Slices are read where they are; transposed inputs are copied."""
-    case = norm_case(2, 9, 20, form="gate")
+    case = norm_case(2, 3, 20, form="gate")
     both = torch.cat([case["gate"], case["x"]], dim=2).detach()
     odd = case | {"gate": both[..., :20].requires_grad_(), "x": both[..., 20:].requires_grad_()}
     assert_close(results(odd, "triton"), results(case, "triton"), forward=0.0, gradients=0.0)
