@@ -13,54 +13,11 @@ from seqsuite.kernels import backends, causal_conv1d
 from seqsuite.kernels.causal_conv1d import cpu as cpu_backend
 from seqsuite.kernels.llvm.target import Target
 
+from .conv_cases import Case, case_arguments, conv_case, results
 from .scan_cases import assert_close, in_float64
-
-Case = dict[str, Any]
 
 every_backend = pytest.mark.parametrize("backend", ["reference", "cpu"])
 FLOAT32_FORWARD, FLOAT32_GRADIENTS = 1e-6, 1e-5
-
-
-def conv_case(
-    seed: int = 0,
-    batch: int = 2,
-    seqlen: int = 21,
-    d_model: int = 20,
-    taps: int = 4,
-    dtype: torch.dtype = torch.float64,
-    bias: bool = True,
-    activation: bool = True,
-    initial_state: bool = True,
-    offsets: list[int] | None = None,
-) -> Case:
-    """Return arguments of ``causal_conv1d``, every floating one with a gradient to come."""
-    generator = torch.Generator().manual_seed(seed)
-
-    def normal(*shape: int) -> Tensor:
-        values = torch.randn(shape, generator=generator, dtype=torch.float64)
-        return values.to(dtype).requires_grad_()
-
-    sequences = batch if offsets is None else len(offsets) - 1
-    return {
-        "x": normal(batch, seqlen, d_model),
-        "weight": normal(d_model, taps),
-        "bias": normal(d_model) if bias else None,
-        "initial_state": normal(sequences, taps - 1, d_model) if initial_state else None,
-        "activation": activation,
-        "cu_seqlens": None if offsets is None else torch.tensor(offsets),
-    }
-
-
-def results(case: Case, backend: str, with_final_state: bool = True) -> dict[str, Tensor]:
-    """Return the outputs and the gradient of each input of a fixed random sum over them."""
-    y, final_state = causal_conv1d(**case, return_final_state=True, backend=backend)
-    outputs = [y, final_state] if with_final_state else [y]
-    generator = torch.Generator().manual_seed(1)
-    weights = [torch.randn(t.shape, generator=generator).to(t.dtype) for t in outputs]
-    inputs = {name: t for name, t in case.items() if isinstance(t, Tensor) and t.requires_grad}
-    gradients = torch.autograd.grad(outputs, list(inputs.values()), weights)
-    by_input = {f"d{name}": gradient for name, gradient in zip(inputs, gradients, strict=True)}
-    return {"y": y.detach(), "final_state": final_state.detach(), **by_input}
 
 
 def written_out(case: Case) -> Tensor:
@@ -82,27 +39,8 @@ def test_is_the_sum_written_out(backend: str) -> None:
     torch.testing.assert_close(y.detach(), written_out(case), rtol=1e-12, atol=1e-12)
 
 
-@st.composite
-def case_arguments(draw: st.DrawFn) -> dict[str, Any]:
-    packed = draw(st.booleans())
-    seqlen = draw(st.integers(0, 80))
-    inner = sorted(draw(st.lists(st.integers(0, seqlen), max_size=4))) if packed else []
-    return {
-        "seed": draw(st.integers(0, 1000)),
-        "batch": 1 if packed else draw(st.integers(1, 3)),
-        "seqlen": seqlen,
-        "d_model": draw(st.integers(1, 70)),
-        "taps": draw(st.integers(1, 5)),
-        "dtype": draw(st.sampled_from([torch.float64, torch.float32])),
-        "bias": draw(st.booleans()),
-        "activation": draw(st.booleans()),
-        "initial_state": draw(st.booleans()),
-        "offsets": [0, *inner, seqlen] if packed else None,
-    }
-
-
 @settings(max_examples=40, deadline=None)
-@given(arguments=case_arguments(), with_final_state=st.booleans())
+@given(arguments=case_arguments(most_rows=80, most_channels=70), with_final_state=st.booleans())
 def test_cpu_equals_the_reference(arguments: dict[str, Any], with_final_state: bool) -> None:
     case = conv_case(**arguments)
     expected = results(in_float64(case), "reference", with_final_state)
@@ -250,9 +188,10 @@ def test_the_number_of_threads_changes_no_bit() -> None:
 def test_operators_keep_the_dispatcher_rules(case: Case) -> None:
     names = ("x", "weight", "bias", "activation", "initial_state", "cu_seqlens")
     inputs = [case[name] for name in names]
-    torch.library.opcheck(torch.ops.seqsuite.causal_conv1d_forward.default, inputs)
+    causal_conv1d(**case, backend="cpu")  # defines the operators
+    torch.library.opcheck(torch.ops.seqsuite.causal_conv1d_forward.default, ("cpu", *inputs))
     plain = [x.detach() if isinstance(x, Tensor) else x for x in inputs]
-    arguments = (torch.ones_like(plain[0]), *plain)
+    arguments = ("cpu", torch.ones_like(plain[0]), *plain)
     torch.library.opcheck(torch.ops.seqsuite.causal_conv1d_backward.default, arguments)
 
 
@@ -278,7 +217,7 @@ def test_differentiating_twice_is_refused() -> None:
 
 
 def test_says_which_backends_are_available() -> None:
-    assert [status.name for status in backends()["causal_conv1d"]] == ["cpu", "reference"]
+    assert [status.name for status in backends()["causal_conv1d"]] == ["triton", "cpu", "reference"]
 
 
 @pytest.mark.parametrize(
@@ -292,7 +231,7 @@ def test_says_which_backends_are_available() -> None:
         ({"x": torch.zeros(2, 21, 20, dtype=torch.long)}, TypeError, r"x must be floating, not torch.int64"),
         ({"bias": torch.zeros(20, device="meta")}, ValueError, r"bias is on meta, but x is on cpu"),
         ({"cu_seqlens": torch.tensor([0, 21])}, ValueError, r"x must have shape \(1, L, D\)"),
-        ({"backend": "abacus"}, ValueError, r"backend must be one of cpu, reference, not 'abacus'"),
+        ({"backend": "abacus"}, ValueError, r"backend must be one of triton, cpu, reference, not 'abacus'"),
     ],
 )
 def test_bad_arguments_are_named(change: Case, error: type[Exception], message: str) -> None:

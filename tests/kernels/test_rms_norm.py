@@ -1,7 +1,5 @@
 """The norm: the reference against the formula, the fused kernels against the reference."""
 
-from typing import Any
-
 import numpy as np
 import pytest
 import torch
@@ -13,37 +11,10 @@ from seqsuite.kernels import backends, rms_norm
 from seqsuite.kernels.llvm.target import Target
 from seqsuite.kernels.rms_norm import cpu as cpu_backend
 
+from .norm_cases import Case, every_form, norm_case, results
 from .scan_cases import assert_close, in_float64
 
-Case = dict[str, Any]
-
 every_backend = pytest.mark.parametrize("backend", ["reference", "cpu"])
-every_form = pytest.mark.parametrize("form", ["alone", "gate", "residual"])
-
-
-def norm_case(
-    *shape: int, form: str = "alone", dtype: torch.dtype = torch.float64, eps: float = 1e-5
-) -> Case:
-    """Return arguments of ``rms_norm``, every floating one with a gradient to come."""
-    generator = torch.Generator().manual_seed(0)
-
-    def normal(*shape: int) -> Tensor:
-        return torch.randn(shape, generator=generator, dtype=torch.float64).to(dtype).requires_grad_()
-
-    case: Case = {"x": normal(*shape), "weight": normal(shape[-1]), "eps": eps}
-    return case if form == "alone" else case | {form: normal(*shape)}
-
-
-def results(case: Case, backend: str) -> dict[str, Tensor]:
-    """Return the outputs and the gradient of each input of a fixed random sum over them."""
-    outputs = rms_norm(**case, backend=backend)
-    outputs = outputs if isinstance(outputs, tuple) else (outputs,)
-    generator = torch.Generator().manual_seed(1)
-    weights = [torch.randn(t.shape, generator=generator).to(t.dtype) for t in outputs]
-    inputs = {name: t for name, t in case.items() if isinstance(t, Tensor)}
-    gradients = torch.autograd.grad(outputs, list(inputs.values()), weights)
-    named = {f"y{i}": t.detach() for i, t in enumerate(outputs)}
-    return named | {f"d{name}": g for name, g in zip(inputs, gradients, strict=True)}
 
 
 @every_backend
@@ -172,10 +143,10 @@ def test_operators_keep_the_dispatcher_rules(form: str) -> None:
     case = norm_case(2, 3, 5, form=form)
     rms_norm(**case, backend="cpu")  # defines the operators
     inputs = [case["x"], case["weight"], case["eps"], case.get("gate"), case.get("residual")]
-    torch.library.opcheck(torch.ops.seqsuite.rms_norm_forward.default, inputs)
+    torch.library.opcheck(torch.ops.seqsuite.rms_norm_forward.default, ("cpu", *inputs))
     plain = [x.detach() if isinstance(x, Tensor) else x for x in inputs]
     dtotal = None if form != "residual" else torch.ones_like(plain[0])
-    arguments = (torch.ones_like(plain[0]), dtotal, *plain)
+    arguments = ("cpu", torch.ones_like(plain[0]), dtotal, *plain)
     torch.library.opcheck(torch.ops.seqsuite.rms_norm_backward.default, arguments)
 
 
@@ -193,7 +164,7 @@ def test_compiles_as_one_graph() -> None:
 
 
 def test_says_which_backends_are_available() -> None:
-    assert [status.name for status in backends()["rms_norm"]] == ["cpu", "reference"]
+    assert [status.name for status in backends()["rms_norm"]] == ["triton", "cpu", "reference"]
 
 
 @pytest.mark.parametrize(
@@ -205,7 +176,7 @@ def test_says_which_backends_are_available() -> None:
         ({"x": torch.zeros(2, 3, 5).long()}, TypeError, r"x must be floating, not torch.int64"),
         ({"weight": torch.zeros(5, device="meta")}, ValueError, r"weight is on meta, but x is on cpu"),
         ({"gate": torch.zeros(2, 3, 5), "residual": torch.zeros(2, 3, 5)}, ValueError, "not both"),
-        ({"backend": "abacus"}, ValueError, r"backend must be one of cpu, reference, not 'abacus'"),
+        ({"backend": "abacus"}, ValueError, r"backend must be one of triton, cpu, reference, not 'abacus'"),
     ],
 )
 def test_bad_arguments_are_named(change: Case, error: type[Exception], message: str) -> None:

@@ -1,4 +1,4 @@
-"""How the Triton scan cuts its work, and that its launches are what is compiled ahead of time."""
+"""How the Triton kernels cut their work, and that their launches are what is compiled ahead of time."""
 
 from dataclasses import replace
 from itertools import pairwise
@@ -12,10 +12,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seqsuite.kernels.ahead_of_time.compilation import TARGETS, specialise
+from seqsuite.kernels.ahead_of_time.report import launches
+from seqsuite.kernels.ahead_of_time.variants import VARIANTS
+from seqsuite.kernels.causal_conv1d import _choose as choose_conv
+from seqsuite.kernels.causal_conv1d import triton_launch as conv_launch
+from seqsuite.kernels.causal_conv1d import triton_report as conv_report
+from seqsuite.kernels.gpu.launch import Runtime, launch
+from seqsuite.kernels.gpu.segments import cut
+from seqsuite.kernels.rms_norm import _choose as choose_norm
+from seqsuite.kernels.rms_norm import triton_report as norm_report
 from seqsuite.kernels.selective_scan import dispatch, triton_launch
-from seqsuite.kernels.selective_scan.inputs import Inputs
-from seqsuite.kernels.selective_scan.triton_launch import Blocks, Runtime, checkpoint_shape
-from seqsuite.kernels.selective_scan.triton_report import REFERENCE, Variant, launches
+from seqsuite.kernels.selective_scan import triton_report as scan_report
+from seqsuite.kernels.selective_scan.triton_launch import Blocks, checkpoint_shape
+from seqsuite.kernels.selective_scan.triton_report import REFERENCE, Variant
 
 from .triton_driver import RecordingDriver
 
@@ -78,10 +87,66 @@ def test_blocks(variant: Variant, warp_size: int, channels: int) -> None:
     assert blocks.count * channels >= variant.d_model
 
 
-def test_packed_sequences_run_the_same_kernels() -> None:
+@given(
+    lengths=st.lists(st.integers(0, 700), min_size=1, max_size=6),
+    length=st.integers(1, 300),
+)
+def test_a_cut_knows_where_its_segments_are(lengths: list[int], length: int) -> None:
+    offsets = [sum(lengths[:i]) for i in range(len(lengths) + 1)]
+    pieces = cut(offsets, length)
+    segments = zip(pieces.first, pieces.rows, pieces.sequence, pieces.position, pieces.remaining, strict=True)
+    ends = dict.fromkeys(range(len(lengths)), 0)
+    for first, rows, sequence, position, remaining in (map(int, segment) for segment in segments):
+        assert position == ends[sequence]
+        assert first == offsets[sequence] + position
+        assert first + remaining == offsets[sequence + 1]
+        assert rows == min(remaining, length)
+        ends[sequence] += rows
+    assert list(ends.values()) == lengths
+
+
+@pytest.mark.parametrize(
+    ("variant", "rows", "programs"),
+    [
+        (conv_report.Variant(), 512, 2**14),
+        (conv_report.Variant(seqlen=100), 64, 32),
+        (conv_report.Variant(batch=2**16, seqlen=2**12, d_model=2**11), 1024, 2**23),  # 2^39 numbers
+    ],
+)
+def test_segments_of_a_convolution(variant: conv_report.Variant, rows: int, programs: int) -> None:
+    for launched in launches(variant, SM_90):
+        table = launched.arguments["segments"]
+        assert launched.programs == programs == len(table) * -(-variant.d_model // 64)
+        assert -(-variant.seqlen // rows) * variant.batch == len(table)
+
+
+@pytest.mark.parametrize(
+    ("variant", "tiles", "warps"),
+    [
+        (norm_report.Variant(), (1, 1), (1, 2)),  # 1024 numbers, 32 a thread or 16
+        (norm_report.Variant(d_model=64), (16, 8), (1, 1)),
+        (norm_report.Variant(d_model=2049), (1, 1), (4, 8)),
+        (norm_report.Variant(d_model=512, dtype=torch.float64), (1, 1), (1, 2)),
+        (norm_report.Variant(d_model=2**16), (1, 1), (32, 32)),
+        (norm_report.Variant(d_model=64, rows=3), (1, 8), (1, 1)),  # the forward takes one row a program
+    ],
+)
+def test_tiles_of_a_norm(
+    variant: norm_report.Variant, tiles: tuple[int, int], warps: tuple[int, int]
+) -> None:
+    both = launches(variant, SM_90)
+    assert tuple(each.arguments["TILE"] for each in both) == tiles
+    assert tuple(each.warps for each in both) == warps
+    for each in both:
+        assert each.programs * each.arguments["ROWS"] >= variant.rows
+        assert (each.programs - 1) * each.arguments["ROWS"] < variant.rows
+
+
+@pytest.mark.parametrize("variant", [REFERENCE, conv_report.Variant()], ids=["scan", "convolution"])
+def test_packed_sequences_run_the_same_kernels(variant: Any) -> None:
     """Segments end where sequences do, so that no kernel knows of packing."""
-    packed = replace(REFERENCE, offsets=(0, 5, 5, 300_000, 524_288))
-    for alone, together in zip(launches(REFERENCE, SM_90), launches(packed, SM_90), strict=True):
+    packed = replace(variant, offsets=(0, 5, 5, 300_000, 524_288))
+    for alone, together in zip(launches(variant, SM_90), launches(packed, SM_90), strict=True):
         assert alone.kernel is together.kernel
         assert (
             specialise(alone.kernel, alone.arguments)[:2]
@@ -89,29 +154,38 @@ def test_packed_sequences_run_the_same_kernels() -> None:
         )
 
 
-def test_launches_are_what_is_compiled_ahead_of_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+SMALL = {
+    "selective_scan": scan_report.Variant(batch=1, seqlen=150, d_model=48, d_state=2, states=True),
+    "causal_conv1d": conv_report.Variant(batch=1, seqlen=150, d_model=48),
+    "rms_norm": norm_report.Variant(rows=150, d_model=1100, form="gate"),  # of several warps
+}
+
+
+@pytest.mark.parametrize("operation", VARIANTS)
+def test_launches_are_what_is_compiled_ahead_of_time(
+    operation: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Through Triton's own launcher, up to the driver: grids, and types, constants and hints."""
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
     monkeypatch.setattr(triton_launch, "BACKWARD_STEPS", 2)  # compiles faster
+    monkeypatch.setattr(conv_launch, "STEPS", 2)
     driver = RecordingDriver()
     monkeypatch.setattr(triton.runtime.driver, "_active", driver)
     expected = []
 
-    def launch(kernel: Any, programs: int, arguments: dict[str, Any]) -> None:
-        expected.append((kernel.__name__, (programs, 1, 1), specialise(kernel, arguments)))
-        triton_launch._launch(kernel, programs, arguments)
+    def launch_both(kernel: Any, programs: int, arguments: dict[str, Any], warps: int) -> None:
+        expected.append((kernel.__name__, (programs, 1, 1), warps, specialise(kernel, arguments)))
+        launch(kernel, programs, arguments, warps)
 
-    variant = Variant(batch=1, seqlen=150, d_model=48, d_state=2, states=True)
-    inputs = Inputs(
-        *(torch.zeros_like(x, device="cpu") if isinstance(x, torch.Tensor) else x for x in variant.inputs())
+    variant = SMALL[operation]
+    given = variant.inputs()
+    inputs = given._make(
+        torch.zeros_like(x, device="cpu") if isinstance(x, torch.Tensor) else x for x in given
     )
-    runtime = Runtime(32, 132, launch)
-    y, final_state, checkpoints = triton_launch.run_forward(inputs, save=True, runtime=runtime)
-    triton_launch.run_backward(y, final_state, checkpoints, inputs, runtime=runtime)
-    for (name, grid, source), (expected_name, expected_grid, special) in zip(
-        driver.launched, expected, strict=True
-    ):
-        assert (name, grid) == (expected_name, expected_grid)
+    variant.run(lambda direction: Runtime(32, 132, launch_both), inputs)
+    assert len(driver.launched) >= 2
+    for (*launched, source), (*wanted, special) in zip(driver.launched, expected, strict=True):
+        assert launched == wanted
         types, constants, multiples = special
         assert source.signature == types
         assert {source.fn.arg_names[path[0]]: value for path, value in source.constants.items()} == constants
@@ -132,3 +206,9 @@ def test_a_gpu_gets_triton(monkeypatch: pytest.MonkeyPatch) -> None:
         dispatch._choose("cpu", False, "triton")
     with pytest.raises(ValueError, match="'triton' needs a real A"):
         dispatch._choose("cuda", True, "triton")
+    assert choose_conv("cuda", None) == "triton"
+    assert choose_conv("cpu", None) != "triton"
+    with pytest.raises(ValueError, match=r"causal_conv1d: backend 'triton' needs tensors on a GPU"):
+        choose_conv("cpu", "triton")
+    assert choose_norm("cuda", False, None) == "triton"
+    assert choose_norm("cuda", True, None) == "reference"  # few numbers

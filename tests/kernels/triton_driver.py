@@ -7,16 +7,16 @@ from triton.backends.compiler import GPUTarget
 
 
 class RecordingDriver:
-    """Stands in for ``triton.runtime.driver.active``; ``launched`` has names, grids and what was compiled."""
+    """Stands in for ``triton.runtime.driver.active``; ``launched`` has names, grids, warps and sources."""
 
     def __init__(self) -> None:
-        self.launched: list[tuple[str, tuple[int, int, int], Any]] = []
+        self.launched: list[tuple[str, tuple[int, int, int], int, Any]] = []
         self.utils = self
         self.launcher_cls = self._launcher
 
     def _launcher(self, source: Any, metadata: Any) -> Any:
         def launch(x: int, y: int, z: int, *_: Any) -> None:
-            self.launched.append((source.fn.__name__, (x, y, z), source))
+            self.launched.append((source.fn.__name__, (x, y, z), metadata.num_warps, source))
 
         return launch
 

@@ -92,8 +92,8 @@ def specialise(kernel: Any, arguments: Mapping[str, Any]) -> tuple[dict[str, str
     return types, constants, multiples
 
 
-def compile_for(target: Target, kernel: Any, arguments: Mapping[str, Any]) -> Binary:
-    """Compile a kernel as its launch with these arguments would, one warp a program.
+def compile_for(target: Target, kernel: Any, arguments: Mapping[str, Any], warps: int = 1) -> Binary:
+    """Compile a kernel as its launch with these arguments would, with so many warps a program.
 
     Tensors may be on the device "meta": only their dtypes matter. They are taken to be aligned to 16 bytes.
     """
@@ -102,7 +102,7 @@ def compile_for(target: Target, kernel: Any, arguments: Mapping[str, Any]) -> Bi
     source = ASTSource(fn=kernel, signature=types, constexprs=constants, attrs=attributes)
     backend = "cuda" if target.vendor == "nvidia" else "hip"
     gpu = GPUTarget(backend, target.architecture, target.warp_size)
-    compiled = triton.compile(source, target=gpu, options={"num_warps": 1})
+    compiled = triton.compile(source, target=gpu, options={"num_warps": warps})
     shared = compiled.metadata.shared
     if target.vendor == "nvidia":
         return _read_cubin(compiled.asm["cubin"], shared)

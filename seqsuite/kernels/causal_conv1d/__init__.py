@@ -5,11 +5,11 @@ from typing import Literal, overload
 import torch
 from torch import Tensor
 
-from seqsuite.kernels.backend import CPU, REFERENCE, choose_backend
+from seqsuite.kernels.backend import CPU, REFERENCE, TRITON, choose_backend
 from seqsuite.kernels.causal_conv1d.reference import causal_conv1d_reference, last_inputs
 from seqsuite.kernels.checks import check_cu_seqlens, check_devices, check_tensor
 
-BACKENDS = {backend.name: backend for backend in (CPU, REFERENCE)}
+BACKENDS = {backend.name: backend for backend in (TRITON, CPU, REFERENCE)}
 
 NAME = "causal_conv1d"
 
@@ -59,8 +59,8 @@ def causal_conv1d(
     one of them gets a gradient, also through the final state.
 
     Args:
-        x: Inputs (B, L, D): float64, float32, bfloat16 or float16. The cpu backend reads a slice of the last
-            dimension, such as half of a projection, where it is.
+        x: Inputs (B, L, D): float64, float32, bfloat16 or float16. The fused backends read a slice of the
+            last dimension, such as half of a projection, where it is.
         weight: Filters (D, K); the last tap meets the present position.
         bias: Bias (D,).
         activation: Whether to apply SiLU to the result.
@@ -68,8 +68,8 @@ def causal_conv1d(
             zeros if not given.
         cu_seqlens: Offsets (S + 1,) of sequences packed along L, with B = 1: no tap reaches over a border.
         return_final_state: Whether to return the last K - 1 inputs too, for the next chunk to start from.
-        backend: "reference" or "cpu"; if not given, what the environment variable SEQSUITE_BACKEND says,
-            else the fastest that can run.
+        backend: "triton" (tensors on a GPU), "cpu" or "reference"; if not given, what the environment's
+            SEQSUITE_BACKEND says, else the fastest that can run.
 
     Returns:
         Outputs (B, L, D) in ``x``'s dtype, or these and the final state, of the initial state's shape.
@@ -82,12 +82,13 @@ def causal_conv1d(
     _check_arguments(x, weight, bias, initial_state, cu_seqlens)
     if initial_state is not None:
         initial_state = initial_state.to(x.dtype)
-    if _choose(x.device.type, backend) == "cpu":
-        from seqsuite.kernels.causal_conv1d.cpu import causal_conv1d_cpu
-
-        y = causal_conv1d_cpu(x, weight, bias, activation, initial_state, cu_seqlens)
-    else:
+    name = _choose(x.device.type, backend)
+    if name == "reference":
         y = causal_conv1d_reference(x, weight, bias, activation, initial_state, cu_seqlens)
+    else:
+        from seqsuite.kernels.causal_conv1d.operators import causal_conv1d_fused
+
+        y = causal_conv1d_fused(name, x, weight, bias, activation, initial_state, cu_seqlens)
     if not return_final_state:
         return y
     return y, last_inputs(x, weight.shape[1] - 1, initial_state, cu_seqlens)

@@ -1,63 +1,19 @@
-"""The CPU backend: fused forward and backward kernels behind two PyTorch operators."""
+"""The CPU backend: from tensors to runs of the fused kernels."""
 
 from functools import cache
-from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor
 
 from seqsuite.kernels.causal_conv1d import cpu_kernels
 from seqsuite.kernels.causal_conv1d.cpu_kernels import Options
+from seqsuite.kernels.causal_conv1d.inputs import Inputs
 from seqsuite.kernels.llvm.jit import CompiledKernel, compile_kernel
 from seqsuite.kernels.llvm.run import Argument, Division, dtype_name, worthwhile_threads
 from seqsuite.kernels.llvm.target import host_target
-from seqsuite.kernels.operators import (
-    below_autograd,
-    define_operator,
-    implement_operator,
-    refuse_second_derivative,
-)
 from seqsuite.kernels.strides import with_row_stride
-
-INPUTS = "Tensor x, Tensor weight, Tensor? bias, bool activation, Tensor? initial_state, Tensor? cu_seqlens"
-
-# The backward gives the gradients of those inputs that are given, in their order.
-FORWARD = define_operator(f"causal_conv1d_forward({INPUTS}) -> Tensor")
-BACKWARD = define_operator(f"causal_conv1d_backward(Tensor dy, {INPUTS}) -> Tensor[]")
 
 # Products below which a second thread takes longer to wake than it saves.
 PRODUCTS_PER_THREAD = 1 << 19
-
-
-class Inputs(NamedTuple):
-    """The operators' inputs; weight and bias float32, or float64 where x is."""
-
-    x: Tensor
-    weight: Tensor
-    bias: Tensor | None
-    activation: bool
-    initial_state: Tensor | None
-    cu_seqlens: Tensor | None
-
-    def differentiable(self) -> dict[str, Tensor]:
-        """Return by name the tensors that are given and have gradients."""
-        tensors = {"x": self.x, "weight": self.weight, "bias": self.bias, "initial_state": self.initial_state}
-        return {name: tensor for name, tensor in tensors.items() if tensor is not None}
-
-
-def causal_conv1d_cpu(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    activation: bool,
-    initial_state: Tensor | None,
-    cu_seqlens: Tensor | None,
-) -> Tensor:
-    """Convolve by the fused kernels: arguments and result of ``causal_conv1d_reference``."""
-    dtype = torch.promote_types(x.dtype, torch.float32)
-    bias = None if bias is None else bias.to(dtype)
-    y: Tensor = FORWARD(x, weight.to(dtype), bias, activation, initial_state, cu_seqlens)
-    return y
 
 
 def run_forward(inputs: Inputs) -> Tensor:
@@ -156,44 +112,3 @@ def _kernel_inputs(inputs: Inputs) -> dict[str, Argument]:
     for name, tensor in (("bias", inputs.bias), ("initial_state", inputs.initial_state)):
         values[name] = None if tensor is None else tensor.contiguous()
     return values
-
-
-def _forward(*inputs: Any) -> Tensor:
-    return run_forward(Inputs(*inputs))
-
-
-def _forward_fake(x: Tensor, *others: Any) -> Tensor:
-    return x.new_empty(x.shape)
-
-
-class _CausalConv1d(torch.autograd.Function):
-    """The forward with its derivative."""
-
-    @staticmethod
-    def forward(ctx: Any, *inputs: Any) -> Any:
-        given = Inputs(*inputs)
-        ctx.activation = given.activation
-        ctx.save_for_backward(*(None if isinstance(x, bool) else x for x in inputs))
-        return below_autograd(FORWARD, *inputs)
-
-    @staticmethod
-    def backward(ctx: Any, dy: Tensor) -> tuple[Any, ...]:
-        refuse_second_derivative("causal_conv1d")
-        inputs = Inputs(*ctx.saved_tensors)._replace(activation=ctx.activation)
-        gradients = BACKWARD(dy, *inputs)
-        by_name = dict(zip(inputs.differentiable(), gradients, strict=True))
-        needed = zip(Inputs._fields, ctx.needs_input_grad, strict=True)
-        return tuple(by_name.get(name) if wanted else None for name, wanted in needed)
-
-
-def _backward(dy: Tensor, *inputs: Any) -> list[Tensor]:
-    gradients = run_backward(dy, Inputs(*inputs))
-    return [gradients[name] for name in Inputs(*inputs).differentiable()]
-
-
-def _backward_fake(dy: Tensor, *inputs: Any) -> list[Tensor]:
-    return [tensor.new_empty(tensor.shape) for tensor in Inputs(*inputs).differentiable().values()]
-
-
-implement_operator(FORWARD, _forward, _forward_fake, _CausalConv1d)
-implement_operator(BACKWARD, _backward, _backward_fake)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from seqsuite.kernels.causal_conv1d import cpu as conv
+from seqsuite.kernels.causal_conv1d.inputs import Inputs as ConvolutionInputs
 from seqsuite.kernels.operators import (
     below_autograd,
     define_operator,
@@ -54,10 +55,10 @@ class Inputs(NamedTuple):
         del given["cu_seqlens"]
         return {name: tensor for name, tensor in given.items() if tensor is not None}
 
-    def convolution(self) -> conv.Inputs:
+    def convolution(self) -> ConvolutionInputs:
         """Return the inputs of the convolution."""
         x = self.xz[..., : self.A.shape[0]]
-        return conv.Inputs(x, self.conv_weight, self.conv_bias, True, None, self.cu_seqlens)
+        return ConvolutionInputs(x, self.conv_weight, self.conv_bias, True, None, self.cu_seqlens)
 
     def scan(self, u: Tensor, projected: Tensor) -> ScanInputs:
         """Return the inputs of the scan, given its input u and the projections."""

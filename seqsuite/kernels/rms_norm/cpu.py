@@ -1,7 +1,6 @@
-"""The CPU backend: fused forward and backward kernels behind two PyTorch operators."""
+"""The CPU backend: from tensors to runs of the fused kernels."""
 
 from functools import cache
-from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -10,12 +9,6 @@ from seqsuite.kernels.llvm.jit import CompiledKernel, compile_kernel
 from seqsuite.kernels.llvm.run import Argument, dtype_name, machine_words, worthwhile_threads
 from seqsuite.kernels.llvm.target import host_target
 from seqsuite.kernels.llvm.threads import launch
-from seqsuite.kernels.operators import (
-    below_autograd,
-    define_operator,
-    implement_operator,
-    refuse_second_derivative,
-)
 from seqsuite.kernels.rms_norm.cpu_kernels import (
     BACKWARD_PARAMETERS,
     FORWARD_PARAMETERS,
@@ -24,13 +17,7 @@ from seqsuite.kernels.rms_norm.cpu_kernels import (
     build_forward,
     norm_scratch,
 )
-
-INPUTS = "Tensor x, Tensor weight, float eps, Tensor? gate, Tensor? residual"
-
-# The forward gives y and, where there is a residual, the sum. The backward gives the gradients of x, which is
-# the residual's too, of the weight and, where there is one, of the gate.
-FORWARD = define_operator(f"rms_norm_forward({INPUTS}) -> (Tensor y, Tensor total)")
-BACKWARD = define_operator(f"rms_norm_backward(Tensor dy, Tensor? dtotal, {INPUTS}) -> Tensor[]")
+from seqsuite.kernels.rms_norm.inputs import Inputs, as_rows
 
 # Rows are divided into this many tasks at most, by number alone: each writes a part of the weight's gradient.
 MAX_TASKS = 64
@@ -38,26 +25,6 @@ MIN_ROWS_PER_TASK = 16
 
 # Numbers below which a second thread takes longer to wake than it saves.
 NUMBERS_PER_THREAD = 1 << 18
-
-
-class Inputs(NamedTuple):
-    """The operators' inputs; the weight float32, or float64 where x is, the others in x's dtype."""
-
-    x: Tensor
-    weight: Tensor
-    eps: float
-    gate: Tensor | None
-    residual: Tensor | None
-
-
-def rms_norm_cpu(
-    x: Tensor, weight: Tensor, eps: float, gate: Tensor | None, residual: Tensor | None
-) -> tuple[Tensor, Tensor]:
-    """Normalise by the fused kernels: arguments and results of ``rms_norm_reference``."""
-    wide = torch.promote_types(x.dtype, torch.float32)
-    gate, residual = (None if t is None else t.to(x.dtype) for t in (gate, residual))
-    y, total = FORWARD(x, weight.to(wide), eps, gate, residual)
-    return y, total
 
 
 def run_forward(inputs: Inputs) -> tuple[Tensor, Tensor]:
@@ -116,7 +83,7 @@ def _run(
     }
     for name, tensor in (("x", x), ("gate", inputs.gate), ("residual", inputs.residual)):
         if tensor is not None:
-            arguments[name], arguments[f"{name}_stride"] = _as_rows(tensor)
+            arguments[name], arguments[f"{name}_stride"] = as_rows(tensor)
     if tasks:
         launch(kernel.address, machine_words(arguments, parameters), threads)
 
@@ -128,14 +95,6 @@ def _division(inputs: Inputs) -> tuple[int, int]:
     return rows_per_task, -(-rows // rows_per_task)
 
 
-def _as_rows(tensor: Tensor) -> tuple[Tensor, int]:
-    """Return (..., D) as (rows, D), each row contiguous, and the stride from one to the next."""
-    rows = tensor.reshape(-1, tensor.shape[-1])
-    if rows.stride(1) != 1:
-        rows = rows.contiguous()
-    return rows, rows.stride(0)
-
-
 def _options(inputs: Inputs) -> Options:
     return Options(
         dtype=dtype_name(inputs.weight.dtype),
@@ -145,50 +104,3 @@ def _options(inputs: Inputs) -> Options:
         has_gate=inputs.gate is not None,
         has_residual=inputs.residual is not None,
     )
-
-
-def _forward(*arguments: Any) -> tuple[Tensor, Tensor]:
-    return run_forward(Inputs(*arguments))
-
-
-def _forward_fake(*arguments: Any) -> tuple[Tensor, Tensor]:
-    x, residual = arguments[0], arguments[4]
-    return x.new_empty(x.shape), x.new_empty(x.shape if residual is not None else (0,))
-
-
-class _RmsNorm(torch.autograd.Function):
-    """The forward with its derivative, which computes the scale again."""
-
-    @staticmethod
-    def forward(ctx: Any, *arguments: Any) -> tuple[Tensor, Tensor]:
-        inputs = Inputs(*arguments)
-        ctx.eps = inputs.eps
-        ctx.save_for_backward(inputs.x, inputs.weight, inputs.gate, inputs.residual)
-        ctx.set_materialize_grads(False)
-        y, total = below_autograd(FORWARD, *arguments)
-        return y, total
-
-    @staticmethod
-    def backward(ctx: Any, dy: Tensor | None, dtotal: Tensor | None) -> tuple[Tensor | None, ...]:
-        refuse_second_derivative("rms_norm")
-        x, weight, gate, residual = ctx.saved_tensors
-        if dy is None:
-            dy = torch.zeros_like(x)
-        if residual is None:
-            dtotal = None
-        dx, dweight, *others = BACKWARD(dy, dtotal, x, weight, ctx.eps, gate, residual)
-        return dx, dweight, None, *(others or [None]), None if residual is None else dx
-
-
-def _backward(dy: Tensor, dtotal: Tensor | None, *arguments: Any) -> list[Tensor]:
-    return run_backward(dy, dtotal, Inputs(*arguments))
-
-
-def _backward_fake(dy: Tensor, dtotal: Tensor | None, *arguments: Any) -> list[Tensor]:
-    inputs = Inputs(*arguments)
-    given = (inputs.x, inputs.weight, *([] if inputs.gate is None else [inputs.gate]))
-    return [tensor.new_empty(tensor.shape) for tensor in given]
-
-
-implement_operator(FORWARD, _forward, _forward_fake, _RmsNorm)
-implement_operator(BACKWARD, _backward, _backward_fake)

@@ -18,19 +18,15 @@ each segment, are parts to be summed afterwards, so that the same input gives th
 import triton
 import triton.language as tl
 
+from seqsuite.kernels.gpu.triton_device import LOG2E, load, load_row, sigmoid, store_row
 from seqsuite.kernels.selective_scan.triton_device import (
-    LOG2E,
     blocks_per_group,
     channel_sums,
-    load,
-    load_row,
     locate_channels,
     locate_segment,
     locate_states,
     projection,
-    sigmoid,
     step_size,
-    store_row,
 )
 
 

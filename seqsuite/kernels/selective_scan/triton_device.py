@@ -10,7 +10,7 @@ States are (N, D) in memory, so that a warp reads neighbours.
 import triton
 import triton.language as tl
 
-LOG2E = tl.constexpr(1.4426950408889634)
+from seqsuite.kernels.gpu.triton_device import LOG2E, load
 
 # log(1 + e) = e (1 + e p(e)) for 0 <= e <= 1: p of degree 8 by weighted least squares, from its highest term
 # down, with a relative error below 1e-8 before rounding. tl.log(1 + e) would lose the digits of a small e.
@@ -43,12 +43,6 @@ def softplus_and_slope(x):
             p = p * e + LOG1P[i]
         log1p = e * (1.0 + e * p)
     return tl.maximum(x, 0.0) + log1p, tl.where(x >= 0.0, 1.0, e) / (1.0 + e)
-
-
-@triton.jit
-def sigmoid(x):
-    """Return 1 / (1 + exp(-x))."""
-    return 1.0 / (1.0 + tl.exp2(-LOG2E * x))
 
 
 @triton.jit
@@ -100,34 +94,10 @@ def locate_states(channel, exists, D_MODEL: tl.constexpr, N: tl.constexpr, STATE
 
 
 @triton.jit
-def load(tensor, offsets, exist):
-    """Return numbers of a tensor, zero where they do not exist, or None where the tensor is None."""
-    if tensor is None:
-        numbers = None
-    else:
-        numbers = tl.load(tensor + offsets, mask=exist, other=0.0)
-    return numbers
-
-
-@triton.jit
 def projection(tensor, group, GROUPS: tl.constexpr, N: tl.constexpr, STATES: tl.constexpr):
     """Return the view of a group's states in B or C (rows, G, N)."""
     n = tl.arange(0, STATES)
     return tensor + group * N, GROUPS * N, n, n < N
-
-
-@triton.jit
-def load_row(view, row, dtype: tl.constexpr):
-    """Return a row of a view, widened. A view is a tensor, its stride from row to row, columns and a mask."""
-    tensor, stride, columns, exist = view
-    return tl.load(tensor + row * stride + columns, mask=exist, other=0.0).to(dtype)
-
-
-@triton.jit
-def store_row(view, row, value):
-    """Store a row of a view, rounded to the tensor's dtype."""
-    tensor, stride, columns, exist = view
-    tl.store(tensor + row * stride + columns, value.to(tensor.dtype.element_ty), mask=exist)
 
 
 @triton.jit

@@ -14,18 +14,14 @@ Rows are read STEPS at a time, to have that many loads under way.
 import triton
 import triton.language as tl
 
+from seqsuite.kernels.gpu.triton_device import LOG2E, load, load_row, sigmoid, store_row
 from seqsuite.kernels.selective_scan.triton_device import (
-    LOG2E,
     blocks_per_group,
-    load,
-    load_row,
     locate_channels,
     locate_segment,
     locate_states,
     projection,
-    sigmoid,
     step_size,
-    store_row,
 )
 
 

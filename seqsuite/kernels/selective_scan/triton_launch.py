@@ -1,6 +1,6 @@
 """From tensors to launches of the Triton kernels: how the work is cut, and memory for the results."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -9,7 +9,8 @@ import torch
 import triton
 from torch import Tensor
 
-from seqsuite.kernels.checks import sequence_offsets
+from seqsuite.kernels.gpu.launch import Runtime
+from seqsuite.kernels.gpu.segments import cut, longest, row_offsets
 from seqsuite.kernels.selective_scan.inputs import Inputs
 from seqsuite.kernels.selective_scan.triton_backward import gradient_kernel, segment_adjoint_kernel
 from seqsuite.kernels.selective_scan.triton_device import combine_kernel
@@ -35,35 +36,6 @@ PROGRAMS_PER_MULTIPROCESSOR = 8
 
 # States that a thread holds: 16 of two channels.
 STATES_PER_THREAD = 32
-
-
-@dataclass(frozen=True)
-class Runtime:
-    """What the kernels run on.
-
-    Attributes:
-        warp_size: number of threads that run together.
-        multiprocessors: number of processors.
-        launch: runs a kernel on a grid with its arguments by name.
-    """
-
-    warp_size: int
-    multiprocessors: int
-    launch: Callable[[Any, int, dict[str, Any]], None]
-
-    @staticmethod
-    def of(device: torch.device) -> "Runtime":
-        """Return the runtime of a GPU; of the CPU, where Triton's interpreter is on."""
-        if triton.knobs.runtime.interpret:
-            return Runtime(32, 1, _launch)
-        with torch.cuda.device(device):
-            warp_size = triton.runtime.driver.active.get_current_target().warp_size
-        return Runtime(warp_size, torch.cuda.get_device_properties(device).multi_processor_count, _launch)
-
-
-def _launch(kernel: Any, programs: int, arguments: dict[str, Any]) -> None:
-    with torch.cuda.device_of(arguments["A"]):  # type: ignore[no-untyped-call]
-        kernel[(programs,)](**arguments, num_warps=1)
 
 
 @dataclass(frozen=True)
@@ -142,7 +114,7 @@ def run_forward(inputs: Inputs, save: bool, runtime: Runtime | None = None) -> t
     if segments.cut:
         state, elapsed = _empty_segment_states(segments, A)
         outputs = {"state": state, "elapsed": elapsed, "STEPS": FORWARD_STEPS}
-        _launch_with(runtime, segment_state_kernel, len(segments) * blocks.count, arguments | outputs)
+        runtime.launch_with(segment_state_kernel, len(segments) * blocks.count, arguments | outputs)
         chain = {"initial": entering, "state": state, "elapsed": elapsed, "final": final_state}
         _combine(runtime, segments, blocks, arguments | chain | {"REVERSE": False})
         entering = state
@@ -154,7 +126,7 @@ def run_forward(inputs: Inputs, save: bool, runtime: Runtime | None = None) -> t
         "STEPS": FORWARD_STEPS,
         "CHUNK": CHUNK,
     }
-    _launch_with(runtime, output_kernel, len(segments) * blocks.count, arguments | outputs)
+    runtime.launch_with(output_kernel, len(segments) * blocks.count, arguments | outputs)
     return y, final_state.transpose(1, 2).contiguous(), checkpoints
 
 
@@ -180,7 +152,7 @@ def run_backward(
     if segments.cut:
         adjoint, elapsed = _empty_segment_states(segments, A)
         outputs = {"adjoint": adjoint, "elapsed": elapsed, "STEPS": FORWARD_STEPS}
-        _launch_with(runtime, segment_adjoint_kernel, items, arguments | outputs)
+        runtime.launch_with(segment_adjoint_kernel, items, arguments | outputs)
         chain = {"initial": entering, "state": adjoint, "elapsed": elapsed, "final": leaving}
         _combine(runtime, segments, blocks, arguments | chain | {"REVERSE": True})
         entering = adjoint
@@ -197,7 +169,7 @@ def run_backward(
         "STEPS": BACKWARD_STEPS,
         "CHUNK": CHUNK,
     }
-    _launch_with(runtime, gradient_kernel, programs, arguments | outputs)
+    runtime.launch_with(gradient_kernel, programs, arguments | outputs)
     gradients = _sum_parts(inputs, parts)
     if leaving is not None:
         gradients["dinitial_state"] = leaving.transpose(1, 2).contiguous()
@@ -234,12 +206,7 @@ def _sum_parts(inputs: Inputs, parts: dict[str, Tensor | None]) -> dict[str, Ten
 
 def _combine(runtime: Runtime, segments: Segments, blocks: Blocks, arguments: dict[str, Any]) -> None:
     programs = (len(segments.offsets) - 1) * blocks.count
-    _launch_with(runtime, combine_kernel, programs, arguments | {"segment_offsets": segments.offsets})
-
-
-def _launch_with(runtime: Runtime, kernel: Any, programs: int, arguments: dict[str, Any]) -> None:
-    """Launch a kernel with those of the arguments that it has."""
-    runtime.launch(kernel, programs, {name: arguments[name] for name in kernel.arg_names})
+    runtime.launch_with(combine_kernel, programs, arguments | {"segment_offsets": segments.offsets})
 
 
 def _arguments(inputs: Inputs, segments: Segments, blocks: Blocks) -> dict[str, Any]:
@@ -263,13 +230,7 @@ def _arguments(inputs: Inputs, segments: Segments, blocks: Blocks) -> dict[str, 
 def _segments(inputs: Inputs, blocks: Blocks) -> Segments:
     """Cut the sequences into segments, so many that there are PROGRAMS programs, if they are long enough."""
     batch, seqlen, _ = inputs.u.shape
-    offsets: Sequence[int]
-    if inputs.cu_seqlens is not None:
-        offsets = tuple(sequence_offsets(inputs.cu_seqlens, seqlen))
-    elif seqlen > 0:
-        offsets = range(0, batch * seqlen + 1, seqlen)
-    else:
-        offsets = (0,) * (batch + 1)
+    offsets = row_offsets(batch, seqlen, inputs.cu_seqlens)
     chunks = batch * seqlen * blocks.count // (PROGRAMS * CHUNK)
     return _cut(offsets, max(chunks, 1) * CHUNK, inputs.u.device)
 
@@ -277,22 +238,17 @@ def _segments(inputs: Inputs, blocks: Blocks) -> Segments:
 @lru_cache(maxsize=64)
 def _cut(offsets: Sequence[int], length: int, device: torch.device) -> Segments:
     """Cut sequences at these offsets into segments of ``length`` rows, the last of each perhaps shorter."""
-    bounds = torch.tensor(list(offsets), device="cpu")
-    lengths = bounds.diff()
-    longest = int(lengths.max()) if len(lengths) else 0
+    most = longest(offsets)
     # Two halves side by side would take as much time as the whole, because each is gone through twice.
-    if longest <= 2 * length:
-        length = -(-longest // CHUNK) * CHUNK or CHUNK
-    counts = (-(-lengths // length)).clamp_min(1)
-    ends = counts.cumsum(0)
-    sequence = torch.repeat_interleave(counts)
-    within = torch.arange(len(sequence), device="cpu") - (ends - counts)[sequence]
-    first = bounds[sequence] + within * length
-    rows = (bounds[sequence + 1] - first).clamp_max(length)
-    checkpoint = bounds[sequence] // CHUNK + sequence + within * (length // CHUNK)
-    table = torch.stack([first, rows, checkpoint], dim=1)
-    segment_offsets = torch.cat([ends.new_zeros(1), ends])
-    return Segments(table.to(device), segment_offsets.to(device), bool((counts > 1).any()))
+    if most <= 2 * length:
+        length = -(-most // CHUNK) * CHUNK or CHUNK
+    segments = cut(offsets, length)
+    # Each sequence may end in a chunk that is not full: its checkpoints start one later for each before it.
+    before = torch.tensor(list(offsets[:-1]), dtype=torch.int64, device="cpu")
+    checkpoint = before[segments.sequence] // CHUNK + segments.sequence + segments.position // CHUNK
+    table = torch.stack([segments.first, segments.rows, checkpoint], dim=1)
+    pieces = len(table) > len(before)
+    return Segments(table.to(device), segments.offsets.to(device), pieces)
 
 
 def _empty_segment_states(segments: Segments, A: Tensor) -> tuple[Tensor, Tensor]:

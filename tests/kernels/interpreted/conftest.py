@@ -1,6 +1,6 @@
 """These tests run kernels in Triton's interpreter, which must be on before Triton is imported.
 
-``tests/kernels/test_selective_scan_triton.py`` runs them in a process of its own; so does
+``tests/kernels/test_triton_backends.py`` runs them in a process of its own; so does
 ``TRITON_INTERPRET=1 python -m pytest tests/kernels/interpreted``.
 """
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from seqsuite.kernels import selective_scan
+from seqsuite.kernels.gpu import launch as gpu_launch
 from seqsuite.kernels.selective_scan import triton_launch
 
 from ..scan_cases import Case, assert_close, in_float64, results, scan_case
@@ -149,14 +150,14 @@ def test_segments_equal_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     for cut in (False, True):
         use_tiling(monkeypatch, cut=cut)
         names = launched.setdefault(cut, [])
-        launch = triton_launch._launch
+        launch = gpu_launch.launch
 
         def record(kernel: Any, *rest: Any, names: list[str] = names, launch: Any = launch) -> None:
             names.append(kernel.fn.__name__)
             launch(kernel, *rest)
 
         with monkeypatch.context() as patch:
-            patch.setattr(triton_launch, "_launch", record)
+            patch.setattr(gpu_launch, "launch", record)
             outcome[cut] = results(case, "triton")
     assert launched[False] == ["output_kernel", "gradient_kernel"]
     assert len(launched[True]) == 6

@@ -1,0 +1,1 @@
+"""What the Triton kernels of all operations share: small functions, launching, and cutting sequences."""
