@@ -9,7 +9,7 @@ import torch
 
 from seqsuite.kernels.llvm import jit, threads
 from seqsuite.kernels.llvm.builder import Kernel, Vector
-from seqsuite.kernels.llvm.functions import exp2, exp_minus_abs, lane_sums, sigmoid, softplus
+from seqsuite.kernels.llvm.functions import exp2, exp_minus_abs, lane_sums, sigmoid, sin_cos, softplus
 from seqsuite.kernels.llvm.target import Target, host_target
 from seqsuite.kernels.selective_scan import cpu_launch
 
@@ -66,6 +66,34 @@ def test_functions_are_accurate(
     tolerance = ({"float32": 3, "float64": 20}[dtype] + np.abs(x)) * np.finfo(dtype).eps
     underflow = 2 * np.finfo(dtype).tiny
     assert np.all(np.abs(actual - exact) <= tolerance * exact + underflow)
+
+
+def angles(dtype: str) -> np.ndarray:
+    """Angles from tiny to 10^5 or 10^8, and those nearest to multiples of a quarter turn."""
+    largest = {"float32": 1e5, "float64": 1e8}[dtype]
+    quarters = np.arange(-7000, 7000) * (np.pi / 2)
+    spread = np.geomspace(1e-30, largest, 20001)
+    return np.concatenate([np.linspace(-10, 10, 4001), quarters, spread, -spread]).astype(dtype)
+
+
+@every_target
+@every_dtype
+@pytest.mark.parametrize("part", [0, 1], ids=["sine", "cosine"])
+def test_sines_and_cosines_are_accurate(part: int, dtype: str, target: Target) -> None:
+    x = angles(dtype)
+    actual = apply(lambda x: sin_cos(x)[part], x, target)[: len(x)]
+    exact = (np.sin, np.cos)[part](x.astype("float64"))
+    assert np.all(np.abs(actual - exact) <= 2 * np.finfo(dtype).eps * np.abs(exact))
+
+
+@every_target
+@every_dtype
+def test_sines_and_cosines_at_the_edges(dtype: str, target: Target) -> None:
+    x = np.array([0.0, -0.0, 1e30, -1e30, np.nan, np.inf, -np.inf], dtype)
+    sines, cosines = (apply(lambda x, part=part: sin_cos(x)[part], x, target)[:7] for part in (0, 1))
+    np.testing.assert_array_equal((sines[:2], cosines[:2]), ([0, 0], [1, 1]))
+    assert np.all(np.abs([sines[2:4], cosines[2:4]]) <= 1)
+    assert np.isnan([sines[4:], cosines[4:]]).all()
 
 
 @every_target
