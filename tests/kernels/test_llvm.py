@@ -13,7 +13,7 @@ from seqsuite.kernels.llvm.functions import exp2, exp_minus_abs, lane_sums, sigm
 from seqsuite.kernels.llvm.target import Target, host_target
 from seqsuite.kernels.selective_scan import cpu_launch
 
-from .scan_cases import assert_close, in_float64, results, scan_case
+from .scan_cases import assert_close, in_float64, real_and_complex, results, scan_case
 
 PORTABLE = Target(
     cpu="", features="", vector_bytes=16, vector_registers=16, has_scalef=False
@@ -118,14 +118,15 @@ def test_lane_sums(dtype: str, target: Target) -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@real_and_complex
 def test_scan_on_a_processor_without_wide_vectors(
-    dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+    complex: str, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cpu_launch, "host_target", lambda: PORTABLE)
     cpu_launch.forward_kernel.cache_clear()
     cpu_launch.backward_kernel.cache_clear()
     try:
-        case = scan_case(dtype=dtype, d_state=9)
+        case = scan_case(dtype=dtype, d_state=9, complex=complex)
         actual = results(case, "cpu")
     finally:
         cpu_launch.forward_kernel.cache_clear()

@@ -19,7 +19,7 @@ from seqsuite.kernels.operators import (
     refuse_second_derivative,
 )
 from seqsuite.kernels.selective_scan.inputs import Inputs
-from seqsuite.kernels.selective_scan.reference import state_dtype
+from seqsuite.kernels.selective_scan.reference import real_dtype, state_dtype
 
 INPUTS = (
     "Tensor u, Tensor delta, Tensor A, Tensor B, Tensor C, Tensor? D, Tensor? z, Tensor? delta_bias, "
@@ -56,8 +56,7 @@ def selective_scan_fused(
 
     "triton" needs a real ``A``.
     """
-    dtype = state_dtype(u, A)
-    real = dtype.to_real()
+    dtype, real = state_dtype(u, A), real_dtype(u)
     if backend == "triton" and 2 in (B.dim(), C.dim()):
         B, C = (_by_channel(projection, u) for projection in (B, C))
 
