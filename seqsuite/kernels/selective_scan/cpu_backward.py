@@ -35,13 +35,7 @@ from seqsuite.kernels.selective_scan.cpu_forward import (
     load_decay_rates,
     step_size,
 )
-from seqsuite.kernels.selective_scan.cpu_layout import (
-    Options,
-    Step,
-    load_input,
-    prefetch_inputs,
-    projection,
-)
+from seqsuite.kernels.selective_scan.cpu_layout import Options, Step, load_input, prefetch_inputs, projection
 
 PARAMETERS = (
     *DIVISION,
@@ -63,10 +57,7 @@ def backward_scratch(options: Options, lanes: int) -> Scratch:
     by_row = dict.fromkeys(("delta", "slope", "delta_u", "g", "s", "w", "y"), rows)
     by_channel = dict.fromkeys(("sum_D", "sum_bias"), lanes)
     tile = min(STATES_PER_TILE, options.d_state) * lanes
-    shared = {
-        "decay": CHUNK * tile,
-        "h": (CHUNK + 1) * tile,
-    }
+    shared = {"decay": CHUNK * tile, "h": (CHUNK + 1) * tile}
     return Scratch(by_state | constant_sums | by_row | by_channel, shared | row_sums)
 
 
@@ -80,7 +71,7 @@ def build_backward(
 ) -> Kernel:
     """Describe the kernel. With ``writes_y`` it writes the gated output of the forward once more.
 
-    ``scan_class`` takes the steps: :class:`Backward`, or its complex kind where the states are complex.
+    ``scan_class`` takes the steps: :class:`Backward`, or the kind of it in ``cpu_complex``.
     """
     kernel = Kernel("selective_scan_backward", options.dtype, target, PARAMETERS)
     scratch = thread_scratch(kernel)
@@ -107,7 +98,7 @@ class Tile:
     Attributes:
         first: number of the first state.
         offset: where it is in arrays [block][n][lane].
-        A: times log2 e.
+        A: times log2 e; imaginary parts as they are.
         carry: a_{t+1} dh_{t+1}.
         sums: of the gradients of A and of the constants among B and C, by name. Summed by chunks: over a long
             sequence, adding each small term to the whole sum would lose digits.

@@ -21,13 +21,7 @@ from seqsuite.kernels.llvm.tasks import (
     task_count,
     thread_scratch,
 )
-from seqsuite.kernels.selective_scan.cpu_layout import (
-    Options,
-    Step,
-    load_input,
-    prefetch_inputs,
-    projection,
-)
+from seqsuite.kernels.selective_scan.cpu_layout import Options, Step, load_input, prefetch_inputs, projection
 
 PARAMETERS = (
     *DIVISION,
@@ -48,7 +42,7 @@ def build_forward(
 ) -> Kernel:
     """Describe the kernel. With ``save`` it keeps the state before each chunk in ``checkpoints``.
 
-    ``scan_class`` takes the steps: :class:`Forward`, or its complex kind where the states are complex.
+    ``scan_class`` takes the steps: :class:`Forward`, or the kind of it in ``cpu_complex``.
     """
     kernel = Kernel("selective_scan_forward", options.dtype, target, PARAMETERS)
     scratch = thread_scratch(kernel)
