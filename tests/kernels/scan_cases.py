@@ -59,7 +59,7 @@ def scan_case(
     }
     for name in complex:
         real = case[name]
-        case[name] = torch.complex(real, normal(*real.shape) * (3 if name == "A" else 1))
+        case[name] = torch.complex(real, normal(*real.shape))
     if "A" in complex and initial_state:
         case["initial_state"] = torch.complex(case["initial_state"], normal(sequences, d_model, d_state))
     tensors = {name: None if t is None else t.to(like(t, dtype)).requires_grad_() for name, t in case.items()}
