@@ -97,6 +97,15 @@ def test_sines_and_cosines_at_the_edges(dtype: str, target: Target) -> None:
 
 
 @every_target
+@pytest.mark.parametrize(("more_degrees", "ulp"), [(0, 2.5), (1, 1)])
+def test_exp2_with_one_degree_more_is_more_accurate(more_degrees: int, ulp: float, target: Target) -> None:
+    x = np.linspace(-20, 20, 100_001).astype("float32")
+    actual = apply(lambda x: exp2(x, more_degrees), x, target)[: len(x)]
+    exact = np.exp2(x.astype("float64"))
+    assert np.all(np.abs(actual - exact) <= ulp * np.finfo("float32").eps * exact)
+
+
+@every_target
 @every_dtype
 def test_functions_at_the_edges(dtype: str, target: Target) -> None:
     x = np.array([np.nan, -np.inf, -1e6, 1e6, 0.0], dtype)

@@ -98,7 +98,7 @@ class ComplexBackward(Backward):
 
 def _decay(delta: Vector, rate: Vector, frequency: Vector) -> Complex:
     """Return exp(Δ A), given Re A log2(e) and Im A."""
-    magnitude, (sine, cosine) = exp2(delta * rate), sin_cos(delta * frequency)
+    magnitude, (sine, cosine) = exp2(delta * rate, more_degrees=1), sin_cos(delta * frequency)
     return Complex(magnitude * cosine, magnitude * sine)
 
 

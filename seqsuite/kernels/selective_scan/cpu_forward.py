@@ -67,7 +67,8 @@ def step_size(options: Options, raw: Vector, bias: Vector | None) -> tuple[Vecto
         raw = raw + bias
     if not options.delta_softplus:
         return raw, None
-    e = exp_minus_abs(raw)
+    # An error of Δ turns a complex state, which may keep it over many turns, while a real one decays.
+    e = exp_minus_abs(raw, more_degrees=1 if options.complex else 0)
     return softplus(raw, e), sigmoid(raw, e)
 
 
