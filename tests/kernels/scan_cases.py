@@ -2,12 +2,15 @@
 
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor
 
 from seqsuite.kernels import selective_scan
 
 Case = dict[str, Any]
+
+real_and_complex = pytest.mark.parametrize("complex", ["", "ABC"], ids=["real", "complex"])
 
 
 def scan_case(
@@ -25,10 +28,12 @@ def scan_case(
     initial_state: bool = True,
     offsets: list[int] | None = None,
     constant: str = "",
+    complex: str = "",
 ) -> Case:
-    """Return arguments of ``selective_scan``, every floating one with a gradient to come.
+    """Return arguments of ``selective_scan``, every one that is no integer with a gradient to come.
 
-    ``constant`` names those of B and C that are (D, N).
+    ``constant`` names those of B and C that are (D, N), ``complex`` those of A, B and C that are complex; the
+    initial state is complex if A is.
     """
     generator = torch.Generator().manual_seed(seed)
 
@@ -52,16 +57,26 @@ def scan_case(
         "delta_bias": delta_bias if bias else None,
         "initial_state": normal(sequences, d_model, d_state) if initial_state else None,
     }
-    tensors = {name: None if t is None else t.to(dtype).requires_grad_() for name, t in case.items()}
+    for name in complex:
+        real = case[name]
+        case[name] = torch.complex(real, normal(*real.shape))
+    if "A" in complex and initial_state:
+        case["initial_state"] = torch.complex(case["initial_state"], normal(sequences, d_model, d_state))
+    tensors = {name: None if t is None else t.to(like(t, dtype)).requires_grad_() for name, t in case.items()}
     cu_seqlens = None if offsets is None else torch.tensor(offsets)
     return {**tensors, "delta_softplus": softplus, "cu_seqlens": cu_seqlens}
 
 
+def like(tensor: Tensor, dtype: torch.dtype) -> torch.dtype:
+    """Return ``dtype``, or the complex one of its precision if the tensor is complex."""
+    return dtype.to_complex() if tensor.is_complex() else dtype
+
+
 def in_float64(case: Case) -> Case:
-    """Return the same numbers in float64, apart from the case's own graph."""
+    """Return the same numbers in float64 or complex128, apart from the case's own graph."""
     return {
-        name: value.detach().double().requires_grad_()
-        if isinstance(value, Tensor) and value.is_floating_point()
+        name: value.detach().to(like(value, torch.float64)).requires_grad_()
+        if isinstance(value, Tensor) and (value.is_floating_point() or value.is_complex())
         else value
         for name, value in case.items()
     }
@@ -72,7 +87,7 @@ def results(case: Case, backend: str, with_final_state: bool = True) -> dict[str
     y, final_state = selective_scan(**case, return_final_state=True, backend=backend)
     generator = torch.Generator().manual_seed(1)
     outputs = [y, final_state] if with_final_state else [y]
-    weights = [torch.randn(t.shape, generator=generator).to(t) for t in outputs]
+    weights = [torch.randn(t.shape, generator=generator, dtype=like(t, torch.float32)).to(t) for t in outputs]
     inputs = {name: t for name, t in case.items() if isinstance(t, Tensor) and t.requires_grad}
     gradients = torch.autograd.grad(outputs, list(inputs.values()), weights)
     by_input = {f"d{name}": gradient for name, gradient in zip(inputs, gradients, strict=True)}
@@ -81,8 +96,9 @@ def results(case: Case, backend: str, with_final_state: bool = True) -> dict[str
 
 def relative_error(actual: Tensor, expected: Tensor) -> float:
     """Return ‖actual − expected‖ / ‖expected‖ in float64."""
-    difference = (actual.double() - expected.double()).norm()
-    return float(difference / expected.double().norm().clamp_min(1e-30))
+    dtype = like(expected, torch.float64)
+    difference = (actual.to(dtype) - expected.to(dtype)).norm()
+    return float(difference / expected.to(dtype).norm().clamp_min(1e-30))
 
 
 def assert_close(

@@ -9,11 +9,11 @@ import torch
 
 from seqsuite.kernels.llvm import jit, threads
 from seqsuite.kernels.llvm.builder import Kernel, Vector
-from seqsuite.kernels.llvm.functions import exp2, exp_minus_abs, lane_sums, sigmoid, softplus
+from seqsuite.kernels.llvm.functions import exp2, exp_minus_abs, lane_sums, sigmoid, sin_cos, softplus
 from seqsuite.kernels.llvm.target import Target, host_target
 from seqsuite.kernels.selective_scan import cpu_launch
 
-from .scan_cases import assert_close, in_float64, results, scan_case
+from .scan_cases import assert_close, in_float64, real_and_complex, results, scan_case
 
 PORTABLE = Target(
     cpu="", features="", vector_bytes=16, vector_registers=16, has_scalef=False
@@ -68,6 +68,43 @@ def test_functions_are_accurate(
     assert np.all(np.abs(actual - exact) <= tolerance * exact + underflow)
 
 
+def angles(dtype: str) -> np.ndarray:
+    """Angles from tiny to 10^5 or 10^8, and those nearest to multiples of a quarter turn."""
+    largest = {"float32": 1e5, "float64": 1e8}[dtype]
+    quarters = np.arange(-7000, 7000) * (np.pi / 2)
+    spread = np.geomspace(1e-30, largest, 20001)
+    return np.concatenate([np.linspace(-10, 10, 4001), quarters, spread, -spread]).astype(dtype)
+
+
+@every_target
+@every_dtype
+@pytest.mark.parametrize("part", [0, 1], ids=["sine", "cosine"])
+def test_sines_and_cosines_are_accurate(part: int, dtype: str, target: Target) -> None:
+    x = angles(dtype)
+    actual = apply(lambda x: sin_cos(x)[part], x, target)[: len(x)]
+    exact = (np.sin, np.cos)[part](x.astype("float64"))
+    assert np.all(np.abs(actual - exact) <= 2 * np.finfo(dtype).eps * np.abs(exact))
+
+
+@every_target
+@every_dtype
+def test_sines_and_cosines_at_the_edges(dtype: str, target: Target) -> None:
+    x = np.array([0.0, -0.0, 1e30, -1e30, np.nan, np.inf, -np.inf], dtype)
+    sines, cosines = (apply(lambda x, part=part: sin_cos(x)[part], x, target)[:7] for part in (0, 1))
+    np.testing.assert_array_equal((sines[:2], cosines[:2]), ([0, 0], [1, 1]))
+    assert np.all(np.abs([sines[2:4], cosines[2:4]]) <= 1)
+    assert np.isnan([sines[4:], cosines[4:]]).all()
+
+
+@every_target
+@pytest.mark.parametrize(("more_degrees", "ulp"), [(0, 2.5), (1, 1)])
+def test_exp2_with_one_degree_more_is_more_accurate(more_degrees: int, ulp: float, target: Target) -> None:
+    x = np.linspace(-20, 20, 100_001).astype("float32")
+    actual = apply(lambda x: exp2(x, more_degrees), x, target)[: len(x)]
+    exact = np.exp2(x.astype("float64"))
+    assert np.all(np.abs(actual - exact) <= ulp * np.finfo("float32").eps * exact)
+
+
 @every_target
 @every_dtype
 def test_functions_at_the_edges(dtype: str, target: Target) -> None:
@@ -90,14 +127,15 @@ def test_lane_sums(dtype: str, target: Target) -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@real_and_complex
 def test_scan_on_a_processor_without_wide_vectors(
-    dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+    complex: str, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cpu_launch, "host_target", lambda: PORTABLE)
     cpu_launch.forward_kernel.cache_clear()
     cpu_launch.backward_kernel.cache_clear()
     try:
-        case = scan_case(dtype=dtype, d_state=9)
+        case = scan_case(dtype=dtype, d_state=9, complex=complex)
         actual = results(case, "cpu")
     finally:
         cpu_launch.forward_kernel.cache_clear()

@@ -8,7 +8,7 @@ import torch
 
 from seqsuite.kernels import selective_scan
 
-from .scan_cases import Case, assert_close, results, scan_case
+from .scan_cases import Case, assert_close, real_and_complex, results, scan_case
 
 
 def operator_arguments(case: Case) -> tuple[object, ...]:
@@ -25,6 +25,8 @@ def operator_arguments(case: Case) -> tuple[object, ...]:
         scan_case(),
         scan_case(gate=False, skip=False, bias=False, softplus=False, initial_state=False, groups=2),
         scan_case(batch=1, offsets=[0, 4, 21], dtype=torch.float32),
+        scan_case(complex="ABC"),
+        scan_case(constant="BC", complex="ABC", initial_state=False, dtype=torch.float32),
     ],
 )
 def test_operators_keep_the_dispatcher_rules(case: Case) -> None:
@@ -40,12 +42,13 @@ def test_operators_keep_the_dispatcher_rules(case: Case) -> None:
 
 
 @pytest.mark.parametrize("offsets", [None, [0, 4, 21]])
-def test_compiles_as_one_graph(offsets: list[int] | None) -> None:
-    case = scan_case(batch=1, offsets=offsets)
+@real_and_complex
+def test_compiles_as_one_graph(complex: str, offsets: list[int] | None) -> None:
+    case = scan_case(batch=1, offsets=offsets, complex=complex)
 
     def loss(case: Case) -> torch.Tensor:
         y, final_state = selective_scan(**case, return_final_state=True)
-        return y.square().sum() + final_state.sum()
+        return y.square().sum() + final_state.abs().sum()
 
     names = [name for name, t in case.items() if isinstance(t, torch.Tensor) and t.requires_grad]
     leaves = [case[name] for name in names]
@@ -87,8 +90,9 @@ def test_one_position_of_several_sequences_with_a_stride_that_means_nothing() ->
     assert_close(results(case | odd, "cpu"), results(case, "cpu"), forward=0.0, gradients=0.0)
 
 
-def test_the_number_of_threads_changes_no_bit() -> None:
-    case = scan_case(batch=3, seqlen=70, d_model=200, d_state=16, dtype=torch.float32)
+@real_and_complex
+def test_the_number_of_threads_changes_no_bit(complex: str) -> None:
+    case = scan_case(batch=3, seqlen=70, d_model=200, d_state=16, dtype=torch.float32, complex=complex)
     threads = torch.get_num_threads()
     try:
         runs = []
@@ -117,9 +121,10 @@ def test_works_in_several_python_threads_at_once() -> None:
             assert_close(actual, expected, forward=0.0, gradients=0.0)
 
 
-def test_the_states_are_never_all_in_memory() -> None:
+@pytest.mark.parametrize(("d_state", "complex"), [(16, ""), (8, "ABC")], ids=["real", "complex"])
+def test_the_states_are_never_all_in_memory(d_state: int, complex: str) -> None:
     """Beyond inputs and results both passes allocate at most a sixteenth of what (B, L, D, N) would take."""
-    case = scan_case(batch=1, seqlen=1024, d_model=512, d_state=16, dtype=torch.float32)
+    case = scan_case(batch=1, seqlen=1024, d_model=512, d_state=d_state, dtype=torch.float32, complex=complex)
     results(case, "cpu")  # compiles
     with torch.profiler.profile(
         activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True, acc_events=True

@@ -202,6 +202,7 @@ def test_a_gpu_gets_triton(monkeypatch: pytest.MonkeyPatch) -> None:
     assert dispatch._choose("cuda", False, None) == "triton"
     assert dispatch._choose("cuda", True, None) == "reference"  # complex A
     assert dispatch._choose("cpu", False, None) != "triton"
+    assert dispatch._choose("cpu", True, None) == dispatch._choose("cpu", False, None)
     with pytest.raises(ValueError, match=r"'triton' needs tensors on a GPU, but .* on cpu"):
         dispatch._choose("cpu", False, "triton")
     with pytest.raises(ValueError, match="'triton' needs a real A"):

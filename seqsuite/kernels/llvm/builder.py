@@ -64,6 +64,9 @@ class Vector:
         self.kernel = kernel
         self.value = value
 
+    def __neg__(self) -> Vector:
+        return Vector(self.kernel, self.kernel.ir.fneg(self.value))
+
     def __add__(self, other: Vector | float) -> Vector:
         return self._apply("fadd", self, other)
 

@@ -1,4 +1,4 @@
-"""Functions of vectors: exp2, softplus, sigmoid, sums over lanes.
+"""Functions of vectors: exp2, softplus, sigmoid, sine and cosine, sums over lanes.
 
 Every function passes NaN on. Polynomials interpolate at Chebyshev points; their coefficients are computed
 when a kernel is built, to a degree that leaves an error below the rounding of the dtype.
@@ -6,6 +6,7 @@ when a kernel is built, to a degree that leaves an error below the rounding of t
 
 import math
 from collections.abc import Callable
+from fractions import Fraction
 from functools import cache
 
 import numpy as np
@@ -19,9 +20,13 @@ Points = npt.NDArray[np.float64]
 
 LOG2_E = math.log2(math.e)
 
+# To more digits than three float64 hold.
+HALF_PI = Fraction("1.57079632679489661923132169163975144209858469968755291048747")
+
 # Degrees of the polynomials, by dtype, and the layout of the dtype's bits.
 EXP2_DEGREE = {"float32": 5, "float64": 13}
-LOG1P_DEGREE = {"float32": 8, "float64": 20}
+LOG1P_DEGREE = {"float32": 10, "float64": 20}
+SIN_COS_DEGREE = {"float32": 2, "float64": 5}
 MANTISSA_BITS = {"float32": 23, "float64": 52}
 EXPONENT_BIAS = {"float32": 127, "float64": 1023}
 
@@ -39,20 +44,24 @@ def sqrt(x: Vector) -> Vector:
     return Vector(kernel, kernel.intrinsic(f"llvm.sqrt.{_suffix(kernel)}", kernel.vector_type, [x.value]))
 
 
-def exp2(x: Vector) -> Vector:
-    """Return 2^x = 2^k · 2^f for the integer k nearest to x."""
+def exp2(x: Vector, more_degrees: int = 0) -> Vector:
+    """Return 2^x = 2^k · 2^f for the integer k nearest to x.
+
+    The error in float32 reaches 2 ulp; with one degree more it stays below 1.
+    """
     kernel = x.kernel
-    return _exp2_scalef(x) if kernel.target.has_scalef else _exp2_by_exponent_bits(x)
+    degree = EXP2_DEGREE[kernel.dtype] + more_degrees
+    return _exp2_scalef(x, degree) if kernel.target.has_scalef else _exp2_by_exponent_bits(x, degree)
 
 
-def exp_minus_abs(x: Vector) -> Vector:
-    """Return exp(-|x|)."""
+def exp_minus_abs(x: Vector, more_degrees: int = 0) -> Vector:
+    """Return exp(-|x|), by :func:`exp2`."""
     kernel = x.kernel
     magnitude = Vector(
         kernel, kernel.intrinsic(f"llvm.fabs.{_suffix(kernel)}", kernel.vector_type, [x.value])
     )
     # The bound keeps -∞ from the difference ∞ - ∞ inside exp2; beyond it the result is 0 all the same.
-    return exp2(at_least(magnitude * -LOG2_E, -2.0 * EXPONENT_BIAS[kernel.dtype]))
+    return exp2(at_least(magnitude * -LOG2_E, -2.0 * EXPONENT_BIAS[kernel.dtype]), more_degrees)
 
 
 def softplus(x: Vector, e: Vector) -> Vector:
@@ -66,6 +75,27 @@ def sigmoid(x: Vector, e: Vector) -> Vector:
     of_magnitude = 1.0 / (1.0 + e)
     negative = kernel.ir.fcmp_ordered("<", x.value, kernel.vector(0.0).value)
     return Vector(kernel, kernel.ir.select(negative, (of_magnitude * e).value, of_magnitude.value))
+
+
+def sin_cos(x: Vector) -> tuple[Vector, Vector]:
+    """Return the sine and the cosine, accurate for |x| up to 10^5 in float32 and 10^8 in float64.
+
+    Cody and Waite's reduction: with k the integer nearest to x / (π/2), r = x - k π/2 is computed with π/2 as
+    a sum of three numbers; the first difference is exact. The sine and the cosine of r are, but for their
+    signs and order, those of x. Beyond the range both are wrong, but at most 1.
+    """
+    kernel = x.kernel
+    # Adding 1.5 · 2^mantissa rounds and leaves the integer in the low bits.
+    magic = 1.5 * 2.0 ** MANTISSA_BITS[kernel.dtype]
+    shifted = fma(x, 2 / math.pi, magic)
+    k, r = shifted - magic, x
+    for part in _half_pi_parts(kernel.dtype):
+        r = fma(k, -part, r)
+    r = at_most(at_least(r, -1.0), 1.0)
+    square, degree = r * r, SIN_COS_DEGREE[kernel.dtype]
+    sine = fma(r * square, _polynomial(square, _sin_tail(degree)), r)
+    cosine = fma(square * square, _polynomial(square, _cos_tail(degree)), fma(square, -0.5, 1.0))
+    return _rotate_by_quarters(shifted, sine, cosine)
 
 
 def at_least(x: Vector, bound: float) -> Vector:
@@ -104,19 +134,19 @@ def _shuffle(left: Vector, right: Vector, order: ir.Constant) -> Vector:
     return Vector(left.kernel, left.kernel.ir.shuffle_vector(left.value, right.value, order))
 
 
-def _exp2_scalef(x: Vector) -> Vector:
+def _exp2_scalef(x: Vector, degree: int) -> Vector:
     """AVX-512: one instruction rounds, and one scales by 2^k, with overflow and underflow as they are due."""
     kernel = x.kernel
     kind, mask_type = ("ps", ir.IntType(16)) if kernel.dtype == "float32" else ("pd", ir.IntType(8))
     k = Vector(kernel, kernel.intrinsic(f"llvm.rint.{_suffix(kernel)}", kernel.vector_type, [x.value]))
     undefined = ir.Constant(kernel.vector_type, ir.Undefined)
     current_rounding = I32(4)
-    arguments = [_exp2_fraction(x - k).value, k.value, undefined, mask_type(-1), current_rounding]
+    arguments = [_exp2_fraction(x - k, degree).value, k.value, undefined, mask_type(-1), current_rounding]
     name = f"llvm.x86.avx512.mask.scalef.{kind}.512"
     return Vector(kernel, kernel.intrinsic(name, kernel.vector_type, arguments))
 
 
-def _exp2_by_exponent_bits(x: Vector) -> Vector:
+def _exp2_by_exponent_bits(x: Vector, degree: int) -> Vector:
     """Elsewhere: adding 1.5 · 2^mantissa rounds and leaves the integer in the low bits, to be shifted."""
     kernel = x.kernel
     dtype, mantissa = kernel.dtype, MANTISSA_BITS[kernel.dtype]
@@ -125,7 +155,7 @@ def _exp2_by_exponent_bits(x: Vector) -> Vector:
     bounded = at_most(at_least(x, -float(EXPONENT_BIAS[dtype])), EXPONENT_BIAS[dtype] + 1.0)
     magic = 1.5 * 2.0**mantissa
     shifted = bounded + magic
-    fraction_power = _exp2_fraction(bounded - (shifted - magic))
+    fraction_power = _exp2_fraction(bounded - (shifted - magic), degree)
     shift = ir.Constant(integers, [mantissa] * kernel.lanes)
     exponent = kernel.ir.shl(kernel.ir.bitcast(shifted.value, integers), shift)
     scaled = kernel.ir.add(kernel.ir.bitcast(fraction_power.value, integers), exponent)
@@ -134,9 +164,32 @@ def _exp2_by_exponent_bits(x: Vector) -> Vector:
     return Vector(kernel, kernel.ir.select(is_nan, x.value, result))
 
 
-def _exp2_fraction(f: Vector) -> Vector:
+def _exp2_fraction(f: Vector, degree: int) -> Vector:
     """Return 2^f for f in [-1/2, 1/2], exactly 1 at 0."""
-    return fma(f, _polynomial(f, _exp2_minus_1_over_x(EXP2_DEGREE[f.kernel.dtype] - 1)), 1.0)
+    return fma(f, _polynomial(f, _exp2_minus_1_over_x(degree - 1)), 1.0)
+
+
+def _rotate_by_quarters(shifted: Vector, sine: Vector, cosine: Vector) -> tuple[Vector, Vector]:
+    """Return the sine and the cosine k quarters of a turn further on, where k is in the low bits."""
+    kernel = shifted.kernel
+    bits = 8 * kernel.element.bytes
+    integers = ir.VectorType(ir.IntType(bits), kernel.lanes)
+
+    def constant(number: int) -> ir.Constant:
+        return ir.Constant(integers, [number] * kernel.lanes)
+
+    def with_sign(magnitude: ir.Value, quarters: ir.Value) -> Vector:
+        """Negate where the second bit is set: in the third and fourth quarter."""
+        sign = kernel.ir.and_(kernel.ir.shl(quarters, constant(bits - 2)), constant(1 << (bits - 1)))
+        signed = kernel.ir.xor(kernel.ir.bitcast(magnitude, integers), sign)
+        return Vector(kernel, kernel.ir.bitcast(signed, kernel.vector_type))
+
+    quarters = kernel.ir.bitcast(shifted.value, integers)
+    even = kernel.ir.icmp_signed("==", kernel.ir.and_(quarters, constant(1)), constant(0))
+    return (
+        with_sign(kernel.ir.select(even, sine.value, cosine.value), quarters),
+        with_sign(kernel.ir.select(even, cosine.value, sine.value), kernel.ir.add(quarters, constant(1))),
+    )
 
 
 def _polynomial(x: Vector, coefficients: tuple[float, ...]) -> Vector:
@@ -164,6 +217,36 @@ def _log1p_over_x(degree: int) -> tuple[float, ...]:
         return quotient
 
     return _interpolate(exact, degree, (0.0, 1.0))
+
+
+@cache
+def _sin_tail(degree: int) -> tuple[float, ...]:
+    """Return (sin r - r) / r^3 as a polynomial of r^2."""
+    return _interpolate(lambda square: _alternating_series(square, 3), degree, (0.0, (math.pi / 4) ** 2))
+
+
+@cache
+def _cos_tail(degree: int) -> tuple[float, ...]:
+    """Return (cos r - 1 + r^2 / 2) / r^4 as a polynomial of r^2."""
+    return _interpolate(lambda square: -_alternating_series(square, 4), degree, (0.0, (math.pi / 4) ** 2))
+
+
+def _alternating_series(square: Points, first: int) -> Points:
+    """Return Σ_j (-1)^(j+1) r^2j / (2 j + first)!: differences of sines and cosines would lose digits."""
+    terms = [-((-square) ** j) / math.factorial(2 * j + first) for j in range(12)]
+    total: Points = np.sum(terms, axis=0)
+    return total
+
+
+@cache
+def _half_pi_parts(dtype: str) -> tuple[float, ...]:
+    """Return three numbers of a dtype whose sum is π / 2, each the nearest to what is missing."""
+    parts, missing = [], HALF_PI
+    for _ in range(3):
+        part = float(np.dtype(dtype).type(float(missing)))
+        parts.append(part)
+        missing -= Fraction(part)
+    return tuple(parts)
 
 
 def _interpolate(

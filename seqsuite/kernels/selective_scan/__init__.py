@@ -71,8 +71,9 @@ def selective_scan(
     computations. Every floating argument gets a gradient, also through the final state.
 
     A complex ``A`` holds one of each pair of conjugate states, as in S4D: the output is
-    2 Re(Σ_n C_t[n] h_t[d, n]), and ``B``, ``C`` and the states may be complex too. Only the reference backend
-    computes it.
+    2 Re(Σ_n C_t[n] h_t[d, n]), and ``B``, ``C`` and the states may be complex too. The "triton" backend has
+    no kernels for it: on a GPU the reference runs. The gradient of a complex number z is PyTorch's,
+    ∂/∂Re z + i ∂/∂Im z.
 
     Args:
         u: input (B, L, D): float64, float32, bfloat16 or float16.

@@ -13,7 +13,6 @@ added afterwards. Where B or C is a constant of each channel, its gradient is su
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from seqsuite.kernels.llvm.builder import Array, Index, Kernel, Mask, Variable, Vector
@@ -36,7 +35,7 @@ from seqsuite.kernels.selective_scan.cpu_forward import (
     load_decay_rates,
     step_size,
 )
-from seqsuite.kernels.selective_scan.cpu_layout import Options, load_input, prefetch_inputs, projection
+from seqsuite.kernels.selective_scan.cpu_layout import Options, Step, load_input, prefetch_inputs, projection
 
 PARAMETERS = (
     *DIVISION,
@@ -50,7 +49,7 @@ STATES_PER_TILE = 4
 
 
 def backward_scratch(options: Options, lanes: int) -> Scratch:
-    """Return what a thread keeps of its channels and of a chunk; see :class:`_Backward` for the names."""
+    """Return what a thread keeps of its channels and of a chunk; see :class:`Backward` for the names."""
     states, rows = options.d_state * lanes, CHUNK * lanes
     by_state = dict.fromkeys(("A", "carry", "sum_A", *options.constant), states)
     constant_sums = {f"sum_{name}": states for name in options.constant}
@@ -58,23 +57,28 @@ def backward_scratch(options: Options, lanes: int) -> Scratch:
     by_row = dict.fromkeys(("delta", "slope", "delta_u", "g", "s", "w", "y"), rows)
     by_channel = dict.fromkeys(("sum_D", "sum_bias"), lanes)
     tile = min(STATES_PER_TILE, options.d_state) * lanes
-    shared = {
-        "decay": CHUNK * tile,
-        "h": (CHUNK + 1) * tile,
-    }
+    shared = {"decay": CHUNK * tile, "h": (CHUNK + 1) * tile}
     return Scratch(by_state | constant_sums | by_row | by_channel, shared | row_sums)
 
 
 def build_backward(
-    options: Options, has_initial_state: bool, has_dfinal_state: bool, writes_y: bool, target: Target
+    scan_class: type["Backward"],
+    options: Options,
+    has_initial_state: bool,
+    has_dfinal_state: bool,
+    writes_y: bool,
+    target: Target,
 ) -> Kernel:
-    """Describe the kernel. With ``writes_y`` it writes the gated output of the forward once more."""
+    """Describe the kernel. With ``writes_y`` it writes the gated output of the forward once more.
+
+    ``scan_class`` takes the steps: :class:`Backward`, or the kind of it in ``cpu_complex``.
+    """
     kernel = Kernel("selective_scan_backward", options.dtype, target, PARAMETERS)
     scratch = thread_scratch(kernel)
     with kernel.tasks(task_count(kernel)) as number:
         task = locate(kernel, number, options.ragged)
         arrays = backward_scratch(options, kernel.lanes).arrays(scratch, task.blocks)
-        scan = _Backward(options, kernel, task, **arrays)
+        scan = scan_class(options, kernel, task, **arrays)
         scan.load_parameters(has_dfinal_state)
         with kernel.reverse_loop(task.first_chunk, task.last_chunk) as chunk:
             row, steps = task.rows(chunk)
@@ -88,7 +92,27 @@ def build_backward(
 
 
 @dataclass(frozen=True)
-class _Backward:
+class Tile:
+    """States of one block on their way back through a chunk.
+
+    Attributes:
+        first: number of the first state.
+        offset: where it is in arrays [block][n][lane].
+        A: times log2 e; imaginary parts as they are.
+        carry: a_{t+1} dh_{t+1}.
+        sums: of the gradients of A and of the constants among B and C, by name. Summed by chunks: over a long
+            sequence, adding each small term to the whole sum would lose digits.
+    """
+
+    first: Index
+    offset: Index
+    A: list[Vector]
+    carry: list[Variable]
+    sums: dict[str, list[Variable]]
+
+
+@dataclass(frozen=True)
+class Backward:
     """The steps of one task.
 
     Its scratch, by layout:
@@ -129,7 +153,7 @@ class _Backward:
         kernel, N, blocks = self.kernel, self.options.d_state, self.task.blocks
         states = N * kernel.lanes
         with kernel.loop(0, blocks) as block:
-            load_decay_rates(self.task, block, self.A[block * states], N)
+            load_decay_rates(self.task, block, self.A[block * states], self.options)
             load_constants(self.task, block, {"B": self.B, "C": self.C}, N)
             if has_dfinal_state:
                 source = kernel.array("dfinal_state")[self._first_state()]
@@ -196,59 +220,76 @@ class _Backward:
             self.h.store(h[n].value, n * lanes)
         offset = (block * self.options.d_state + first) * lanes
         with kernel.loop(0, steps) as t:
-            B, C = self._projections(row + t, first, offset)
             here = self._position(block, t)
-            delta, delta_u = self.delta.load(here), self.delta_u.load(here)
-            y = self.y.load(here) if gated else kernel.vector(0.0)
-            for n in range(count):
-                decay = exp2(delta * A[n])
-                h[n].value = fma(decay, h[n].value, delta_u * B(n))
-                self.decay.store(decay, (t * count + n) * lanes)
-                self.h.store(h[n].value, ((t + 1) * count + n) * lanes)
-                if gated:
-                    y = fma(h[n].value, C(n), y)
-            if gated:
+            step = self._step(row + t, here, first, offset)
+            y = self._advance(t, h, A, step, self.y.load(here) if gated else None)
+            if y is not None:
                 self.y.store(y, here)
+
+    def _advance(
+        self, t: Index, h: list[Variable], A: list[Vector], step: Step, y: Vector | None
+    ) -> Vector | None:
+        """Move a tile one position on, keep its states and decays, and return y with what they add."""
+        count, lanes = len(h), self.kernel.lanes
+        for n in range(count):
+            decay = exp2(step.delta * A[n])
+            h[n].value = fma(decay, h[n].value, step.delta_u * step.B(n))
+            self.decay.store(decay, (t * count + n) * lanes)
+            self.h.store(h[n].value, ((t + 1) * count + n) * lanes)
+            if y is not None:
+                y = fma(h[n].value, step.C(n), y)
+        return y
 
     def _run_states_back(self, block: Index, row: Index, steps: Index, first: Index, count: int) -> None:
         kernel, lanes = self.kernel, self.kernel.lanes
         offset = (block * self.options.d_state + first) * lanes
-        A = [self.A.load(offset + n * lanes) for n in range(count)]
-        carry = [Variable(kernel, self.carry.load(offset + n * lanes)) for n in range(count)]
-        # Summed by chunks: over a long sequence, adding each small term to the whole sum would lose digits.
-        dA = [Variable(kernel, kernel.vector(0.0)) for _ in range(count)]
-        constant = {
-            name: [Variable(kernel, kernel.vector(0.0)) for _ in range(count)]
-            for name in self.options.constant
-        }
-
-        def add(name: str, position: Index, n: int, a: Vector, b: Vector) -> None:
-            if name in constant:
-                constant[name][n].value = fma(a, b, constant[name][n].value)
-            else:
-                _add_product(self._sum(name), position, a, b)
-
+        tile = Tile(
+            first,
+            offset,
+            A=[self.A.load(offset + n * lanes) for n in range(count)],
+            carry=[Variable(kernel, self.carry.load(offset + n * lanes)) for n in range(count)],
+            sums={
+                name: [Variable(kernel, kernel.vector(0.0)) for _ in range(count)]
+                for name in ("A", *self.options.constant)
+            },
+        )
         with kernel.reverse_loop(0, steps) as t:
-            B, C = self._projections(row + t, first, offset)
-            here, sums = self._position(block, t), (t * self.options.d_state + first) * lanes
-            g, delta, delta_u = (array.load(here) for array in (self.g, self.delta, self.delta_u))
-            s, w_A = self.s.load(here), self.w.load(here)
-            for n in range(count):
-                before, after = (t * count + n) * lanes, ((t + 1) * count + n) * lanes
-                dh = fma(C(n), g, carry[n].value)
-                add("C", sums + n * lanes, n, g, self.h.load(after))
-                add("B", sums + n * lanes, n, dh, delta_u)
-                s = fma(dh, B(n), s)
-                carry[n].value = dh * self.decay.load(before)
-                w = carry[n].value * self.h.load(before)
-                dA[n].value = fma(w, delta, dA[n].value)
-                w_A = fma(w, A[n], w_A)
+            here = self._position(block, t)
+            step, g = self._step(row + t, here, first, offset), self.g.load(here)
+            s, w_A = self._go_back(tile, t, step, g, self.s.load(here), self.w.load(here))
             self.s.store(s, here)
             self.w.store(w_A, here)
         for n in range(count):
-            self.carry.store(carry[n].value, offset + n * lanes)
-            for total, terms in ((self.sum_A, dA), *((self._sum(name), constant[name]) for name in constant)):
+            self.carry.store(tile.carry[n].value, offset + n * lanes)
+            for name, terms in tile.sums.items():
+                total = self._sum(name)
                 total.store(total.load(offset + n * lanes) + terms[n].value, offset + n * lanes)
+
+    def _go_back(
+        self, tile: Tile, t: Index, step: Step, g: Vector, s: Vector, w_A: Vector
+    ) -> tuple[Vector, Vector]:
+        """Move the gradients of a tile one position back; return s_t and Σ_n w_t A with what they add."""
+        count, lanes, carry = len(tile.carry), self.kernel.lanes, tile.carry
+        for n in range(count):
+            before, after = (t * count + n) * lanes, ((t + 1) * count + n) * lanes
+            dh = fma(step.C(n), g, carry[n].value)
+            self._add_term(tile, "C", t, n, g, self.h.load(after))
+            self._add_term(tile, "B", t, n, dh, step.delta_u)
+            s = fma(dh, step.B(n), s)
+            carry[n].value = dh * self.decay.load(before)
+            w = carry[n].value * self.h.load(before)
+            self._add_term(tile, "A", t, n, w, step.delta)
+            w_A = fma(w, tile.A[n], w_A)
+        return s, w_A
+
+    def _add_term(self, tile: Tile, name: str, t: Index, n: int, a: Vector, b: Vector) -> None:
+        """Add a b to the gradient of A, B or C at a state of the tile."""
+        if name in tile.sums:
+            tile.sums[name][n].value = fma(a, b, tile.sums[name][n].value)
+        else:
+            position = (t * self.options.d_state + tile.first + n) * self.kernel.lanes
+            total = self._sum(name)
+            total.store(fma(a, b, total.load(position)), position)
 
     def write_rows(self, row: Index, steps: Index, writes_y: bool) -> None:
         """Write du, ddelta and dz of a chunk, and add to the gradients of D and the bias."""
@@ -258,11 +299,8 @@ class _Backward:
             dD, ddelta_bias = (Variable(kernel, kernel.vector(0.0)) for _ in range(2))
             with kernel.loop(0, steps) as t:
                 here = self._position(block, t)
-                u, g, s = (
-                    load_input(task, options, "u", row + t, channel, mask),
-                    self.g.load(here),
-                    self.s.load(here),
-                )
+                u = load_input(task, options, "u", row + t, channel, mask)
+                g, s = self.g.load(here), self.s.load(here)
                 du = self.delta.load(here) * s
                 if options.has_skip:
                     du = fma(g, kernel.array("D").load(channel, mask), du)
@@ -328,15 +366,13 @@ class _Backward:
                     output = kernel.array(name)
                     output.store(total.load(block * kernel.lanes), channel, task.mask(block))
 
-    def _projections(
-        self, row: Index, first: Index, offset: Index
-    ) -> tuple[Callable[[int], Vector], Callable[[int], Vector]]:
-        """Return B_t and C_t by state, counted from ``first``, which is at ``offset`` among constants."""
+    def _step(self, row: Index, here: Index, first: Index, offset: Index) -> Step:
+        """Return what a position brings to the states from ``first`` on, at ``offset`` among constants."""
         B, C = (
             projection(self.task, self.options, name, row, first, None if array is None else array[offset])
             for name, array in (("B", self.B), ("C", self.C))
         )
-        return B, C
+        return Step(B, C, self.delta.load(here), self.delta_u.load(here))
 
     def _sum(self, name: str) -> Array:
         """Return the memory for the gradient of A, B or C."""
@@ -360,7 +396,3 @@ class _Backward:
         kernel = self.kernel
         stride = kernel.parameter("dz_stride" if name == "dz" else "d_model")
         return kernel.array(name, dtype)[row * stride]
-
-
-def _add_product(total: Array, index: Index, a: Vector, b: Vector) -> None:
-    total.store(fma(a, b, total.load(index)), index)

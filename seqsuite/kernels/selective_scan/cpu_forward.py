@@ -21,7 +21,7 @@ from seqsuite.kernels.llvm.tasks import (
     task_count,
     thread_scratch,
 )
-from seqsuite.kernels.selective_scan.cpu_layout import Options, load_input, prefetch_inputs, projection
+from seqsuite.kernels.selective_scan.cpu_layout import Options, Step, load_input, prefetch_inputs, projection
 
 PARAMETERS = (
     *DIVISION,
@@ -37,14 +37,19 @@ def forward_scratch(options: Options, lanes: int) -> Scratch:
     return Scratch(by_state | dict.fromkeys(("delta", "delta_u", "y"), rows), {})
 
 
-def build_forward(options: Options, has_initial_state: bool, save: bool, target: Target) -> Kernel:
-    """Describe the kernel. With ``save`` it keeps the state before each chunk in ``checkpoints``."""
+def build_forward(
+    scan_class: type["Forward"], options: Options, has_initial_state: bool, save: bool, target: Target
+) -> Kernel:
+    """Describe the kernel. With ``save`` it keeps the state before each chunk in ``checkpoints``.
+
+    ``scan_class`` takes the steps: :class:`Forward`, or the kind of it in ``cpu_complex``.
+    """
     kernel = Kernel("selective_scan_forward", options.dtype, target, PARAMETERS)
     scratch = thread_scratch(kernel)
     with kernel.tasks(task_count(kernel)) as number:
         task = locate(kernel, number, options.ragged)
         arrays = forward_scratch(options, kernel.lanes).arrays(scratch, task.blocks)
-        scan = _Forward(options, save, kernel, task, **arrays)
+        scan = scan_class(options, save, kernel, task, **arrays)
         scan.load_parameters(has_initial_state)
         with kernel.loop(task.first_chunk, task.last_chunk) as chunk:
             row, steps = task.rows(chunk)
@@ -62,7 +67,8 @@ def step_size(options: Options, raw: Vector, bias: Vector | None) -> tuple[Vecto
         raw = raw + bias
     if not options.delta_softplus:
         return raw, None
-    e = exp_minus_abs(raw)
+    # An error of Δ turns a complex state, which may keep it over many turns, while a real one decays.
+    e = exp_minus_abs(raw, more_degrees=1 if options.complex else 0)
     return softplus(raw, e), sigmoid(raw, e)
 
 
@@ -74,7 +80,7 @@ def checkpoint(kernel: Kernel, task: Task, options: Options, chunk: Index, block
 
 
 @dataclass(frozen=True)
-class _Forward:
+class Forward:
     """The steps of one task; the arrays are its scratch, [block][n][lane] or [block][t][lane]."""
 
     options: Options
@@ -95,7 +101,7 @@ class _Forward:
         states = N * kernel.lanes
         first_state = self.task.sequence * kernel.parameter("d_model") * N
         with kernel.loop(0, self.task.blocks) as block:
-            load_decay_rates(self.task, block, self.A[block * states], N)
+            load_decay_rates(self.task, block, self.A[block * states], self.options)
             load_constants(self.task, block, {"B": self.B, "C": self.C}, N)
             if has_initial_state:
                 source = kernel.array("initial_state")[first_state]
@@ -148,14 +154,18 @@ class _Forward:
                 for name, array in (("B", self.B), ("C", self.C))
             )
             here = self._position(block, t)
-            delta, delta_u, y = (array.load(here) for array in (self.delta, self.delta_u, self.y))
-            for n in range(count):
-                decay = exp2(delta * A.load(n * lanes))
-                h[n].value = fma(decay, h[n].value, delta_u * B(n))
-                y = fma(h[n].value, C(n), y)
-            self.y.store(y, here)
+            step = Step(B, C, self.delta.load(here), self.delta_u.load(here))
+            self.y.store(self._advance(h, A, step, self.y.load(here)), here)
         for n in range(count):
             state.store(h[n].value, n * lanes)
+
+    def _advance(self, h: list[Variable], A: Array, step: Step, y: Vector) -> Vector:
+        """Move a tile of states one position on and return y with what they add to it."""
+        for n in range(len(h)):
+            decay = exp2(step.delta * A.load(n * self.kernel.lanes))
+            h[n].value = fma(decay, h[n].value, step.delta_u * step.B(n))
+            y = fma(h[n].value, step.C(n), y)
+        return y
 
     def write_rows(self, row: Index, steps: Index) -> None:
         """Gate y and write it."""
@@ -189,9 +199,9 @@ def load_constants(task: Task, block: Index, arrays: dict[str, Array | None], d_
             task.load_columns(block, source, array[block * d_state * task.kernel.lanes], d_state)
 
 
-def load_decay_rates(task: Task, block: Index, destination: Array, d_state: int) -> None:
-    """Fetch A log2(e) of one block, [n][lane]."""
+def load_decay_rates(task: Task, block: Index, destination: Array, options: Options) -> None:
+    """Fetch A log2(e) of one block, [n][lane]; imaginary parts, which turn but do not decay, as they are."""
     kernel = task.kernel
-    task.load_columns(block, kernel.array("A"), destination, d_state)
-    with kernel.loop(0, d_state) as n:
+    task.load_columns(block, kernel.array("A"), destination, options.d_state)
+    with kernel.loop(0, options.d_state, 2 if options.complex else 1) as n:
         destination.store(destination.load(n * kernel.lanes) * LOG2_E, n * kernel.lanes)

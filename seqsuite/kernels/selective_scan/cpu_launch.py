@@ -10,6 +10,7 @@ from seqsuite.kernels.llvm.jit import CompiledKernel, compile_kernel
 from seqsuite.kernels.llvm.run import Argument, Division, dtype_name, worthwhile_threads
 from seqsuite.kernels.llvm.target import host_target
 from seqsuite.kernels.selective_scan import cpu_backward, cpu_forward
+from seqsuite.kernels.selective_scan.cpu_complex import ComplexBackward, ComplexForward
 from seqsuite.kernels.selective_scan.cpu_layout import Options
 from seqsuite.kernels.selective_scan.inputs import Inputs
 from seqsuite.kernels.strides import with_row_stride
@@ -25,8 +26,15 @@ MIN_BACKWARD_TASKS = 4
 
 @dataclass(frozen=True)
 class Geometry(Division):
-    """The sizes of a scan."""
+    """The sizes of a scan.
 
+    Attributes:
+        complex: whether the states are complex.
+        d_state: N, or 2 N if they are complex.
+        dtype: in which the kernels compute, a real one.
+    """
+
+    complex: bool
     d_state: int
     dtype: torch.dtype
 
@@ -34,9 +42,11 @@ class Geometry(Division):
     def of_scan(inputs: Inputs) -> "Geometry":
         """Return the sizes of these inputs."""
         A = inputs.A
-        lanes = host_target().vector_bytes // A.dtype.itemsize
+        dtype = A.dtype.to_real()
+        lanes = host_target().vector_bytes // dtype.itemsize
         division = Division.of(inputs.u.shape, inputs.cu_seqlens, inputs.groups, lanes)
-        return Geometry(**vars(division), d_state=A.shape[1], dtype=A.dtype)
+        d_state = 2 * A.shape[1] if A.is_complex() else A.shape[1]
+        return Geometry(**vars(division), complex=A.is_complex(), d_state=d_state, dtype=dtype)
 
     @property
     def checkpoint_shape(self) -> tuple[int, ...]:
@@ -69,7 +79,7 @@ def run_forward(inputs: Inputs, save: bool) -> tuple[Tensor, Tensor, Tensor]:
     u, A = inputs.u, inputs.A
     y = u.new_empty(u.shape)
     final_state = A.new_empty((geometry.sequences, *A.shape))
-    checkpoints = A.new_empty(geometry.checkpoint_shape if save else (0,))
+    checkpoints = A.new_empty(geometry.checkpoint_shape if save else (0,), dtype=geometry.dtype)
     options = _options(inputs, geometry)
     threads = worthwhile_threads(geometry.updates, FORWARD_UPDATES_PER_THREAD)
     geometry.run(
@@ -80,7 +90,7 @@ def run_forward(inputs: Inputs, save: bool) -> tuple[Tensor, Tensor, Tensor]:
         parts=geometry.parts_for_threads(threads),
         threads=threads,
         cu_seqlens=inputs.cu_seqlens,
-        like=A,
+        like=checkpoints,
     )
     return y, final_state, checkpoints
 
@@ -120,7 +130,7 @@ def run_backward(
         "dz_stride": gradients["dz"].stride(1) if inputs.z is not None else None,
         "dy": dy.contiguous(),
         "checkpoints": checkpoints,
-        "dfinal_state": None if dfinal_state is None else dfinal_state.contiguous(),
+        "dfinal_state": None if dfinal_state is None else _in_reals(dfinal_state).contiguous(),
         "y": into.get("y"),
     }
     options = _options(inputs, geometry)
@@ -132,7 +142,7 @@ def run_backward(
         parts=parts,
         threads=worthwhile_threads(geometry.updates, BACKWARD_UPDATES_PER_THREAD),
         cu_seqlens=inputs.cu_seqlens,
-        like=inputs.A,
+        like=checkpoints,
     )
     for name in ("dA", "dB", "dC", "dD", "ddelta_bias"):
         if name in gradients:
@@ -144,7 +154,9 @@ def run_backward(
 @cache
 def forward_kernel(options: Options, has_initial_state: bool, save: bool) -> CompiledKernel:
     """Return the forward kernel for these options, compiled when it is first asked for."""
-    return compile_kernel(cpu_forward.build_forward(options, has_initial_state, save, host_target()))
+    scan_class = ComplexForward if options.complex else cpu_forward.Forward
+    kernel = cpu_forward.build_forward(scan_class, options, has_initial_state, save, host_target())
+    return compile_kernel(kernel)
 
 
 @cache
@@ -152,20 +164,28 @@ def backward_kernel(
     options: Options, has_initial_state: bool, has_dfinal_state: bool, writes_y: bool
 ) -> CompiledKernel:
     """Return the backward kernel likewise."""
-    return compile_kernel(
-        cpu_backward.build_backward(options, has_initial_state, has_dfinal_state, writes_y, host_target())
+    scan_class = ComplexBackward if options.complex else cpu_backward.Backward
+    kernel = cpu_backward.build_backward(
+        scan_class, options, has_initial_state, has_dfinal_state, writes_y, host_target()
     )
+    return compile_kernel(kernel)
 
 
 def _kernel_inputs(inputs: Inputs) -> dict[str, Argument]:
     """Return the kernels' parameters that come from the inputs; tensors are kept alive by being in it."""
     values: dict[str, Argument] = {}
     for name, tensor in inputs.differentiable().items():
+        tensor = _in_reals(tensor)
         if name in ("u", "delta", "B", "C", "z") and tensor.dim() > 2:
             values[name], values[f"{name}_stride"] = with_row_stride(tensor)
         else:
             values[name] = tensor.contiguous()
     return values
+
+
+def _in_reals(tensor: Tensor) -> Tensor:
+    """Return a complex tensor (…, N) as a real one (…, 2 N), real and imaginary parts in turn."""
+    return torch.view_as_real(tensor.resolve_conj()).flatten(-2) if tensor.is_complex() else tensor
 
 
 def _options(inputs: Inputs, geometry: Geometry) -> Options:
@@ -174,6 +194,7 @@ def _options(inputs: Inputs, geometry: Geometry) -> Options:
         u_dtype=dtype_name(inputs.u.dtype),
         delta_dtype=dtype_name(inputs.delta.dtype),
         z_dtype=None if inputs.z is None else dtype_name(inputs.z.dtype),
+        complex=geometry.complex,
         d_state=geometry.d_state,
         constant=tuple(name for name in ("B", "C") if getattr(inputs, name).dim() == 2),
         ragged=geometry.ragged,

@@ -2,9 +2,22 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from seqsuite.kernels.llvm.builder import Array, Index, Mask, Vector
 from seqsuite.kernels.llvm.tasks import Task
+
+# B_t or C_t by the number of a state within a tile.
+Projection = Callable[[int], Vector]
+
+
+class Step(NamedTuple):
+    """What one position brings to a tile of states of one block: B_t, C_t, Δ_t and Δ_t u_t."""
+
+    B: Projection
+    C: Projection
+    delta: Vector
+    delta_u: Vector
 
 
 @dataclass(frozen=True)
@@ -14,7 +27,8 @@ class Options:
     Attributes:
         dtype: of the state, A, B, C and the biases: "float32" or "float64".
         u_dtype, delta_dtype, z_dtype: of the inputs.
-        d_state: N.
+        complex: whether A, B, C and the states are complex: each number two neighbouring ones in memory.
+        d_state: N, or 2 N if they are complex.
         constant: which of "B" and "C" are constants (D, N) of each channel.
         ragged: whether the channels of a group are no multiple of the lanes.
         has_skip: whether there is a D.
@@ -26,6 +40,7 @@ class Options:
     u_dtype: str
     delta_dtype: str
     z_dtype: str | None
+    complex: bool
     d_state: int
     constant: tuple[str, ...]
     ragged: bool
@@ -58,7 +73,7 @@ def prefetch_inputs(task: Task, options: Options, row: Index, channel: Index) ->
 
 def projection(
     task: Task, options: Options, name: str, row: Index, first: Index, constants: Array | None
-) -> Callable[[int], Vector]:
+) -> Projection:
     """Return a function that gives B_t or C_t of the state ``first + n`` for channels of a block.
 
     Where it is constant, ``constants`` are the block's, from the state ``first`` on, [n][lane].

@@ -32,8 +32,8 @@ def implementation(u: Tensor, A: Tensor, backend: str | None) -> Implementation:
 def _choose(device: str, complex_A: bool, backend: str | None) -> str:
     """Return the name of the backend; torch.compile calls this once instead of tracing into it."""
     name = choose_backend("selective_scan", BACKENDS, device, backend)
-    if complex_A and name != "reference":
+    if complex_A and name == "triton":
         if backend is not None:
-            raise ValueError(f"selective_scan: backend {name!r} needs a real A; use backend='reference'")
+            raise ValueError("selective_scan: backend 'triton' needs a real A; use backend='reference'")
         return "reference"
     return name

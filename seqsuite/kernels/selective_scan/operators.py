@@ -19,7 +19,7 @@ from seqsuite.kernels.operators import (
     refuse_second_derivative,
 )
 from seqsuite.kernels.selective_scan.inputs import Inputs
-from seqsuite.kernels.selective_scan.reference import state_dtype
+from seqsuite.kernels.selective_scan.reference import real_dtype, state_dtype
 
 INPUTS = (
     "Tensor u, Tensor delta, Tensor A, Tensor B, Tensor C, Tensor? D, Tensor? z, Tensor? delta_bias, "
@@ -52,32 +52,35 @@ def selective_scan_fused(
     initial_state: Tensor | None = None,
     cu_seqlens: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Scan by a backend: arguments and results of ``selective_scan_reference``, for a real ``A``."""
-    dtype = state_dtype(u, A)
+    """Scan by a backend: arguments and results of ``selective_scan_reference``.
+
+    "triton" needs a real ``A``.
+    """
+    dtype, real = state_dtype(u, A), real_dtype(u)
     if backend == "triton" and 2 in (B.dim(), C.dim()):
         B, C = (_by_channel(projection, u) for projection in (B, C))
 
-    def widened(tensor: Tensor | None) -> Tensor | None:
+    def widened(tensor: Tensor | None, dtype: torch.dtype) -> Tensor | None:
         return tensor if tensor is None or tensor.dtype == dtype else tensor.to(dtype)
 
     def readable(tensor: Tensor | None) -> Tensor | None:
-        """The kernels widen 16-bit numbers themselves; others must have the dtype of the state."""
-        narrow = tensor is not None and dtype == torch.float32 and tensor.dtype.itemsize == 2
-        return tensor if narrow else widened(tensor)
+        """The kernels widen 16-bit numbers themselves; others must have the precision of the state."""
+        narrow = tensor is not None and real == torch.float32 and tensor.dtype.itemsize == 2
+        return tensor if narrow else widened(tensor, real)
 
     y, final_state, _ = FORWARD(
         backend,
         False,
         u,
         readable(delta),
-        widened(A),
-        widened(B),
-        widened(C),
-        widened(D),
+        widened(A, dtype),
+        widened(B, dtype),
+        widened(C, dtype),
+        widened(D, real),
         readable(z),
-        widened(delta_bias),
+        widened(delta_bias, real),
         delta_softplus,
-        widened(initial_state),
+        widened(initial_state, dtype),
         cu_seqlens,
     )
     return y, final_state
@@ -114,7 +117,7 @@ def _forward_fake(backend: str, save: bool, *inputs: Any) -> tuple[Tensor, Tenso
     return (
         u.new_empty(u.shape),
         A.new_empty((sequences, *A.shape)),
-        A.new_empty(_kernels(backend).checkpoint_shape(given) if save else (0,)),
+        A.new_empty(_kernels(backend).checkpoint_shape(given) if save else (0,), dtype=A.dtype.to_real()),
     )
 
 

@@ -10,10 +10,18 @@ from torch import Tensor
 from seqsuite.kernels.checks import sequence_offsets
 
 
+def real_dtype(u: Tensor) -> torch.dtype:
+    """Return the dtype of the computation's real numbers: float64 where ``u`` is, else float32."""
+    return torch.float64 if u.dtype == torch.float64 else torch.float32
+
+
 def state_dtype(u: Tensor, A: Tensor) -> torch.dtype:
-    """Return the state's dtype: float64 where ``u`` is, else float32; complex where ``A`` is."""
-    real = torch.float64 if u.dtype == torch.float64 else torch.float32
-    return real.to_complex() if A.is_complex() else real
+    """Return the state's dtype: of the computation's real numbers, or complex of their precision if A is."""
+    # torch.compile knows no dtype.to_complex()
+    real = real_dtype(u)
+    if A.is_complex():
+        return torch.complex128 if real == torch.float64 else torch.complex64
+    return real
 
 
 def discretise_step_size(delta: Tensor, delta_bias: Tensor | None, delta_softplus: bool) -> Tensor:
@@ -62,8 +70,7 @@ def selective_scan_reference(
     Returns:
         y (B, L, D) in ``u``'s dtype and the final state, (B, D, N), or (S, D, N) for packed sequences.
     """
-    dtype = state_dtype(u, A)
-    real = dtype.to_real()
+    dtype, real = state_dtype(u, A), real_dtype(u)
     x, delta = u.to(real), discretise_step_size(delta.to(real), delta_bias, delta_softplus)
     A, B, C = A.to(dtype), *(t if t.is_complex() else t.to(real) for t in (B, C))
     n_sequences = u.shape[0] if cu_seqlens is None else len(cu_seqlens) - 1

@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from seqsuite.kernels.selective_scan.arguments import check_arguments
-from seqsuite.kernels.selective_scan.reference import discretise_step_size, state_dtype, step
+from seqsuite.kernels.selective_scan.reference import discretise_step_size, real_dtype, state_dtype, step
 
 
 def selective_state_update(
@@ -49,8 +49,7 @@ def selective_state_update(
     batch, d_model = x.shape
     groups = 1 if B.dim() == 2 else B.shape[1]
     split = (batch, groups, d_model // groups)
-    dtype = state_dtype(x, A)
-    real = dtype.to_real()
+    dtype, real = state_dtype(x, A), real_dtype(x)
     u, delta = x.to(real), discretise_step_size(dt.to(real), dt_bias, dt_softplus)
     y, h = step(
         state.to(dtype).reshape(*split, -1),

@@ -26,8 +26,8 @@ class S6(GatedMixer):
     with ``dt_rank=none``, B and C by their switches.
 
     With a complex A, B, C and the state are complex too: N/2 conjugate pairs in place of N real states. The
-    fused kernels are for a real A: a complex one runs step by step in plain PyTorch, correct but many times
-    slower, and with every state kept for the backward pass.
+    fused kernels for GPUs are for a real A: there a complex one runs step by step in plain PyTorch, correct
+    but many times slower, and with every state kept for the backward pass.
 
     Args:
         d_model: Width D of inputs and outputs.
