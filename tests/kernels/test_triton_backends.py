@@ -19,14 +19,15 @@ from .norm_cases import every_form, norm_case
 from .scan_cases import assert_close, in_float64, scan_case
 
 ROOT = Path(__file__).parents[2]
+INTERPRETED = Path(__file__).parent / "interpreted"
 
 
 @pytest.mark.slow
-def test_kernels_in_the_interpreter(tmp_path: Path) -> None:
-    """Run the tests in ``interpreted``, in a process that has Triton's interpreter on from the start."""
+@pytest.mark.parametrize("file", sorted(path.name for path in INTERPRETED.glob("test_*.py")))
+def test_kernels_in_the_interpreter(file: str, tmp_path: Path) -> None:
+    """Run a file in ``interpreted``, in a process that has Triton's interpreter on from the start."""
     environment = os.environ | {"TRITON_INTERPRET": "1", "TRITON_CACHE_DIR": str(tmp_path)}
-    folder = Path(__file__).parent / "interpreted"
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(folder)]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(INTERPRETED / file)]
     run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert run.returncode == 0, f"{run.stdout}\n{run.stderr}"
 
