@@ -198,7 +198,7 @@ MakeMixer = Callable[[int], Mixer]
 MakeNorm = Callable[[int], nn.Module]
 
 
-def rms_norm(module: nn.Module) -> Norm | None:
+def norm_weights(module: nn.Module) -> Norm | None:
     """Return what the kernels need of a norm, ``None`` if it is no RMSNorm with a weight and an epsilon."""
     if not isinstance(module, nn.RMSNorm) or module.eps is None or not module.elementwise_affine:
         return None

@@ -9,7 +9,7 @@ from seqsuite.kernels.mamba_decoder import mamba_decoder
 from seqsuite.kernels.mamba_decoder.weights import BlockState, ModelWeights
 from seqsuite.models.backbone import BackboneState, LanguageModel
 from seqsuite.models.backbones.isotropic import Isotropic
-from seqsuite.models.base import rms_norm
+from seqsuite.models.base import norm_weights
 
 if TYPE_CHECKING:
     from seqsuite.kernels.mamba_decoder.cpu import MambaDecoder
@@ -71,7 +71,7 @@ class _FusedDecoder:
 
 def _decoder_weights(model: LanguageModel) -> ModelWeights | None:
     """Return the model's parameters if it is a stack of blocks that have a kernel and no more."""
-    norm = rms_norm(model.norm)
+    norm = norm_weights(model.norm)
     if not isinstance(model.blocks, Isotropic):
         return None
     blocks = [block.decoder_weights() for block in model.blocks.layers()]

@@ -1,5 +1,6 @@
 """From the scan's tensors to a run of its kernels: options, and memory for the results."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 
@@ -85,7 +86,8 @@ def run_forward(inputs: Inputs, save: bool) -> tuple[Tensor, Tensor, Tensor]:
     geometry.run(
         forward_kernel(options, inputs.initial_state is not None, save),
         cpu_forward.PARAMETERS,
-        _kernel_inputs(inputs) | {"y": y, "final_state": final_state, "checkpoints": checkpoints},
+        _kernel_inputs(inputs.differentiable())
+        | {"y": y, "final_state": final_state, "checkpoints": checkpoints},
         cpu_forward.forward_scratch(options, geometry.lanes),
         parts=geometry.parts_for_threads(threads),
         threads=threads,
@@ -116,8 +118,8 @@ def run_backward(
     geometry = Geometry.of_scan(inputs)
     parts = geometry.backward_parts()
     into = into or {}
-    gradients = {}
-    for name, tensor in inputs.differentiable().items():
+    given, gradients = inputs.differentiable(), {}
+    for name, tensor in given.items():
         shape: tuple[int, ...] = tensor.shape
         if name in ("B", "C") and tensor.dim() == 4:
             shape = (parts, *shape)
@@ -125,7 +127,7 @@ def run_backward(
             shape = (geometry.sequences, *shape)
         gradients[f"d{name}"] = into[f"d{name}"] if f"d{name}" in into else tensor.new_empty(shape)
     arguments: dict[str, Argument] = {
-        **_kernel_inputs(inputs),
+        **_kernel_inputs(given),
         **gradients,
         "dz_stride": gradients["dz"].stride(1) if inputs.z is not None else None,
         "dy": dy.contiguous(),
@@ -171,10 +173,10 @@ def backward_kernel(
     return compile_kernel(kernel)
 
 
-def _kernel_inputs(inputs: Inputs) -> dict[str, Argument]:
+def _kernel_inputs(given: Mapping[str, Tensor]) -> dict[str, Argument]:
     """Return the kernels' parameters that come from the inputs; tensors are kept alive by being in it."""
     values: dict[str, Argument] = {}
-    for name, tensor in inputs.differentiable().items():
+    for name, tensor in given.items():
         tensor = _in_reals(tensor)
         if name in ("u", "delta", "B", "C", "z") and tensor.dim() > 2:
             values[name], values[f"{name}_stride"] = with_row_stride(tensor)

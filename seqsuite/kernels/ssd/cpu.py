@@ -183,12 +183,18 @@ class _Ssd(torch.autograd.Function):
         y, final_state, checkpoints = below_autograd(FORWARD, True, *inputs)
         ctx.save_for_backward(checkpoints, *inputs)
         ctx.mark_non_differentiable(checkpoints)
+        ctx.set_materialize_grads(False)  # zeros for the checkpoints take long to write
         return y, final_state, checkpoints
 
     @staticmethod
-    def backward(ctx: Any, dy: Tensor, dfinal_state: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(
+        ctx: Any, dy: Tensor | None, dfinal_state: Tensor | None, _: None
+    ) -> tuple[Tensor | None, ...]:
         refuse_second_derivative("ssd")
         checkpoints, *inputs = ctx.saved_tensors
+        given = Inputs(*inputs)
+        dy = torch.zeros_like(given.u) if dy is None else dy
+        dfinal_state = torch.zeros_like(given.state) if dfinal_state is None else dfinal_state
         gradients = BACKWARD(dy, dfinal_state, checkpoints, *inputs)
         needed = zip(gradients, ctx.needs_input_grad[1:], strict=True)
         return (None, *(gradient if wanted else None for gradient, wanted in needed))

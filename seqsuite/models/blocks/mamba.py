@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from seqsuite.kernels import ScanWeights, mamba_inner
 from seqsuite.kernels.mamba_decoder.weights import MambaWeights
-from seqsuite.models.base import Block, GatedMixer, MakeMixer, MakeNorm, State, rms_norm
+from seqsuite.models.base import Block, GatedMixer, MakeMixer, MakeNorm, State, norm_weights
 from seqsuite.models.short_convolution import convolve, convolve_step, short_biases, short_filters
 from seqsuite.options import PositiveInt
 
@@ -95,7 +95,7 @@ class MambaBlock(Block):
 
     def decoder_weights(self) -> MambaWeights | None:
         """See :meth:`Block.decoder_weights`: of a block with S6 and RMSNorm."""
-        norm, scan = rms_norm(self.norm), self._scan_weights()
+        norm, scan = norm_weights(self.norm), self._scan_weights()
         if norm is None or scan is None:
             return None
         return MambaWeights(

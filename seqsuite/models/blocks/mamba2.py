@@ -1,11 +1,11 @@
 """The Mamba-2 block (Dao & Gu, 2024, arXiv 2405.21060, section 7.1 and Figure 6)."""
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from seqsuite.kernels import rms_norm
 from seqsuite.kernels.mamba_decoder.weights import Mamba2Weights
-from seqsuite.models.base import Block, ControlledMixer, MakeMixer, MakeNorm, State, rms_norm
+from seqsuite.models.base import Block, ControlledMixer, MakeMixer, MakeNorm, State, norm_weights
 from seqsuite.models.blocks.mamba import join_state, split_state
 from seqsuite.models.short_convolution import convolve, convolve_step, short_biases, short_filters
 from seqsuite.options import PositiveFloat, PositiveInt
@@ -61,6 +61,7 @@ class Mamba2Block(Block):
                 f"mamba2 needs its inner width {self.d_inner} divisible by norm_groups, got {norm_groups}"
             )
         self.norm_groups = norm_groups
+        self.norm_eps = norm_eps
         self.gated_norm = nn.RMSNorm(self.d_inner, eps=norm_eps)
         self.out_proj = nn.Linear(self.d_inner, d_model, bias=bias)
 
@@ -112,7 +113,7 @@ class Mamba2Block(Block):
 
     def decoder_weights(self) -> Mamba2Weights | None:
         """See :meth:`Block.decoder_weights`: of a block with SSD and RMSNorm."""
-        norm, gated_norm = rms_norm(self.norm), rms_norm(self.gated_norm)
+        norm, gated_norm = norm_weights(self.norm), norm_weights(self.gated_norm)
         ssd = self.mixer.ssd_weights() if isinstance(self.mixer, ControlledMixer) else None
         if norm is None or gated_norm is None or ssd is None:
             return None
@@ -136,8 +137,12 @@ class Mamba2Block(Block):
         return gate, u, plain
 
     def _finish(self, y: Tensor, gate: Tensor) -> Tensor:
-        gated = (y * F.silu(gate)).to(self.gated_norm.weight.dtype)  # not in half under autocast
-        grouped = gated.reshape(*gated.shape[:-1], self.norm_groups, -1)
-        normed = F.rms_norm(grouped, grouped.shape[-1:], eps=self.gated_norm.eps).flatten(-2)
-        out: Tensor = self.out_proj(normed * self.gated_norm.weight)
+        weight, eps = self.gated_norm.weight, self.norm_eps
+        if self.norm_groups == 1:
+            normed = rms_norm(y, weight, eps, gate=gate)
+        else:
+            grouped = (*y.shape[:-1], self.norm_groups, -1)
+            one = weight.new_ones(self.d_inner // self.norm_groups)
+            normed = rms_norm(y.reshape(grouped), one, eps, gate=gate.reshape(grouped)).flatten(-2) * weight
+        out: Tensor = self.out_proj(normed)
         return out
