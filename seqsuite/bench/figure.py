@@ -25,17 +25,16 @@ def draw(report: Report, path: Path) -> None:
     times = [section for section in report.sections if section.kind == "times"]
     growth = next((section for section in report.sections if section.kind == "growth"), None)
     slopes = next((section for section in report.sections if section.kind == "slopes"), None)
-    columns = 3 if growth else 1
-    peers = len({row["peer"] for section in times for row in section.rows})
+    columns = (1 if times else 0) + (2 if growth else 0)
+    peers = len(_peers(times))
     height = max(4.0, 0.32 * peers + 0.28 * len(times) + 1.5)
     figure = Figure(figsize=(5.5 * columns if growth else 8, height), layout="constrained")
-    panels = figure.subplots(1, columns, squeeze=False)[0]
-    if any(row["peer"] == OURS for section in times for row in section.rows):
-        _draw_ratios(panels[0], times)
-    else:
-        _draw_rates(panels[0], times)
+    panels = list(figure.subplots(1, columns, squeeze=False)[0])
+    if times:
+        draw_times = _draw_ratios if OURS in _peers(times) else _draw_rates
+        draw_times(panels.pop(0), times)
     if growth is not None and slopes is not None:
-        for axes, work in zip(panels[1:], (FORWARD, BOTH), strict=True):
+        for axes, work in zip(panels, (FORWARD, BOTH), strict=True):
             _draw_growth(axes, growth, slopes, work)
     machine = report.machine
     where = machine.get("GPU", f"{machine['processor']}, {machine['cores']} cores")

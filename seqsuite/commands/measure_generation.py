@@ -21,7 +21,7 @@ from seqsuite.models.generation import Generation
 _WARM_UP = 100  # tokens before anything is measured: kernels are compiled, allocators filled
 _CHECK_EVERY = 1000  # tokens between looks at the clock
 _VOCAB = 256
-_MODELS = ("mamba", "s4d", "transformer++")
+_MODELS = ("mamba", "mamba2", "s4d", "transformer++")
 _KIB = 1024
 
 
@@ -74,9 +74,7 @@ def _peak_bytes() -> int:
 
 
 @click.command()
-@click.option(
-    "--model", "models", multiple=True, default=("mamba", "s4d", "transformer++"), show_default=True
-)
+@click.option("--model", "models", multiple=True, default=_MODELS, show_default=True)
 @click.option("--tokens", multiple=True, type=int, default=(1000, 10_000, 100_000), show_default=True)
 @click.option("--d-model", default=64, show_default=True)
 @click.option("--n-layer", default=2, show_default=True)
