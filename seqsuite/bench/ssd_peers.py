@@ -20,10 +20,10 @@ from seqsuite.kernels import ssd
 
 HEAD_WIDTH = 64
 CHUNK = 64
-"""Positions a chunk of the matrix form: of 32, 64, 128 and 256 the fastest with a backward, compiled, on a CPU.
+"""Positions a chunk of the matrix form: compiled and with a backward, the fastest of 32, 64, 128 and 256.
 
-At (8, 1024, 512, 128) on two cores the four took 100, 60, 41 and 71 ms forward, and 310, 166, 188 and 227 ms with
-the backward."""
+At (8, 1024, 512, 128) on two cores of a CPU these take 100, 60, 41 and 71 ms forward, and 310, 166, 188 and
+227 ms with the backward."""
 
 
 def ssd_inputs(shape: Shape, generator: torch.Generator) -> Inputs:
