@@ -150,8 +150,9 @@ class _SelectiveScan(torch.autograd.Function):
 def _backward(
     backend: str, dy: Tensor, dfinal_state: Tensor | None, checkpoints: Tensor, *inputs: Any
 ) -> list[Tensor]:
-    gradients = _kernels(backend).run_backward(dy, dfinal_state, checkpoints, Inputs(*inputs))
-    return list(gradients.values())
+    given = Inputs(*inputs)
+    gradients = _kernels(backend).run_backward(dy, dfinal_state, checkpoints, given)
+    return [gradients[f"d{name}"] for name in given.differentiable()]
 
 
 def _backward_fake(
