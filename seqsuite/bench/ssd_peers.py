@@ -19,11 +19,8 @@ from seqsuite.bench.peers import (
 from seqsuite.kernels import ssd
 
 HEAD_WIDTH = 64
-CHUNK = 64
-"""Positions a chunk of the matrix form: compiled and with a backward, the fastest of 32, 64, 128 and 256.
-
-At (8, 1024, 512, 128) on two cores of a CPU these take 100, 60, 41 and 71 ms forward, and 310, 166, 188 and
-227 ms with the backward."""
+CHUNK, LONG_CHUNK = 64, 128
+"""Positions a chunk of the matrix form: compiled, the first is faster with a backward, the second without."""
 
 
 def ssd_inputs(shape: Shape, generator: torch.Generator) -> Inputs:
@@ -62,14 +59,14 @@ def _ours(
 
 
 def _matrix_form(
-    x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor, dt_bias: Tensor
+    longest: int, x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor, dt_bias: Tensor
 ) -> Tensor:
     """All chunks at once by products of matrices (arXiv 2405.21060, section 6), for lengths of whole chunks.
 
     Letters: c chunks of q positions, h heads of p channels, n states, and k for an earlier position or chunk.
     """
     batch, seqlen, d_model = x.shape
-    chunk = min(CHUNK, seqlen)
+    chunk = min(longest, seqlen)
     by_chunk = (batch, -1, chunk)
     delta = F.softplus(dt + dt_bias)
     heads = x.view(batch, seqlen, len(A), -1)
@@ -94,9 +91,9 @@ def _matrix_form(
     return (y.reshape(heads.shape) + D.unsqueeze(-1) * heads).reshape(batch, seqlen, d_model)
 
 
-def make_matrix_form(backend: Backend = "inductor") -> Function:
+def make_matrix_form(chunk: int = CHUNK, backend: Backend = "inductor") -> Function:
     """Return the matrix form, compiled; ``"eager"`` runs the same formula without a compiler."""
-    return compile_for_each_shape(_matrix_form, backend)
+    return compile_for_each_shape(partial(_matrix_form, chunk), backend)
 
 
 SSD = Operation(
@@ -110,7 +107,19 @@ SSD = Operation(
 SSD_PEERS = [
     Peer(OURS, "the fastest backend for this device", SSD, lambda: partial(_ours, None)),
     Peer("chunked", "seqsuite's matrix products in plain PyTorch", SSD, lambda: partial(_ours, "chunked")),
-    Peer("matrix-form", "matrix products, all chunks at once, plain PyTorch", SSD, lambda: _matrix_form),
+    Peer(
+        "matrix-form",
+        "matrix products, all chunks at once, plain PyTorch",
+        SSD,
+        lambda: partial(_matrix_form, CHUNK),
+    ),
     Peer("compiled-matrix-form", "torch.compile of the same", SSD, make_matrix_form, compiled=True),
+    Peer(
+        "compiled-long-chunks",
+        f"the same with chunks of {LONG_CHUNK}",
+        SSD,
+        partial(make_matrix_form, LONG_CHUNK),
+        compiled=True,
+    ),
     Peer("reference", "step by step, plain PyTorch", SSD, lambda: partial(_ours, "reference"), states=6.0),
 ]

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from seqsuite.bench.figure import draw
 from seqsuite.bench.machine import usable_cores
+from seqsuite.bench.operations import using_threads
 from seqsuite.bench.report import Report, write
 from seqsuite.bench.settings import Settings
 from seqsuite.errors import UserError
@@ -84,7 +85,7 @@ def run_benchmark(
     if figure is not None:
         _check_folder(figure)
     benchmark = importlib.import_module(f"seqsuite.bench.{what}")
-    with _progress() as say, _threads_set(settings.threads[0]):
+    with _progress() as say, using_threads(settings.threads[0]):
         report: Report = benchmark.run(settings, say)
     write(report, style, sys.stdout)
     if figure is not None:
@@ -97,16 +98,6 @@ def _progress() -> Iterator[Callable[[str], None]]:
     console = Console(stderr=True, highlight=False)
     with console.status("starting") as status:
         yield lambda text: status.update(text)
-
-
-@contextmanager
-def _threads_set(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _command(what: str, options: dict[str, object]) -> str:

@@ -7,7 +7,6 @@ One cell of a grid is one MLflow run. The names of the tags and metrics below ar
 import json
 import os
 import socket
-import subprocess
 import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
@@ -19,6 +18,7 @@ from typing import Any, Literal, Self
 import seqsuite
 from seqsuite.errors import UserError
 from seqsuite.experiments.mlflow_store import connect, impatient, shown, store_errors
+from seqsuite.experiments.processes import process_identity
 
 TAG_KIND = "seqsuite.kind"
 """``"cell"`` for one training run, ``"grid"`` for the parent of several."""
@@ -101,22 +101,6 @@ def open_store(experiment: str = "seqsuite", *, create: bool = True) -> "Store":
     """
     connection = connect(experiment, create=create)
     return Store(connection.uri, connection.experiment_id, experiment, connection.client)
-
-
-def process_identity(pid: int) -> str | None:
-    """Return ``"<pid> <start time>"``, which no later process repeats, or ``None`` if none such runs."""
-    stat = Path(f"/proc/{pid}/stat")
-    if Path("/proc/self/stat").exists():
-        try:
-            # The command's name, in parentheses, may hold anything; the start time is the 20th field after.
-            fields = stat.read_text().rpartition(")")[2].split()
-        except OSError:
-            return None
-        return None if fields[0] == "Z" else f"{pid} {fields[19]}"
-    shown = subprocess.run(
-        ["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False
-    )
-    return f"{pid} {shown.stdout.strip()}" if shown.stdout.strip() else None
 
 
 def _process_tags() -> dict[str, str]:

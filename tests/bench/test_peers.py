@@ -14,7 +14,7 @@ from seqsuite.bench.peers import BACKWARD, BOTH, FORWARD, OURS, Peer, Shape, che
 from seqsuite.bench.scan_compiled import make_chunk_loop, make_prefix_scan
 from seqsuite.bench.scan_peers import SCAN_PEERS
 from seqsuite.bench.settings import Settings
-from seqsuite.bench.ssd_peers import SSD_PEERS, make_matrix_form
+from seqsuite.bench.ssd_peers import LONG_CHUNK, SSD_PEERS, make_matrix_form
 
 PEERS = [*SCAN_PEERS, *CONV_PEERS, *SSD_PEERS]
 by_peer = pytest.mark.parametrize("peer", PEERS, ids=lambda peer: f"{peer.operation.name}: {peer.name}")
@@ -41,6 +41,7 @@ UNCOMPILED = {
     "compiled-chunks": make_chunk_loop(backend="eager"),
     "compiled-prefix-scan": make_prefix_scan(backend="eager"),
     "compiled-matrix-form": make_matrix_form(backend="eager"),
+    "compiled-long-chunks": make_matrix_form(LONG_CHUNK, backend="eager"),
 }
 
 

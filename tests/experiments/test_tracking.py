@@ -11,7 +11,8 @@ import pytest
 
 from seqsuite.errors import UserError
 from seqsuite.experiments import tracking
-from seqsuite.experiments.tracking import CellLogger, Store, open_store, process_identity
+from seqsuite.experiments.processes import process_identity
+from seqsuite.experiments.tracking import CellLogger, Store, open_store
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ from seqsuite.kernels import rms_norm
 from seqsuite.kernels.mamba_decoder.weights import Mamba2Weights
 from seqsuite.models.base import Block, ControlledMixer, MakeMixer, MakeNorm, State, norm_weights
 from seqsuite.models.blocks.mamba import join_state, split_state
+from seqsuite.models.norms import RMSNorm
 from seqsuite.models.short_convolution import convolve, convolve_step, short_biases, short_filters
 from seqsuite.options import PositiveFloat, PositiveInt
 
@@ -61,8 +62,7 @@ class Mamba2Block(Block):
                 f"mamba2 needs its inner width {self.d_inner} divisible by norm_groups, got {norm_groups}"
             )
         self.norm_groups = norm_groups
-        self.norm_eps = norm_eps
-        self.gated_norm = nn.RMSNorm(self.d_inner, eps=norm_eps)
+        self.gated_norm = RMSNorm(self.d_inner, norm_eps)
         self.out_proj = nn.Linear(self.d_inner, d_model, bias=bias)
 
     def forward(
@@ -137,7 +137,7 @@ class Mamba2Block(Block):
         return gate, u, plain
 
     def _finish(self, y: Tensor, gate: Tensor) -> Tensor:
-        weight, eps = self.gated_norm.weight, self.norm_eps
+        weight, eps = self.gated_norm.weight, self.gated_norm.eps
         if self.norm_groups == 1:
             normed = rms_norm(y, weight, eps, gate=gate)
         else:
