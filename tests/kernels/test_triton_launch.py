@@ -59,8 +59,9 @@ def test_segments_hold_each_row_once(lengths: list[int], length: int) -> None:
 @pytest.mark.parametrize(
     ("variant", "programs"),
     [
-        (REFERENCE, 2048),  # cut until there are enough
-        (Variant(batch=64, seqlen=4096), 1024),  # in one piece: in two they would take as long
+        (REFERENCE, 4096),  # cut until there are enough
+        (Variant(batch=64, seqlen=4096), 1024),  # in one piece: so many side by side are enough
+        (Variant(batch=16, seqlen=128), 256),  # in one piece: in two they would take as long
         (Variant(seqlen=1), 16),
         (Variant(batch=2**16, seqlen=64, d_model=2**16), 2**26),  # more than grids have in y
     ],
@@ -182,7 +183,7 @@ def test_launches_are_what_is_compiled_ahead_of_time(
     inputs = given._make(
         torch.zeros_like(x, device="cpu") if isinstance(x, torch.Tensor) else x for x in given
     )
-    variant.run(lambda direction: Runtime(32, 132, launch_both), inputs)
+    variant.run(lambda direction: Runtime(90, 32, 132, launch_both), inputs)
     assert len(driver.launched) >= 2
     for (*launched, source), (*wanted, special) in zip(driver.launched, expected, strict=True):
         assert launched == wanted

@@ -97,7 +97,7 @@ def launches(variant: Variant, target: Target) -> list[Launch]:
         def record(kernel: Any, programs: int, arguments: dict[str, Any], warps: int) -> None:
             recorded.append(Launch(direction, kernel, programs, arguments, warps))
 
-        return Runtime(target.warp_size, Machine.multiprocessors, record)
+        return Runtime(target.architecture, target.warp_size, Machine.multiprocessors, record)
 
     variant.run(runtime)
     return recorded

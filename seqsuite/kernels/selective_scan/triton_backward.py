@@ -8,8 +8,9 @@ launches find what enters each segment from its right, as in the forward::
 
 Then ``gradient_kernel`` runs through a segment's chunks from the last to the first. It recomputes a chunk's
 states from the checkpoint before it, keeping those before every STEPS rows, and goes back through it STEPS
-rows at a time, one state n at a time: each thread holds STEPS decays and states of its channels in registers.
-Its programs take segments in turn: what they keep is bounded by the number of programs and not by L.
+rows at a time, TOGETHER states n at a time: while one waits for memory or for shuffles, the other goes on.
+A thread holds STEPS decays and states of its channels in registers. Programs take segments in turn: what
+they keep is bounded by the number of programs and not by L.
 
 No two programs add to the same number: dB and dC of each block of channels, and dA, dD and ddelta_bias of
 each segment, are parts to be summed afterwards, so that the same input gives the same bits.
@@ -135,6 +136,7 @@ def gradient_kernel(
     CHANNELS: tl.constexpr,
     SOFTPLUS: tl.constexpr,
     READ: tl.constexpr,
+    TOGETHER: tl.constexpr,
     STEPS: tl.constexpr,
     CHUNK: tl.constexpr,
 ):
@@ -145,7 +147,7 @@ def gradient_kernel(
         checkpoints: the states before each chunk (…, N, D).
         entering: the gradient that enters each segment from its right (segments, N, D), or None for zero.
         scratch: (programs, 2 + states kept of a chunk, N, CHANNELS): a dh, dA of a chunk, the states.
-        dA: (segments, N, D), zero at first; dD, ddelta_bias: (segments, D).
+        dA: (segments, N, D); dD, ddelta_bias: (segments, D).
         dB, dC: (blocks_per_group, G, N, rows).
         dinitial_state: where the gradient that leaves each segment is kept, (segments, N, D), or None.
         items: number of segments times blocks.
@@ -179,10 +181,12 @@ def gradient_kernel(
         )
         part = tl.cast((block % (BLOCKS // GROUPS)) * GROUPS + group, tl.int64) * N * rows
         outputs = (du, D_MODEL, channel, exists), (ddelta, D_MODEL, channel, exists), dB + part, dC + part
+        sum_A = dA + index * N * D_MODEL + offsets
         first, length, checkpoint = locate_segment(segments, index)
         carry = load(entering, index * N * D_MODEL + offsets, exist)
         tl.store(carried + local, zero if carry is None else carry, mask=held)
         tl.debug_barrier()
+        tl.store(sum_A, zero, mask=exist)
         sum_D, sum_bias = tl.zeros((CHANNELS,), dtype), tl.zeros((CHANNELS,), dtype)
         chunks = tl.cdiv(length, CHUNK)
         for i in range(chunks):
@@ -213,20 +217,45 @@ def gradient_kernel(
                 before = (kept + (tiles + single) * (N * CHANNELS), CHANNELS, lane, everywhere)
                 here = row + tiles * STEPS + single
                 sums = _go_back(
-                    sums, here, before, own, A_rows, inputs, outputs, rows, bias, skip, N, SOFTPLUS, 1
+                    sums,
+                    here,
+                    before,
+                    own,
+                    A_rows,
+                    inputs,
+                    outputs,
+                    rows,
+                    bias,
+                    skip,
+                    N,
+                    SOFTPLUS,
+                    TOGETHER,
+                    1,
                 )
             for i in range(tiles):
                 tile = tiles - 1 - i
                 before = (kept + tile * (N * CHANNELS), CHANNELS, lane, everywhere)
                 here = row + tile * STEPS
                 sums = _go_back(
-                    sums, here, before, own, A_rows, inputs, outputs, rows, bias, skip, N, SOFTPLUS, STEPS
+                    sums,
+                    here,
+                    before,
+                    own,
+                    A_rows,
+                    inputs,
+                    outputs,
+                    rows,
+                    bias,
+                    skip,
+                    N,
+                    SOFTPLUS,
+                    TOGETHER,
+                    STEPS,
                 )
             # Summed by chunks: over a long segment, adding each small term to the whole would lose digits.
             sum_D += sums[0]
             sum_bias += sums[1]
-            total = dA + index * N * D_MODEL + offsets
-            tl.store(total, load(total, 0, exist) + load(chunk_dA, local, held), mask=exist)
+            tl.store(sum_A, load(sum_A, 0, exist) + load(chunk_dA, local, held), mask=exist)
             tl.debug_barrier()  # the next chunk writes where others have read
         if dD is not None:
             tl.store(dD + index * D_MODEL + channel, sum_D, mask=exists)
@@ -273,6 +302,7 @@ def _go_back(
     skip,
     N: tl.constexpr,
     SOFTPLUS: tl.constexpr,
+    TOGETHER: tl.constexpr,
     STEPS: tl.constexpr,
 ):
     """Go back STEPS rows from the state before them; write du, ddelta and parts of dB and dC.
@@ -298,33 +328,40 @@ def _go_back(
         dlog = dlog + (zero,)
 
     position = row + tl.arange(0, STEPS)
-    for n in range(N):
-        a = load_row(A, n, dtype)
-        log2_decay = a * LOG2E
-        h = load_row(before, n, dtype)
-        carry = load_row(carried, n, dtype)
-        decays, decayed, terms_C, terms_B = (), (), (), ()
-        for k in tl.static_range(STEPS):
-            decays = decays + (tl.exp2(dts[k] * log2_decay),)
-            decayed = decayed + (decays[k] * h,)
-            h = decayed[k] + xs[k] * _load_one(B, row + k, n)
-            terms_C = terms_C + (gs[k] * h,)
-        sum_A = zero
-        new_dx, new_dlog = (), ()
-        for k in tl.static_range(STEPS - 1, -1, -1):
-            dh = carry + gs[k] * _load_one(C, row + k, n)
-            carry = decays[k] * dh
-            w = dh * decayed[k]
-            sum_A += w * dts[k]
-            terms_B = (dh * xs[k],) + terms_B
-            new_dx = (dx[k] + dh * _load_one(B, row + k, n),) + new_dx
-            new_dlog = (dlog[k] + w * a,) + new_dlog
-        dx, dlog = new_dx, new_dlog
-        store_row(carried, n, carry)
-        store_row(chunk_dA, n, load_row(chunk_dA, n, dtype) + sum_A)
-        tl.store(dB + position, channel_sums(terms_B, STEPS))
-        tl.store(dC + position, channel_sums(terms_C, STEPS))
-        position += rows
+    for n in range(0, N, TOGETHER):
+        states = ()
+        for i in tl.static_range(TOGETHER):
+            states = states + (
+                (load_row(A, n + i, dtype), load_row(before, n + i, dtype), load_row(carried, n + i, dtype)),
+            )
+        found = ()
+        for i in tl.static_range(TOGETHER):
+            a, h, carry = states[i]
+            decays, decayed, terms_C, terms_B = (), (), (), ()
+            for k in tl.static_range(STEPS):
+                decays = decays + (tl.exp2(dts[k] * (a * LOG2E)),)
+                decayed = decayed + (decays[k] * h,)
+                h = decayed[k] + xs[k] * _load_one(B, row + k, n + i)
+                terms_C = terms_C + (gs[k] * h,)
+            sum_A = zero
+            new_dx, new_dlog = (), ()
+            for k in tl.static_range(STEPS - 1, -1, -1):
+                dh = carry + gs[k] * _load_one(C, row + k, n + i)
+                carry = decays[k] * dh
+                w = dh * decayed[k]
+                sum_A += w * dts[k]
+                terms_B = (dh * xs[k],) + terms_B
+                new_dx = (dx[k] + dh * _load_one(B, row + k, n + i),) + new_dx
+                new_dlog = (dlog[k] + w * a,) + new_dlog
+            dx, dlog = new_dx, new_dlog
+            found = found + ((carry, sum_A, channel_sums(terms_B, STEPS), channel_sums(terms_C, STEPS)),)
+        for i in tl.static_range(TOGETHER):
+            carry, sum_A, sums_B, sums_C = found[i]
+            store_row(carried, n + i, carry)
+            store_row(chunk_dA, n + i, load_row(chunk_dA, n + i, dtype) + sum_A)
+            tl.store(dB + position, sums_B)
+            tl.store(dC + position, sums_C)
+            position += rows
 
     for k in tl.static_range(STEPS):
         _, slope = step_size(load_row(delta, row + k, dtype), bias, SOFTPLUS)

@@ -111,11 +111,14 @@ def combine_kernel(
     D_MODEL: tl.constexpr,
     GROUPS: tl.constexpr,
     N: tl.constexpr,
-    STATES: tl.constexpr,
     CHANNELS: tl.constexpr,
     REVERSE: tl.constexpr,
+    AHEAD: tl.constexpr,
 ):
     """Chain the segments of a sequence: replace what each leaves on its own by what enters it.
+
+    A program treats one state of a block of channels, and reads AHEAD segments at once: it waits for memory
+    far longer than it computes.
 
     Args:
         A: (N, D).
@@ -127,24 +130,30 @@ def combine_kernel(
         REVERSE: whether a sequence is entered at its end, as gradients do.
     """
     BLOCKS: tl.constexpr = GROUPS * blocks_per_group(D_MODEL, GROUPS, CHANNELS)
-    sequence = (tl.program_id(0) // BLOCKS).to(tl.int64)
-    channel, exists, _ = locate_channels(tl.program_id(0) % BLOCKS, D_MODEL, GROUPS, CHANNELS)
-    offsets, exist = locate_states(channel, exists, D_MODEL, N, STATES)
-    log2_decay = load(A, offsets, exist) * LOG2E
-    if initial is None:
-        h = tl.zeros((STATES, CHANNELS), A.dtype.element_ty)
-    else:
-        h = load(initial, sequence * N * D_MODEL + offsets, exist)
+    n = tl.program_id(0) % N
+    block = tl.program_id(0) // N % BLOCKS
+    sequence = (tl.program_id(0) // (N * BLOCKS)).to(tl.int64)
+    channel, exists, _ = locate_channels(block, D_MODEL, GROUPS, CHANNELS)
+    offsets = n * D_MODEL + channel
+    log2_decay = load(A, offsets, exists) * LOG2E
+    h = load(initial, sequence * N * D_MODEL + offsets, exists)
+    if h is None:
+        h = tl.zeros((CHANNELS,), A.dtype.element_ty)
     first, last = tl.load(segment_offsets + sequence), tl.load(segment_offsets + sequence + 1)
-    for i in range(last - first):
-        segment = last - 1 - i if REVERSE else first + i
-        here = segment * N * D_MODEL + offsets
-        total = load(elapsed, segment * D_MODEL + channel, exists)
-        alone = load(state, here, exist)
-        tl.store(state + here, h, mask=exist)
-        h = tl.exp2(total[None, :] * log2_decay) * h + alone
+    for i in range(0, last - first, AHEAD):
+        totals, alone = (), ()
+        for k in tl.static_range(AHEAD):
+            segment = last - 1 - i - k if REVERSE else first + i + k
+            here = exists & (i + k < last - first)
+            totals = totals + (load(elapsed, segment * D_MODEL + channel, here),)
+            alone = alone + (load(state, segment * N * D_MODEL + offsets, here),)
+        for k in tl.static_range(AHEAD):
+            segment = last - 1 - i - k if REVERSE else first + i + k
+            here = exists & (i + k < last - first)
+            tl.store(state + segment * N * D_MODEL + offsets, h, mask=here)
+            h = tl.exp2(totals[k] * log2_decay) * h + alone[k]
     if final is not None:
-        tl.store(final + sequence * N * D_MODEL + offsets, h, mask=exist)
+        tl.store(final + sequence * N * D_MODEL + offsets, h, mask=exists)
 
 
 @triton.jit

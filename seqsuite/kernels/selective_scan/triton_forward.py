@@ -8,13 +8,16 @@ launches::
     output_kernel             each segment from the state that enters it: y
 
 The decay over a segment is exp(A ΣΔ). Else a segment is a whole sequence, and the last kernel does it alone.
-Rows are read STEPS at a time, to have that many loads under way.
+
+What a warp waits for is memory: the compiler puts a load just before its numbers are needed. Hence the first
+kernel reads STEPS rows at once, and the last one reads two rows ahead, so that a whole row lies between. It
+was measured which of the two pays where (an H100; ``docs/triton.md``).
 """
 
 import triton
 import triton.language as tl
 
-from seqsuite.kernels.gpu.triton_device import LOG2E, load, load_row, sigmoid, store_row
+from seqsuite.kernels.gpu.triton_device import LOG2E, load, load_row, read_row, sigmoid, store_row
 from seqsuite.kernels.selective_scan.triton_device import (
     blocks_per_group,
     locate_channels,
@@ -103,7 +106,6 @@ def output_kernel(
     STATES: tl.constexpr,
     CHANNELS: tl.constexpr,
     SOFTPLUS: tl.constexpr,
-    STEPS: tl.constexpr,
     CHUNK: tl.constexpr,
 ):
     """Write y (rows, D) of each segment.
@@ -124,41 +126,51 @@ def output_kernel(
     z, y = (z, z_stride, channel, exists), (y, D_MODEL, channel, exists)
     B, C = projection(B, group, GROUPS, N, STATES), projection(C, group, GROUPS, N, STATES)
     row, length, checkpoint = locate_segment(segments, index)
+    end = row + length
     h = load(entering, index * N * D_MODEL + offsets, exist)
     if h is None:
         h = tl.zeros((STATES, CHANNELS), A.dtype.element_ty)
+    views = u, delta, B, C, z
+    now, soon = _read(views, row, length > 0), _read(views, row + 1, length > 1)
     for chunk in range(tl.cdiv(length, CHUNK)):
         if checkpoints is not None:
             tl.store(checkpoints + (checkpoint + chunk) * N * D_MODEL + offsets, h, mask=exist)
-        remaining = tl.minimum(length - chunk * CHUNK, CHUNK)
-        for _ in range(remaining // STEPS):
-            h = _output(h, row, u, delta, B, C, z, y, log2_decay, bias, skip, SOFTPLUS, STEPS)
-            row += STEPS
-        for _ in range(remaining % STEPS):
-            h = _output(h, row, u, delta, B, C, z, y, log2_decay, bias, skip, SOFTPLUS, 1)
+        for _ in range(tl.minimum(length - chunk * CHUNK, CHUNK)):
+            later = _read(views, row + 2, row + 2 < end)
+            h = _output(h, row, now, y, log2_decay, bias, skip, SOFTPLUS)
+            now, soon = soon, later
             row += 1
     if final_state is not None:
         tl.store(final_state + index * N * D_MODEL + offsets, h, mask=exist)
 
 
 @triton.jit
-def _output(
-    h, row, u, delta, B, C, z, y, log2_decay, bias, skip, SOFTPLUS: tl.constexpr, STEPS: tl.constexpr
-):
-    """Return the state STEPS rows on; write y."""
-    outputs = ()
-    for k in tl.static_range(STEPS):
-        dt, _ = step_size(load_row(delta, row + k, h.dtype), bias, SOFTPLUS)
-        u_k = load_row(u, row + k, h.dtype)
-        b, c = load_row(B, row + k, h.dtype), load_row(C, row + k, h.dtype)
-        h = tl.exp2(dt[None, :] * log2_decay) * h + (dt * u_k)[None, :] * b[:, None]
-        y_k = tl.sum(h * c[:, None], axis=0)
-        if skip is not None:
-            y_k += skip * u_k
-        if z[0] is not None:
-            z_k = load_row(z, row + k, h.dtype)
-            y_k *= z_k * sigmoid(z_k)
-        outputs = outputs + (y_k,)
-    for k in tl.static_range(STEPS):  # after the loads, which could not overtake a store
-        store_row(y, row + k, outputs[k])
+def _read(views, row, inside):
+    """Return a row's u, raw Δ, B, C and, if there is a gate, z."""
+    u, delta, B, C, z = views
+    numbers = (
+        read_row(u, row, inside),
+        read_row(delta, row, inside),
+        read_row(B, row, inside),
+        read_row(C, row, inside),
+    )
+    if z[0] is not None:
+        numbers = numbers + (read_row(z, row, inside),)
+    return numbers
+
+
+@triton.jit
+def _output(h, row, numbers, y, log2_decay, bias, skip, SOFTPLUS: tl.constexpr):
+    """Return the state after a row whose numbers are given; write y."""
+    u, raw, b, c = numbers[0], numbers[1], numbers[2], numbers[3]
+    dt, _ = step_size(raw.to(h.dtype), bias, SOFTPLUS)
+    u = u.to(h.dtype)
+    h = tl.exp2(dt[None, :] * log2_decay) * h + (dt * u)[None, :] * b.to(h.dtype)[:, None]
+    result = tl.sum(h * c.to(h.dtype)[:, None], axis=0)
+    if skip is not None:
+        result += skip * u
+    if len(numbers) == 5:
+        z = numbers[4].to(h.dtype)
+        result *= z * sigmoid(z)
+    store_row(y, row, result)
     return h

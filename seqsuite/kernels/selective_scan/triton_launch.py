@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 import torch
@@ -17,16 +17,23 @@ from seqsuite.kernels.selective_scan.triton_device import combine_kernel
 from seqsuite.kernels.selective_scan.triton_forward import output_kernel, segment_state_kernel
 from seqsuite.kernels.strides import with_row_stride
 
-# Programs, each one warp, that fill a large GPU: sequences are cut into segments until there are as many.
-# The cut follows the shapes and not the device, so that the same input gives the same bits on any one.
-PROGRAMS = 2048
+# Sequences are cut into segments until there are so many programs, each one warp: a few times what a large
+# GPU runs at once, so that the last do not run alone. Cutting costs a second pass over the sequences. It does
+# not pay where they give as many programs as FORWARD_ENOUGH or BACKWARD_ENOUGH uncut. All this follows the
+# shapes and not the device, so that the same input gives the same bits on any one. Chosen on an H100.
+PROGRAMS = 4096
+FORWARD_ENOUGH = 640
+BACKWARD_ENOUGH = 1024
 
 # Rows between two states that the forward keeps for the backward. Segments are whole chunks.
 CHUNK = 64
 
-# Rows whose loads are under way together, in the kernels that go by all states at once.
-FORWARD_STEPS = 4
+# Rows whose loads are under way together, in passes over a segment and in recomputing a chunk.
+SEGMENT_STEPS = 4
 RECOMPUTE_STEPS = 2
+
+# Segments whose states are read at once when they are chained.
+COMBINE_AHEAD = 8
 
 # Rows that the gradient kernel goes back at once: as many as a thread's decays and states fit its registers.
 BACKWARD_STEPS = 8
@@ -75,7 +82,11 @@ class Blocks:
     @staticmethod
     def of(inputs: Inputs, warp_size: int) -> "Blocks":
         """Return the blocks of these inputs."""
-        (d_model, d_state), groups = inputs.A.shape, inputs.B.shape[2]
+        return Blocks._cut(*inputs.A.shape, inputs.B.shape[2], warp_size)
+
+    @staticmethod
+    @cache
+    def _cut(d_model: int, d_state: int, groups: int, warp_size: int) -> "Blocks":
         states, width = triton.next_power_of_2(d_state), d_model // groups
         channels = min(2 * warp_size, warp_size * STATES_PER_THREAD // states, triton.next_power_of_2(width))
         channels = max(channels, 16)
@@ -105,7 +116,7 @@ def run_forward(inputs: Inputs, save: bool, runtime: Runtime | None = None) -> t
     A = inputs.A
     runtime = runtime or Runtime.of(A.device)
     blocks = Blocks.of(inputs, runtime.warp_size)
-    segments = _segments(inputs, blocks)
+    segments = _segments(inputs, blocks, FORWARD_ENOUGH)
     y = inputs.u.new_empty(inputs.u.shape)
     checkpoints = A.new_empty(checkpoint_shape(inputs) if save else (0,))
     final_state = A.new_empty((len(segments.offsets) - 1, *A.shape[::-1]))
@@ -113,7 +124,7 @@ def run_forward(inputs: Inputs, save: bool, runtime: Runtime | None = None) -> t
     arguments = _arguments(inputs, segments, blocks)
     if segments.cut:
         state, elapsed = _empty_segment_states(segments, A)
-        outputs = {"state": state, "elapsed": elapsed, "STEPS": FORWARD_STEPS}
+        outputs = {"state": state, "elapsed": elapsed, "STEPS": SEGMENT_STEPS}
         runtime.launch_with(segment_state_kernel, len(segments) * blocks.count, arguments | outputs)
         chain = {"initial": entering, "state": state, "elapsed": elapsed, "final": final_state}
         _combine(runtime, segments, blocks, arguments | chain | {"REVERSE": False})
@@ -123,7 +134,6 @@ def run_forward(inputs: Inputs, save: bool, runtime: Runtime | None = None) -> t
         "y": y,
         "checkpoints": checkpoints if save else None,
         "final_state": None if segments.cut else final_state,
-        "STEPS": FORWARD_STEPS,
         "CHUNK": CHUNK,
     }
     runtime.launch_with(output_kernel, len(segments) * blocks.count, arguments | outputs)
@@ -141,7 +151,7 @@ def run_backward(
     A = inputs.A
     runtime = runtime or Runtime.of(A.device)
     blocks = Blocks.of(inputs, runtime.warp_size)
-    segments = _segments(inputs, blocks)
+    segments = _segments(inputs, blocks, BACKWARD_ENOUGH)
     items = len(segments) * blocks.count
     programs = min(items, PROGRAMS_PER_MULTIPROCESSOR * runtime.multiprocessors)
     entering = _by_state(dfinal_state)
@@ -151,7 +161,7 @@ def run_backward(
     arguments = _arguments(inputs, segments, blocks) | {"dy": dy.contiguous()}
     if segments.cut:
         adjoint, elapsed = _empty_segment_states(segments, A)
-        outputs = {"adjoint": adjoint, "elapsed": elapsed, "STEPS": FORWARD_STEPS}
+        outputs = {"adjoint": adjoint, "elapsed": elapsed, "STEPS": SEGMENT_STEPS}
         runtime.launch_with(segment_adjoint_kernel, items, arguments | outputs)
         chain = {"initial": entering, "state": adjoint, "elapsed": elapsed, "final": leaving}
         _combine(runtime, segments, blocks, arguments | chain | {"REVERSE": True})
@@ -166,6 +176,7 @@ def run_backward(
         "rows": inputs.u.shape[0] * inputs.u.shape[1],
         "items": items,
         "READ": RECOMPUTE_STEPS,
+        "TOGETHER": _states_together(A.shape[1], runtime.architecture),
         "STEPS": BACKWARD_STEPS,
         "CHUNK": CHUNK,
     }
@@ -174,6 +185,14 @@ def run_backward(
     if leaving is not None:
         gradients["dinitial_state"] = leaving.transpose(1, 2).contiguous()
     return gradients
+
+
+def _states_together(d_state: int, architecture: int | str) -> int:
+    """Return how many states the gradient kernel treats at once, where registers suffice for more than one.
+
+    The results are the same bits.
+    """
+    return 2 if d_state % 2 == 0 and isinstance(architecture, int) and architecture >= 90 else 1
 
 
 def _empty_gradients(inputs: Inputs, segments: Segments, blocks: Blocks) -> dict[str, Tensor | None]:
@@ -185,7 +204,7 @@ def _empty_gradients(inputs: Inputs, segments: Segments, blocks: Blocks) -> dict
         "du": inputs.u.new_empty(shape),
         "ddelta": inputs.delta.new_empty(shape),
         "dz": None if inputs.z is None else inputs.z.new_empty(shape),
-        "dA": A.new_zeros(len(segments), d_state, d_model),
+        "dA": A.new_empty(len(segments), d_state, d_model),
         "dB": A.new_empty(projection),
         "dC": A.new_empty(projection),
         "dD": None if inputs.D is None else A.new_empty(len(segments), d_model),
@@ -197,7 +216,8 @@ def _sum_parts(inputs: Inputs, parts: dict[str, Tensor | None]) -> dict[str, Ten
     """Return the gradients, from what the programs left of each."""
     gradients = {name: part for name, part in parts.items() if part is not None}
     for name in gradients.keys() & {"dA", "dB", "dC", "dD", "ddelta_bias"}:
-        gradients[name] = gradients[name].sum(0)
+        part = gradients[name]
+        gradients[name] = part[0] if len(part) == 1 else part.sum(0)
     gradients["dA"] = gradients["dA"].t().contiguous()
     for name in ("dB", "dC"):
         gradients[name] = gradients[name].permute(2, 0, 1).reshape(inputs.B.shape)
@@ -205,8 +225,9 @@ def _sum_parts(inputs: Inputs, parts: dict[str, Tensor | None]) -> dict[str, Ten
 
 
 def _combine(runtime: Runtime, segments: Segments, blocks: Blocks, arguments: dict[str, Any]) -> None:
-    programs = (len(segments.offsets) - 1) * blocks.count
-    runtime.launch_with(combine_kernel, programs, arguments | {"segment_offsets": segments.offsets})
+    programs = (len(segments.offsets) - 1) * blocks.count * blocks.options["N"]
+    chain = {"segment_offsets": segments.offsets, "AHEAD": COMBINE_AHEAD}
+    runtime.launch_with(combine_kernel, programs, arguments | chain)
 
 
 def _arguments(inputs: Inputs, segments: Segments, blocks: Blocks) -> dict[str, Any]:
@@ -227,21 +248,27 @@ def _arguments(inputs: Inputs, segments: Segments, blocks: Blocks) -> dict[str, 
     }
 
 
-def _segments(inputs: Inputs, blocks: Blocks) -> Segments:
-    """Cut the sequences into segments, so many that there are PROGRAMS programs, if they are long enough."""
+def _segments(inputs: Inputs, blocks: Blocks, enough: int) -> Segments:
+    """Cut the sequences into segments for PROGRAMS programs, unless ``enough`` work side by side uncut."""
     batch, seqlen, _ = inputs.u.shape
     offsets = row_offsets(batch, seqlen, inputs.cu_seqlens)
-    chunks = batch * seqlen * blocks.count // (PROGRAMS * CHUNK)
-    return _cut(offsets, max(chunks, 1) * CHUNK, inputs.u.device)
+    return _cut(offsets, _segment_length(offsets, blocks.count, enough, PROGRAMS, CHUNK), inputs.u.device)
+
+
+@lru_cache(maxsize=64)
+def _segment_length(offsets: Sequence[int], blocks: int, enough: int, programs: int, chunk: int) -> int:
+    """Return how many rows a segment has, whole chunks of them."""
+    most, work = longest(offsets), offsets[-1] * blocks
+    length = max(-(-work // (programs * chunk)), 1) * chunk
+    # Two halves side by side would take as much time as the whole, because each is gone through twice.
+    if most * enough <= work or most <= 2 * length:
+        length = -(-most // chunk) * chunk or chunk
+    return length
 
 
 @lru_cache(maxsize=64)
 def _cut(offsets: Sequence[int], length: int, device: torch.device) -> Segments:
     """Cut sequences at these offsets into segments of ``length`` rows, the last of each perhaps shorter."""
-    most = longest(offsets)
-    # Two halves side by side would take as much time as the whole, because each is gone through twice.
-    if most <= 2 * length:
-        length = -(-most // CHUNK) * CHUNK or CHUNK
     segments = cut(offsets, length)
     # Each sequence may end in a chunk that is not full: its checkpoints start one later for each before it.
     before = torch.tensor(list(offsets[:-1]), dtype=torch.int64, device="cpu")

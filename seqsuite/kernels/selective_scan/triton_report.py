@@ -70,14 +70,14 @@ class Variant:
         arguments = launch.arguments
         if launch.name == "combine_kernel":
             offsets = arguments["segment_offsets"]
-            return [(arguments["state"].shape[0] / (len(offsets) - 1), [])]
-        rows = self.batch * self.seqlen / len(arguments["segments"])
-        steps, chunk = arguments["STEPS"], arguments.get("CHUNK", 1)
+            return [(arguments["state"].shape[0] / (len(offsets) - 1) / arguments["AHEAD"], [])]
+        rows, chunk = self.batch * self.seqlen / len(arguments["segments"]), arguments.get("CHUNK", 1)
         if launch.name == "output_kernel":
-            return [(rows / chunk, [(chunk / steps, []), (0, [])])]
+            return [(rows / chunk, [(chunk, [])])]
+        steps = arguments["STEPS"]
         if launch.name != "gradient_kernel":
             return [(rows / steps, []), (0, [])]
-        by_state: Trips = [(arguments["N"], [])]
+        by_state: Trips = [(arguments["N"] / arguments["TOGETHER"], [])]
         in_chunk: Trips = [
             (chunk / steps, [(steps / arguments["READ"], [])]),
             (0, []),

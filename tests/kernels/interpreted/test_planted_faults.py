@@ -38,13 +38,25 @@ SCAN_FAULTS = {
     ),
     "segments in the wrong order": (
         "selective_scan.triton_device",
-        "last - 1 - i if REVERSE",
-        "first + i if REVERSE",
+        "last - 1 - i - k if REVERSE",
+        "first + i + k if REVERSE",
     ),
     "base of the exponential": ("gpu.triton_device", "(1.4426950408889634)", "(1.4426960408889634)"),
     "skip not in du": ("selective_scan.triton_backward", "du_k += skip * gs[k]", "du_k += 0.0 * gs[k]"),
     "slope of the gate": ("selective_scan.triton_backward", "(1.0 + z_k * (1.0 - s))", "(1.0 + z_k * s)"),
-    "tail of a chunk": ("selective_scan.triton_forward", "range(remaining % STEPS)", "range(0)"),
+    "more segments than there are": (
+        "selective_scan.triton_device",
+        "(i + k < last - first)",
+        "(i + k <= last - first)",
+    ),
+    "tail of a chunk": (
+        "selective_scan.triton_forward",
+        "tl.minimum(length - chunk * CHUNK, CHUNK)",
+        "tl.minimum((length - chunk * CHUNK) // 4 * 4, CHUNK)",
+    ),
+    "rows in the wrong order": ("selective_scan.triton_forward", "now, soon = soon, l", "now, soon = later, l"),
+    "last row": ("selective_scan.triton_forward", "row + 2 < end", "row + 3 < end"),
+    "second state": ("selective_scan.triton_backward", "store_row(carried, n + i", "store_row(carried, n"),
     "one row too many": (
         "selective_scan.triton_forward",
         "range(length % STEPS)",
