@@ -206,7 +206,7 @@ class Bench:
         return peaks
 
     def _why_left_out(self, peer: Peer) -> str | None:
-        reason = peer.unavailable_because()
+        reason = peer.unavailable_because(self.settings.device)
         require(self.settings.peers, peer.name, reason)
         if reason is not None:
             return reason

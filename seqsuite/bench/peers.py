@@ -75,6 +75,7 @@ class Peer:
         packages: what must be installed.
         channels_first: whether it takes and gives (B, D, L) in place of (B, L, D); it is fed such tensors.
         compiled: whether torch.compile makes it, for which a first call at each shape takes long.
+        gpu_only: whether it runs on a GPU only; the extra "bench" then does not have its packages.
         states: how many tensors (B, L, D, N) forward and backward hold at once, for the estimate.
     """
 
@@ -85,13 +86,17 @@ class Peer:
     packages: tuple[str, ...] = ()
     channels_first: bool = False
     compiled: bool = False
+    gpu_only: bool = False
     states: float = 0.0
 
-    def unavailable_because(self) -> str | None:
-        """Return why it cannot run on this machine, or ``None`` if it can."""
+    def unavailable_because(self, device: str = "cpu") -> str | None:
+        """Return why it cannot run on this machine and device, or ``None`` if it can."""
+        if self.gpu_only and device != "cuda":
+            return "it needs a GPU"
         missing = [name for name in self.packages if find_spec(name) is None]
         if missing:
-            return f"{', '.join(missing)} not installed; the extra 'bench' has it"
+            where = "" if self.gpu_only else "; the extra 'bench' has it"
+            return f"{', '.join(missing)} not installed{where}"
         return why_no_compiler() if self.compiled else None
 
 

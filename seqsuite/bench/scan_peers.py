@@ -108,6 +108,18 @@ def _mambapy() -> Function:
     return scan
 
 
+def _mamba_ssm() -> Function:
+    from mamba_ssm.ops.selective_scan_interface import selective_scan_fn
+
+    def scan(
+        u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor, z: Tensor, delta_bias: Tensor
+    ) -> Tensor:
+        y: Tensor = selective_scan_fn(u, delta, A, B, C, D, z, delta_bias, delta_softplus=True)
+        return y
+
+    return scan
+
+
 def _transformers() -> Function:
     from transformers.models.mamba.modeling_mamba import mamba_selective_scan
     from transformers.utils import logging
@@ -264,6 +276,15 @@ SCAN_PEERS = [
         lambda: _official_formula,
         channels_first=True,
         states=8,
+    ),
+    Peer(
+        "mamba-ssm",
+        "the official CUDA kernel",
+        SCAN,
+        _mamba_ssm,
+        packages=("mamba_ssm",),
+        channels_first=True,
+        gpu_only=True,
     ),
     Peer("mambapy", "mambapy's parallel scan", SCAN, _mambapy, packages=("mambapy",), states=10),
     Peer(

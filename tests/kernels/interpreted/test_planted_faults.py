@@ -54,7 +54,11 @@ SCAN_FAULTS = {
         "tl.minimum(length - chunk * CHUNK, CHUNK)",
         "tl.minimum((length - chunk * CHUNK) // 4 * 4, CHUNK)",
     ),
-    "rows in the wrong order": ("selective_scan.triton_forward", "now, soon = soon, l", "now, soon = later, l"),
+    "rows in the wrong order": (
+        "selective_scan.triton_forward",
+        "now, soon = soon, l",
+        "now, soon = later, l",
+    ),
     "last row": ("selective_scan.triton_forward", "row + 2 < end", "row + 3 < end"),
     "second state": ("selective_scan.triton_backward", "store_row(carried, n + i", "store_row(carried, n"),
     "one row too many": (
