@@ -48,15 +48,27 @@ PARAMETERS = (
 STATES_PER_TILE = 4
 
 
+def states_per_tile(options: Options) -> int:
+    """Return how many states go through a chunk together."""
+    return min(STATES_PER_TILE, options.d_state)
+
+
+def padded_states(options: Options) -> int:
+    """Return the number of states in tiles that are all full."""
+    tile = states_per_tile(options)
+    return -(-options.d_state // tile) * tile
+
+
 def backward_scratch(options: Options, lanes: int) -> Scratch:
     """Return what a thread keeps of its channels and of a chunk; see :class:`Backward` for the names."""
     states, rows = options.d_state * lanes, CHUNK * lanes
     by_state = dict.fromkeys(("A", "carry", "sum_A", *options.constant), states)
     constant_sums = {f"sum_{name}": states for name in options.constant}
-    row_sums = {f"sum_{name}": CHUNK * states for name in ("B", "C") if name not in options.constant}
+    tiles = CHUNK * padded_states(options) * lanes
+    row_sums = {f"sum_{name}": tiles for name in ("B", "C") if name not in options.constant}
     by_row = dict.fromkeys(("delta", "slope", "delta_u", "g", "s", "w", "y"), rows)
     by_channel = dict.fromkeys(("sum_D", "sum_bias"), lanes)
-    tile = min(STATES_PER_TILE, options.d_state) * lanes
+    tile = states_per_tile(options) * lanes
     shared = {"decay": CHUNK * tile, "h": (CHUNK + 1) * tile}
     return Scratch(by_state | constant_sums | by_row | by_channel, shared | row_sums)
 
@@ -83,8 +95,7 @@ def build_backward(
         with kernel.reverse_loop(task.first_chunk, task.last_chunk) as chunk:
             row, steps = task.rows(chunk)
             scan.read_rows(row, steps)
-            with kernel.loop(0, task.blocks) as block:
-                scan.run_block(block, chunk, row, steps)
+            scan.run_states(chunk, row, steps)
             scan.write_rows(row, steps, writes_y)
             scan.write_projections(row, steps)
         scan.store_parameter_gradients(has_initial_state)
@@ -123,7 +134,7 @@ class Backward:
       (Σ_n w_t A log2 e), ``y``
     - [block][lane]: ``sum_D``, ``sum_bias``
     - [t][n][lane] for the tile of states at work: ``decay``, ``h`` (from h_{t-1} of the first position on)
-    - [t][n][lane] for all states: ``sum_B``, ``sum_C`` where they are not
+    - [tile][t][n][lane]: ``sum_B``, ``sum_C`` where they are not
     """
 
     options: Options
@@ -170,7 +181,7 @@ class Backward:
         """Recompute Δ, Δu and D u for a chunk, and g from dy."""
         kernel, options, task = self.kernel, self.options, self.task
         for name in self._varying():
-            fill_zeros(self._sum(name), CHUNK * options.d_state)
+            fill_zeros(self._sum(name), CHUNK * padded_states(options))
         with kernel.loop(0, steps) as t, kernel.loop(0, task.blocks) as block:
             channel, mask, here = task.channel(block), task.mask(block), self._position(block, t)
             u = load_input(task, options, "u", row + t, channel, mask)
@@ -199,15 +210,19 @@ class Backward:
         for name, dtype in self.options.inputs.items():
             self._output(f"d{name}", dtype, row).prefetch(channel, write=True)
 
-    def run_block(self, block: Index, chunk: Index, row: Index, steps: Index) -> None:
-        """Run the states of one block forward through a chunk, and their gradients back."""
+    def run_states(self, chunk: Index, row: Index, steps: Index) -> None:
+        """Run the states of all blocks forward through a chunk, and their gradients back.
+
+        Tile by tile, and not block by block: a tile's part of ``sum_B`` and ``sum_C`` then stays in the
+        first-level cache from one block to the next.
+        """
 
         def run_tile(first: Index, count: int) -> None:
-            self._recompute_states(block, chunk, row, steps, first, count)
-            self._run_states_back(block, row, steps, first, count)
+            with self.kernel.loop(0, self.task.blocks) as block:
+                self._recompute_states(block, chunk, row, steps, first, count)
+                self._run_states_back(block, row, steps, first, count)
 
-        tile = min(STATES_PER_TILE, self.options.d_state)
-        for_each_tile(self.kernel, self.options.d_state, tile, run_tile)
+        for_each_tile(self.kernel, self.options.d_state, states_per_tile(self.options), run_tile)
 
     def _recompute_states(
         self, block: Index, chunk: Index, row: Index, steps: Index, first: Index, count: int
@@ -287,9 +302,9 @@ class Backward:
         if name in tile.sums:
             tile.sums[name][n].value = fma(a, b, tile.sums[name][n].value)
         else:
-            position = (t * self.options.d_state + tile.first + n) * self.kernel.lanes
-            total = self._sum(name)
-            total.store(fma(a, b, total.load(position)), position)
+            total = self._sum(name)[self._sum_position(t, tile.first)]
+            here = n * self.kernel.lanes
+            total.store(fma(a, b, total.load(here)), here)
 
     def write_rows(self, row: Index, steps: Index, writes_y: bool) -> None:
         """Write du, ddelta and dz of a chunk, and add to the gradients of D and the bias."""
@@ -336,8 +351,8 @@ class Backward:
             output = (part_row * groups + self.task.group) * N + first
             mask = None if count == lanes else kernel.first_lanes(kernel.index(count))
             for name in self._varying():
-                here = self._sum(name)[(t * N + first) * lanes]
-                sums = lane_sums([here.load(n * lanes) for n in range(count)])
+                total = self._sum(name)
+                sums = lane_sums([total.load(self._sum_position(t, first + n)) for n in range(count)])
                 kernel.array(f"d{name}").store(sums, output, mask)
 
         with kernel.loop(0, steps) as t:
@@ -377,6 +392,11 @@ class Backward:
     def _sum(self, name: str) -> Array:
         """Return the memory for the gradient of A, B or C."""
         return {"A": self.sum_A, "B": self.sum_B, "C": self.sum_C}[name]
+
+    def _sum_position(self, t: Index, n: Index) -> Index:
+        """Return where the gradient of state n at position t is in ``sum_B`` and ``sum_C``."""
+        tile = states_per_tile(self.options)
+        return ((n // tile * CHUNK + t) * tile + n % tile) * self.kernel.lanes
 
     def _varying(self) -> list[str]:
         """Return which of B and C are not constant."""

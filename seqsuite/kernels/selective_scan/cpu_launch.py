@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from seqsuite.kernels.llvm.jit import CompiledKernel, compile_kernel
+from seqsuite.kernels.llvm.memory import new_empty
 from seqsuite.kernels.llvm.run import Argument, Division, dtype_name, worthwhile_threads
 from seqsuite.kernels.llvm.target import host_target
 from seqsuite.kernels.selective_scan import cpu_backward, cpu_forward
@@ -78,9 +79,9 @@ def run_forward(inputs: Inputs, save: bool) -> tuple[Tensor, Tensor, Tensor]:
     """Return y (B, L, D), the final states (S, D, N) and, with ``save``, the states before each chunk."""
     geometry = Geometry.of_scan(inputs)
     u, A = inputs.u, inputs.A
-    y = u.new_empty(u.shape)
+    y = new_empty(u, u.shape)
     final_state = A.new_empty((geometry.sequences, *A.shape))
-    checkpoints = A.new_empty(geometry.checkpoint_shape if save else (0,), dtype=geometry.dtype)
+    checkpoints = new_empty(A, geometry.checkpoint_shape if save else (0,), geometry.dtype)
     options = _options(inputs, geometry)
     threads = worthwhile_threads(geometry.updates, FORWARD_UPDATES_PER_THREAD)
     geometry.run(
@@ -125,7 +126,7 @@ def run_backward(
             shape = (parts, *shape)
         elif name in ("A", "B", "C", "D", "delta_bias"):
             shape = (geometry.sequences, *shape)
-        gradients[f"d{name}"] = into[f"d{name}"] if f"d{name}" in into else tensor.new_empty(shape)
+        gradients[f"d{name}"] = into[f"d{name}"] if f"d{name}" in into else new_empty(tensor, shape)
     arguments: dict[str, Argument] = {
         **_kernel_inputs(given),
         **gradients,
