@@ -103,6 +103,12 @@ def test_decays_from_none_to_all(decay: float) -> None:
     assert_right(ssd_case(seqlen=100, decay=decay, dtype=torch.float32))
 
 
+def test_steady_forgetting() -> None:
+    """e^-4 a position: within a chunk the decay passes through all numbers that float32 has, and below."""
+    case = ssd_case(seqlen=70, dtype=torch.float32)
+    assert_right(case | {"a": torch.full_like(case["a"], -4.0).requires_grad_()})
+
+
 def test_sizes_of_mamba_2() -> None:
     assert_right(ssd_case(batch=1, seqlen=70, heads=2, groups=1, width=64, d_state=64, dtype=torch.float32))
 
@@ -162,6 +168,16 @@ def test_bad_numbers_reach_the_output() -> None:
     assert y[0, :, :2].isfinite().all()
     assert y[0, :7].isfinite().all()
     assert y[1].isfinite().all()
+
+
+def test_a_bad_input_stays_in_its_channel_and_out_of_the_past() -> None:
+    case = ssd_case(dtype=torch.float32)
+    with torch.no_grad():
+        case["u"][0, 7, 3, 2] = float("nan")
+    y, _ = ssd_cpu(**case)
+    bad = torch.zeros_like(y, dtype=torch.bool)
+    bad[0, 7:, 3, 2] = True
+    assert torch.equal(y.isnan(), bad)
 
 
 def test_the_number_of_threads_changes_no_bit() -> None:

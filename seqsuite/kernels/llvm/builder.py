@@ -241,12 +241,23 @@ class Kernel:
 
     def first_lanes(self, count: Index) -> Mask:
         """Return the mask of the first ``count`` lanes; of all if there are fewer."""
+        return self._compare_lanes("<", count)
+
+    def lanes_from(self, first: Index) -> Mask:
+        """Return the mask of lane ``first`` and those after it; of none if there is no such lane."""
+        return self._compare_lanes(">=", first)
+
+    def only_lane(self, number: Index) -> Mask:
+        """Return the mask of one lane; of none if there is no such lane."""
+        return self._compare_lanes("==", number)
+
+    def _compare_lanes(self, comparison: str, number: Index) -> Mask:
         wide = ir.VectorType(I64, self.lanes)
         numbers = ir.Constant(wide, list(range(self.lanes)))
         undefined = ir.Constant(wide, ir.Undefined)
-        one = self.ir.insert_element(undefined, count.value, I32(0))
+        one = self.ir.insert_element(undefined, number.value, I32(0))
         zeros = ir.Constant(ir.VectorType(I32, self.lanes), [0] * self.lanes)
-        return Mask(self.ir.icmp_signed("<", numbers, self.ir.shuffle_vector(one, undefined, zeros)))
+        return Mask(self.ir.icmp_signed(comparison, numbers, self.ir.shuffle_vector(one, undefined, zeros)))
 
     def intrinsic(self, name: str, result: ir.Type, arguments: Sequence[ir.Value]) -> ir.Value:
         """Call one of LLVM's intrinsic functions."""

@@ -1,4 +1,4 @@
-"""Functions of vectors: exp2, softplus, sigmoid, sine and cosine, sums over lanes.
+"""Functions of vectors: exp2, softplus, sigmoid, sine and cosine, sums over lanes, transposition.
 
 Every function passes NaN on. Polynomials interpolate at Chebyshev points; their coefficients are computed
 when a kernel is built, to a degree that leaves an error below the rounding of the dtype.
@@ -14,7 +14,7 @@ import numpy.typing as npt
 from llvmlite import ir
 from numpy.polynomial import Chebyshev, Polynomial
 
-from seqsuite.kernels.llvm.builder import I32, Kernel, Vector
+from seqsuite.kernels.llvm.builder import I32, Kernel, Mask, Vector
 
 Points = npt.NDArray[np.float64]
 
@@ -114,6 +114,18 @@ def at_most(x: Vector, bound: float) -> Vector:
     return Vector(kernel, kernel.ir.select(above, limit.value, x.value))
 
 
+def where(mask: Mask, x: Vector, otherwise: Vector) -> Vector:
+    """Return x in the lanes of the mask and ``otherwise`` in others."""
+    return Vector(x.kernel, x.kernel.ir.select(mask.value, x.value, otherwise.value))
+
+
+def zero_below(x: Vector, bound: float) -> Vector:
+    """Return x where it is not below ``bound``, else 0; NaN stays NaN."""
+    kernel = x.kernel
+    below = kernel.ir.fcmp_ordered("<", x.value, kernel.vector(bound).value)
+    return Vector(kernel, kernel.ir.select(below, kernel.vector(0.0).value, x.value))
+
+
 def lane_sums(vectors: list[Vector]) -> Vector:
     """Return the vector whose lane i is the sum over the lanes of ``vectors[i]``; lanes beyond them are zero.
 
@@ -128,6 +140,23 @@ def lane_sums(vectors: list[Vector]) -> Vector:
         pairs = zip(vectors[0::2], vectors[1::2], strict=True)
         vectors = [_shuffle(left, right, even) + _shuffle(left, right, odd) for left, right in pairs]
     return vectors[0]
+
+
+def transpose(vectors: list[Vector]) -> list[Vector]:
+    """Return the columns of a square whose rows are ``vectors``, as many as lanes.
+
+    Each round shuffles the first half of the rows like cards into the second.
+    """
+    lanes = len(vectors)
+    half = lanes // 2
+    halves = [
+        ir.Constant(ir.VectorType(I32, lanes), [start + i // 2 + i % 2 * lanes for i in range(lanes)])
+        for start in (0, half)
+    ]
+    for _ in range(lanes.bit_length() - 1):
+        pairs = zip(vectors[:half], vectors[half:], strict=True)
+        vectors = [_shuffle(left, right, order) for left, right in pairs for order in halves]
+    return vectors
 
 
 def _shuffle(left: Vector, right: Vector, order: ir.Constant) -> Vector:

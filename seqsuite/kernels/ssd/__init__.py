@@ -99,8 +99,8 @@ def ssd(
         cu_seqlens: Offsets (S + 1,), int32 or int64, of S sequences packed along L; B must be 1.
         return_final_state: Whether to return the state after the last position too.
         chunk_size: Positions a chunk of the chunked form.
-        backend: ``"cpu"`` is the recurrence in fused vector kernels; ``"chunked"`` takes matrix products
-            within chunks and passes the state between them (the paper's section 6); ``"reference"`` is the
+        backend: ``"chunked"`` takes matrix products within chunks and passes the state between them
+            (the paper's section 6); ``"cpu"`` does so in fused vector kernels; ``"reference"`` is the
             recurrence, position after position. If not given, what the environment variable
             SEQSUITE_BACKEND says, else the fastest that can run.
 

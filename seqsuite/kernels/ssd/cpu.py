@@ -18,8 +18,8 @@ from seqsuite.kernels.operators import (
     implement_operator,
     refuse_second_derivative,
 )
-from seqsuite.kernels.ssd import cpu_kernels
-from seqsuite.kernels.ssd.cpu_kernels import Options
+from seqsuite.kernels.ssd import cpu_backward, cpu_forward
+from seqsuite.kernels.ssd.cpu_chunks import Options, whole_vectors
 from seqsuite.kernels.strides import with_row_stride
 
 INPUTS = "Tensor u, Tensor a, Tensor B, Tensor C, Tensor state"
@@ -77,9 +77,9 @@ def run_forward(inputs: Inputs, save: bool) -> tuple[Tensor, Tensor, Tensor]:
     }
     division.run(
         forward_kernel(options, save),
-        cpu_kernels.FORWARD_PARAMETERS,
+        cpu_forward.PARAMETERS,
         arguments,
-        cpu_kernels.forward_scratch(options, division.lanes),
+        cpu_forward.forward_scratch(options, division.lanes),
         parts=1,
         threads=worthwhile_threads(_updates(inputs), FORWARD_UPDATES_PER_THREAD),
         cu_seqlens=None,
@@ -108,9 +108,9 @@ def run_backward(dy: Tensor, dfinal_state: Tensor, checkpoints: Tensor, inputs: 
     }
     division.run(
         backward_kernel(options),
-        cpu_kernels.BACKWARD_PARAMETERS,
+        cpu_backward.PARAMETERS,
         arguments,
-        cpu_kernels.backward_scratch(options, division.lanes),
+        cpu_backward.backward_scratch(options, division.lanes),
         parts=1,
         threads=worthwhile_threads(_updates(inputs), BACKWARD_UPDATES_PER_THREAD),
         cu_seqlens=None,
@@ -125,13 +125,13 @@ def run_backward(dy: Tensor, dfinal_state: Tensor, checkpoints: Tensor, inputs: 
 @cache
 def forward_kernel(options: Options, save: bool) -> CompiledKernel:
     """Return the forward kernel for these options, compiled when it is first asked for."""
-    return compile_kernel(cpu_kernels.build_forward(options, save, host_target()))
+    return compile_kernel(cpu_forward.build_forward(options, save, host_target()))
 
 
 @cache
 def backward_kernel(options: Options) -> CompiledKernel:
     """Return the backward kernel likewise."""
-    return compile_kernel(cpu_kernels.build_backward(options, host_target()))
+    return compile_kernel(cpu_backward.build_backward(options, host_target()))
 
 
 def _division(inputs: Inputs) -> Division:
@@ -142,14 +142,14 @@ def _division(inputs: Inputs) -> Division:
 
 
 def _checkpoint_shape(inputs: Inputs) -> tuple[int, ...]:
+    """Return the shape of the states before each chunk, (chunks, H, P, N) with N in whole vectors."""
     division = _division(inputs)
-    blocks = division.groups * division.blocks_per_group
-    return (division.chunks, blocks, inputs.B.shape[3], division.lanes)
+    return (division.chunks, *inputs.state.shape[1:3], whole_vectors(inputs.B.shape[3], division.lanes))
 
 
 def _options(inputs: Inputs) -> Options:
     u, B = inputs.u, inputs.B
-    return Options(dtype_name(u.dtype), u.shape[3], B.shape[3], _division(inputs).ragged)
+    return Options(dtype_name(u.dtype), u.shape[3], B.shape[3])
 
 
 def _updates(inputs: Inputs) -> int:
