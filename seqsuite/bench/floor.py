@@ -104,8 +104,9 @@ def _exponentials(kernel: Kernel, data: Array, chains: list[Variable]) -> None:
 def _gates(kernel: Kernel, data: Array, chains: list[Variable]) -> None:
     for raw, z in zip(chains[0::2], chains[1::2], strict=True):
         delta, gate = raw.value, z.value
+        # Both stay near a fixed point: numbers that grew would make exp(-|z|) denormal, which is slow.
         raw.value = softplus(delta, exp_minus_abs(delta)) - 1.0
-        z.value = gate * sigmoid(gate, exp_minus_abs(gate)) + 1.0
+        z.value = 1.0 - gate * sigmoid(gate, exp_minus_abs(gate))
 
 
 def _gate_gradients(kernel: Kernel, data: Array, chains: list[Variable]) -> None:
