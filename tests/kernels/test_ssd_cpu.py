@@ -1,5 +1,6 @@
 """The fused recurrence of Mamba-2 against the selective scan, of which it is a special case."""
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -37,25 +38,29 @@ def ssd_case(
         return torch.randn(shape, generator=generator, dtype=torch.float64)
 
     case = {
-        "u": normal(batch, seqlen, heads, width),
+        "x": normal(batch, seqlen, heads, width),
+        "delta": normal(batch, seqlen, heads).abs(),
         "a": -decay * normal(batch, seqlen, heads).abs(),
         "B": normal(batch, seqlen, groups, d_state),
         "C": normal(batch, seqlen, groups, d_state),
+        "D": normal(heads),
         "state": normal(batch, heads, width, d_state),
     }
     return {name: tensor.to(dtype).requires_grad_() for name, tensor in case.items()}
 
 
-def by_selective_scan(u: Tensor, a: Tensor, B: Tensor, C: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-    """Step Δ = -a with A = -1 and the input u / Δ, which Δ makes u again, for each channel of each head."""
-    batch, seqlen, heads, width = u.shape
+def by_selective_scan(
+    x: Tensor, delta: Tensor, a: Tensor, B: Tensor, C: Tensor, D: Tensor | None, state: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Step -a with A = -1 and the input Δ x / -a, which the step makes Δ x again, for each channel."""
+    heads, width = x.shape[2:]
     per_group = heads // B.shape[2]
-    delta = -a.repeat_interleave(width, dim=2)
-    A = -torch.ones(heads * width, B.shape[3], dtype=u.dtype)
+    u, steps = x * delta.unsqueeze(-1), -a.repeat_interleave(width, dim=2)
+    A = -torch.ones(heads * width, B.shape[3], dtype=x.dtype)
     B, C = (t.repeat_interleave(per_group, dim=2) for t in (B, C))
     y, final_state = selective_scan(
-        u.flatten(2) / delta,
-        delta,
+        u.flatten(2) / steps,
+        steps,
         A,
         B,
         C,
@@ -63,7 +68,8 @@ def by_selective_scan(u: Tensor, a: Tensor, B: Tensor, C: Tensor, state: Tensor)
         return_final_state=True,
         backend="reference",
     )
-    return y.view(batch, seqlen, heads, width), final_state.view(batch, heads, width, -1)
+    y = y.view(x.shape) if D is None else y.view(x.shape) + D.unsqueeze(-1) * x
+    return y, final_state.view(-1, heads, width, B.shape[3])
 
 
 def results(case: Case, scan: Any) -> dict[str, Tensor]:
@@ -79,7 +85,7 @@ def results(case: Case, scan: Any) -> dict[str, Tensor]:
 
 def assert_right(case: Case) -> None:
     expected = results(in_float64(case), by_selective_scan)
-    in_single = case["u"].dtype == torch.float32
+    in_single = case["x"].dtype == torch.float32
     tolerances = (FLOAT32_FORWARD, FLOAT32_GRADIENTS) if in_single else (1e-12, 1e-12)
     assert_close(results(case, ssd_cpu), expected, *tolerances)
 
@@ -109,6 +115,13 @@ def test_steady_forgetting() -> None:
     assert_right(case | {"a": torch.full_like(case["a"], -4.0).requires_grad_()})
 
 
+def test_without_a_skip() -> None:
+    case = ssd_case(width=7, dtype=torch.float32)
+    del case["D"]
+    expected = results(in_float64(case), partial(by_selective_scan, D=None))
+    assert_close(results(case, partial(ssd_cpu, D=None)), expected, FLOAT32_FORWARD, FLOAT32_GRADIENTS)
+
+
 def test_sizes_of_mamba_2() -> None:
     assert_right(ssd_case(batch=1, seqlen=70, heads=2, groups=1, width=64, d_state=64, dtype=torch.float32))
 
@@ -116,10 +129,15 @@ def test_sizes_of_mamba_2() -> None:
 def test_no_decay() -> None:
     """a = 0, linear attention: a plain sum over the past."""
     case = ssd_case(batch=1, heads=1, groups=1) | {"a": torch.zeros(1, 45, 1, dtype=torch.float64)}
-    case["state"] = torch.zeros_like(case["state"])
+    case |= {"state": torch.zeros_like(case["state"]), "D": None}
     y, _ = ssd_cpu(**case)
     scores = torch.einsum("btgn,bsgn->bts", case["C"], case["B"]).tril()
-    torch.testing.assert_close(y, torch.einsum("bts,bshp->bthp", scores, case["u"]), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(
+        y,
+        torch.einsum("bts,bshp->bthp", scores, case["x"] * case["delta"].unsqueeze(-1)),
+        rtol=1e-12,
+        atol=1e-12,
+    )
 
 
 def test_no_positions() -> None:
@@ -135,7 +153,9 @@ def test_chunks_equal_the_whole() -> None:
     y, final_state = ssd_cpu(**case)
     pieces, state = [], case["state"]
     for part in (slice(None, 13), slice(13, None)):
-        piece, state = ssd_cpu(*(case[name][:, part] for name in ("u", "a", "B", "C")), state)
+        piece, state = ssd_cpu(
+            *(case[name][:, part] for name in ("x", "delta", "a", "B", "C")), case["D"], state
+        )
         pieces.append(piece)
     torch.testing.assert_close(torch.cat(pieces, 1), y, rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(state, final_state, rtol=1e-12, atol=1e-12)
@@ -173,7 +193,7 @@ def test_bad_numbers_reach_the_output() -> None:
 def test_a_bad_input_stays_in_its_channel_and_out_of_the_past() -> None:
     case = ssd_case(dtype=torch.float32)
     with torch.no_grad():
-        case["u"][0, 7, 3, 2] = float("nan")
+        case["x"][0, 7, 3, 2] = float("nan")
     y, _ = ssd_cpu(**case)
     bad = torch.zeros_like(y, dtype=torch.bool)
     bad[0, 7:, 3, 2] = True

@@ -116,32 +116,38 @@ def ssd(
     if chunk_size < 1:
         raise ValueError(f"ssd: chunk_size must be positive, not {chunk_size}")
     name = _choose(x.device.type, backend)
-    u, a, B, C, real = _prepare(x, dt, A, B, C, dt_bias, dt_softplus)
+    delta, a, B, C, real = _prepare(x, dt, A, B, C, dt_bias, dt_softplus)
     sequences = x.shape[0] if cu_seqlens is None else len(cu_seqlens) - 1
     if initial_state is None:
-        initial_state = u.new_zeros(sequences, *x.shape[2:], B.shape[-1])
+        initial_state = delta.new_zeros(sequences, *x.shape[2:], B.shape[-1])
     state = initial_state.to(real)
 
-    def scan(u: Tensor, a: Tensor, B: Tensor, C: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        with full_precision(u.device):
-            if name == "reference":
-                return ssd_reference(u, a, B, C, state)
-            if name == "chunked":
-                return ssd_chunked(u, a, B, C, state, chunk_size)
+    def scan(
+        x: Tensor, delta: Tensor, a: Tensor, B: Tensor, C: Tensor, state: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        if name == "cpu":
             from seqsuite.kernels.ssd.cpu import ssd_cpu
 
-            return ssd_cpu(u, a, B, C, state)
+            y, state = ssd_cpu(x.to(real), delta, a, B, C, None if D is None else D.to(real), state)
+            return y.to(x.dtype), state
+        u = x.to(real) * delta.unsqueeze(-1)
+        with full_precision(u.device):
+            if name == "reference":
+                y, state = ssd_reference(u, a, B, C, state)
+            else:
+                y, state = ssd_chunked(u, a, B, C, state, chunk_size)
+        return _with_skip(y, x, D), state
 
     if cu_seqlens is None:
-        y, final_state = scan(u, a, B, C, state)
+        y, final_state = scan(x, delta, a, B, C, state)
     else:
-        pieces = [
-            scan(u[:, start:end], a[:, start:end], B[:, start:end], C[:, start:end], state[s : s + 1])
-            for s, (start, end) in enumerate(pairwise(sequence_offsets(cu_seqlens, x.shape[1])))
-        ]
+        pieces = []
+        for s, (start, end) in enumerate(pairwise(sequence_offsets(cu_seqlens, x.shape[1]))):
+            here = slice(start, end)
+            inputs = x[:, here], delta[:, here], a[:, here], B[:, here], C[:, here]
+            pieces.append(scan(*inputs, state[s : s + 1]))
         y = torch.cat([y for y, _ in pieces], dim=1)
         final_state = torch.cat([state for _, state in pieces])
-    y = _with_skip(y, x, D)
     return (y, final_state) if return_final_state else y
 
 
@@ -175,8 +181,8 @@ def ssd_state_update(
     """
     whole = [t.unsqueeze(1) if isinstance(t, Tensor) else t for t in (x, dt, B, C)]
     check_arguments(whole[0], whole[1], A, whole[2], whole[3], D, dt_bias, state, None)
-    u, a, B, C, real = _prepare(x, dt, A, B, C, dt_bias, dt_softplus)
-    y, state = step(state.to(real), u, a, B, C)
+    delta, a, B, C, real = _prepare(x, dt, A, B, C, dt_bias, dt_softplus)
+    y, state = step(state.to(real), x.to(real) * delta.unsqueeze(-1), a, B, C)
     return _with_skip(y, x, D), state
 
 
@@ -195,10 +201,10 @@ def _prepare(
     dt_bias: Tensor | None,
     dt_softplus: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, torch.dtype]:
-    """Return Δ x, Δ A, B and C in the state's dtype, and that dtype."""
+    """Return Δ, Δ A, B and C in the state's dtype, and that dtype."""
     real = torch.float64 if x.dtype == torch.float64 else torch.float32
     delta = discretise_step_size(dt.to(real), dt_bias, dt_softplus)
-    return x.to(real) * delta.unsqueeze(-1), delta * A.to(real), B.to(real), C.to(real), real
+    return delta, delta * A.to(real), B.to(real), C.to(real), real
 
 
 def _with_skip(y: Tensor, x: Tensor, D: Tensor | None) -> Tensor:

@@ -22,10 +22,10 @@ from seqsuite.kernels.ssd import cpu_backward, cpu_forward
 from seqsuite.kernels.ssd.cpu_chunks import Options, whole_vectors
 from seqsuite.kernels.strides import with_row_stride
 
-INPUTS = "Tensor u, Tensor a, Tensor B, Tensor C, Tensor state"
+INPUTS = "Tensor x, Tensor delta, Tensor a, Tensor B, Tensor C, Tensor? D, Tensor state"
 
 # The forward gives y, the final state and, where a backward follows (``save``), the states between chunks.
-# The backward gives the gradients of the inputs in their order.
+# The backward gives the gradients of those inputs that are given, in their order.
 FORWARD = define_operator(
     f"ssd_forward(bool save, {INPUTS}) -> (Tensor y, Tensor final_state, Tensor checkpoints)"
 )
@@ -41,34 +41,44 @@ BACKWARD_UPDATES_PER_THREAD = 1 << 17
 class Inputs(NamedTuple):
     """The operators' inputs, all float32 or all float64."""
 
-    u: Tensor
+    x: Tensor
+    delta: Tensor
     a: Tensor
     B: Tensor
     C: Tensor
+    D: Tensor | None
     state: Tensor
 
+    def given(self) -> dict[str, Tensor]:
+        """Return by name those that are given."""
+        return {name: tensor for name, tensor in self._asdict().items() if tensor is not None}
 
-def ssd_cpu(u: Tensor, a: Tensor, B: Tensor, C: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-    """Run the recurrence h_t = exp(a_t) h_{t-1} + u_t B_tᵀ, y_t = h_t C_t over whole sequences.
+
+def ssd_cpu(
+    x: Tensor, delta: Tensor, a: Tensor, B: Tensor, C: Tensor, D: Tensor | None, state: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Run h_t = exp(a_t) h_{t-1} + Δ_t x_t B_tᵀ, y_t = h_t C_t + D x_t over whole sequences.
 
     Args:
-        u: (B, L, H, P), float32 or float64, and so are the others.
+        x: (B, L, H, P), float32 or float64, and so are the others.
+        delta: Δ (B, L, H).
         a: logarithm of the decay (B, L, H).
         B, C: (B, L, G, N), for G groups of H / G heads each.
+        D: (H,).
         state: h_{-1} (B, H, P, N).
 
     Returns:
         y (B, L, H, P) and the final state (B, H, P, N).
     """
-    y, final_state, _ = FORWARD(False, u, a, B, C, state)
+    y, final_state, _ = FORWARD(False, x, delta, a, B, C, D, state)
     return y, final_state
 
 
 def run_forward(inputs: Inputs, save: bool) -> tuple[Tensor, Tensor, Tensor]:
     """Return y, the final states and, with ``save``, the states before each chunk."""
     division, options = _division(inputs), _options(inputs)
-    y, final_state = inputs.u.new_empty(inputs.u.shape), inputs.u.new_empty(inputs.state.shape)
-    checkpoints = inputs.u.new_empty(_checkpoint_shape(inputs) if save else (0,))
+    y, final_state = inputs.x.new_empty(inputs.x.shape), inputs.x.new_empty(inputs.state.shape)
+    checkpoints = inputs.x.new_empty(_checkpoint_shape(inputs) if save else (0,))
     arguments = _kernel_inputs(inputs) | {
         "initial_state": inputs.state.contiguous(),
         "y": y,
@@ -83,28 +93,26 @@ def run_forward(inputs: Inputs, save: bool) -> tuple[Tensor, Tensor, Tensor]:
         parts=1,
         threads=worthwhile_threads(_updates(inputs), FORWARD_UPDATES_PER_THREAD),
         cu_seqlens=None,
-        like=inputs.u,
+        like=inputs.x,
     )
     return y, final_state, checkpoints
 
 
 def run_backward(dy: Tensor, dfinal_state: Tensor, checkpoints: Tensor, inputs: Inputs) -> list[Tensor]:
-    """Return the gradients of the inputs in their order."""
+    """Return the gradients of the inputs that are given, in their order."""
     division, options = _division(inputs), _options(inputs)
     heads_per_group = division.groups // inputs.B.shape[2]  # each writes a dB and a dC of its own
+    parts = {"B": heads_per_group, "C": heads_per_group, "D": inputs.x.shape[0]}
     gradients = {
-        name: tensor.new_empty((heads_per_group, *tensor.shape) if name in ("B", "C") else tensor.shape)
-        for name, tensor in inputs._asdict().items()
+        name: tensor.new_empty((parts[name], *tensor.shape) if name in parts else tensor.shape)
+        for name, tensor in inputs.given().items()
     }
     arguments = _kernel_inputs(inputs) | {
         "checkpoints": checkpoints,
         "dy": dy.contiguous(),
         "dfinal_state": dfinal_state.contiguous(),
-        "du": gradients["u"],
-        "da": gradients["a"],
-        "dB": gradients["B"],
-        "dC": gradients["C"],
         "dinitial_state": gradients["state"],
+        **{f"d{name}": gradients.get(name) for name in ("x", "delta", "a", "B", "C", "D")},
     }
     division.run(
         backward_kernel(options),
@@ -114,11 +122,11 @@ def run_backward(dy: Tensor, dfinal_state: Tensor, checkpoints: Tensor, inputs: 
         parts=1,
         threads=worthwhile_threads(_updates(inputs), BACKWARD_UPDATES_PER_THREAD),
         cu_seqlens=None,
-        like=inputs.u,
+        like=inputs.x,
     )
-    for name in ("B", "C"):
+    for name in parts.keys() & gradients.keys():
         terms = gradients[name]
-        gradients[name] = terms[0] if heads_per_group == 1 else terms.sum(0)
+        gradients[name] = terms[0] if len(terms) == 1 else terms.sum(0)
     return list(gradients.values())
 
 
@@ -136,8 +144,8 @@ def backward_kernel(options: Options) -> CompiledKernel:
 
 def _division(inputs: Inputs) -> Division:
     """Return the division of (B, L, H · P) tensors, each head a group of channels."""
-    batch, seqlen, heads, width = inputs.u.shape
-    lanes = host_target().vector_bytes // inputs.u.dtype.itemsize
+    batch, seqlen, heads, width = inputs.x.shape
+    lanes = host_target().vector_bytes // inputs.x.dtype.itemsize
     return Division.of(torch.Size((batch, seqlen, heads * width)), None, groups=heads, lanes=lanes)
 
 
@@ -148,18 +156,21 @@ def _checkpoint_shape(inputs: Inputs) -> tuple[int, ...]:
 
 
 def _options(inputs: Inputs) -> Options:
-    u, B = inputs.u, inputs.B
-    return Options(dtype_name(u.dtype), u.shape[3], B.shape[3])
+    x, B = inputs.x, inputs.B
+    return Options(dtype_name(x.dtype), x.shape[3], B.shape[3], skip=inputs.D is not None)
 
 
 def _updates(inputs: Inputs) -> int:
-    return inputs.u.numel() * inputs.B.shape[3]
+    return inputs.x.numel() * inputs.B.shape[3]
 
 
 def _kernel_inputs(inputs: Inputs) -> dict[str, Argument]:
     """Return the kernels' parameters that come from the inputs; tensors are kept alive by being in it."""
-    values: dict[str, Argument] = {"bc_groups": inputs.B.shape[2], "a": inputs.a.contiguous()}
-    for name in ("u", "B", "C"):
+    values: dict[str, Argument] = {"bc_groups": inputs.B.shape[2]}
+    for name in ("delta", "a", "D"):
+        tensor: Tensor | None = getattr(inputs, name)
+        values[name] = None if tensor is None else tensor.contiguous()
+    for name in ("x", "B", "C"):
         values[name], values[f"{name}_stride"] = with_row_stride(getattr(inputs, name))
     return values
 
@@ -170,9 +181,9 @@ def _forward(save: bool, *arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
 
 def _forward_fake(save: bool, *arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
     inputs = Inputs(*arguments)
-    u = inputs.u
-    checkpoints = u.new_empty(_checkpoint_shape(inputs) if save else (0,))
-    return u.new_empty(u.shape), u.new_empty(inputs.state.shape), checkpoints
+    x = inputs.x
+    checkpoints = x.new_empty(_checkpoint_shape(inputs) if save else (0,))
+    return x.new_empty(x.shape), x.new_empty(inputs.state.shape), checkpoints
 
 
 class _Ssd(torch.autograd.Function):
@@ -193,11 +204,12 @@ class _Ssd(torch.autograd.Function):
         refuse_second_derivative("ssd")
         checkpoints, *inputs = ctx.saved_tensors
         given = Inputs(*inputs)
-        dy = torch.zeros_like(given.u) if dy is None else dy
+        dy = torch.zeros_like(given.x) if dy is None else dy
         dfinal_state = torch.zeros_like(given.state) if dfinal_state is None else dfinal_state
         gradients = BACKWARD(dy, dfinal_state, checkpoints, *inputs)
-        needed = zip(gradients, ctx.needs_input_grad[1:], strict=True)
-        return (None, *(gradient if wanted else None for gradient, wanted in needed))
+        by_name = dict(zip(given.given(), gradients, strict=True))
+        needed = zip(Inputs._fields, ctx.needs_input_grad[1:], strict=True)
+        return (None, *(by_name.get(name) if wanted else None for name, wanted in needed))
 
 
 def _backward(dy: Tensor, dfinal_state: Tensor, checkpoints: Tensor, *arguments: Any) -> list[Tensor]:

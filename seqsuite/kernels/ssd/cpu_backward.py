@@ -12,6 +12,10 @@ i ≥ t, from j < t to after the chunk, and from j < t to i ≥ t::
     da_t = r_Q Σ g ∘ h + Σ_{i ≥ t} C_i · (r_i hᵀ dy_i) + Σ_{j < t} B_j · (e_j gᵀ u_j)
            + Σ_{i ≥ t > j} S_ij dy_i · u_j
 
+From these come the gradients of what u is made of, and of the skip::
+
+    dx_j = Δ_j du_j + D dy_j        dΔ_j = x_j · du_j        dD = Σ_j x_j · dy_j
+
 The kernel goes through chunks from the last to the first; the forward has kept every h.
 """
 
@@ -32,7 +36,7 @@ from seqsuite.kernels.ssd.cpu_chunks import INPUTS, ChunkScan, Options, whole_ve
 
 PARAMETERS = (
     *(*DIVISION, "rows", *INPUTS, "checkpoints", "dy", "dfinal_state"),
-    *("du", "da", "dB", "dC", "dinitial_state"),
+    *("dx", "ddelta", "da", "dB", "dC", "dD", "dinitial_state"),
 )
 
 
@@ -42,8 +46,9 @@ def backward_scratch(options: Options, lanes: int) -> Scratch:
     channels = dict.fromkeys(("u", "dy", "fed", "reached", "du", "u_T", "du_T"), CHUNK * P)
     states = dict.fromkeys(("B", "C", "B_T", "dB", "dC"), CHUNK * N)
     pairs = dict.fromkeys(("decay", "S", "M", "W"), CHUNK * CHUNK)
-    by_lane = dict.fromkeys(("factor", "since_start", "leaving", "arriving", "da"), CHUNK * lanes)
-    return Scratch({}, channels | states | pairs | by_lane | dict.fromkeys(("carry", "entering"), P * N))
+    by_lane = dict.fromkeys(("factor", "since_start", "leaving", "arriving", "da", "ddelta"), CHUNK * lanes)
+    whole = dict.fromkeys(("carry", "entering"), P * N) | {"dD": lanes}
+    return Scratch({}, channels | states | pairs | by_lane | whole)
 
 
 def build_backward(options: Options, target: Target) -> Kernel:
@@ -57,19 +62,23 @@ def build_backward(options: Options, target: Target) -> Kernel:
         scan.load_states("dfinal_state", scan.states("carry"))
         for name in ("S", "M", "W"):
             fill_zeros(arrays[name], CHUNK * CHUNK // kernel.lanes)  # what is above the diagonal stays so
+        fill_zeros(arrays["dD"], 1)
         with kernel.reverse_loop(task.first_chunk, task.last_chunk) as chunk:
             row, steps = task.rows(chunk)
             scan.read_factors(row, steps)
-            scan.read_channels("u", kernel.parameter("u_stride"), row, steps)
-            scan.read_channels("dy", kernel.parameter("d_model"), row, steps)
+            scan.read_inputs(row, steps)
+            scan.read_output_gradient(row, steps)
             scan.read_projection("B", row, steps)
             scan.read_projection("C", row, steps)
             scan.copy_states(scan.checkpoint(chunk), scan.states("entering"))
             scan.run_chunk()
-            scan.write_channels("du", row, steps)
+            scan.write_dx(row, steps)
             scan.write_projection("dB", row, steps)
             scan.write_projection("dC", row, steps)
-            scan.write_da(row, steps)
+            scan.write_sums("da", row, steps)
+            scan.write_sums("ddelta", row, steps)
+        if options.skip:
+            scan.write_dD()
         scan.store_states(scan.states("carry"), "dinitial_state")
     return kernel
 
@@ -83,8 +92,8 @@ class _Backward(ChunkScan):
       ``dB``, ``dC``
     - columns of positions: ``u_T``, ``du_T`` (P, Q), ``B_T`` (N, Q)
     - (i, j): ``decay`` (L, whose last row is e), ``S``, ``M`` (dy_i · u_j), ``W``
-    - [t][lane], to be summed over the lanes: ``leaving`` (B_j · (e_j gᵀ u_j)), ``da``, ``arriving``
-      (C_i · (r_i hᵀ dy_i)); the same in every lane: ``factor``, ``since_start`` (r)
+    - [t][lane], to be summed over the lanes: ``leaving`` (B_j · (e_j gᵀ u_j)), ``arriving`` (C_i · (r_i hᵀ
+      dy_i)), ``da``, ``ddelta``; the same in every lane: ``factor``, ``since_start`` (r); [lane]: ``dD``
     - (P, N): ``carry`` (g), ``entering`` (h)
     """
 
@@ -214,16 +223,44 @@ class _Backward(ChunkScan):
 
         for_each_product_tile(self.kernel, range(self.options.width), range(self.N), compute)
 
-    def write_da(self, row: Index, steps: Index) -> None:
-        """Sum da over the lanes and write it."""
-        kernel, lanes, da = self.kernel, self.kernel.lanes, self.arrays["da"]
+    def write_dx(self, row: Index, steps: Index) -> None:
+        """Write dx from ``du``, fill ``ddelta`` and add to ``dD``."""
+        kernel, lanes, zero = self.kernel, self.kernel.lanes, self.kernel.vector(0.0)
+        sum_D = Variable(kernel, zero)
+        with kernel.loop(0, steps) as t:
+            delta, ddelta = self.delta(row + t), zero
+            for first in range(0, self.options.width, lanes):
+                x, du = self.input(row + t, first), self.channels("du").load(t, first)
+                inside = self.mask(self.options.width - first)
+                if inside is not None:
+                    du = where(inside, du, zero)
+                ddelta = fma(x, du, ddelta)
+                dx = delta * du
+                if self.options.skip:
+                    dy = self.channels("dy").load(t, first)
+                    dx = fma(self.skip(), dy, dx)
+                    sum_D.value = fma(x, dy, sum_D.value)
+                self.store_output(dx, "dx", row + t, first)
+            self.arrays["ddelta"].store(ddelta, t * lanes)
+        # Summed by chunks: over a long sequence, adding each small term to the whole would lose digits.
+        self.arrays["dD"].store(self.arrays["dD"].load() + sum_D.value)
+
+    def write_sums(self, name: str, row: Index, steps: Index) -> None:
+        """Sum da or dΔ over the lanes and write it."""
+        kernel, lanes, terms = self.kernel, self.kernel.lanes, self.arrays[name]
         sums = self.arrays["leaving"]  # no longer needed
         with kernel.loop(0, CHUNK, lanes) as first:
-            terms = [da.load((first + t) * lanes) for t in range(lanes)]
-            sums.store(lane_sums(terms), first)
+            sums.store(lane_sums([terms.load((first + t) * lanes) for t in range(lanes)]), first)
         with kernel.loop(0, steps) as t:
             output = (row + t) * kernel.parameter("groups") + self.task.group
-            kernel.array("da").copy_element(output, sums, t)
+            kernel.array(name).copy_element(output, sums, t)
+
+    def write_dD(self) -> None:
+        """Write the sequence's part of dD, (S, H)."""
+        kernel, sums = self.kernel, self.arrays["dD"]
+        sums.store(lane_sums([sums.load()]))
+        output = self.task.sequence * kernel.parameter("groups") + self.task.group
+        kernel.array("dD").copy_element(output, sums, 0)
 
     def _since_start(self, i: Index) -> Vector:
         return self.arrays["since_start"].load(i * self.kernel.lanes)

@@ -2,7 +2,7 @@
 
 With u = Δ x and the logarithm a = Δ A of the decay, the scan is, for each head with its state h (P, N)::
 
-    h_t = exp(a_t) h_{t-1} + u_t B_tᵀ         y_t = h_t C_t
+    h_t = exp(a_t) h_{t-1} + u_t B_tᵀ         y_t = h_t C_t + D x_t
 
 Within a chunk of Q positions it is products of matrices (arXiv 2405.21060, section 6), which do the work of a
 position with fewer instructions than the recurrence. Let h be the state before the chunk, L_ij =
@@ -22,7 +22,7 @@ from seqsuite.kernels.llvm.tasks import CHUNK, Task, fill_zeros
 # The decay below which nothing is left, by dtype: with it, products of usual numbers are normal ones.
 FORGOTTEN = {"float32": 2.0**-100, "float64": 2.0**-900}
 
-INPUTS = ("bc_groups", "u", "u_stride", "a", "B", "B_stride", "C", "C_stride")
+INPUTS = ("bc_groups", "x", "x_stride", "delta", "a", "B", "B_stride", "C", "C_stride", "D")
 
 
 @dataclass(frozen=True)
@@ -33,11 +33,13 @@ class Options:
         dtype: of everything, "float32" or "float64".
         width: P.
         d_state: N.
+        skip: whether there is a D.
     """
 
     dtype: str
     width: int
     d_state: int
+    skip: bool
 
 
 def whole_vectors(count: int, lanes: int) -> int:
@@ -103,10 +105,28 @@ class ChunkScan:
         head = chunk * self.kernel.parameter("groups") + self.task.group
         return Matrix(self.kernel.array("checkpoints")[head * (self.options.width * self.N)], self.N)
 
-    def read_channels(self, name: str, stride: Index, row: Index, steps: Index) -> None:
-        """Copy a chunk of u or dy."""
-        source = self.kernel.array(name)[self.task.first_channel]
-        self._read_rows(source, stride, row, steps, self.options.width, self.channels(name))
+    def read_inputs(self, row: Index, steps: Index) -> None:
+        """Compute u = Δ x for a chunk."""
+        self._read_rows(*self._inputs(), row, steps, self.options.width, self.channels("u"), self.delta)
+
+    def input(self, row: Index, first: int) -> Vector:
+        """Return x of a position, from a channel on, zero beyond the head."""
+        source, stride = self._inputs()
+        return source[row * stride].load(first, self.mask(self.options.width - first))
+
+    def delta(self, row: Index) -> Vector:
+        """Return Δ of a position, in every lane."""
+        groups = self.kernel.parameter("groups")
+        return self.kernel.array("delta").broadcast(row * groups + self.task.group)
+
+    def skip(self) -> Vector:
+        """Return D, in every lane."""
+        return self.kernel.array("D").broadcast(self.task.group)
+
+    def read_output_gradient(self, row: Index, steps: Index) -> None:
+        """Copy a chunk of dy."""
+        source, stride = self.kernel.array("dy")[self.task.first_channel], self.kernel.parameter("d_model")
+        self._read_rows(source, stride, row, steps, self.options.width, self.channels("dy"))
 
     def read_projection(self, name: str, row: Index, steps: Index) -> None:
         """Copy a chunk of B or C."""
@@ -114,11 +134,10 @@ class ChunkScan:
         stride = self.kernel.parameter(f"{name}_stride")
         self._read_rows(source, stride, row, steps, self.options.d_state, self.states(name))
 
-    def write_channels(self, name: str, row: Index, steps: Index) -> None:
-        """Write a chunk of y or du."""
+    def store_output(self, value: Vector, name: str, row: Index, first: int) -> None:
+        """Write y or dx of a position, from a channel on."""
         output, stride = self.kernel.array(name)[self.task.first_channel], self.kernel.parameter("d_model")
-        with self.kernel.loop(0, steps) as t:
-            self._store_row(self.channels(name), t, self.options.width, output[(row + t) * stride])
+        output[row * stride].store(value, first, self.mask(self.options.width - first))
 
     def write_projection(self, name: str, row: Index, steps: Index) -> None:
         """Write the head's part of a chunk of dB or dC, which are (H / G, B·L, G, N)."""
@@ -157,27 +176,41 @@ class ChunkScan:
         kernel = self.kernel
         return self.task.group * kernel.parameter("bc_groups") // kernel.parameter("groups")
 
+    def _inputs(self) -> tuple[Array, Index]:
+        return self.kernel.array("x")[self.task.first_channel], self.kernel.parameter("x_stride")
+
     def _of_head(self, name: str) -> Array:
         head = self.task.sequence * self.kernel.parameter("groups") + self.task.group
         return self.kernel.array(name)[head * (self.options.width * self.options.d_state)]
 
     def _read_rows(
-        self, source: Array, stride: Index, row: Index, steps: Index, count: int, destination: Matrix
+        self,
+        source: Array,
+        stride: Index,
+        row: Index,
+        steps: Index,
+        count: int,
+        destination: Matrix,
+        scale: Callable[[Index], Vector] | None = None,
     ) -> None:
         with self.kernel.loop(0, steps) as t:
-            self._load_row(source[(row + t) * stride], count, destination, t)
+            by = None if scale is None else scale(row + t)
+            self._load_row(source[(row + t) * stride], count, destination, t, by)
         vectors = destination.row_stride // self.kernel.lanes
         fill_zeros(destination.array[steps * destination.row_stride], (steps * -1 + CHUNK) * vectors)
 
-    def _load_row(self, source: Array, count: int, destination: Matrix, row: Index) -> None:
-        """Copy ``count`` elements to a row of whole vectors."""
+    def _load_row(
+        self, source: Array, count: int, destination: Matrix, row: Index, scale: Vector | None = None
+    ) -> None:
+        """Copy ``count`` elements to a row of whole vectors, times ``scale``."""
         for first in range(0, count, self.kernel.lanes):
-            destination.store(source.load(first, self._mask(count - first)), row, first)
+            value = source.load(first, self.mask(count - first))
+            destination.store(value if scale is None else value * scale, row, first)
 
     def _store_row(self, source: Matrix, row: Index, count: int, destination: Array) -> None:
         for first in range(0, count, self.kernel.lanes):
-            destination.store(source.load(row, first), first, self._mask(count - first))
+            destination.store(source.load(row, first), first, self.mask(count - first))
 
-    def _mask(self, count: int) -> Mask | None:
+    def mask(self, count: int) -> Mask | None:
         """Return the lanes of so many elements, ``None`` for all."""
         return None if count >= self.kernel.lanes else self.kernel.first_lanes(self.kernel.index(count))

@@ -2,13 +2,13 @@
 
 With S_ij = L_ij C_i · B_j for j ≤ i, a chunk gives its outputs and the state h' after it::
 
-    y_i = r_i h C_i + Σ_j S_ij u_j            h' = r_Q h + Σ_j e_j u_j B_jᵀ
+    y_i = r_i h C_i + Σ_j S_ij u_j + D x_i    h' = r_Q h + Σ_j e_j u_j B_jᵀ
 
 Outputs are computed as (P, Q), with positions in the lanes, for which rows of states suffice: in the tensors,
 too, states are (P, N). No position takes terms from later ones, so that NaN does not reach the past.
 """
 
-from seqsuite.kernels.llvm.builder import Kernel, Variable
+from seqsuite.kernels.llvm.builder import Index, Kernel, Variable
 from seqsuite.kernels.llvm.functions import fma, where
 from seqsuite.kernels.llvm.products import Tile, for_each_product_tile, store_transposed
 from seqsuite.kernels.llvm.target import Target
@@ -41,11 +41,11 @@ def build_forward(options: Options, save: bool, target: Target) -> Kernel:
             if save:
                 scan.copy_states(scan.states("state"), scan.checkpoint(chunk))
             scan.read_factors(row, steps)
-            scan.read_channels("u", kernel.parameter("u_stride"), row, steps)
+            scan.read_inputs(row, steps)
             scan.read_projection("B", row, steps)
             scan.read_projection("C", row, steps)
             scan.run_chunk()
-            scan.write_channels("y", row, steps)
+            scan.write_outputs(row, steps)
         scan.store_states(scan.states("state"), "final_state")
     return kernel
 
@@ -64,6 +64,15 @@ class _Forward(ChunkScan):
         self._compute_scores()
         self._compute_outputs()
         self._advance_state()
+
+    def write_outputs(self, row: Index, steps: Index) -> None:
+        """Write ``y``, with the skip."""
+        with self.kernel.loop(0, steps) as t:
+            for first in range(0, self.options.width, self.kernel.lanes):
+                y = self.channels("y").load(t, first)
+                if self.options.skip:
+                    y = fma(self.skip(), self.input(row + t, first), y)
+                self.store_output(y, "y", row + t, first)
 
     def _compute_decays(self) -> None:
         """From the last row to the first: each is the next, decayed once more, and begins with 1."""
