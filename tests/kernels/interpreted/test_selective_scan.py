@@ -29,6 +29,7 @@ def use_tiling(
     monkeypatch.setattr(launch, "CHUNK", chunk)
     monkeypatch.setattr(launch, "BACKWARD_STEPS", steps)
     monkeypatch.setattr(launch, "RECOMPUTE_STEPS", min(2, steps))
+    monkeypatch.setattr(launch, "COMBINE_AHEAD", 2)
     monkeypatch.setattr(launch, "PROGRAMS_PER_MULTIPROCESSOR", 3)
     launch._cut.cache_clear()
 
