@@ -1,4 +1,4 @@
-"""The fused recurrence of Mamba-2 against the selective scan, of which it is a special case."""
+"""The fused kernels of Mamba-2's scan against the selective scan, of which it is a special case."""
 
 from functools import partial
 from typing import Any
@@ -19,6 +19,9 @@ from .scan_cases import assert_close, in_float64
 Case = dict[str, Any]
 
 FLOAT32_FORWARD, FLOAT32_GRADIENTS = 2e-6, 1e-5
+
+
+with_and_without_skip = pytest.mark.parametrize("skip", [True, False])
 
 
 def ssd_case(
@@ -214,20 +217,23 @@ def test_the_number_of_threads_changes_no_bit() -> None:
         assert all(torch.equal(run[name], runs[0][name]) for name in runs[0])
 
 
-def test_operators_keep_the_dispatcher_rules() -> None:
-    case = ssd_case()
-    torch.library.opcheck(torch.ops.seqsuite.ssd_forward.default, (False, *case.values()))
-    plain = [tensor.detach() for tensor in case.values()]
+@with_and_without_skip
+def test_operators_keep_the_dispatcher_rules(skip: bool) -> None:
+    inputs = [tensor if skip or name != "D" else None for name, tensor in ssd_case().items()]
+    torch.library.opcheck(torch.ops.seqsuite.ssd_forward.default, (False, *inputs))
+    plain = [None if tensor is None else tensor.detach() for tensor in inputs]
     outputs = torch.ops.seqsuite.ssd_forward(True, *plain)
     torch.library.opcheck(torch.ops.seqsuite.ssd_backward.default, (*outputs, *plain))
 
 
-def test_compiles_as_one_graph() -> None:
+@with_and_without_skip
+def test_compiles_as_one_graph(skip: bool) -> None:
     case = ssd_case()
-    leaves = list(case.values())
+    D = case.pop("D")
+    leaves = [*case.values(), D] if skip else list(case.values())
 
-    def loss(*inputs: Tensor) -> Tensor:
-        y, final_state = ssd_cpu(*inputs)
+    def loss(x: Tensor, delta: Tensor, a: Tensor, B: Tensor, C: Tensor, state: Tensor, *D: Tensor) -> Tensor:
+        y, final_state = ssd_cpu(x, delta, a, B, C, D[0] if D else None, state)
         return y.square().sum() + final_state.sum()
 
     expected = torch.autograd.grad(loss(*leaves), leaves)

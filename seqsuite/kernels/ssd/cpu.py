@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from seqsuite.kernels.llvm.jit import CompiledKernel, compile_kernel
+from seqsuite.kernels.llvm.memory import new_empty
 from seqsuite.kernels.llvm.run import Argument, Division, dtype_name, worthwhile_threads
 from seqsuite.kernels.llvm.target import host_target
 from seqsuite.kernels.operators import (
@@ -77,8 +78,8 @@ def ssd_cpu(
 def run_forward(inputs: Inputs, save: bool) -> tuple[Tensor, Tensor, Tensor]:
     """Return y, the final states and, with ``save``, the states before each chunk."""
     division, options = _division(inputs), _options(inputs)
-    y, final_state = inputs.x.new_empty(inputs.x.shape), inputs.x.new_empty(inputs.state.shape)
-    checkpoints = inputs.x.new_empty(_checkpoint_shape(inputs) if save else (0,))
+    y, final_state = new_empty(inputs.x, inputs.x.shape), inputs.x.new_empty(inputs.state.shape)
+    checkpoints = new_empty(inputs.x, _checkpoint_shape(inputs) if save else (0,))
     arguments = _kernel_inputs(inputs) | {
         "initial_state": inputs.state.contiguous(),
         "y": y,
@@ -104,7 +105,7 @@ def run_backward(dy: Tensor, dfinal_state: Tensor, checkpoints: Tensor, inputs: 
     heads_per_group = division.groups // inputs.B.shape[2]  # each writes a dB and a dC of its own
     parts = {"B": heads_per_group, "C": heads_per_group, "D": inputs.x.shape[0]}
     gradients = {
-        name: tensor.new_empty((parts[name], *tensor.shape) if name in parts else tensor.shape)
+        name: new_empty(tensor, (parts[name], *tensor.shape) if name in parts else tensor.shape)
         for name, tensor in inputs.given().items()
     }
     arguments = _kernel_inputs(inputs) | {
@@ -217,7 +218,7 @@ def _backward(dy: Tensor, dfinal_state: Tensor, checkpoints: Tensor, *arguments:
 
 
 def _backward_fake(dy: Tensor, dfinal_state: Tensor, checkpoints: Tensor, *arguments: Any) -> list[Tensor]:
-    return [tensor.new_empty(tensor.shape) for tensor in arguments]
+    return [tensor.new_empty(tensor.shape) for tensor in Inputs(*arguments).given().values()]
 
 
 implement_operator(FORWARD, _forward, _forward_fake, _Ssd)
