@@ -21,7 +21,6 @@ from seqsuite.kernels.llvm.target import Target
 from seqsuite.kernels.llvm.tasks import (
     CHUNK,
     DIVISION,
-    Scratch,
     Task,
     fill_zeros,
     for_each_tile,
@@ -35,7 +34,16 @@ from seqsuite.kernels.selective_scan.cpu_forward import (
     load_decay_rates,
     step_size,
 )
-from seqsuite.kernels.selective_scan.cpu_layout import Options, Step, load_input, prefetch_inputs, projection
+from seqsuite.kernels.selective_scan.cpu_layout import (
+    Options,
+    Step,
+    backward_scratch,
+    load_input,
+    padded_states,
+    prefetch_inputs,
+    projection,
+    states_per_tile,
+)
 
 PARAMETERS = (
     *DIVISION,
@@ -43,34 +51,6 @@ PARAMETERS = (
     *("D", "z", "z_stride", "delta_bias", "checkpoints", "dy", "dfinal_state"),
     *("du", "ddelta", "dA", "dB", "dC", "dD", "dz", "dz_stride", "ddelta_bias", "dinitial_state", "y"),
 )
-
-# States whose decays and values over a chunk fit the first-level cache beside the rest.
-STATES_PER_TILE = 4
-
-
-def states_per_tile(options: Options) -> int:
-    """Return how many states go through a chunk together."""
-    return min(STATES_PER_TILE, options.d_state)
-
-
-def padded_states(options: Options) -> int:
-    """Return the number of states in tiles that are all full."""
-    tile = states_per_tile(options)
-    return -(-options.d_state // tile) * tile
-
-
-def backward_scratch(options: Options, lanes: int) -> Scratch:
-    """Return what a thread keeps of its channels and of a chunk; see :class:`Backward` for the names."""
-    states, rows = options.d_state * lanes, CHUNK * lanes
-    by_state = dict.fromkeys(("A", "carry", "sum_A", *options.constant), states)
-    constant_sums = {f"sum_{name}": states for name in options.constant}
-    tiles = CHUNK * padded_states(options) * lanes
-    row_sums = {f"sum_{name}": tiles for name in ("B", "C") if name not in options.constant}
-    by_row = dict.fromkeys(("delta", "slope", "delta_u", "g", "s", "w", "y"), rows)
-    by_channel = dict.fromkeys(("sum_D", "sum_bias"), lanes)
-    tile = states_per_tile(options) * lanes
-    shared = {"decay": CHUNK * tile, "h": (CHUNK + 1) * tile}
-    return Scratch(by_state | constant_sums | by_row | by_channel, shared | row_sums)
 
 
 def build_backward(

@@ -13,7 +13,6 @@ from seqsuite.kernels.llvm.target import Target
 from seqsuite.kernels.llvm.tasks import (
     CHUNK,
     DIVISION,
-    Scratch,
     Task,
     fill_zeros,
     for_each_tile,
@@ -21,20 +20,20 @@ from seqsuite.kernels.llvm.tasks import (
     task_count,
     thread_scratch,
 )
-from seqsuite.kernels.selective_scan.cpu_layout import Options, Step, load_input, prefetch_inputs, projection
+from seqsuite.kernels.selective_scan.cpu_layout import (
+    Options,
+    Step,
+    forward_scratch,
+    load_input,
+    prefetch_inputs,
+    projection,
+)
 
 PARAMETERS = (
     *DIVISION,
     *("u", "u_stride", "delta", "delta_stride", "A", "B", "B_stride", "C", "C_stride"),
     *("D", "z", "z_stride", "delta_bias", "initial_state", "y", "final_state", "checkpoints"),
 )
-
-
-def forward_scratch(options: Options, lanes: int) -> Scratch:
-    """Return what a thread keeps: A and the states of its channels, and Δ, Δu and y of a chunk."""
-    states, rows = options.d_state * lanes, CHUNK * lanes
-    by_state = dict.fromkeys(("A", "state", *options.constant), states)
-    return Scratch(by_state | dict.fromkeys(("delta", "delta_u", "y"), rows), {})
 
 
 def build_forward(

@@ -13,7 +13,7 @@ from seqsuite.kernels.llvm.run import Argument, Division, dtype_name, worthwhile
 from seqsuite.kernels.llvm.target import host_target
 from seqsuite.kernels.selective_scan import cpu_backward, cpu_forward
 from seqsuite.kernels.selective_scan.cpu_complex import ComplexBackward, ComplexForward
-from seqsuite.kernels.selective_scan.cpu_layout import Options
+from seqsuite.kernels.selective_scan.cpu_layout import Options, backward_scratch, forward_scratch
 from seqsuite.kernels.selective_scan.inputs import Inputs
 from seqsuite.kernels.strides import with_row_stride
 
@@ -89,7 +89,7 @@ def run_forward(inputs: Inputs, save: bool) -> tuple[Tensor, Tensor, Tensor]:
         cpu_forward.PARAMETERS,
         _kernel_inputs(inputs.differentiable())
         | {"y": y, "final_state": final_state, "checkpoints": checkpoints},
-        cpu_forward.forward_scratch(options, geometry.lanes),
+        forward_scratch(options, geometry.lanes),
         parts=geometry.parts_for_threads(threads),
         threads=threads,
         cu_seqlens=inputs.cu_seqlens,
@@ -141,7 +141,7 @@ def run_backward(
         backward_kernel(options, inputs.initial_state is not None, dfinal_state is not None, "y" in into),
         cpu_backward.PARAMETERS,
         arguments,
-        cpu_backward.backward_scratch(options, geometry.lanes),
+        backward_scratch(options, geometry.lanes),
         parts=parts,
         threads=worthwhile_threads(geometry.updates, BACKWARD_UPDATES_PER_THREAD),
         cu_seqlens=inputs.cu_seqlens,

@@ -1,11 +1,14 @@
-"""What the scan's kernels are specialised for, and how they read their inputs."""
+"""What the scan's kernels are specialised for, their scratch memory, and how they read their inputs."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from seqsuite.kernels.llvm.builder import Array, Index, Mask, Vector
-from seqsuite.kernels.llvm.tasks import Task
+from seqsuite.kernels.llvm.tasks import CHUNK, Scratch, Task
+
+# States whose decays and values over a chunk fit the first-level cache beside the rest.
+STATES_PER_TILE = 4
 
 # B_t or C_t by the number of a state within a tile.
 Projection = Callable[[int], Vector]
@@ -53,6 +56,38 @@ class Options:
         """Names and dtypes of the inputs (B, L, D) that are given."""
         dtypes = {"u": self.u_dtype, "delta": self.delta_dtype}
         return dtypes | ({"z": self.z_dtype} if self.z_dtype else {})
+
+
+def forward_scratch(options: Options, lanes: int) -> Scratch:
+    """Return what a thread keeps: A and the states of its channels, and Δ, Δu and y of a chunk."""
+    states, rows = options.d_state * lanes, CHUNK * lanes
+    by_state = dict.fromkeys(("A", "state", *options.constant), states)
+    return Scratch(by_state | dict.fromkeys(("delta", "delta_u", "y"), rows), {})
+
+
+def states_per_tile(options: Options) -> int:
+    """Return how many states go through a chunk together."""
+    return min(STATES_PER_TILE, options.d_state)
+
+
+def padded_states(options: Options) -> int:
+    """Return the number of states in tiles that are all full."""
+    tile = states_per_tile(options)
+    return -(-options.d_state // tile) * tile
+
+
+def backward_scratch(options: Options, lanes: int) -> Scratch:
+    """Return what a thread keeps of its channels and of a chunk; ``cpu_backward.Backward`` has the names."""
+    states, rows = options.d_state * lanes, CHUNK * lanes
+    by_state = dict.fromkeys(("A", "carry", "sum_A", *options.constant), states)
+    constant_sums = {f"sum_{name}": states for name in options.constant}
+    tiles = CHUNK * padded_states(options) * lanes
+    row_sums = {f"sum_{name}": tiles for name in ("B", "C") if name not in options.constant}
+    by_row = dict.fromkeys(("delta", "slope", "delta_u", "g", "s", "w", "y"), rows)
+    by_channel = dict.fromkeys(("sum_D", "sum_bias"), lanes)
+    tile = states_per_tile(options) * lanes
+    shared = {"decay": CHUNK * tile, "h": (CHUNK + 1) * tile}
+    return Scratch(by_state | constant_sums | by_row | by_channel, shared | row_sums)
 
 
 def load_input(
