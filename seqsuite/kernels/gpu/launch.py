@@ -1,6 +1,7 @@
 """Launching Triton kernels: on a GPU, in the interpreter, or only recording what would be launched."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -49,8 +50,6 @@ def _gpu(device: torch.device) -> Runtime:
 def launch(kernel: Any, programs: int, arguments: dict[str, Any], warps: int) -> None:
     """Launch a kernel on the device of its tensors."""
     device = next(value for value in arguments.values() if isinstance(value, Tensor)).device
-    if device.type == "cpu" or device.index == torch.cuda.current_device():
-        kernel[(programs,)](**arguments, num_warps=warps)
-        return
-    with torch.cuda.device(device):
+    here = device.type == "cpu" or device.index == torch.cuda.current_device()
+    with nullcontext() if here else torch.cuda.device(device):
         kernel[(programs,)](**arguments, num_warps=warps)

@@ -210,48 +210,18 @@ def gradient_kernel(
                 h = _recompute(h, here, inputs, dz_rows, log2_decay, bias, skip, SOFTPLUS, 1)
             tl.debug_barrier()  # other threads read what was kept
 
-            A_rows = (A, D_MODEL, channel, exists)
+            views = own, (A, D_MODEL, channel, exists), inputs, outputs
             sums = tl.zeros((CHANNELS,), dtype), tl.zeros((CHANNELS,), dtype)
             for i in range(rest):
                 single = rest - 1 - i
                 before = (kept + (tiles + single) * (N * CHANNELS), CHANNELS, lane, everywhere)
                 here = row + tiles * STEPS + single
-                sums = _go_back(
-                    sums,
-                    here,
-                    before,
-                    own,
-                    A_rows,
-                    inputs,
-                    outputs,
-                    rows,
-                    bias,
-                    skip,
-                    N,
-                    SOFTPLUS,
-                    TOGETHER,
-                    1,
-                )
+                sums = _go_back(sums, here, before, views, rows, bias, skip, N, SOFTPLUS, TOGETHER, 1)
             for i in range(tiles):
                 tile = tiles - 1 - i
                 before = (kept + tile * (N * CHANNELS), CHANNELS, lane, everywhere)
                 here = row + tile * STEPS
-                sums = _go_back(
-                    sums,
-                    here,
-                    before,
-                    own,
-                    A_rows,
-                    inputs,
-                    outputs,
-                    rows,
-                    bias,
-                    skip,
-                    N,
-                    SOFTPLUS,
-                    TOGETHER,
-                    STEPS,
-                )
+                sums = _go_back(sums, here, before, views, rows, bias, skip, N, SOFTPLUS, TOGETHER, STEPS)
             # Summed by chunks: over a long segment, adding each small term to the whole would lose digits.
             sum_D += sums[0]
             sum_bias += sums[1]
@@ -293,10 +263,7 @@ def _go_back(
     sums,
     row,
     before,
-    own,
-    A,
-    inputs,
-    outputs,
+    views,
     rows,
     bias,
     skip,
@@ -310,8 +277,9 @@ def _go_back(
     Args:
         sums: dD and ddelta_bias of the rows of this chunk after these.
         before: the state before these rows.
-        own: what the program carries from tile to tile: a dh, and dA of the chunk.
+        views: what the program carries between tiles (a dh, and dA of the chunk), A, inputs, and outputs.
     """
+    own, A, inputs, outputs = views
     u, delta, B, C, z, dy = inputs
     du, ddelta, dB, dC = outputs
     carried, chunk_dA = own

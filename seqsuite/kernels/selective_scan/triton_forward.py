@@ -10,8 +10,8 @@ launches::
 The decay over a segment is exp(A ΣΔ). Else a segment is a whole sequence, and the last kernel does it alone.
 
 What a warp waits for is memory: the compiler puts a load just before its numbers are needed. Hence the first
-kernel reads STEPS rows at once, and the last one reads two rows ahead, so that a whole row lies between. It
-was measured which of the two pays where (an H100; ``docs/triton.md``).
+kernel reads STEPS rows at once, and the last one reads two rows ahead, so that a whole row lies between.
+Which of the two pays where was found by trial, on an H100.
 """
 
 import triton

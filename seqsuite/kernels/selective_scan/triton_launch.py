@@ -82,11 +82,11 @@ class Blocks:
     @staticmethod
     def of(inputs: Inputs, warp_size: int) -> "Blocks":
         """Return the blocks of these inputs."""
-        return Blocks._cut(*inputs.A.shape, inputs.B.shape[2], warp_size)
+        return Blocks._of_sizes(*inputs.A.shape, inputs.B.shape[2], warp_size)
 
     @staticmethod
     @cache
-    def _cut(d_model: int, d_state: int, groups: int, warp_size: int) -> "Blocks":
+    def _of_sizes(d_model: int, d_state: int, groups: int, warp_size: int) -> "Blocks":
         states, width = triton.next_power_of_2(d_state), d_model // groups
         channels = min(2 * warp_size, warp_size * STATES_PER_THREAD // states, triton.next_power_of_2(width))
         channels = max(channels, 16)
@@ -190,7 +190,7 @@ def run_backward(
 def _states_together(d_state: int, architecture: int | str) -> int:
     """Return how many states the gradient kernel treats at once, where registers suffice for more than one.
 
-    The results are the same bits.
+    The order of no sum depends on it.
     """
     return 2 if d_state % 2 == 0 and isinstance(architecture, int) and architecture >= 90 else 1
 
