@@ -66,7 +66,7 @@ def test_many_rows(form: str) -> None:
 
 @every_form
 def test_on_a_processor_without_wide_vectors(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    portable = Target(cpu="", features="", vector_bytes=16, vector_registers=16, has_scalef=False)
+    portable = Target(cpu="", features="", vector_bytes=16, vector_registers=16, has_avx512=False)
     monkeypatch.setattr(cpu_backend, "host_target", lambda: portable)
     kernels = (cpu_backend.forward_kernel, cpu_backend.backward_kernel)
     for kernel in kernels:

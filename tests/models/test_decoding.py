@@ -128,7 +128,7 @@ def test_a_head_of_its_own(kind: Settings) -> None:
 
 @both_kinds
 def test_on_a_processor_without_wide_vectors(kind: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    portable = Target(cpu="", features="", vector_bytes=16, vector_registers=16, has_scalef=False)
+    portable = Target(cpu="", features="", vector_bytes=16, vector_registers=16, has_avx512=False)
     monkeypatch.setattr(cpu_decoder, "host_target", lambda: portable)
     cpu_decoder.decoder_kernel.cache_clear()
     try:

@@ -113,9 +113,6 @@ class Forward:
         kernel, options, task = self.kernel, self.options, self.task
         with kernel.loop(0, steps) as t, kernel.loop(0, task.blocks) as block:
             channel, mask, here = task.channel(block), task.mask(block), self._position(block, t)
-            prefetch_inputs(task, options, row + t + CHUNK, channel)
-            output = kernel.array("y", options.u_dtype)
-            output.prefetch((row + t) * kernel.parameter("d_model") + channel, write=True)
             u = load_input(task, options, "u", row + t, channel, mask)
             raw = load_input(task, options, "delta", row + t, channel, mask)
             bias = kernel.array("delta_bias").load(channel, mask) if options.has_bias else None
@@ -127,15 +124,17 @@ class Forward:
 
     def run_block(self, block: Index, chunk: Index, row: Index, steps: Index) -> None:
         """Run the recurrence of one block of channels through a chunk."""
+        kernel, N = self.kernel, self.options.d_state
+        tile = min(kernel.target.vector_registers // 2, N)
+        self._run_states(block, chunk, row, steps, kernel.index(0), tile, True)
 
         def run_tile(first: Index, count: int) -> None:
-            self._run_states(block, chunk, row, steps, first, count)
+            self._run_states(block, chunk, row, steps, first + tile, count, False)
 
-        in_registers = self.kernel.target.vector_registers // 2
-        for_each_tile(self.kernel, self.options.d_state, in_registers, run_tile)
+        for_each_tile(kernel, N - tile, tile, run_tile)
 
     def _run_states(
-        self, block: Index, chunk: Index, row: Index, steps: Index, first: Index, count: int
+        self, block: Index, chunk: Index, row: Index, steps: Index, first: Index, count: int, is_first: bool
     ) -> None:
         kernel, lanes = self.kernel, self.kernel.lanes
         offset = (block * self.options.d_state + first) * lanes
@@ -153,6 +152,11 @@ class Forward:
                 for name, array in (("B", self.B), ("C", self.C))
             )
             here = self._position(block, t)
+            if is_first:
+                channel = self.task.channel(block)
+                prefetch_inputs(self.task, self.options, row + t + CHUNK, channel)
+                output = kernel.array("y", self.options.u_dtype)
+                output.prefetch((row + t) * kernel.parameter("d_model") + channel, write=True)
             step = Step(B, C, self.delta.load(here), self.delta_u.load(here))
             self.y.store(self._advance(h, A, step, self.y.load(here)), here)
         for n in range(count):
