@@ -5,7 +5,7 @@ from functools import cache
 from torch import Tensor
 
 from seqsuite.kernels.causal_conv1d import cpu_kernels
-from seqsuite.kernels.causal_conv1d.cpu_kernels import Options
+from seqsuite.kernels.causal_conv1d.cpu_kernels import CHUNK, Options
 from seqsuite.kernels.causal_conv1d.inputs import Inputs
 from seqsuite.kernels.llvm.jit import CompiledKernel, compile_kernel
 from seqsuite.kernels.llvm.run import Argument, Division, dtype_name, worthwhile_threads
@@ -86,7 +86,7 @@ def backward_kernel(options: Options) -> CompiledKernel:
 
 def _division(inputs: Inputs) -> Division:
     lanes = host_target().vector_bytes // inputs.weight.dtype.itemsize
-    return Division.of(inputs.x.shape, inputs.cu_seqlens, groups=1, lanes=lanes)
+    return Division.of(inputs.x.shape, inputs.cu_seqlens, 1, lanes, CHUNK)
 
 
 def _options(inputs: Inputs, division: Division) -> Options:

@@ -14,7 +14,6 @@ from seqsuite.kernels.llvm.builder import Array, Index, Kernel, Variable, Vector
 from seqsuite.kernels.llvm.functions import exp_minus_abs, fma, sigmoid
 from seqsuite.kernels.llvm.target import Target
 from seqsuite.kernels.llvm.tasks import (
-    CHUNK,
     DIVISION,
     Scratch,
     Task,
@@ -23,6 +22,9 @@ from seqsuite.kernels.llvm.tasks import (
     task_count,
     thread_scratch,
 )
+
+# Positions of a sequence that are worked on together.
+CHUNK = 32
 
 INPUTS = ("x", "x_stride", "weight", "bias", "initial_state")
 FORWARD_PARAMETERS = (*DIVISION, *INPUTS, "y")
@@ -70,7 +72,7 @@ def build_forward(options: Options, target: Target) -> Kernel:
     kernel = Kernel("causal_conv1d_forward", options.dtype, target, FORWARD_PARAMETERS)
     scratch = thread_scratch(kernel)
     with kernel.tasks(task_count(kernel)) as number:
-        task = locate(kernel, number, options.ragged)
+        task = locate(kernel, number, CHUNK, options.ragged)
         arrays = forward_scratch(options, kernel.lanes).arrays(scratch, task.blocks)
         convolution = _Convolution(options, kernel, task, **arrays)
         convolution.load_weight()
@@ -87,7 +89,7 @@ def build_backward(options: Options, target: Target) -> Kernel:
     kernel = Kernel("causal_conv1d_backward", options.dtype, target, BACKWARD_PARAMETERS)
     scratch = thread_scratch(kernel)
     with kernel.tasks(task_count(kernel)) as number:
-        task = locate(kernel, number, options.ragged)
+        task = locate(kernel, number, CHUNK, options.ragged)
         arrays = backward_scratch(options, kernel.lanes).arrays(scratch, task.blocks)
         convolution = _Backward(options, kernel, task, **arrays)
         convolution.load_weight()

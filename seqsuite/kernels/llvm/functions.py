@@ -45,9 +45,10 @@ def sqrt(x: Vector) -> Vector:
 
 
 def exp2(x: Vector, more_degrees: int = 0) -> Vector:
-    """Return 2^x = 2^k · 2^f for an integer k.
+    """Return 2^x = 2^k · 2^f for the integer k nearest to x.
 
-    The error in float32 reaches 2 ulp with AVX-512 and 3 elsewhere; with one degree more it stays below 1.
+    Near 0 the error is that of rounding: a decay close to 1 is taken very often. Elsewhere it reaches 3 ulp in
+    float32; with one degree more it stays below 1.
     """
     kernel = x.kernel
     degree = EXP2_DEGREE[kernel.dtype] + more_degrees
@@ -175,24 +176,19 @@ def _shuffle(left: Vector, right: Vector, order: ir.Constant) -> Vector:
 
 
 def _exp2_avx512(x: Vector, degree: int) -> Vector:
-    """AVX-512: one instruction gives x - ⌊x⌋, and one scales by 2^⌊x⌋, overflow and underflow included."""
+    """AVX-512: one instruction gives x - k, one scales by 2^k, overflow and underflow included."""
     kernel = x.kernel
     kind, mask_type = ("ps", ir.IntType(16)) if kernel.dtype == "float32" else ("pd", ir.IntType(8))
     undefined, everywhere = ir.Constant(kernel.vector_type, ir.Undefined), mask_type(-1)
-    less_floor, current_rounding = I32(9), I32(4)
-    fraction = kernel.intrinsic(
-        f"llvm.x86.avx512.mask.reduce.{kind}.512",
-        kernel.vector_type,
-        [x.value, less_floor, undefined, everywhere, current_rounding],
-    )
-    f = Vector(kernel, fraction)
-    power = fma(f, _polynomial(f, _exp2_minus_1_over_x(degree, to_1=True)), 1.0)
-    scaled = kernel.intrinsic(
-        f"llvm.x86.avx512.mask.scalef.{kind}.512",
-        kernel.vector_type,
-        [power.value, x.value, undefined, everywhere, current_rounding],
-    )
-    return Vector(kernel, scaled)
+    to_nearest, current_rounding = I32(8), I32(4)
+
+    def instruction(name: str, operands: list[ir.Value]) -> Vector:
+        arguments = [*operands, undefined, everywhere, current_rounding]
+        name = f"llvm.x86.avx512.mask.{name}.{kind}.512"
+        return Vector(kernel, kernel.intrinsic(name, kernel.vector_type, arguments))
+
+    f = instruction("reduce", [x.value, to_nearest])
+    return instruction("scalef", [_exp2_fraction(f, degree).value, (x - f).value])
 
 
 def _exp2_by_exponent_bits(x: Vector, degree: int) -> Vector:
@@ -204,14 +200,18 @@ def _exp2_by_exponent_bits(x: Vector, degree: int) -> Vector:
     bounded = at_most(at_least(x, -float(EXPONENT_BIAS[dtype])), EXPONENT_BIAS[dtype] + 1.0)
     magic = 1.5 * 2.0**mantissa
     shifted = bounded + magic
-    f = bounded - (shifted - magic)
-    fraction_power = fma(f, _polynomial(f, _exp2_minus_1_over_x(degree, to_1=False)), 1.0)
+    fraction_power = _exp2_fraction(bounded - (shifted - magic), degree)
     shift = ir.Constant(integers, [mantissa] * kernel.lanes)
     exponent = kernel.ir.shl(kernel.ir.bitcast(shifted.value, integers), shift)
     scaled = kernel.ir.add(kernel.ir.bitcast(fraction_power.value, integers), exponent)
     result = kernel.ir.bitcast(scaled, kernel.vector_type)
     is_nan = kernel.ir.fcmp_unordered("uno", x.value, x.value)
     return Vector(kernel, kernel.ir.select(is_nan, x.value, result))
+
+
+def _exp2_fraction(f: Vector, degree: int) -> Vector:
+    """Return 2^f for f in [-1/2, 1/2], exactly 1 at 0."""
+    return fma(f, _polynomial(f, _exp2_minus_1_over_x(degree - 1)), 1.0)
 
 
 def _rotate_by_quarters(shifted: Vector, sine: Vector, cosine: Vector) -> tuple[Vector, Vector]:
@@ -246,27 +246,13 @@ def _polynomial(x: Vector, coefficients: tuple[float, ...]) -> Vector:
 
 
 @cache
-def _exp2_minus_1_over_x(degree: int, to_1: bool) -> tuple[float, ...]:
-    """Return the polynomial q for which 1 + x q is of ``degree`` and close to 2^x on [0, 1] or [-1/2, 1/2].
+def _exp2_minus_1_over_x(degree: int) -> tuple[float, ...]:
+    def exact(x: Points) -> Points:
+        quotient = np.full_like(x, math.log(2))
+        np.divide(np.expm1(x * math.log(2)), x, out=quotient, where=x != 0.0)
+        return quotient
 
-    It is exact at 0, and on [0, 1] at 1, where the next power of two begins: a step that lets almost nothing
-    decay is taken very often.
-    """
-    if not to_1:
-        return _interpolate(_exact_exp2_minus_1_over_x, degree - 1, (-0.5, 0.5))
-    # Zeros of a Chebyshev polynomial, moved apart until the outer two are the ends.
-    angles = (np.arange(degree + 1) + 0.5) * (math.pi / (degree + 1))
-    points = 0.5 + 0.5 * np.cos(angles) / np.cos(angles[0])
-    inner = points[:-1]  # without 0
-    fit = Chebyshev.fit(inner, _exact_exp2_minus_1_over_x(inner), degree - 1, domain=(0, 1))
-    *higher, last = _descending(fit)
-    return (*higher, last + (1.0 - math.fsum((*higher, last))))  # 1 at 1, in float64 too
-
-
-def _exact_exp2_minus_1_over_x(x: Points) -> Points:
-    quotient = np.full_like(x, math.log(2))
-    np.divide(np.expm1(x * math.log(2)), x, out=quotient, where=x != 0.0)
-    return quotient
+    return _interpolate(exact, degree, (-0.5, 0.5))
 
 
 @cache
@@ -311,11 +297,7 @@ def _half_pi_parts(dtype: str) -> tuple[float, ...]:
 def _interpolate(
     exact: Callable[[Points], Points], degree: int, domain: tuple[float, float]
 ) -> tuple[float, ...]:
-    return _descending(Chebyshev.interpolate(exact, degree, domain=domain))
-
-
-def _descending(series: Chebyshev) -> tuple[float, ...]:
-    """Return the coefficients of the powers, that of the highest first."""
+    series = Chebyshev.interpolate(exact, degree, domain=domain)
     return tuple(float(c) for c in reversed(series.convert(kind=Polynomial).coef))
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from seqsuite.kernels.checks import sequence_offsets
 from seqsuite.kernels.llvm.jit import CompiledKernel
-from seqsuite.kernels.llvm.tasks import CHUNK, MAX_BLOCKS_PER_TASK, Scratch
+from seqsuite.kernels.llvm.tasks import MAX_BLOCKS_PER_TASK, Scratch
 from seqsuite.kernels.llvm.threads import launch
 
 Argument = Tensor | int | None
@@ -28,6 +28,7 @@ class Division:
         d_model: D.
         groups: number of groups of channels.
         lanes: channels in a block.
+        chunk_size: positions in a chunk.
         chunks: number of chunks, at most.
     """
 
@@ -36,18 +37,22 @@ class Division:
     d_model: int
     groups: int
     lanes: int
+    chunk_size: int
     chunks: int
 
     @staticmethod
-    def of(shape: torch.Size, cu_seqlens: Tensor | None, groups: int, lanes: int) -> "Division":
+    def of(
+        shape: torch.Size, cu_seqlens: Tensor | None, groups: int, lanes: int, chunk_size: int
+    ) -> "Division":
         """Return the division of (B, L, D) tensors, for vectors of ``lanes`` numbers."""
         batch, seqlen, d_model = shape
         if cu_seqlens is None:
-            sequences, chunks = batch, batch * -(-seqlen // CHUNK)
+            sequences, chunks = batch, batch * -(-seqlen // chunk_size)
         else:
             sequences = cu_seqlens.shape[0] - 1
-            chunks = seqlen // CHUNK + sequences  # at most: each sequence may end in a chunk that is not full
-        return Division(sequences, batch * seqlen, d_model, groups, lanes, chunks)
+            # At most: each sequence may end in a chunk that is not full.
+            chunks = seqlen // chunk_size + sequences
+        return Division(sequences, batch * seqlen, d_model, groups, lanes, chunk_size, chunks)
 
     @property
     def blocks_per_group(self) -> int:
@@ -120,11 +125,11 @@ class Division:
     def _offsets(self, cu_seqlens: Tensor | None) -> tuple[Tensor, Tensor]:
         """Return the first row and the first chunk of each sequence, and at the end the numbers of both."""
         if cu_seqlens is None:
-            return _equal_offsets(self.sequences, self.rows // max(self.sequences, 1))
+            return _equal_offsets(self.sequences, self.rows // max(self.sequences, 1), self.chunk_size)
         rows = sequence_offsets(cu_seqlens, self.rows)
         chunks = [0]
         for start, end in pairwise(rows):
-            chunks.append(chunks[-1] + -(-(end - start) // CHUNK))
+            chunks.append(chunks[-1] + -(-(end - start) // self.chunk_size))
         return torch.tensor(rows), torch.tensor(chunks)
 
 
@@ -146,7 +151,7 @@ def dtype_name(dtype: torch.dtype) -> str:
 
 
 @lru_cache(maxsize=256)
-def _equal_offsets(sequences: int, seqlen: int) -> tuple[Tensor, Tensor]:
+def _equal_offsets(sequences: int, seqlen: int, chunk_size: int) -> tuple[Tensor, Tensor]:
     """Return the offsets in rows and in chunks of sequences of one length."""
     numbers = torch.arange(sequences + 1)
-    return numbers * seqlen, numbers * -(-seqlen // CHUNK)
+    return numbers * seqlen, numbers * -(-seqlen // chunk_size)

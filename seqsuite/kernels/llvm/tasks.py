@@ -2,17 +2,14 @@
 
 The inputs are rows of ``d_model`` channels, sequence after sequence. A *block* is as many neighbouring
 channels as a vector has lanes, a *task* is one sequence and some blocks of one group of channels, and a
-*chunk* is :data:`CHUNK` positions of a sequence, which a task works on together.
+*chunk* is some number of positions of a sequence, which a task works on together.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from seqsuite.kernels.llvm.builder import Array, Index, Kernel, Mask
-
-# Positions of a sequence that are worked on together. Only the scan's state before each chunk is kept for the
-# backward.
-CHUNK = 32
 
 # Blocks of ``lanes`` channels in a task: few enough that what a thread works on stays in its second-level
 # cache. The more there are, the longer are the runs of memory that it reads at a time.
@@ -32,6 +29,12 @@ DIVISION = (
 )
 
 
+# A load waits for an earlier store whose address has the same last 12 bits. Arrays that a loop walks through
+# side by side must not start at the same place of a page, so each starts 13 cache lines of float32 further on
+# than the one before: multiples of 13 stay apart, modulo the 64 lines of a page.
+PAGE_ELEMENTS, STAGGER_ELEMENTS = 1024, 13 * 16
+
+
 @dataclass(frozen=True)
 class Scratch:
     """Memory of one thread: ``per_block`` arrays once for each block of a task, ``shared`` ones once."""
@@ -41,18 +44,28 @@ class Scratch:
 
     def size(self, blocks: int) -> int:
         """Return how many elements a task of ``blocks`` blocks needs."""
-        return blocks * sum(self.per_block.values()) + sum(self.shared.values())
+        sizes = [*self.shared.values(), *(blocks * size for size in self.per_block.values())]
+        return sum(_staggered(size) for size in sizes)
 
     def arrays(self, memory: Array, blocks: Index) -> dict[str, Array]:
         """Divide ``memory`` into the arrays by name."""
         arrays: dict[str, Array] = {}
         for name, size in self.shared.items():
             arrays[name] = memory
-            memory = memory[size]
+            memory = memory[_staggered(size)]
         for name, size in self.per_block.items():
             arrays[name] = memory
-            memory = memory[blocks * size]
+            memory = memory[_staggered(blocks * size)]
         return arrays
+
+
+Size = TypeVar("Size", int, Index)
+
+
+def _staggered(size: Size) -> Size:
+    """Return how far after an array of ``size`` elements the next one starts."""
+    pages: Size = (size + (PAGE_ELEMENTS - 1)) // PAGE_ELEMENTS
+    return pages * PAGE_ELEMENTS + STAGGER_ELEMENTS
 
 
 @dataclass(frozen=True)
@@ -60,6 +73,7 @@ class Task:
     """One sequence and ``blocks`` blocks of channels, all of one group.
 
     Attributes:
+        chunk_size: positions in a chunk; the last of a sequence may have fewer.
         ragged: whether the channels of a group are no multiple of the lanes.
         sequence, group, part: which sequence, group of channels and part of the group.
         blocks: number of blocks.
@@ -71,6 +85,7 @@ class Task:
     """
 
     kernel: Kernel
+    chunk_size: int
     ragged: bool
     sequence: Index
     group: Index
@@ -98,8 +113,8 @@ class Task:
 
     def rows(self, chunk: Index) -> tuple[Index, Index]:
         """Return the first row of the chunk and the number of its positions."""
-        row = self.first_row + (chunk - self.first_chunk) * CHUNK
-        return row, (self.last_row - row).minimum(CHUNK)
+        row = self.first_row + (chunk - self.first_chunk) * self.chunk_size
+        return row, (self.last_row - row).minimum(self.chunk_size)
 
     def load_columns(self, block: Index, source: Array, destination: Array, count: int) -> None:
         """Transpose a block of a (D, count) array into ``destination`` [n][lane], 0 where no channel is."""
@@ -116,7 +131,7 @@ class Task:
             destination.copy_element(first + lane * count + n, source, n * lanes + lane)
 
 
-def locate(kernel: Kernel, number: Index, ragged: bool) -> Task:
+def locate(kernel: Kernel, number: Index, chunk_size: int, ragged: bool) -> Task:
     """Return what task ``number`` is about."""
     groups, parts = kernel.parameter("groups"), kernel.parameter("parts")
     d_model, blocks_per_group = kernel.parameter("d_model"), kernel.parameter("blocks_per_group")
@@ -128,6 +143,7 @@ def locate(kernel: Kernel, number: Index, ragged: bool) -> Task:
     chunks = kernel.array("chunk_offsets", "int64")[sequence]
     return Task(
         kernel=kernel,
+        chunk_size=chunk_size,
         ragged=ragged,
         sequence=sequence,
         group=group,

@@ -10,14 +10,14 @@ With a_t = exp(Δ_t A) and a bar for the conjugate::
     s_t  = Re Σ_n dh_t B̄_t                  w_t  = dh_t ā_t h̄_{t-1}    dA   = Σ_t w_t Δ_t
     dΔ_t = u_t s_t + Re Σ_n w_t Ā
 
-The rest is as :mod:`~.cpu_forward` and :mod:`~.cpu_backward` say.
+The rest is as :mod:`~.cpu_forward` and :mod:`~.cpu_backward_states` say.
 """
 
 from typing import NamedTuple
 
 from seqsuite.kernels.llvm.builder import Array, Index, Variable, Vector
 from seqsuite.kernels.llvm.functions import LOG2_E, exp2, fma, sin_cos
-from seqsuite.kernels.selective_scan.cpu_backward import Backward, Tile
+from seqsuite.kernels.selective_scan.cpu_backward_states import BackwardStates, Tile
 from seqsuite.kernels.selective_scan.cpu_forward import Forward
 from seqsuite.kernels.selective_scan.cpu_layout import Step
 
@@ -48,39 +48,36 @@ class ComplexForward(Forward):
         return fma(of_states, 2.0, y)
 
 
-class ComplexBackward(Backward):
-    """The steps of one task back with complex states."""
+class ComplexBackwardStates(BackwardStates):
+    """The backward's work on complex states."""
 
-    def _advance(
-        self, t: Index, h: list[Variable], A: list[Vector], step: Step, y: Vector | None
-    ) -> Vector | None:
-        of_states = self.kernel.vector(0.0)
-        for n in range(0, len(h), 2):
-            decay = _decay(step.delta, A[n], A[n + 1])
-            state = _next_state(decay, h, step, n)
-            self._store(self.decay, t * len(h) + n, decay)
-            self._store(self.h, (t + 1) * len(h) + n, state)
-            of_states = _add_real_product(of_states, state, step, n)
+    def _advance(self, tile: Tile, t: Index, step: Step, g: Vector, y: Vector | None) -> Vector | None:
+        count, of_states, twice_g = len(tile.state), self.work.kernel.vector(0.0), g * 2.0
+        for n in range(0, count, 2):
+            decay = _decay(step.delta, tile.A[n], tile.A[n + 1])
+            h = _next_state(decay, tile.state, step, n)
+            self._store(self.work.decay, t * count + n, decay)
+            self._store(self.work.h, (t + 1) * count + n, h)
+            self._add_term(tile, "C", t, n, twice_g, h.real)
+            self._add_term(tile, "C", t, n + 1, -twice_g, h.imaginary)
+            of_states = _add_real_product(of_states, h, step, n)
         return None if y is None else fma(of_states, 2.0, y)
 
     def _go_back(
         self, tile: Tile, t: Index, step: Step, g: Vector, s: Vector, w_A: Vector
     ) -> tuple[Vector, Vector]:
-        count, carry, twice_g = len(tile.carry), tile.carry, g * 2.0
+        count, carry, twice_g = len(tile.state), tile.state, g * 2.0
         for n in range(0, count, 2):
-            before, after = t * count + n, (t + 1) * count + n
-            h = self._load(self.h, after)
+            here = t * count + n
             dh = Complex(
                 fma(step.C(n), twice_g, carry[n].value), fma(-step.C(n + 1), twice_g, carry[n + 1].value)
             )
-            self._add_term(tile, "C", t, n, twice_g, h.real)
-            self._add_term(tile, "C", t, n + 1, -twice_g, h.imaginary)
             self._add_term(tile, "B", t, n, dh.real, step.delta_u)
             self._add_term(tile, "B", t, n + 1, dh.imaginary, step.delta_u)
             s = fma(dh.imaginary, step.B(n + 1), fma(dh.real, step.B(n), s))
-            back = self._load(self.decay, before).conjugate_times(dh)
+            back = self._load(self.work.decay, here).conjugate_times(dh)
             carry[n].value, carry[n + 1].value = back
-            w = self._load(self.h, before).conjugate_times(back)
+            w = self._load(self.work.h, here).conjugate_times(back)
             self._add_term(tile, "A", t, n, w.real, step.delta)
             self._add_term(tile, "A", t, n + 1, w.imaginary, step.delta)
             # As the real parts in the tile, the sum over A is times log2 e.
@@ -88,12 +85,12 @@ class ComplexBackward(Backward):
         return s, w_A
 
     def _load(self, array: Array, position: Index) -> Complex:
-        lanes = self.kernel.lanes
+        lanes = self.work.kernel.lanes
         return Complex(array.load(position * lanes), array.load((position + 1) * lanes))
 
     def _store(self, array: Array, position: Index, number: Complex) -> None:
         for part, vector in enumerate(number):
-            array.store(vector, (position + part) * self.kernel.lanes)
+            array.store(vector, (position + part) * self.work.kernel.lanes)
 
 
 def _decay(delta: Vector, rate: Vector, frequency: Vector) -> Complex:

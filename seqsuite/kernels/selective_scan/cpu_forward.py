@@ -11,7 +11,6 @@ from seqsuite.kernels.llvm.builder import Array, Index, Kernel, Variable, Vector
 from seqsuite.kernels.llvm.functions import LOG2_E, exp2, exp_minus_abs, fma, sigmoid, softplus
 from seqsuite.kernels.llvm.target import Target
 from seqsuite.kernels.llvm.tasks import (
-    CHUNK,
     DIVISION,
     Task,
     fill_zeros,
@@ -21,6 +20,7 @@ from seqsuite.kernels.llvm.tasks import (
     thread_scratch,
 )
 from seqsuite.kernels.selective_scan.cpu_layout import (
+    CHUNK,
     Options,
     Step,
     forward_scratch,
@@ -46,7 +46,7 @@ def build_forward(
     kernel = Kernel("selective_scan_forward", options.dtype, target, PARAMETERS)
     scratch = thread_scratch(kernel)
     with kernel.tasks(task_count(kernel)) as number:
-        task = locate(kernel, number, options.ragged)
+        task = locate(kernel, number, CHUNK, options.ragged)
         arrays = forward_scratch(options, kernel.lanes).arrays(scratch, task.blocks)
         scan = scan_class(options, save, kernel, task, **arrays)
         scan.load_parameters(has_initial_state)

@@ -12,8 +12,10 @@ from seqsuite.kernels.llvm.memory import new_empty
 from seqsuite.kernels.llvm.run import Argument, Division, dtype_name, worthwhile_threads
 from seqsuite.kernels.llvm.target import host_target
 from seqsuite.kernels.selective_scan import cpu_backward, cpu_forward
-from seqsuite.kernels.selective_scan.cpu_complex import ComplexBackward, ComplexForward
-from seqsuite.kernels.selective_scan.cpu_layout import Options, backward_scratch, forward_scratch
+from seqsuite.kernels.selective_scan.cpu_backward_states import BackwardStates
+from seqsuite.kernels.selective_scan.cpu_backward_work import backward_scratch
+from seqsuite.kernels.selective_scan.cpu_complex import ComplexBackwardStates, ComplexForward
+from seqsuite.kernels.selective_scan.cpu_layout import CHUNK, Options, forward_scratch
 from seqsuite.kernels.selective_scan.inputs import Inputs
 from seqsuite.kernels.strides import with_row_stride
 
@@ -46,7 +48,7 @@ class Geometry(Division):
         A = inputs.A
         dtype = A.dtype.to_real()
         lanes = host_target().vector_bytes // dtype.itemsize
-        division = Division.of(inputs.u.shape, inputs.cu_seqlens, inputs.groups, lanes)
+        division = Division.of(inputs.u.shape, inputs.cu_seqlens, inputs.groups, lanes, CHUNK)
         d_state = 2 * A.shape[1] if A.is_complex() else A.shape[1]
         return Geometry(**vars(division), complex=A.is_complex(), d_state=d_state, dtype=dtype)
 
@@ -141,7 +143,7 @@ def run_backward(
         backward_kernel(options, inputs.initial_state is not None, dfinal_state is not None, "y" in into),
         cpu_backward.PARAMETERS,
         arguments,
-        backward_scratch(options, geometry.lanes),
+        backward_scratch(options, geometry.lanes, "y" in into),
         parts=parts,
         threads=worthwhile_threads(geometry.updates, BACKWARD_UPDATES_PER_THREAD),
         cu_seqlens=inputs.cu_seqlens,
@@ -167,9 +169,9 @@ def backward_kernel(
     options: Options, has_initial_state: bool, has_dfinal_state: bool, writes_y: bool
 ) -> CompiledKernel:
     """Return the backward kernel likewise."""
-    scan_class = ComplexBackward if options.complex else cpu_backward.Backward
+    states_class = ComplexBackwardStates if options.complex else BackwardStates
     kernel = cpu_backward.build_backward(
-        scan_class, options, has_initial_state, has_dfinal_state, writes_y, host_target()
+        states_class, options, has_initial_state, has_dfinal_state, writes_y, host_target()
     )
     return compile_kernel(kernel)
 

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from seqsuite.kernels.llvm.builder import Array, Index, Mask, Vector
-from seqsuite.kernels.llvm.tasks import CHUNK, Scratch, Task
+from seqsuite.kernels.llvm.tasks import Scratch, Task
 
-# States whose decays and values over a chunk fit the first-level cache beside the rest.
-STATES_PER_TILE = 4
+# Positions that are worked on together. Only the state before each such chunk is kept for the backward. With
+# shorter chunks that takes more memory; with longer ones the backward leaves the first-level cache.
+CHUNK = 24
 
 # B_t or C_t by the number of a state within a tile.
 Projection = Callable[[int], Vector]
@@ -57,37 +58,17 @@ class Options:
         dtypes = {"u": self.u_dtype, "delta": self.delta_dtype}
         return dtypes | ({"z": self.z_dtype} if self.z_dtype else {})
 
+    @property
+    def varying(self) -> list[str]:
+        """Which of B and C are not constant."""
+        return [name for name in ("B", "C") if name not in self.constant]
+
 
 def forward_scratch(options: Options, lanes: int) -> Scratch:
     """Return what a thread keeps: A and the states of its channels, and Δ, Δu and y of a chunk."""
     states, rows = options.d_state * lanes, CHUNK * lanes
     by_state = dict.fromkeys(("A", "state", *options.constant), states)
     return Scratch(by_state | dict.fromkeys(("delta", "delta_u", "y"), rows), {})
-
-
-def states_per_tile(options: Options) -> int:
-    """Return how many states go through a chunk together."""
-    return min(STATES_PER_TILE, options.d_state)
-
-
-def padded_states(options: Options) -> int:
-    """Return the number of states in tiles that are all full."""
-    tile = states_per_tile(options)
-    return -(-options.d_state // tile) * tile
-
-
-def backward_scratch(options: Options, lanes: int) -> Scratch:
-    """Return what a thread keeps of its channels and of a chunk; ``cpu_backward.Backward`` has the names."""
-    states, rows = options.d_state * lanes, CHUNK * lanes
-    by_state = dict.fromkeys(("A", "carry", "sum_A", *options.constant), states)
-    constant_sums = {f"sum_{name}": states for name in options.constant}
-    tiles = CHUNK * padded_states(options) * lanes
-    row_sums = {f"sum_{name}": tiles for name in ("B", "C") if name not in options.constant}
-    by_row = dict.fromkeys(("delta", "slope", "delta_u", "g", "s", "w", "y"), rows)
-    by_channel = dict.fromkeys(("sum_D", "sum_bias"), lanes)
-    tile = states_per_tile(options) * lanes
-    shared = {"decay": CHUNK * tile, "h": (CHUNK + 1) * tile}
-    return Scratch(by_state | constant_sums | by_row | by_channel, shared | row_sums)
 
 
 def load_input(

@@ -20,7 +20,7 @@ from seqsuite.kernels.operators import (
     refuse_second_derivative,
 )
 from seqsuite.kernels.ssd import cpu_backward, cpu_forward
-from seqsuite.kernels.ssd.cpu_chunks import Options, whole_vectors
+from seqsuite.kernels.ssd.cpu_chunks import CHUNK, Options, whole_vectors
 from seqsuite.kernels.strides import with_row_stride
 
 INPUTS = "Tensor x, Tensor delta, Tensor a, Tensor B, Tensor C, Tensor? D, Tensor state"
@@ -147,7 +147,7 @@ def _division(inputs: Inputs) -> Division:
     """Return the division of (B, L, H · P) tensors, each head a group of channels."""
     batch, seqlen, heads, width = inputs.x.shape
     lanes = host_target().vector_bytes // inputs.x.dtype.itemsize
-    return Division.of(torch.Size((batch, seqlen, heads * width)), None, groups=heads, lanes=lanes)
+    return Division.of(torch.Size((batch, seqlen, heads * width)), None, heads, lanes, CHUNK)
 
 
 def _checkpoint_shape(inputs: Inputs) -> tuple[int, ...]:

@@ -24,7 +24,6 @@ from seqsuite.kernels.llvm.functions import fma, lane_sums, where
 from seqsuite.kernels.llvm.products import Tile, for_each_product_tile, store_transposed
 from seqsuite.kernels.llvm.target import Target
 from seqsuite.kernels.llvm.tasks import (
-    CHUNK,
     DIVISION,
     Scratch,
     fill_zeros,
@@ -32,7 +31,7 @@ from seqsuite.kernels.llvm.tasks import (
     task_count,
     thread_scratch,
 )
-from seqsuite.kernels.ssd.cpu_chunks import INPUTS, ChunkScan, Options, whole_vectors
+from seqsuite.kernels.ssd.cpu_chunks import CHUNK, INPUTS, ChunkScan, Options, whole_vectors
 
 PARAMETERS = (
     *(*DIVISION, "rows", *INPUTS, "checkpoints", "dy", "dfinal_state"),
@@ -56,7 +55,7 @@ def build_backward(options: Options, target: Target) -> Kernel:
     kernel = Kernel("ssd_backward", options.dtype, target, PARAMETERS)
     scratch = thread_scratch(kernel)
     with kernel.tasks(task_count(kernel)) as number:
-        task = locate(kernel, number, ragged=False)
+        task = locate(kernel, number, CHUNK, ragged=False)
         arrays = backward_scratch(options, kernel.lanes).arrays(scratch, task.blocks)
         scan = _Backward(options, kernel, task, arrays)
         scan.load_states("dfinal_state", scan.states("carry"))

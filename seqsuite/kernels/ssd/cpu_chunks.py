@@ -17,10 +17,13 @@ from dataclasses import dataclass
 from seqsuite.kernels.llvm.builder import Array, Index, Kernel, Mask, Vector
 from seqsuite.kernels.llvm.functions import LOG2_E, exp2, zero_below
 from seqsuite.kernels.llvm.products import Matrix
-from seqsuite.kernels.llvm.tasks import CHUNK, Task, fill_zeros
+from seqsuite.kernels.llvm.tasks import Task, fill_zeros
 
 # The decay below which nothing is left, by dtype: with it, products of usual numbers are normal ones.
 FORGOTTEN = {"float32": 2.0**-100, "float64": 2.0**-900}
+
+# Positions of a chunk: matrices of that width, which must be whole vectors.
+CHUNK = 32
 
 INPUTS = ("bc_groups", "x", "x_stride", "delta", "a", "B", "B_stride", "C", "C_stride", "D")
 

@@ -12,8 +12,8 @@ from seqsuite.kernels.llvm.builder import Index, Kernel, Variable
 from seqsuite.kernels.llvm.functions import fma, where
 from seqsuite.kernels.llvm.products import Tile, for_each_product_tile, store_transposed
 from seqsuite.kernels.llvm.target import Target
-from seqsuite.kernels.llvm.tasks import CHUNK, DIVISION, Scratch, locate, task_count, thread_scratch
-from seqsuite.kernels.ssd.cpu_chunks import INPUTS, ChunkScan, Options, whole_vectors
+from seqsuite.kernels.llvm.tasks import DIVISION, Scratch, locate, task_count, thread_scratch
+from seqsuite.kernels.ssd.cpu_chunks import CHUNK, INPUTS, ChunkScan, Options, whole_vectors
 
 PARAMETERS = (*DIVISION, *INPUTS, "initial_state", "y", "final_state", "checkpoints")
 
@@ -32,7 +32,7 @@ def build_forward(options: Options, save: bool, target: Target) -> Kernel:
     kernel = Kernel("ssd_forward", options.dtype, target, PARAMETERS)
     scratch = thread_scratch(kernel)
     with kernel.tasks(task_count(kernel)) as number:
-        task = locate(kernel, number, ragged=False)
+        task = locate(kernel, number, CHUNK, ragged=False)
         arrays = forward_scratch(options, kernel.lanes).arrays(scratch, task.blocks)
         scan = _Forward(options, kernel, task, arrays)
         scan.load_states("initial_state", scan.states("state"))
