@@ -128,7 +128,7 @@ def test_keeps_little_for_the_backward() -> None:
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         run(case, "cpu")
     beside_inputs = sum(size for pointer, size in kept.items() if pointer not in inputs)
-    projections, states = 128 * (4 + 2 * 16) * 4, math.ceil(128 / CHUNK) * 64 * 16 * 4
+    projections, states = 2 * 128 * (4 + 2 * 16) * 4, 2 * math.ceil(128 / CHUNK) * 64 * 16 * 4
     assert beside_inputs <= projections + states < 2 * case["xz"].nbytes / 2
 
 

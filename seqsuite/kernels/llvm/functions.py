@@ -47,8 +47,8 @@ def sqrt(x: Vector) -> Vector:
 def exp2(x: Vector, more_degrees: int = 0) -> Vector:
     """Return 2^x = 2^k · 2^f for the integer k nearest to x.
 
-    Near 0 the error is that of rounding: a decay close to 1 is taken very often. Elsewhere it reaches 3 ulp in
-    float32; with one degree more it stays below 1.
+    Near 0 the error is that of rounding: a decay close to 1 is taken very often. Elsewhere it reaches 3 ulp
+    in float32; with one degree more it stays below 1.
     """
     kernel = x.kernel
     degree = EXP2_DEGREE[kernel.dtype] + more_degrees
