@@ -8,7 +8,7 @@ from seqsuite.kernels.causal_conv1d import cpu_kernels
 from seqsuite.kernels.causal_conv1d.cpu_kernels import CHUNK, Options
 from seqsuite.kernels.causal_conv1d.inputs import Inputs
 from seqsuite.kernels.llvm.jit import CompiledKernel, compile_kernel
-from seqsuite.kernels.llvm.run import Argument, Division, dtype_name, worthwhile_threads
+from seqsuite.kernels.llvm.run import Argument, Division, dtype_name, packed_sequences, worthwhile_threads
 from seqsuite.kernels.llvm.target import host_target
 from seqsuite.kernels.strides import with_row_stride
 
@@ -22,12 +22,15 @@ def run_forward(inputs: Inputs) -> Tensor:
     options = _options(inputs, division)
     y = inputs.x.new_empty(inputs.x.shape)
     threads = _threads(inputs)
+    parts = division.parts_for_threads(threads)
     division.run(
         forward_kernel(options),
         cpu_kernels.FORWARD_PARAMETERS,
         _kernel_inputs(inputs) | {"y": y},
-        cpu_kernels.forward_scratch(options, division.lanes),
-        parts=division.parts_for_threads(threads),
+        scratch_size=cpu_kernels.forward_scratch(options, division.lanes).size(
+            division.blocks_per_task(parts)
+        ),
+        parts=parts,
         threads=threads,
         cu_seqlens=inputs.cu_seqlens,
         like=inputs.weight,
@@ -51,6 +54,7 @@ def run_backward(dy: Tensor, inputs: Inputs, dx: Tensor | None = None) -> dict[s
     if dx is not None:
         gradients["x"] = dx
     threads = _threads(inputs)
+    parts = division.parts_for_threads(threads)
     division.run(
         backward_kernel(options),
         cpu_kernels.BACKWARD_PARAMETERS,
@@ -60,8 +64,10 @@ def run_backward(dy: Tensor, inputs: Inputs, dx: Tensor | None = None) -> dict[s
             "dx_stride": gradients["x"].stride(1),
             "dy": dy.contiguous(),
         },
-        cpu_kernels.backward_scratch(options, division.lanes),
-        parts=division.parts_for_threads(threads),
+        scratch_size=cpu_kernels.backward_scratch(options, division.lanes).size(
+            division.blocks_per_task(parts)
+        ),
+        parts=parts,
         threads=threads,
         cu_seqlens=inputs.cu_seqlens,
         like=inputs.weight,
@@ -86,7 +92,7 @@ def backward_kernel(options: Options) -> CompiledKernel:
 
 def _division(inputs: Inputs) -> Division:
     lanes = host_target().vector_bytes // inputs.weight.dtype.itemsize
-    return Division.of(inputs.x.shape, inputs.cu_seqlens, 1, lanes, CHUNK)
+    return Division.of(inputs.x.shape, packed_sequences(inputs.cu_seqlens), 1, lanes, CHUNK)
 
 
 def _options(inputs: Inputs, division: Division) -> Options:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from seqsuite.kernels.checks import sequence_offsets
 from seqsuite.kernels.llvm.jit import CompiledKernel
-from seqsuite.kernels.llvm.tasks import MAX_BLOCKS_PER_TASK, Scratch
+from seqsuite.kernels.llvm.tasks import MAX_BLOCKS_PER_TASK
 from seqsuite.kernels.llvm.threads import launch
 
 Argument = Tensor | int | None
@@ -41,15 +41,16 @@ class Division:
     chunks: int
 
     @staticmethod
-    def of(
-        shape: torch.Size, cu_seqlens: Tensor | None, groups: int, lanes: int, chunk_size: int
-    ) -> "Division":
-        """Return the division of (B, L, D) tensors, for vectors of ``lanes`` numbers."""
+    def of(shape: torch.Size, packed: int | None, groups: int, lanes: int, chunk_size: int) -> "Division":
+        """Return the division of (B, L, D) tensors, for vectors of ``lanes`` numbers.
+
+        ``packed`` is the number of packed sequences, ``None`` where each row of the batch is one.
+        """
         batch, seqlen, d_model = shape
-        if cu_seqlens is None:
+        if packed is None:
             sequences, chunks = batch, batch * -(-seqlen // chunk_size)
         else:
-            sequences = cu_seqlens.shape[0] - 1
+            sequences = packed
             # At most: each sequence may end in a chunk that is not full.
             chunks = seqlen // chunk_size + sequences
         return Division(sequences, batch * seqlen, d_model, groups, lanes, chunk_size, chunks)
@@ -63,6 +64,10 @@ class Division:
     def ragged(self) -> bool:
         """Whether the channels of a group are no multiple of the lanes."""
         return self.d_model // self.groups % self.lanes != 0
+
+    def blocks_per_task(self, parts: int) -> int:
+        """Return how many blocks a task has at most, where ``parts`` tasks share a group."""
+        return -(-self.blocks_per_group // parts)
 
     def parts_for_cache(self) -> int:
         """Return how many tasks must share a group of channels so that each stays in its cache."""
@@ -80,8 +85,8 @@ class Division:
         kernel: CompiledKernel,
         parameters: Sequence[str],
         arguments: Mapping[str, Argument],
-        scratch_layout: Scratch,
         *,
+        scratch_size: int,
         parts: int,
         threads: int,
         cu_seqlens: Tensor | None,
@@ -93,7 +98,7 @@ class Division:
             kernel: What to run.
             parameters: Names of its parameters, in order.
             arguments: Tensors and numbers by name; a parameter without one is 0.
-            scratch_layout: What a thread needs.
+            scratch_size: Elements of scratch memory that a thread needs.
             parts: Number of tasks that share a group of channels.
             threads: Number of threads, if there are as many tasks.
             cu_seqlens: Offsets of packed sequences.
@@ -104,7 +109,7 @@ class Division:
         """
         threads = min(threads, self.sequences * self.groups * parts)
         line = CACHE_LINE_BYTES // like.itemsize  # no two threads write to one
-        size = -(-scratch_layout.size(-(-self.blocks_per_group // parts)) // line) * line
+        size = -(-scratch_size // line) * line
         scratch = like.new_empty((threads * size,))
         rows, chunks = self._offsets(cu_seqlens)
         values: dict[str, Argument] = {
@@ -131,6 +136,11 @@ class Division:
         for start, end in pairwise(rows):
             chunks.append(chunks[-1] + -(-(end - start) // self.chunk_size))
         return torch.tensor(rows), torch.tensor(chunks)
+
+
+def packed_sequences(cu_seqlens: Tensor | None) -> int | None:
+    """Return how many sequences are packed, ``None`` if none is."""
+    return None if cu_seqlens is None else cu_seqlens.shape[0] - 1
 
 
 def machine_words(arguments: Mapping[str, Argument], parameters: Sequence[str]) -> list[int]:

@@ -103,7 +103,6 @@ def selective_scan(
             be used.
     """
     check_arguments(u, delta, A, B, C, D, z, delta_bias, initial_state, cu_seqlens)
-    B, C = (projection.unsqueeze(2) if projection.dim() == 3 else projection for projection in (B, C))
     scan = implementation(u, A, backend)
     y, final_state = scan(u, delta, A, B, C, D, z, delta_bias, delta_softplus, initial_state, cu_seqlens)
     return (y, final_state) if return_final_state else y

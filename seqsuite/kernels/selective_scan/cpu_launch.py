@@ -2,14 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 
 import torch
 from torch import Tensor
 
 from seqsuite.kernels.llvm.jit import CompiledKernel, compile_kernel
 from seqsuite.kernels.llvm.memory import new_empty
-from seqsuite.kernels.llvm.run import Argument, Division, dtype_name, worthwhile_threads
+from seqsuite.kernels.llvm.run import Argument, Division, dtype_name, packed_sequences, worthwhile_threads
 from seqsuite.kernels.llvm.target import host_target
 from seqsuite.kernels.selective_scan import cpu_backward, cpu_forward
 from seqsuite.kernels.selective_scan.cpu_backward_states import BackwardStates
@@ -45,12 +45,24 @@ class Geometry(Division):
     @staticmethod
     def of_scan(inputs: Inputs) -> "Geometry":
         """Return the sizes of these inputs."""
-        A = inputs.A
-        dtype = A.dtype.to_real()
-        lanes = host_target().vector_bytes // dtype.itemsize
-        division = Division.of(inputs.u.shape, inputs.cu_seqlens, inputs.groups, lanes, CHUNK)
-        d_state = 2 * A.shape[1] if A.is_complex() else A.shape[1]
-        return Geometry(**vars(division), complex=A.is_complex(), d_state=d_state, dtype=dtype)
+        return Geometry.of_key(*Geometry.key(inputs))
+
+    @staticmethod
+    def key(inputs: Inputs) -> tuple[torch.Size, int | None, int, int, torch.dtype]:
+        """Return what the sizes follow from: (B, L, D), number of packed sequences, G, N, and A's dtype."""
+        A, packed = inputs.A, packed_sequences(inputs.cu_seqlens)
+        return inputs.u.shape, packed, inputs.groups, A.shape[1], A.dtype
+
+    @staticmethod
+    def of_key(
+        shape: torch.Size, packed: int | None, groups: int, d_state: int, dtype: torch.dtype
+    ) -> "Geometry":
+        """Return the sizes that follow from :meth:`key`."""
+        real = dtype.to_real()
+        lanes = host_target().vector_bytes // real.itemsize
+        division = Division.of(shape, packed, groups, lanes, CHUNK)
+        numbers = 2 * d_state if dtype.is_complex else d_state
+        return Geometry(**vars(division), complex=dtype.is_complex, d_state=numbers, dtype=real)
 
     @property
     def checkpoint_shape(self) -> tuple[int, ...]:
@@ -72,6 +84,10 @@ class Geometry(Division):
         return max(self.parts_for_cache(), min(for_cores, self.blocks_per_group // 2), 1)
 
 
+# What a fake tensor's sizes are made of cannot be a key, so only runs look there.
+_known_geometry = lru_cache(maxsize=256)(Geometry.of_key)
+
+
 def checkpoint_shape(inputs: Inputs) -> tuple[int, ...]:
     """Return the shape of what a forward keeps for the backward."""
     return Geometry.of_scan(inputs).checkpoint_shape
@@ -79,20 +95,21 @@ def checkpoint_shape(inputs: Inputs) -> tuple[int, ...]:
 
 def run_forward(inputs: Inputs, save: bool) -> tuple[Tensor, Tensor, Tensor]:
     """Return y (B, L, D), the final states (S, D, N) and, with ``save``, the states before each chunk."""
-    geometry = Geometry.of_scan(inputs)
+    geometry = _known_geometry(*Geometry.key(inputs))
     u, A = inputs.u, inputs.A
     y = new_empty(u, u.shape)
     final_state = A.new_empty((geometry.sequences, *A.shape))
     checkpoints = new_empty(A, geometry.checkpoint_shape if save else (0,), geometry.dtype)
     options = _options(inputs, geometry)
     threads = worthwhile_threads(geometry.updates, FORWARD_UPDATES_PER_THREAD)
+    parts = geometry.parts_for_threads(threads)
     geometry.run(
         forward_kernel(options, inputs.initial_state is not None, save),
         cpu_forward.PARAMETERS,
         _kernel_inputs(inputs.differentiable())
         | {"y": y, "final_state": final_state, "checkpoints": checkpoints},
-        forward_scratch(options, geometry.lanes),
-        parts=geometry.parts_for_threads(threads),
+        scratch_size=_forward_scratch_size(options, geometry.lanes, geometry.blocks_per_task(parts)),
+        parts=parts,
         threads=threads,
         cu_seqlens=inputs.cu_seqlens,
         like=checkpoints,
@@ -118,16 +135,15 @@ def run_backward(
             delta itself; and ``y``, the forward's y once more, of a scan with a gate, which may be ``dy``.
             Each place is read before it is written.
     """
-    geometry = Geometry.of_scan(inputs)
+    geometry = _known_geometry(*Geometry.key(inputs))
     parts = geometry.backward_parts()
+    blocks = geometry.blocks_per_task(parts)
     into = into or {}
     given, gradients = inputs.differentiable(), {}
+    terms = _terms(inputs, geometry.sequences, parts)
     for name, tensor in given.items():
-        shape: tuple[int, ...] = tensor.shape
-        if name in ("B", "C") and tensor.dim() == 4:
-            shape = (parts, *shape)
-        elif name in ("A", "B", "C", "D", "delta_bias"):
-            shape = (geometry.sequences, *shape)
+        n_terms = terms.get(name, 1)
+        shape = tensor.shape if n_terms == 1 else (n_terms, *tensor.shape)
         gradients[f"d{name}"] = into[f"d{name}"] if f"d{name}" in into else new_empty(tensor, shape)
     arguments: dict[str, Argument] = {
         **_kernel_inputs(given),
@@ -143,17 +159,34 @@ def run_backward(
         backward_kernel(options, inputs.initial_state is not None, dfinal_state is not None, "y" in into),
         cpu_backward.PARAMETERS,
         arguments,
-        backward_scratch(options, geometry.lanes, "y" in into),
+        scratch_size=_backward_scratch_size(options, geometry.lanes, blocks, "y" in into),
         parts=parts,
         threads=worthwhile_threads(geometry.updates, BACKWARD_UPDATES_PER_THREAD),
         cu_seqlens=inputs.cu_seqlens,
         like=checkpoints,
     )
-    for name in ("dA", "dB", "dC", "dD", "ddelta_bias"):
-        if name in gradients:
-            terms = gradients[name]
-            gradients[name] = terms[0] if terms.shape[0] == 1 else terms.sum(0)
+    for name, n_terms in terms.items():
+        if n_terms != 1 and name in given:
+            gradients[f"d{name}"] = gradients[f"d{name}"].sum(0)
     return gradients
+
+
+def _terms(inputs: Inputs, sequences: int, parts: int) -> dict[str, int]:
+    """Return of how many terms a gradient is the sum: one of each sequence, or of each part of a group."""
+    terms = dict.fromkeys(("A", "D", "delta_bias"), sequences)
+    for name, projection in (("B", inputs.B), ("C", inputs.C)):
+        terms[name] = sequences if projection.dim() == 2 else parts
+    return terms
+
+
+@lru_cache(maxsize=256)
+def _forward_scratch_size(options: Options, lanes: int, blocks: int) -> int:
+    return forward_scratch(options, lanes).size(blocks)
+
+
+@lru_cache(maxsize=256)
+def _backward_scratch_size(options: Options, lanes: int, blocks: int, writes_y: bool) -> int:
+    return backward_scratch(options, lanes, writes_y).size(blocks)
 
 
 @cache

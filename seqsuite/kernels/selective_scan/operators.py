@@ -57,8 +57,8 @@ def selective_scan_fused(
     "triton" needs a real ``A``.
     """
     dtype, real = state_dtype(u, A), real_dtype(u)
-    if backend == "triton" and 2 in (B.dim(), C.dim()):
-        B, C = (_by_channel(projection, u) for projection in (B, C))
+    if backend == "triton":
+        B, C = _in_groups(B, C, u)
 
     def widened(tensor: Tensor | None, dtype: torch.dtype) -> Tensor | None:
         return tensor if tensor is None or tensor.dtype == dtype else tensor.to(dtype)
@@ -86,11 +86,18 @@ def selective_scan_fused(
     return y, final_state
 
 
-def _by_channel(projection: Tensor, u: Tensor) -> Tensor:
-    """Return B or C as (B, L, D, N): each channel as a group of its own."""
-    if projection.dim() == 2:
-        return projection.expand(*u.shape[:2], *projection.shape)
-    return projection.repeat_interleave(u.shape[2] // projection.shape[2], dim=2)
+def _in_groups(B: Tensor, C: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
+    """Return B and C as (B, L, G, N); if one is constant, then with each channel as a group of its own."""
+    B, C = (projection.unsqueeze(2) if projection.dim() == 3 else projection for projection in (B, C))
+    if 2 not in (B.dim(), C.dim()):
+        return B, C
+
+    def by_channel(projection: Tensor) -> Tensor:
+        if projection.dim() == 2:
+            return projection.expand(*u.shape[:2], *projection.shape)
+        return projection.repeat_interleave(u.shape[2] // projection.shape[2], dim=2)
+
+    return by_channel(B), by_channel(C)
 
 
 @cache

@@ -65,13 +65,14 @@ def selective_scan_reference(
 ) -> tuple[Tensor, Tensor]:
     """Scan step by step; :func:`seqsuite.kernels.selective_scan` says what the arguments mean.
 
-    ``B`` and ``C`` are (B, L, G, N) or (D, N) here. Autograd keeps every state, (B, L, D, N) in all.
+    Autograd keeps every state, (B, L, D, N) in all.
 
     Returns:
         y (B, L, D) in ``u``'s dtype and the final state, (B, D, N), or (S, D, N) for packed sequences.
     """
     dtype, real = state_dtype(u, A), real_dtype(u)
     x, delta = u.to(real), discretise_step_size(delta.to(real), delta_bias, delta_softplus)
+    B, C = (t.unsqueeze(2) if t.dim() == 3 else t for t in (B, C))
     A, B, C = A.to(dtype), *(t if t.is_complex() else t.to(real) for t in (B, C))
     n_sequences = u.shape[0] if cu_seqlens is None else len(cu_seqlens) - 1
     if initial_state is None:
