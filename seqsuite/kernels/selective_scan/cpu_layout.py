@@ -1,7 +1,6 @@
 """What the scan's kernels are specialised for, their scratch memory, and how they read their inputs."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from seqsuite.kernels.llvm.builder import Array, Index, Mask, Vector
@@ -24,8 +23,7 @@ class Step(NamedTuple):
     delta_u: Vector
 
 
-@dataclass(frozen=True)
-class Options:
+class Options(NamedTuple):
     """What a kernel is specialised for. Dtypes are named as PyTorch names them, without the prefix.
 
     Attributes:
