@@ -1,6 +1,5 @@
-"""The machine that a benchmark runs on, and the one setting of it that a benchmark changes: the allocator."""
+"""The machine that a benchmark runs on."""
 
-import ctypes
 import os
 import platform
 from pathlib import Path
@@ -8,11 +7,6 @@ from pathlib import Path
 import torch
 
 from seqsuite import __version__
-from seqsuite.errors import UserError
-
-# glibc's mallopt: https://www.gnu.org/software/libc/manual/html_node/Malloc-Tunable-Parameters.html
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
-_KEEP_BELOW = (1 << 31) - 1
 
 
 def describe_machine(device: str, threads: tuple[int, ...]) -> dict[str, str]:
@@ -45,34 +39,6 @@ def available_memory(device: str) -> int | None:
     if device == "cuda":
         return int(torch.cuda.mem_get_info()[0])
     return _meminfo("MemAvailable")
-
-
-def tune_allocator() -> None:
-    """Make glibc keep freed memory for the next tensor instead of returning it to the system.
-
-    By default every large tensor is mapped afresh, and its pages are zeroed by the kernel one fault after
-    the other; code that makes many large temporaries is bound by that. There is no way back within a process.
-
-    Raises:
-        UserError: the C library is not glibc, or refuses.
-    """
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (OSError, AttributeError, TypeError):
-        raise UserError(
-            "--allocator tuned needs glibc's mallopt, which this system has not: use --allocator default."
-        ) from None
-    for parameter in (_M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD):
-        if not mallopt(parameter, _KEEP_BELOW):
-            raise UserError("--allocator tuned: the C library refuses; use --allocator default.")
-
-
-def trim_allocator() -> None:
-    """Return freed memory to the system, where the C library can."""
-    try:
-        ctypes.CDLL(None).malloc_trim(0)
-    except (OSError, AttributeError, TypeError):
-        return
 
 
 def _processor() -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from seqsuite.bench.machine import trim_allocator
+from seqsuite.allocator import return_freed_memory
 from seqsuite.bench.peers import BOTH, DTYPES, Function, Peer, Shape, make_inputs, runner
 
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
@@ -58,7 +58,7 @@ def _peak_here(peer: Peer, shape: Shape, dtype: str) -> int | None:
     warm_shape = shape if peer.compiled else peer.operation.check_shape
     runner(function, make_inputs(peer, warm_shape, dtype=DTYPES[dtype], grad=True), BOTH)()
     run = runner(function, make_inputs(peer, shape, dtype=DTYPES[dtype], grad=True), BOTH)
-    trim_allocator()
+    return_freed_memory()
     before = _status("VmRSS")
     if before is None or not _reset_record():
         return None

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 import torch
 
-from seqsuite.bench.machine import available_memory, describe_machine, tune_allocator
+from seqsuite.allocator import keep_freed_memory
+from seqsuite.bench.machine import available_memory, describe_machine
 from seqsuite.bench.memory import peak_bytes
 from seqsuite.bench.peers import (
     BOTH,
@@ -279,8 +280,10 @@ def using_threads(count: int) -> Iterator[None]:
 def each_setting(settings: Settings) -> Iterator[tuple[str, int]]:
     """Go through allocators and thread counts: the default allocator first, since there is no way back."""
     for allocator in settings.allocators:
-        if allocator == "tuned":
-            tune_allocator()
+        if allocator == "tuned" and not keep_freed_memory():
+            raise UserError(
+                "--allocator tuned needs glibc, which this system has not: use --allocator default."
+            )
         for threads in settings.threads:
             with using_threads(threads):
                 yield allocator, threads

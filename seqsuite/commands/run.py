@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.logging import RichHandler
 from rich.table import Table
 
+from seqsuite.allocator import keep_freed_memory
 from seqsuite.experiments import tracking
 from seqsuite.experiments.cell import CellResult
 from seqsuite.experiments.config import CellConfig, resolve
@@ -40,6 +41,7 @@ def run_settings(settings: Sequence[str], *, dry_run: bool, force: bool) -> int:
         return 0
     _show_notices(console)
     check_cells(cells)
+    keep_freed_memory()  # a step makes the tensors of the step before
     try:
         results = run_grid(
             cells,

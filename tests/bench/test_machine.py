@@ -1,8 +1,5 @@
 """The description of the machine, its speeds, and the memory of a peer in a process of its own."""
 
-import subprocess
-import sys
-
 import pytest
 import torch
 
@@ -12,7 +9,6 @@ from seqsuite.bench.conv_peers import CONV_PEERS
 from seqsuite.bench.floor import Speeds, measure_speeds
 from seqsuite.bench.memory import peak_bytes
 from seqsuite.bench.peers import BACKWARD, FORWARD, Shape
-from seqsuite.errors import UserError
 from seqsuite.kernels.backend import CPU
 
 
@@ -51,32 +47,3 @@ def test_peak_memory_counts_what_is_alive_at_once() -> None:
         pytest.skip("this system keeps no record of the largest resident set")
     # The output, the gradient of the input and something between them; not dozens.
     assert 2 * batch_bytes < peak < 12 * batch_bytes
-
-
-def test_a_tuned_allocator_keeps_what_is_freed() -> None:
-    """In a process of its own, since there is no way back."""
-    code = (
-        "import torch\n"
-        "from seqsuite.bench.machine import trim_allocator, tune_allocator\n"
-        "from seqsuite.bench.memory import _status\n"
-        "tune_allocator()\n"
-        "before = _status('VmRSS')\n"
-        "x = torch.ones(1 << 26); guard = torch.ones(64)\n"
-        "del x\n"
-        "kept = _status('VmRSS') - before\n"
-        "trim_allocator()\n"
-        "print(kept, _status('VmRSS') - before)\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    if "has not" in done.stderr:
-        pytest.skip("no glibc")
-    kept, trimmed = map(int, done.stdout.split())
-    assert kept > 200 << 20
-    assert trimmed < kept // 2
-
-
-def test_where_there_is_no_mallopt_it_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine.ctypes, "CDLL", lambda name: object())
-    with pytest.raises(UserError, match="mallopt"):
-        machine.tune_allocator()
-    machine.trim_allocator()
