@@ -12,9 +12,10 @@ import seqsuite
 PACKAGE = Path(seqsuite.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
-LEAVES = {"errors", "registry", "options"}
+LEAVES = {"errors", "registry", "options", "allocator"}
 MAY_IMPORT = {
     "errors": set(),
+    "allocator": set(),
     "registry": {"errors"},
     "options": {"registry"},
     "kernels": {"errors"},
