@@ -1,5 +1,6 @@
 """Text as bytes: predict the next byte."""
 
+import logging
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +14,9 @@ from seqsuite.options import UserPath
 from seqsuite.tasks.base import SPLITS, Split, TaskSpec, TokenIds
 from seqsuite.tasks.sources.files import find_files, read_bytes
 from seqsuite.tasks.sources.samples import require_samples, sample_files
-from seqsuite.tasks.windows import Stream, Streams, WindowTask, split_streams
+from seqsuite.tasks.windows import Streams, WindowTask, split_streams
+
+log = logging.getLogger(__name__)
 
 SUFFIXES = (".txt",)
 
@@ -75,10 +78,17 @@ class Text(WindowTask):
         )
 
     def load_streams(self) -> Streams:
-        """Read the speeches, or the user's files."""
+        """Read the speeches, or the user's files; files without text are left out."""
         if self._files is None:
             return _load_speeches()
-        return split_streams({str(file): _read_text(file) for file in self._files})
+        contents = {str(file): _read_text(file) for file in self._files}
+        empty = [name for name, content in contents.items() if not content.strip()]
+        if len(empty) == len(contents):
+            raise UserError(f"task.path: the file {empty[0]!r} has no text in it; give one that has.")
+        if empty:
+            log.info("%d of %d files have no text and are left out: %s", len(empty), len(contents), empty[0])
+        texts = {name: content for name, content in contents.items() if name not in empty}
+        return split_streams({name: np.frombuffer(text, dtype=np.uint8) for name, text in texts.items()})
 
     def encode(self, text: str) -> TokenIds:
         """Return the bytes of the text."""
@@ -114,10 +124,8 @@ def _load_speeches() -> Streams:
     return streams
 
 
-def _read_text(file: Path) -> Stream:
+def _read_text(file: Path) -> bytes:
     content = read_bytes(file)
-    if not content.strip():
-        raise UserError(f"The file {str(file)!r} has no text in it.")
     if b"\0" in content[: 1 << 16]:
         raise UserError(f"The file {str(file)!r} is not plain text: it has zero bytes in it.")
-    return np.frombuffer(content, dtype=np.uint8)
+    return content

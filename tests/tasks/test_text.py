@@ -72,6 +72,16 @@ def test_a_folder_of_ones_own(tmp_path: Path):
     assert [part.tobytes() for part in task.streams["test"]] == [b"9" * 30]
 
 
+def test_files_without_text_are_left_out_with_a_notice(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    (tmp_path / "a.txt").write_text("ab" * 50)
+    (tmp_path / "b.txt").write_text("\n")
+    with caplog.at_level("INFO", logger="seqsuite"):
+        task = Text(seed=0, seqlen=4, path=tmp_path)
+        assert task.streams["train"][0].tobytes() == b"ab" * 40
+    assert "1 of 2 files" in caplog.text
+    assert "b.txt" in caplog.text
+
+
 def test_decode_shows_what_a_terminal_can_and_render_keeps_the_bytes(tmp_path: Path, speeches):
     tokens = [*"a\x1b[31mé\n".encode(), 0xFF]
     assert speeches.decode(tokens) == "a\ufffd[31mé\n\ufffd"

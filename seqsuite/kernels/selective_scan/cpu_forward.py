@@ -153,14 +153,17 @@ class Forward:
             )
             here = self._position(block, t)
             if is_first:
-                channel = self.task.channel(block)
-                prefetch_inputs(self.task, self.options, row + t + CHUNK, channel)
-                output = kernel.array("y", self.options.u_dtype)
-                output.prefetch((row + t) * kernel.parameter("d_model") + channel, write=True)
+                self._prefetch(row + t, self.task.channel(block))
             step = Step(B, C, self.delta.load(here), self.delta_u.load(here))
             self.y.store(self._advance(h, A, step, self.y.load(here)), here)
         for n in range(count):
             state.store(h[n].value, n * lanes)
+
+    def _prefetch(self, row: Index, channel: Index) -> None:
+        """Ask for what the next chunk reads of a row, and for what this one will write."""
+        prefetch_inputs(self.task, self.options, row + CHUNK, channel)
+        output = self.kernel.array("y", self.options.u_dtype)
+        output.prefetch(row * self.kernel.parameter("d_model") + channel, write=True)
 
     def _advance(self, h: list[Variable], A: Array, step: Step, y: Vector) -> Vector:
         """Move a tile of states one position on and return y with what they add to it."""
