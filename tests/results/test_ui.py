@@ -16,8 +16,9 @@ from seqsuite.results import ui
 Record = Callable[..., str]
 
 LAUNCH = """
-import sys
+import signal, sys
 from seqsuite.results.ui import launch
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored if the tests run in a shell's background
 launch(int(sys.argv[1]), False, experiment=sys.argv[2], say=lambda line: print(line, flush=True))
 """
 
