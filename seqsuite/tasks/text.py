@@ -82,12 +82,17 @@ class Text(WindowTask):
         if self._files is None:
             return _load_speeches()
         contents = {str(file): _read_text(file) for file in self._files}
-        empty = [name for name, content in contents.items() if not content.strip()]
-        if len(empty) == len(contents):
+        texts = {name: content for name, content in contents.items() if content.strip()}
+        empty = [name for name in contents if name not in texts]
+        if not texts:
             raise UserError(f"task.path: the file {empty[0]!r} has no text in it; give one that has.")
         if empty:
-            log.info("%d of %d files have no text and are left out: %s", len(empty), len(contents), empty[0])
-        texts = {name: content for name, content in contents.items() if name not in empty}
+            log.info(
+                "%d of %d files have no text in them and are left out, such as %s",
+                len(empty),
+                len(contents),
+                empty[0],
+            )
         return split_streams({name: np.frombuffer(text, dtype=np.uint8) for name, text in texts.items()})
 
     def encode(self, text: str) -> TokenIds:

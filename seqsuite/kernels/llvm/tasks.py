@@ -29,9 +29,10 @@ DIVISION = (
 )
 
 
-# A load waits for an earlier store whose address has the same last 12 bits. Arrays that a loop walks through
-# side by side must not start at the same place of a page, so each starts 13 cache lines of float32 further on
-# than the one before: multiples of 13 stay apart, modulo the 64 lines of a page.
+# A load may wait for an earlier store whose address has the same last 12 bits ("4K aliasing" in Intel's
+# optimization manual). Arrays that a loop walks through side by side must not start at the same place of a
+# page, so each starts 13 cache lines further on than the one before: multiples of 13 stay apart, modulo the
+# 64 lines of a page. For float64, it is twice as many.
 PAGE_ELEMENTS, STAGGER_ELEMENTS = 1024, 13 * 16
 
 
