@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from seqsuite.bench.peers import OURS, Check, relative_error
 from seqsuite.models import MODELS, save_pretrained
-from seqsuite.models.backbone import LanguageModel
+from seqsuite.models.sequence_model import LanguageModel
 from seqsuite.models.build import build_model
 from seqsuite.models.config import ModelConfig
 from seqsuite.models.decoding import make_decoder

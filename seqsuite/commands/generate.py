@@ -18,7 +18,7 @@ from seqsuite.experiments.cell import Device, choose_device
 from seqsuite.experiments.checkpoint import load_for_inference
 from seqsuite.experiments.interruption import deferred_interrupts
 from seqsuite.experiments.tokenizers import TokenText, tokenizer_for
-from seqsuite.models.backbone import LanguageModel
+from seqsuite.models.sequence_model import LanguageModel
 from seqsuite.models.formats.files import read_description
 from seqsuite.models.generation import Generation
 from seqsuite.models.pretrained import from_pretrained

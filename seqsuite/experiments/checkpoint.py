@@ -21,7 +21,7 @@ from safetensors.torch import load_model, save_model
 import seqsuite
 from seqsuite.errors import UserError
 from seqsuite.experiments.config import CellConfig
-from seqsuite.models.backbone import LanguageModel
+from seqsuite.models.sequence_model import LanguageModel
 from seqsuite.models.formats import native
 from seqsuite.models.formats.files import CONFIG, WEIGHTS, read_description
 from seqsuite.tasks import TASKS

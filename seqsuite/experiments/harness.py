@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from seqsuite.errors import UserError
 from seqsuite.experiments.tokenizers import Tokenizer
-from seqsuite.models.backbone import LanguageModel
+from seqsuite.models.sequence_model import LanguageModel
 from seqsuite.models.generation import Generation
 from seqsuite.models.sampling import Sampling
 from seqsuite.models.scoring import score

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from seqsuite.models.backbone import LanguageModel
+from seqsuite.models.sequence_model import LanguageModel
 from seqsuite.models.generation import generate
 from seqsuite.tasks.base import Task
 

@@ -16,7 +16,7 @@ from seqsuite.experiments.config import CellConfig
 from seqsuite.experiments.evaluation import evaluate, to_tensors
 from seqsuite.experiments.interruption import Interrupted, InterruptionFlag
 from seqsuite.experiments.optimizer import learning_rate, make_optimizer
-from seqsuite.models.backbone import LanguageModel
+from seqsuite.models.sequence_model import LanguageModel
 from seqsuite.tasks.base import IGNORE, Task
 
 _LOGGED_STEPS = 500

@@ -10,7 +10,7 @@ import torch
 
 from seqsuite.errors import UserError
 from seqsuite.models import BACKBONES, BLOCKS, MIXERS, MODELS
-from seqsuite.models.backbone import NORMS, LanguageModel, SequenceClassifier
+from seqsuite.models.sequence_model import NORMS, LanguageModel, SequenceClassifier
 from seqsuite.models.backbones.base import MAIN, Backbone
 from seqsuite.models.base import Block, Mixer
 from seqsuite.models.config import LayerConfig, ModelConfig

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from seqsuite.errors import UserError
-from seqsuite.models.backbone import BackboneState, LanguageModel
+from seqsuite.models.sequence_model import BackboneState, LanguageModel
 from seqsuite.models.decoding import Decoder, make_decoder
 from seqsuite.models.sampling import AS_IT_IS, Sampling, draw
 

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from seqsuite.models.backbone import SequenceModel
+from seqsuite.models.sequence_model import SequenceModel
 from seqsuite.models.base import ControlledMixer, Mixer
 
 

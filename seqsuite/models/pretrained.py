@@ -8,7 +8,7 @@ from typing import Literal, get_args
 from safetensors import SafetensorError
 
 from seqsuite.errors import UserError
-from seqsuite.models.backbone import LanguageModel
+from seqsuite.models.sequence_model import LanguageModel
 from seqsuite.models.formats import foreign, native
 from seqsuite.models.formats.files import locate, read_description
 from seqsuite.registry import did_you_mean

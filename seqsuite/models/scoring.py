@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from seqsuite.models.backbone import LanguageModel
+from seqsuite.models.sequence_model import LanguageModel
 
 CHUNK = 2048
 """Tokens of each sequence that are processed at once, so that logits do not grow with the length."""

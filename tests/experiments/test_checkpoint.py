@@ -11,7 +11,7 @@ from seqsuite.errors import UserError
 from seqsuite.experiments import checkpoint
 from seqsuite.experiments.checkpoint import Shape, load_for_inference, load_training, save_checkpoint
 from seqsuite.experiments.config import CellConfig, resolve
-from seqsuite.models.backbone import LanguageModel
+from seqsuite.models.sequence_model import LanguageModel
 from seqsuite.models.build import build_model
 
 SHAPE = Shape(vocab_size=16, seqlen=36)

@@ -12,7 +12,7 @@ from seqsuite.errors import UserError
 from seqsuite.experiments.harness import HarnessModel, sampling_of
 from seqsuite.experiments.tokenizers import Bytes, Pretrained, tokenizer_for
 from seqsuite.models import MODELS, save_pretrained
-from seqsuite.models.backbone import LanguageModel
+from seqsuite.models.sequence_model import LanguageModel
 from seqsuite.models.build import build_model
 from seqsuite.models.config import ModelConfig
 from seqsuite.models.formats.tokenizer import write_byte_tokenizer

@@ -7,7 +7,7 @@ from torch import Tensor
 from seqsuite.kernels import backends
 from seqsuite.kernels.llvm.target import Target
 from seqsuite.kernels.mamba_decoder import cpu as cpu_decoder
-from seqsuite.models.backbone import BackboneState, LanguageModel
+from seqsuite.models.sequence_model import BackboneState, LanguageModel
 from seqsuite.models.build import build_model
 from seqsuite.models.config import ModelConfig
 from seqsuite.models.decoding import Decoder, _FusedDecoder, _StepDecoder, make_decoder

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from seqsuite.models import BLOCKS, MIXERS
-from seqsuite.models.backbone import NORMS
+from seqsuite.models.sequence_model import NORMS
 from seqsuite.models.base import Mixer, SequenceLayer, State
 from seqsuite.models.build import build_mixer
 from seqsuite.options import named_options

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from seqsuite.errors import UserError
-from seqsuite.models.backbone import LanguageModel
+from seqsuite.models.sequence_model import LanguageModel
 from seqsuite.models.build import build_model
 from seqsuite.models.config import ModelConfig
 from seqsuite.models.formats import mamba, mamba2

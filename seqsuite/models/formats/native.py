@@ -12,7 +12,7 @@ from safetensors.torch import load_model, save_model
 
 import seqsuite
 from seqsuite.errors import UserError
-from seqsuite.models.backbone import LanguageModel
+from seqsuite.models.sequence_model import LanguageModel
 from seqsuite.models.build import build_model
 from seqsuite.models.config import ModelConfig
 from seqsuite.models.formats.files import CONFIG, WEIGHTS

@@ -7,7 +7,7 @@ import torch
 
 from seqsuite.errors import UserError
 from seqsuite.models import MODELS
-from seqsuite.models.backbone import LanguageModel
+from seqsuite.models.sequence_model import LanguageModel
 from seqsuite.models.build import build_classifier, build_model, count_parameters
 from seqsuite.models.config import ModelConfig
 
