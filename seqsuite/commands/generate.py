@@ -15,14 +15,14 @@ from rich.progress import track
 from seqsuite.commands.sources import open_source
 from seqsuite.errors import UserError
 from seqsuite.experiments.cell import Device, choose_device
-from seqsuite.experiments.checkpoint import load_for_inference
+from seqsuite.experiments.checkpoints import load_for_inference
+from seqsuite.experiments.evaluation.tokenizers import TokenText, tokenizer_for
 from seqsuite.experiments.interruption import deferred_interrupts
-from seqsuite.experiments.tokenizers import TokenText, tokenizer_for
-from seqsuite.models.sequence_model import LanguageModel
 from seqsuite.models.formats.files import read_description
 from seqsuite.models.generation import Generation
 from seqsuite.models.pretrained import from_pretrained
 from seqsuite.models.sampling import Sampling
+from seqsuite.models.sequence_model import LanguageModel
 from seqsuite.tasks.base import TokenIds
 
 INTERRUPTED = 130  # what shells report of a command that SIGINT ended

@@ -11,14 +11,15 @@ from rich.logging import RichHandler
 from rich.table import Table
 
 from seqsuite.allocator import keep_freed_memory
-from seqsuite.experiments import tracking
+from seqsuite.commands.progress import ProgressDisplay
 from seqsuite.experiments.cell import CellResult
-from seqsuite.experiments.config import CellConfig, resolve
+from seqsuite.experiments.config.overrides import expand_grid
+from seqsuite.experiments.config.resolve import resolve
+from seqsuite.experiments.config.schema import CellConfig
 from seqsuite.experiments.grid import check_cells, parameter_counts, run_grid
 from seqsuite.experiments.interruption import Interrupted
-from seqsuite.experiments.overrides import expand_grid
-from seqsuite.experiments.progress import ProgressDisplay
-from seqsuite.experiments.tracking import Store, open_store
+from seqsuite.experiments.tracking import schema
+from seqsuite.experiments.tracking.store import Store, open_store
 from seqsuite.results.figures import loss_curve
 from seqsuite.results.formats import print_results
 from seqsuite.results.table import collect
@@ -108,7 +109,7 @@ def _report(console: Console, store: Store, result: CellResult) -> None:
     if result.outcome == "finished":
         with tempfile.TemporaryDirectory() as folder:
             store.artifact(result.run_id, loss_curve(store, result.run_id, Path(folder)))
-        seconds = store.get(result.run_id).metrics[tracking.TRAIN_SECONDS]
+        seconds = store.get(result.run_id).metrics[schema.TRAIN_SECONDS]
         console.print(f"{title}: trained for {seconds:.0f} s (run {result.run_id[:8]})")
         if result.message:
             console.print(f"  sample: {result.message!r}", markup=False, soft_wrap=True)

@@ -11,14 +11,14 @@ from typing import Literal
 import torch
 
 from seqsuite.errors import UserError
-from seqsuite.experiments import tracking
-from seqsuite.experiments.checkpoint import load_for_inference
-from seqsuite.experiments.config import CellConfig
-from seqsuite.experiments.evaluation import evaluate
+from seqsuite.experiments.checkpoints import load_for_inference
+from seqsuite.experiments.config.schema import CellConfig
+from seqsuite.experiments.evaluation.scores import evaluate
 from seqsuite.experiments.interruption import Interrupted, InterruptionFlag
-from seqsuite.experiments.sampling import write_sample
-from seqsuite.experiments.tracking import CellRun, Store
-from seqsuite.experiments.trainer import DivergenceError, Observer, Trainer, final_metrics
+from seqsuite.experiments.tracking import schema
+from seqsuite.experiments.tracking.store import CellRun, Store
+from seqsuite.experiments.training.samples import write_sample
+from seqsuite.experiments.training.trainer import DivergenceError, Observer, Trainer, final_metrics
 from seqsuite.models.build import build_model
 from seqsuite.tasks.base import Task
 
@@ -137,13 +137,13 @@ def _resumable(earlier: CellRun | None, folder: Path) -> CellRun | None:
 
 def _tags(config: CellConfig, task: Task) -> dict[str, str]:
     return {
-        tracking.TAG_TASK: config.task.name,
-        tracking.TAG_MODEL: config.model.name,
-        tracking.TAG_SCALE: config.scale,
-        tracking.TAG_SEED: str(config.seed),
-        tracking.TAG_METRIC: task.spec.metric,
-        tracking.TAG_HIGHER_IS_BETTER: str(task.spec.higher_is_better).lower(),
-        tracking.TAG_BASELINE: task.baseline("validation")[0],
+        schema.TAG_TASK: config.task.name,
+        schema.TAG_MODEL: config.model.name,
+        schema.TAG_SCALE: config.scale,
+        schema.TAG_SEED: str(config.seed),
+        schema.TAG_METRIC: task.spec.metric,
+        schema.TAG_HIGHER_IS_BETTER: str(task.spec.higher_is_better).lower(),
+        schema.TAG_BASELINE: task.baseline("validation")[0],
     }
 
 

@@ -9,9 +9,10 @@ import torch
 
 from seqsuite.errors import UserError
 from seqsuite.experiments.cell import CellResult, MakeObserver, choose_device, run_cell
-from seqsuite.experiments.config import CellConfig
+from seqsuite.experiments.config.schema import CellConfig
 from seqsuite.experiments.interruption import deferred_interrupts
-from seqsuite.experiments.tracking import FinalStatus, Store, open_store
+from seqsuite.experiments.tracking.schema import FinalStatus
+from seqsuite.experiments.tracking.store import Store, open_store
 from seqsuite.models.build import count_parameters
 
 

@@ -10,10 +10,10 @@ import torch
 
 from seqsuite.errors import UserError
 from seqsuite.models import BACKBONES, BLOCKS, MIXERS, MODELS
-from seqsuite.models.sequence_model import NORMS, LanguageModel, SequenceClassifier
 from seqsuite.models.backbones.base import MAIN, Backbone
 from seqsuite.models.base import Block, Mixer
 from seqsuite.models.config import LayerConfig, ModelConfig
+from seqsuite.models.sequence_model import NORMS, LanguageModel, SequenceClassifier
 from seqsuite.options import Options
 from seqsuite.registry import did_you_mean
 

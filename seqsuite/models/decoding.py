@@ -7,9 +7,9 @@ from torch import Tensor
 
 from seqsuite.kernels.mamba_decoder import mamba_decoder
 from seqsuite.kernels.mamba_decoder.weights import BlockState, ModelWeights
-from seqsuite.models.sequence_model import BackboneState, LanguageModel
 from seqsuite.models.backbones.isotropic import Isotropic
 from seqsuite.models.base import norm_weights
+from seqsuite.models.sequence_model import BackboneState, LanguageModel
 
 if TYPE_CHECKING:
     from seqsuite.kernels.mamba_decoder.cpu import MambaDecoder

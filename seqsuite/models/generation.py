@@ -13,9 +13,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from seqsuite.errors import UserError
-from seqsuite.models.sequence_model import BackboneState, LanguageModel
 from seqsuite.models.decoding import Decoder, make_decoder
 from seqsuite.models.sampling import AS_IT_IS, Sampling, draw
+from seqsuite.models.sequence_model import BackboneState, LanguageModel
 
 PREFILL = 2048
 """Tokens of a prompt that are processed at once, so that memory does not grow with the prompt."""

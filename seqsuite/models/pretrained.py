@@ -8,9 +8,9 @@ from typing import Literal, get_args
 from safetensors import SafetensorError
 
 from seqsuite.errors import UserError
-from seqsuite.models.sequence_model import LanguageModel
 from seqsuite.models.formats import foreign, native
 from seqsuite.models.formats.files import locate, read_description
+from seqsuite.models.sequence_model import LanguageModel
 from seqsuite.registry import did_you_mean
 
 Format = Literal["hf", "native"]

@@ -7,11 +7,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from seqsuite.experiments import tracking
 from seqsuite.experiments.cell import CellResult, run_cell, work_folder
-from seqsuite.experiments.config import CellConfig, resolve
+from seqsuite.experiments.config.resolve import resolve
+from seqsuite.experiments.config.schema import CellConfig
 from seqsuite.experiments.interruption import Interrupted, InterruptionFlag
-from seqsuite.experiments.tracking import Store, open_store
+from seqsuite.experiments.tracking import schema
+from seqsuite.experiments.tracking.store import Store, open_store
 
 
 class Watcher:
@@ -73,7 +74,7 @@ def test_a_finished_cell_has_all_it_is_compared_by(store: Store, tmp_path: Path)
     assert {"train/loss", "train/tokens_per_second", "validation/accuracy"} <= set(recorded.metrics)
     assert recorded.params["train.steps"] == "8"
     assert recorded.params["model.mixer.d_state"] == "16"
-    assert recorded.tags[tracking.TAG_TASK] == "selective_copying"
+    assert recorded.tags[schema.TAG_TASK] == "selective_copying"
     history = store.client.get_metric_history(result.run_id, "validation/loss")
     assert [point.step for point in history] == [3, 6, 8]
     assert {path.path for path in store.client.list_artifacts(result.run_id, "last")} == {

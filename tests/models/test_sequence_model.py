@@ -7,9 +7,9 @@ import torch
 
 from seqsuite.errors import UserError
 from seqsuite.models import MODELS
-from seqsuite.models.sequence_model import LanguageModel
 from seqsuite.models.build import build_classifier, build_model, count_parameters
 from seqsuite.models.config import ModelConfig
+from seqsuite.models.sequence_model import LanguageModel
 
 
 def make_config(name: str, **settings: object) -> ModelConfig:

@@ -10,12 +10,12 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from seqsuite.errors import UserError
-from seqsuite.models.sequence_model import LanguageModel
 from seqsuite.models.build import build_model
 from seqsuite.models.config import ModelConfig
 from seqsuite.models.formats import mamba, mamba2
 from seqsuite.models.formats.files import CONFIG, WEIGHTS, read_weights
 from seqsuite.models.formats.layout import Description, Layout
+from seqsuite.models.sequence_model import LanguageModel
 
 HUGGING_FACE = {
     "mamba": ("MambaForCausalLM", mamba.HUGGING_FACE),

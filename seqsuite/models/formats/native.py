@@ -12,11 +12,11 @@ from safetensors.torch import load_model, save_model
 
 import seqsuite
 from seqsuite.errors import UserError
-from seqsuite.models.sequence_model import LanguageModel
 from seqsuite.models.build import build_model
 from seqsuite.models.config import ModelConfig
 from seqsuite.models.formats.files import CONFIG, WEIGHTS
 from seqsuite.models.formats.layout import Description
+from seqsuite.models.sequence_model import LanguageModel
 
 MARK = "seqsuite"
 """Key that only our descriptions have: the version that wrote them."""

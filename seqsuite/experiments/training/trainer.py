@@ -10,12 +10,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from seqsuite.experiments import tracking
-from seqsuite.experiments.checkpoint import Shape, load_training, save_checkpoint
-from seqsuite.experiments.config import CellConfig
-from seqsuite.experiments.evaluation import evaluate, to_tensors
+from seqsuite.experiments.checkpoints import Shape, load_training, save_checkpoint
+from seqsuite.experiments.config.schema import CellConfig
+from seqsuite.experiments.evaluation.scores import evaluate, to_tensors
 from seqsuite.experiments.interruption import Interrupted, InterruptionFlag
-from seqsuite.experiments.optimizer import learning_rate, make_optimizer
+from seqsuite.experiments.tracking import schema
+from seqsuite.experiments.tracking.store import CellLogger
+from seqsuite.experiments.training.optimizer import learning_rate, make_optimizer
 from seqsuite.models.sequence_model import LanguageModel
 from seqsuite.tasks.base import IGNORE, Task
 
@@ -66,7 +67,7 @@ class Trainer:
         task: Task,
         model: LanguageModel,
         device: torch.device,
-        logger: tracking.CellLogger,
+        logger: CellLogger,
         folder: Path,
     ) -> None:
         self.config, self.task, self.logger, self.device = config, task, logger, device
@@ -124,9 +125,9 @@ class Trainer:
         observer.stepped(step, loss, speed)
         if step % max(1, train.steps // _LOGGED_STEPS) == 0 or step == train.steps:
             metrics = {
-                tracking.TRAIN_LOSS: loss,
-                tracking.LEARNING_RATE: rate,
-                tracking.TOKENS_PER_SECOND: speed,
+                schema.TRAIN_LOSS: loss,
+                schema.LEARNING_RATE: rate,
+                schema.TOKENS_PER_SECOND: speed,
             }
             self.logger.log(metrics, step)
 
@@ -175,7 +176,7 @@ class Trainer:
         if metrics is None:
             return
         step, value = self.progress.step, metrics[self._spec.metric]
-        self.logger.log({tracking.VALIDATION + name: number for name, number in metrics.items()}, step)
+        self.logger.log({schema.VALIDATION + name: number for name, number in metrics.items()}, step)
         observer.evaluated(step, metrics)
         self.progress.evaluated_step = step
         if self._improves(value):
@@ -210,11 +211,11 @@ def final_metrics(trainer: Trainer, test: dict[str, float]) -> dict[str, float]:
     spec = trainer.task.spec
     assert trainer.progress.best is not None
     return {
-        **{tracking.TEST + name: value for name, value in test.items()},
-        tracking.BEST + spec.metric: trainer.progress.best,
-        tracking.BASELINE + spec.metric: trainer.task.baseline("test")[1],
-        tracking.BASELINE_VALIDATION + spec.metric: trainer.task.baseline("validation")[1],
-        tracking.PARAMETERS: float(trainer.model.num_parameters()),
-        tracking.TRAIN_SECONDS: trainer.progress.seconds,
-        tracking.TOKENS_PER_SECOND: trainer.tokens_per_second(),
+        **{schema.TEST + name: value for name, value in test.items()},
+        schema.BEST + spec.metric: trainer.progress.best,
+        schema.BASELINE + spec.metric: trainer.task.baseline("test")[1],
+        schema.BASELINE_VALIDATION + spec.metric: trainer.task.baseline("validation")[1],
+        schema.PARAMETERS: float(trainer.model.num_parameters()),
+        schema.TRAIN_SECONDS: trainer.progress.seconds,
+        schema.TOKENS_PER_SECOND: trainer.tokens_per_second(),
     }

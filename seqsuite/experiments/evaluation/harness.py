@@ -14,11 +14,11 @@ from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 from tqdm import tqdm
 
 from seqsuite.errors import UserError
-from seqsuite.experiments.tokenizers import Tokenizer
-from seqsuite.models.sequence_model import LanguageModel
+from seqsuite.experiments.evaluation.tokenizers import Tokenizer
 from seqsuite.models.generation import Generation
 from seqsuite.models.sampling import Sampling
 from seqsuite.models.scoring import score
+from seqsuite.models.sequence_model import LanguageModel
 
 _MOST_TOKENS = 256  # generated where a task does not say how many, as in the harness's own models
 _SAMPLED = ("temperature", "top_k", "top_p", "repetition_penalty")

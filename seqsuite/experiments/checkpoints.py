@@ -20,10 +20,10 @@ from safetensors.torch import load_model, save_model
 
 import seqsuite
 from seqsuite.errors import UserError
-from seqsuite.experiments.config import CellConfig
-from seqsuite.models.sequence_model import LanguageModel
+from seqsuite.experiments.config.schema import CellConfig
 from seqsuite.models.formats import native
 from seqsuite.models.formats.files import CONFIG, WEIGHTS, read_description
+from seqsuite.models.sequence_model import LanguageModel
 from seqsuite.tasks import TASKS
 from seqsuite.tasks.base import TaskSpec
 

@@ -9,15 +9,15 @@ from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 
 from seqsuite.errors import UserError
-from seqsuite.experiments.harness import HarnessModel, sampling_of
-from seqsuite.experiments.tokenizers import Bytes, Pretrained, tokenizer_for
+from seqsuite.experiments.evaluation.harness import HarnessModel, sampling_of
+from seqsuite.experiments.evaluation.tokenizers import Bytes, Pretrained, tokenizer_for
 from seqsuite.models import MODELS, save_pretrained
-from seqsuite.models.sequence_model import LanguageModel
 from seqsuite.models.build import build_model
 from seqsuite.models.config import ModelConfig
 from seqsuite.models.formats.tokenizer import write_byte_tokenizer
 from seqsuite.models.generation import generate
 from seqsuite.models.sampling import Sampling
+from seqsuite.models.sequence_model import LanguageModel
 
 PAIRS = [
     ("The cat sat", " on the mat"),

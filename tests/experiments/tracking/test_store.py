@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from seqsuite.errors import UserError
-from seqsuite.experiments import tracking
-from seqsuite.experiments.processes import process_identity
-from seqsuite.experiments.tracking import CellLogger, Store, open_store
+from seqsuite.experiments.tracking import schema
+from seqsuite.experiments.tracking.processes import process_identity
+from seqsuite.experiments.tracking.store import CellLogger, Store, open_store
 
 
 @pytest.fixture(scope="module")
@@ -40,9 +40,9 @@ def history(store: Store, run_id: str, metric: str) -> list[tuple[int, float]]:
 
 def test_a_cell_is_recorded_with_its_settings_tags_and_metrics(store: Store) -> None:
     params = {"task": {"name": "dna"}, "train.clip": None, "train.steps": 3, "model.tie": True, "x": [1, 2]}
-    with start(store, params=params, tags={tracking.TAG_TASK: "dna", tracking.TAG_SEED: "1"}) as logger:
+    with start(store, params=params, tags={schema.TAG_TASK: "dna", schema.TAG_SEED: "1"}) as logger:
         for step in range(1, 4):
-            logger.log({tracking.TRAIN_LOSS: 1 / step, tracking.LEARNING_RATE: 0.1}, step)
+            logger.log({schema.TRAIN_LOSS: 1 / step, schema.LEARNING_RATE: 0.1}, step)
     cell = store.find_cell("c0")
     assert cell is not None
     assert (cell.run_id, cell.status, cell.name) == (logger.run_id, "FINISHED", "dna-mamba")
@@ -53,10 +53,10 @@ def test_a_cell_is_recorded_with_its_settings_tags_and_metrics(store: Store) -> 
         "model.tie": "true",
         "x": "[1, 2]",
     }
-    assert cell.tags[tracking.TAG_TASK] == "dna"
-    assert cell.tags[tracking.TAG_KIND] == "cell"
-    assert cell.tags[tracking.TAG_GROUP] == "g0"
-    assert history(store, cell.run_id, tracking.TRAIN_LOSS) == [(1, 1.0), (2, 0.5), (3, pytest.approx(1 / 3))]
+    assert cell.tags[schema.TAG_TASK] == "dna"
+    assert cell.tags[schema.TAG_KIND] == "cell"
+    assert cell.tags[schema.TAG_GROUP] == "g0"
+    assert history(store, cell.run_id, schema.TRAIN_LOSS) == [(1, 1.0), (2, 0.5), (3, pytest.approx(1 / 3))]
 
 
 def test_nothing_is_lost_beyond_the_size_of_one_call(store: Store) -> None:
@@ -72,15 +72,15 @@ def test_nothing_is_lost_beyond_the_size_of_one_call(store: Store) -> None:
 
 def test_the_later_of_two_values_at_a_step_is_the_last(store: Store) -> None:
     with start(store) as logger:
-        logger.log({tracking.TOKENS_PER_SECOND: 900.0}, 7)
-        logger.log({tracking.TOKENS_PER_SECOND: 500.0}, 7)
-    assert store.get(logger.run_id).metrics[tracking.TOKENS_PER_SECOND] == 500.0
+        logger.log({schema.TOKENS_PER_SECOND: 900.0}, 7)
+        logger.log({schema.TOKENS_PER_SECOND: 500.0}, 7)
+    assert store.get(logger.run_id).metrics[schema.TOKENS_PER_SECOND] == 500.0
 
 
 def test_nan_is_recorded(store: Store) -> None:
     with start(store) as logger:
-        logger.log({tracking.TRAIN_LOSS: float("nan")}, 1)
-    value = store.get(logger.run_id).metrics[tracking.TRAIN_LOSS]
+        logger.log({schema.TRAIN_LOSS: float("nan")}, 1)
+    value = store.get(logger.run_id).metrics[schema.TRAIN_LOSS]
     assert value != value
 
 
@@ -90,7 +90,7 @@ def test_nan_is_recorded(store: Store) -> None:
 def test_a_run_ends_as_its_block_does(store: Store, raised: type[BaseException], status: str) -> None:
     def interrupted() -> None:
         with start(store, cell_id=raised.__name__) as logger:
-            logger.log({tracking.TRAIN_LOSS: 1.0}, 1)
+            logger.log({schema.TRAIN_LOSS: 1.0}, 1)
             raise raised
 
     with pytest.raises(raised):
@@ -98,7 +98,7 @@ def test_a_run_ends_as_its_block_does(store: Store, raised: type[BaseException],
     cell = store.find_cell(raised.__name__)
     assert cell is not None
     assert cell.status == status
-    assert cell.metrics == {tracking.TRAIN_LOSS: 1.0}
+    assert cell.metrics == {schema.TRAIN_LOSS: 1.0}
 
 
 def test_an_interrupted_run_never_becomes_finished(store: Store) -> None:
@@ -109,7 +109,7 @@ def test_an_interrupted_run_never_becomes_finished(store: Store) -> None:
 
 def test_a_resumed_run_goes_on_and_keeps_its_settings(store: Store) -> None:
     first = start(store, params={"train.steps": 2, "run.device": "cpu"})
-    first.log({tracking.TRAIN_LOSS: 2.0}, 1)
+    first.log({schema.TRAIN_LOSS: 2.0}, 1)
     first.finish("KILLED")
     grid = store.start_grid("grid", {})
     with start(
@@ -119,7 +119,7 @@ def test_a_resumed_run_goes_on_and_keeps_its_settings(store: Store) -> None:
         resume_run_id=first.run_id,
     ) as second:
         assert store.get(first.run_id).status == "RUNNING"
-        second.log({tracking.TRAIN_LOSS: 1.0}, 2)
+        second.log({schema.TRAIN_LOSS: 1.0}, 2)
     store.finish(grid, "FINISHED")
     cell = store.find_cell("c0")
     assert cell is not None
@@ -127,8 +127,8 @@ def test_a_resumed_run_goes_on_and_keeps_its_settings(store: Store) -> None:
     assert cell.status == "FINISHED"
     assert cell.params == {"train.steps": "2", "run.device": "cpu", "run.new": "1"}
     assert cell.tags["mlflow.parentRunId"] == grid
-    assert history(store, cell.run_id, tracking.TRAIN_LOSS) == [(1, 2.0), (2, 1.0)]
-    assert store.get(grid).tags[tracking.TAG_KIND] == "grid"
+    assert history(store, cell.run_id, schema.TRAIN_LOSS) == [(1, 2.0), (2, 1.0)]
+    assert store.get(grid).tags[schema.TAG_KIND] == "grid"
 
 
 def test_the_newest_run_of_a_cell_is_found(store: Store) -> None:
@@ -145,7 +145,7 @@ def test_the_newest_run_of_a_cell_is_found(store: Store) -> None:
 
 def test_runs_whose_process_is_gone_are_reaped_and_no_others(store: Store) -> None:
     script = (
-        "import os, sys; from seqsuite.experiments.tracking import open_store\n"
+        "import os, sys; from seqsuite.experiments.tracking.store import open_store\n"
         "logger = open_store(sys.argv[1]).start_cell("
         "cell_id='gone', group_id='g', name='gone', params={}, tags={})\n"
         "os._exit(1)"
@@ -153,9 +153,9 @@ def test_runs_whose_process_is_gone_are_reaped_and_no_others(store: Store) -> No
     subprocess.run([sys.executable, "-c", script, store.experiment], check=False)
     alive = start(store, cell_id="alive")
     elsewhere = start(store, cell_id="elsewhere", tags={})
-    elsewhere.tag({tracking.TAG_HOST: "another-host", tracking.TAG_PROCESS: "1 1"})
+    elsewhere.tag({schema.TAG_HOST: "another-host", schema.TAG_PROCESS: "1 1"})
     assert store.reap_stale() == 1
-    found = {cell.tags[tracking.TAG_CELL]: cell.status for cell in store.search("")}
+    found = {cell.tags[schema.TAG_CELL]: cell.status for cell in store.search("")}
     assert found == {"gone": "KILLED", "alive": "RUNNING", "elsewhere": "RUNNING"}
     assert store.reap_stale() == 0
     for logger in (alive, elsewhere):
@@ -199,7 +199,7 @@ def test_a_run_without_a_model_says_so(store: Store, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_processes_that_start_together_on_nothing_share_one_database(tmp_path: Path) -> None:
     script = (
-        "import sys; from seqsuite.experiments.tracking import open_store\n"
+        "import sys; from seqsuite.experiments.tracking.store import open_store\n"
         "with open_store().start_cell("
         "cell_id=sys.argv[1], group_id='g', name='n', params={}, tags={}) as logger:\n"
         "    logger.log({'train/loss': 1.0}, 1)"

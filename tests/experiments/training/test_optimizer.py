@@ -2,8 +2,8 @@
 
 import pytest
 
-from seqsuite.experiments.config import TrainConfig
-from seqsuite.experiments.optimizer import learning_rate, make_optimizer
+from seqsuite.experiments.config.schema import TrainConfig
+from seqsuite.experiments.training.optimizer import learning_rate, make_optimizer
 from seqsuite.models import MODELS
 from seqsuite.models.build import build_model
 from seqsuite.models.config import ModelConfig

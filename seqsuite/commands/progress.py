@@ -7,7 +7,7 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from seqsuite.experiments.config import CellConfig
+from seqsuite.experiments.config.schema import CellConfig
 
 
 class ProgressDisplay:

@@ -1,38 +1,23 @@
-"""The configuration of one cell: its schema, the presets it starts from, and how settings are checked."""
+"""From settings to a checked cell: the presets it starts from, and errors that name the key."""
 
-import hashlib
-import json
 import tomllib
 from collections.abc import Mapping
 from importlib.resources import files
-from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError, field_validator
+from pydantic import BaseModel, ValidationError
 
 from seqsuite.errors import UserError
-from seqsuite.experiments.overrides import Overrides
+from seqsuite.experiments.config.overrides import Overrides
+from seqsuite.experiments.config.schema import SCALES, CellConfig, RunConfig, TrainConfig
 from seqsuite.models import BACKBONES, BLOCKS, MIXERS, MODELS
 from seqsuite.models.config import LayerConfig, ModelConfig
 from seqsuite.models.presets import size_settings, sizes
-from seqsuite.options import (
-    Fraction,
-    NonNegativeFloat,
-    Options,
-    PositiveFloat,
-    PositiveInt,
-    UserPath,
-    named_options,
-    options_schema,
-)
+from seqsuite.options import Options, options_schema
 from seqsuite.registry import Registry, did_you_mean
 from seqsuite.tasks import TASKS
-from seqsuite.tasks.base import Task
 
 _Model = TypeVar("_Model", bound=BaseModel)
-
-Scale = Literal["smoke", "cpu", "paper"]
-SCALES: tuple[str, ...] = get_args(Scale)
 
 _PARTS = {"block": BLOCKS, "mixer": MIXERS, "backbone": BACKBONES}
 """The choices that make a model."""
@@ -40,94 +25,6 @@ _PARTS = {"block": BLOCKS, "mixer": MIXERS, "backbone": BACKBONES}
 _NAMED = {("task",), ("model",), *(("model", part) for part in _PARTS)}
 """Settings that are a named choice with options: ``task=dna`` is short for ``task.name=dna``. The block and
 the mixer of a further layer, such as ``model.layers.attention.mixer``, are choices too."""
-
-
-class _Schema(BaseModel):
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False, protected_namespaces=()
-    )
-
-
-class TrainConfig(_Schema):
-    """How a cell is trained."""
-
-    steps: PositiveInt = 1000
-    """Optimizer steps."""
-    batch_size: PositiveInt = 32
-    """Sequences B a step."""
-    learning_rate: PositiveFloat = 1e-3
-    """Peak learning rate of AdamW."""
-    schedule: Literal["cosine", "constant"] = "cosine"
-    """What the learning rate does after the warm-up."""
-    warmup: Fraction = 0.1
-    """Fraction of the steps over which the learning rate rises linearly from zero."""
-    min_learning_rate: NonNegativeFloat = 1e-5
-    """Where the cosine schedule ends; never above the peak."""
-    beta1: Fraction = 0.9
-    """AdamW's decay of the gradient's mean."""
-    beta2: Fraction = 0.95
-    """AdamW's decay of the gradient's second moment."""
-    weight_decay: NonNegativeFloat = 0.1
-    """Weight decay of matrices; biases, norms, embeddings and state space parameters have none."""
-    clip: PositiveFloat | None = 1.0
-    """Largest norm of the gradient, or none."""
-    eval_every: PositiveInt = 100
-    """Steps between evaluations on the validation set; each also saves a checkpoint."""
-    eval_batch_size: PositiveInt = 32
-    """Sequences a batch in evaluation."""
-
-
-class RunConfig(_Schema):
-    """Where and as what a cell runs; none of this changes its results' meaning, nor its identity."""
-
-    experiment: str = "seqsuite"
-    """MLflow experiment."""
-    output: UserPath = Path("runs")
-    """Folder for the checkpoints of cells in progress."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where to compute; auto takes a GPU if there is one."""
-    sample_length: PositiveInt = 512
-    """Tokens of the sample that a finished cell generates."""
-
-
-class CellConfig(_Schema):
-    """One cell of a grid: everything that decides its result, and where it runs."""
-
-    task: SerializeAsAny[Options]
-    model: ModelConfig
-    train: TrainConfig = TrainConfig()
-    run: RunConfig = RunConfig()
-    scale: Scale = "cpu"
-    seed: Annotated[int, Field(ge=0)] = 0
-
-    @field_validator("task", mode="before")
-    @classmethod
-    def _load_task(cls, value: Any) -> Options:
-        return named_options(TASKS, value)
-
-    @property
-    def title(self) -> str:
-        """Return the cell's short name, such as ``dna-mamba-cpu-seed0``."""
-        return f"{self.task.name}-{self.model.name}-{self.scale}-seed{self.seed}"
-
-    @property
-    def cell_id(self) -> str:
-        """Return the cell's identity: a hash of all that decides its result."""
-        return _digest(self.model_dump(mode="json", exclude={"run"}))
-
-    @property
-    def group_id(self) -> str:
-        """Return the identity that cells share which differ in their seed only."""
-        return _digest(self.model_dump(mode="json", exclude={"run", "seed"}))
-
-    def make_task(self) -> Task:
-        """Construct the task.
-
-        Raises:
-            UserError: if its options contradict each other or its data cannot be found.
-        """
-        task: Task = TASKS.load(self.task.name)(seed=self.seed, **self.task.arguments())
-        return task
 
 
 def resolve(overrides: Overrides) -> CellConfig:
@@ -185,7 +82,7 @@ def override_keys(task: str | None, model: str | None) -> dict[str, list[str]]:
 
 def preset(task: str) -> dict[str, Any]:
     """Return the task's preset file: its summary and one table a scale; empty if it has none."""
-    path = files("seqsuite.experiments") / "presets" / f"{task}.toml"
+    path = files("seqsuite.experiments.config") / "presets" / f"{task}.toml"
     return tomllib.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
@@ -307,7 +204,3 @@ def _choices(annotation: Any) -> list[str]:
     if get_origin(annotation) is Literal:
         return [str(value) for value in get_args(annotation)]
     return [choice for part in get_args(annotation) for choice in _choices(part)]
-
-
-def _digest(values: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seqsuite.errors import UserError
-from seqsuite.experiments.overrides import expand_grid
+from seqsuite.experiments.config.overrides import expand_grid
 
 
 def test_several_values_make_the_product_with_the_last_key_fastest():

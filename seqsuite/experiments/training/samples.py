@@ -4,8 +4,8 @@ from pathlib import Path
 
 import torch
 
-from seqsuite.models.sequence_model import LanguageModel
 from seqsuite.models.generation import generate
+from seqsuite.models.sequence_model import LanguageModel
 from seqsuite.tasks.base import Task
 
 

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import nn
 
-from seqsuite.experiments.config import TrainConfig
+from seqsuite.experiments.config.schema import TrainConfig
 
 
 def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:

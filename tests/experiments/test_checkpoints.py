@@ -8,11 +8,12 @@ import pytest
 import torch
 
 from seqsuite.errors import UserError
-from seqsuite.experiments import checkpoint
-from seqsuite.experiments.checkpoint import Shape, load_for_inference, load_training, save_checkpoint
-from seqsuite.experiments.config import CellConfig, resolve
-from seqsuite.models.sequence_model import LanguageModel
+from seqsuite.experiments import checkpoints
+from seqsuite.experiments.checkpoints import Shape, load_for_inference, load_training, save_checkpoint
+from seqsuite.experiments.config.resolve import resolve
+from seqsuite.experiments.config.schema import CellConfig
 from seqsuite.models.build import build_model
+from seqsuite.models.sequence_model import LanguageModel
 
 SHAPE = Shape(vocab_size=16, seqlen=36)
 
@@ -49,7 +50,7 @@ def test_a_failed_save_keeps_the_old_checkpoint(tmp_path: Path, monkeypatch: pyt
     def full_disk(*_: object) -> None:
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(checkpoint, "save_model", full_disk)
+    monkeypatch.setattr(checkpoints, "save_model", full_disk)
     with pytest.raises(UserError, match="cannot be written: No space left"):
         save_checkpoint(tmp_path / "last", model=model, config=config, shape=SHAPE, step=2)
     assert json.loads((tmp_path / "last" / "config.json").read_text())["step"] == 1
