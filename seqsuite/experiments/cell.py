@@ -16,6 +16,8 @@ from seqsuite.experiments.config.schema import CellConfig
 from seqsuite.experiments.evaluation.scores import evaluate
 from seqsuite.experiments.interruption import Interrupted, InterruptionFlag
 from seqsuite.experiments.tracking import schema
+from seqsuite.experiments.tracking.journal import RunHeader
+from seqsuite.experiments.tracking.logger import CellLogger
 from seqsuite.experiments.tracking.store import CellRun, Store
 from seqsuite.experiments.training.samples import write_sample
 from seqsuite.experiments.training.trainer import DivergenceError, Observer, Trainer, final_metrics
@@ -103,15 +105,10 @@ def run_cell(
     torch.manual_seed(config.seed)
     model = build_model(config.model, vocab_size=task.spec.vocab_size, seqlen=task.spec.seqlen)
     tags = _tags(config, task)
-    logger = store.start_cell(
-        cell_id=config.cell_id,
-        group_id=config.group_id,
-        name=config.title,
-        params=config.model_dump(mode="json"),
-        tags=tags,
-        parent_run_id=parent_run_id,
-        resume_run_id=resumed.run_id if resumed else None,
+    header = RunHeader(
+        config.cell_id, config.group_id, config.title, config.model_dump(mode="json"), tags, parent_run_id
     )
+    logger = CellLogger(store, store.start_cell(header, resumed.run_id if resumed else None))
     trainer = Trainer(config, task, model, choose_device(config.run.device), logger, folder)
     try:
         with logger:

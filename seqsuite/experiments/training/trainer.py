@@ -15,7 +15,7 @@ from seqsuite.experiments.config.schema import CellConfig
 from seqsuite.experiments.evaluation.scores import evaluate, to_tensors
 from seqsuite.experiments.interruption import Interrupted, InterruptionFlag
 from seqsuite.experiments.tracking import schema
-from seqsuite.experiments.tracking.store import CellLogger
+from seqsuite.experiments.tracking.logger import CellLogger
 from seqsuite.experiments.training.optimizer import learning_rate, make_optimizer
 from seqsuite.models.sequence_model import LanguageModel
 from seqsuite.tasks.base import IGNORE, Task
