@@ -344,6 +344,24 @@ def ui(port: int, browser: bool, experiment: str) -> None:
 
 
 @main.command()
+@click.argument("folder", type=_FOLDER, default=Path("runs"))
+def sync(folder: Path) -> None:
+    """Send to MLflow what runs could not: those with --offline, and those whose server was away.
+
+    FOLDER holds the folders of cells in progress (run.output). Finished cells that are sent are deleted from
+    it; interrupted ones stay, and go on with the same `seqsuite run`.
+
+    \b
+    Examples:
+      seqsuite sync
+      MLFLOW_TRACKING_URI=http://server:5000 seqsuite sync
+    """
+    from seqsuite.commands.sync import sync_runs
+
+    sys.exit(sync_runs(folder))
+
+
+@main.command()
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
     """Print the completion script for a SHELL.
