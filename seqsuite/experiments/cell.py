@@ -18,7 +18,7 @@ from seqsuite.devices import choose_device
 from seqsuite.errors import UserError
 from seqsuite.experiments.checkpoints import Checkpoints
 from seqsuite.experiments.config.schema import CellConfig
-from seqsuite.experiments.interruption import Interrupted, InterruptionFlag
+from seqsuite.experiments.interruption import InterruptionFlag
 from seqsuite.experiments.tracking import schema
 from seqsuite.experiments.tracking.journal import Journal, RunHeader
 from seqsuite.experiments.tracking.lease import Lease, LeaseHeld

@@ -1,9 +1,9 @@
 """Checkpoints on disk: only whole ones are read, and only a newer whole one replaces one.
 
-A checkpoint is a folder ``step-N`` with ``model.safetensors`` and ``config.json``, which is all that using the
-model takes, ``training.pt`` (tensors and numbers only), which is what resuming adds, and ``manifest.json``
-with the sizes and hashes of the others, written last. The folder is made under another name, flushed to disk
-and then renamed.
+A checkpoint is a folder ``step-N`` with ``model.safetensors`` and ``config.json``, which is all that using
+the model takes, ``training.pt`` (tensors and numbers only), which is what resuming adds, and
+``manifest.json`` with the sizes and hashes of the others, written last. The folder is made under another
+name, flushed to disk and then renamed.
 """
 
 import hashlib

@@ -104,7 +104,7 @@ def _fault_of_data(cell: CellConfig) -> UserError | None:
     try:
         task = cell.make_task()
         for split in ("validation", "test"):
-            task.eval_sets(split)  # type: ignore[arg-type]
+            task.eval_sets(split)
     except UserError as error:
         return error
     return None

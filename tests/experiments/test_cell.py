@@ -12,6 +12,7 @@ from seqsuite.experiments.config.resolve import resolve
 from seqsuite.experiments.config.schema import CellConfig
 from seqsuite.experiments.interruption import Interrupted, InterruptionFlag
 from seqsuite.experiments.tracking import schema
+from seqsuite.experiments.tracking.journal import RunHeader
 from seqsuite.experiments.tracking.store import Store, open_store
 
 
@@ -107,9 +108,9 @@ def test_a_finished_cell_is_skipped(store: Store, tmp_path: Path) -> None:
 
 def test_a_cell_that_another_process_runs_is_left_alone(store: Store, tmp_path: Path) -> None:
     config = cell(tmp_path)
-    logger = store.start_cell(cell_id=config.cell_id, group_id=config.group_id, name="x", params={}, tags={})
+    run_id = store.start_cell(RunHeader(config.cell_id, config.group_id, "x", params={}, tags={}))
     result, steps = run(config, store)
-    logger.finish("KILLED")
+    store.finish(run_id, "KILLED")
     assert (result.outcome, steps) == ("busy", [])
 
 

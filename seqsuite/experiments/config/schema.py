@@ -118,7 +118,7 @@ class CellConfig(_Schema):
         return f"{self.task.name}-{self.model.name}-{self.scale}-seed{self.seed}"
 
     def cell_id(self, fingerprint: str) -> str:
-        """Return the cell's identity: a hash of all that decides its result, its data's fingerprint included."""
+        """Return the cell's identity: a hash of all that decides its result, its data included."""
         return _digest(self.model_dump(mode="json", exclude={"run"}), fingerprint)
 
     def group_id(self, fingerprint: str) -> str:

@@ -20,7 +20,8 @@ from seqsuite.experiments.training.trainer import Trainer
 from seqsuite.models.formats.files import CONFIG, WEIGHTS
 from seqsuite.models.generation import generate
 from seqsuite.models.sequence_model import LanguageModel
-from seqsuite.tasks.base import Task, TokenIds
+from seqsuite.tasks.base import Task
+from seqsuite.tasks.codecs.base import TokenIds
 
 _PREVIEW = 60  # tokens of a sample to show
 _SAMPLES = 4  # for metrics of samples
@@ -119,7 +120,7 @@ def _final_metrics(trainer: Trainer, test: Mapping[str, float]) -> dict[str, flo
         schema.BEST_STEP: float(progress.best_step),
         schema.PARAMETERS: float(trainer.parts.model.num_parameters()),
         schema.TRAIN_SECONDS: progress.seconds,
-        schema.TRAIN_SPEED: progress.tokens_per_second(),
+        schema.TOKENS_PER_SECOND: progress.tokens_per_second(),
         schema.INPUT_WAIT: progress.waited / max(progress.seconds, 1e-9),
         schema.PEAK_MEMORY: float(peak_memory(trainer.parts.placement.device)),
     }

@@ -228,7 +228,7 @@ class Trainer:
                     schema.LARGEST_LOSS: float(largest),
                     schema.GRADIENT_NORM: float(norm),
                     schema.LEARNING_RATE: rate,
-                    schema.TOKENS_PER_SECOND: tokens / elapsed,
+                    schema.SPEED: tokens / elapsed,
                 },
             )
 
