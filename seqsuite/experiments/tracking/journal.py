@@ -174,6 +174,7 @@ class Journal:
         self._id = uuid.uuid4().hex
         self._steps: defaultdict[str, set[int]] = defaultdict(set)
         self._standing: dict[str, int] = {}
+        self._tags: dict[str, str] = {}
         self._lock = threading.RLock()
         self._failure: OSError | None = None
         self._dirty = False
@@ -286,6 +287,19 @@ class Journal:
         """Return the last step at which a metric was recorded, or ``None``."""
         return max(self._steps.get(key, ()) or (), default=self._standing.get(key))
 
+    def tag(self, name: str) -> str | None:
+        """Return the last value of a tag, or ``None`` if there is none."""
+        return self._tags.get(name)
+
+    def series(self, key: str) -> list[tuple[int, float]]:
+        """Return the steps and values of a metric, by step."""
+        points = {
+            event.step: event.values[key]
+            for event, _ in read_events(self.path)
+            if isinstance(event, Measured) and key in event.values
+        }
+        return sorted(points.items())
+
     def close(self) -> None:
         """Write all to disk and close the file; more than once does nothing."""
         if self._closed.is_set():
@@ -319,6 +333,9 @@ class Journal:
             self.status = None
             self.header = event.header
             self._standing |= event.standing
+            self._tags |= event.header.tags
+        elif isinstance(event, Tagged):
+            self._tags |= event.tags
         elif isinstance(event, Measured):
             for name in event.values:
                 self._steps[name].add(event.step)
