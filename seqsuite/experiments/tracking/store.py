@@ -134,6 +134,18 @@ class Store:
         runs = self.search(f"tags.`{TAG_JOURNAL}` = '{journal}'")
         return runs[-1].run_id if runs else None
 
+    def has_run(self, run_id: str) -> bool:
+        """Return whether the store has a run that can be written to: not one that was deleted."""
+        from mlflow.exceptions import MlflowException
+
+        with self._reading(f"run {run_id!r}"):
+            try:
+                return bool(self.client.get_run(run_id).info.lifecycle_stage == "active")
+            except MlflowException as error:
+                if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                    return False
+                raise
+
     def last_steps(self, run_id: str) -> dict[str, int]:
         """Return the last step of each metric that a run has."""
         with self._reading(f"run {run_id!r}"):

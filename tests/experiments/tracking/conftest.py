@@ -35,6 +35,9 @@ class FakeStore:
 
         return self._call(start)
 
+    def has_run(self, run_id: str) -> bool:
+        return self._call(lambda: run_id in self.runs)
+
     def find_journal(self, journal: str) -> str | None:
         return next((name for name, run in self.runs.items() if run["journal"] == journal), None)
 

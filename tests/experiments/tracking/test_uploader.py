@@ -22,7 +22,7 @@ Fake = Callable[..., Any]
 
 @pytest.fixture(autouse=True)
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("SEND_SECONDS", "_FIRST_WAIT", "_LONGEST_WAIT", "_LAST_WAIT"):
+    for name in ("SEND_SECONDS", "_LONGEST_WAIT", "_LAST_WAIT"):
         monkeypatch.setattr(uploader_module, name, 0.005)
 
 
@@ -191,6 +191,40 @@ def test_a_run_that_nobody_goes_on_with_is_ended(tmp_path: Path, header: RunHead
         journal.end("FINISHED")
         assert uploader.close(60) == 0
     assert store.series("loss") == [(0, 1.0), (1, 0.5)]
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["by the journal", "by what was sent"])
+def test_where_the_run_is_gone_all_is_sent_again(
+    tmp_path: Path, header: RunHeader, fake: Fake, known: bool
+) -> None:
+    """Its run was deleted, or this is another store."""
+    with Journal.open(tmp_path) as journal:
+        journal.start(header, "gone" if known else None)
+        journal.metrics({"loss": 1.0}, 0)
+    if not known:
+        sync(tmp_path, fake())
+    store = fake()
+    with Journal.open(tmp_path) as journal:
+        uploader = Uploader(journal, store)
+        uploader.start()
+        journal.start(header, journal.run_id)
+        journal.metrics({"loss": 0.5}, 1)
+        journal.end("FINISHED")
+        assert uploader.close(60) == 0
+        assert journal.run_id == "run0"
+    assert list(store.runs) == ["run0"]
+    assert store.series("loss") == [(0, 1.0), (1, 0.5)]
+
+
+def test_who_waits_for_the_rest_may_stop_waiting(tmp_path: Path, header: RunHeader, fake: Fake) -> None:
+    store = fake()
+    store.up = False
+    asked = iter([False, False, True])
+    with Journal.open(tmp_path) as journal:
+        journal.start(header, None)
+        uploader = Uploader(journal, store)
+        uploader.start()
+        assert uploader.close(1e9, stop=lambda: next(asked)) == 1
 
 
 def test_a_running_cell_is_left_to_its_process(tmp_path: Path, header: RunHeader, fake: Fake) -> None:
