@@ -90,7 +90,7 @@ class Host:
     takeover: bool = False
 
 
-class _Recorder(Callback):
+class Recorder(Callback):
     """Journals a cell's training, and stops it if another process has taken it over."""
 
     def __init__(self, journal: Journal, lease: Lease) -> None:
@@ -255,7 +255,7 @@ def _compute(cell: _Cell, host: Host, journal: Journal) -> Published:
     checkpoints = Checkpoints(cell.folder, config, shape)
     found = checkpoints.newest()
     with _deterministic(config.train.deterministic):
-        callbacks: list[Callback] = [_Recorder(journal, cell.lease)]
+        callbacks: list[Callback] = [Recorder(journal, cell.lease)]
         if config.train.patience is not None:
             metric = task.metrics[0]
             callbacks.append(Patience(config.train.patience, metric.name, metric.higher_is_better))

@@ -22,7 +22,7 @@ from seqsuite.experiments.tracking.processes import machine_identity, process_id
 BEAT_SECONDS = 5.0
 STALE_SECONDS = 60.0
 _GUARD = ".leases.lock"
-_GUARD_SECONDS = 30.0
+_GUARD_SECONDS, _BEAT_GUARD_SECONDS = 30.0, 1.0  # to wait for it; training must not wait long
 
 
 @dataclass(frozen=True)
@@ -145,14 +145,14 @@ class Lease:
             self._renew()
 
     def _renew(self) -> None:
+        self._checked = time.monotonic()
         try:
-            with _guarded(self._path):
+            with _guarded(self._path, _BEAT_GUARD_SECONDS):
                 held = _read(self._path)
                 if held is None or held[0].token != self._token:
                     self._lost = True
                 else:
                     os.utime(self._path)
-                self._checked = time.monotonic()
         except OSError:
             return  # a hiccup of the file system; the next beat may do better
 
@@ -166,10 +166,10 @@ class Lease:
 
 
 @contextmanager
-def _guarded(path: Path) -> Iterator[None]:
+def _guarded(path: Path, timeout: float = _GUARD_SECONDS) -> Iterator[None]:
     """Let one process at a time look at the leases of a folder and change them."""
     try:
-        with FileLock(path.with_name(_GUARD), timeout=_GUARD_SECONDS):
+        with FileLock(path.with_name(_GUARD), timeout=timeout):
             yield
     except Timeout as error:
         raise OSError(None, f"another process holds {path.with_name(_GUARD)}") from error
