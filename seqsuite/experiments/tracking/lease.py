@@ -17,7 +17,7 @@ from typing import Self
 from filelock import FileLock, Timeout
 
 from seqsuite.errors import UserError
-from seqsuite.experiments.tracking.processes import machine_identity, process_identity
+from seqsuite.experiments.tracking.processes import is_alive, machine_identity, process_identity
 
 BEAT_SECONDS = 5.0
 STALE_SECONDS = 60.0
@@ -50,7 +50,7 @@ class _Record:
     host: str
     machine: str
     pid: int
-    process: str | None
+    process: str
     started: str
 
 
@@ -195,7 +195,7 @@ def _read(path: Path) -> tuple[_Record, float] | None:
 def _is_stale(record: _Record, age: float) -> bool:
     if age > STALE_SECONDS:
         return True
-    return record.machine == machine_identity() and process_identity(record.pid) != record.process
+    return record.machine == machine_identity() and not is_alive(record.process)
 
 
 def _write(path: Path, token: str) -> None:
@@ -204,7 +204,7 @@ def _write(path: Path, token: str) -> None:
         host=socket.gethostname(),
         machine=machine_identity(),
         pid=os.getpid(),
-        process=process_identity(os.getpid()),
+        process=process_identity(os.getpid()) or str(os.getpid()),
         started=datetime.now().astimezone().isoformat(sep=" ", timespec="seconds"),
     )
     partial = path.with_name(path.name + ".new")

@@ -14,7 +14,7 @@ from seqsuite.errors import UserError
 from seqsuite.experiments.tracking.addresses import shown_uri
 from seqsuite.experiments.tracking.connection import connect, store_errors
 from seqsuite.experiments.tracking.journal import RunHeader
-from seqsuite.experiments.tracking.processes import machine_identity, process_identity, process_tags
+from seqsuite.experiments.tracking.processes import is_alive, machine_identity, process_tags
 from seqsuite.experiments.tracking.schema import (
     TAG_CELL,
     TAG_GROUP,
@@ -267,7 +267,7 @@ class Store:
             run
             for run in self.search("attributes.status = 'RUNNING'")
             if (run.tags.get(TAG_HOST) == host or run.tags.get(TAG_MACHINE) == machine)
-            and process_identity(int(run.tags[TAG_PROCESS].split()[0])) != run.tags[TAG_PROCESS]
+            and not is_alive(run.tags.get(TAG_PROCESS, ""))
         ]
         for run in stale:
             self.finish(run.run_id, "KILLED")
