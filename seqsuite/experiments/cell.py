@@ -217,30 +217,33 @@ def _start(cell: _Cell, host: Host, journal: Journal, earlier: CellRun | None) -
 
 def _train(cell: _Cell, host: Host, journal: Journal, uploader: Uploader) -> CellResult:
     """Train, publish and send; whatever happens instead is journaled, and what was done is kept."""
-    config = cell.config
-    ended: FinalStatus = "KILLED"
-    seconds = SENDING_SECONDS_INTERRUPTED
     try:
         published = _compute(cell, host, journal)
         journal.artifact(host.illustrate(journal, cell.folder))
         journal.end("FINISHED")
-        ended, seconds = "FINISHED", SENDING_SECONDS
-        return _send(cell, host, journal, published, uploader)
     except _TakenOver as error:
-        return CellResult(config, "busy", journal.run_id or "", str(error))
+        return CellResult(cell.config, "busy", journal.run_id or "", str(error))
     except Exception as error:
         diverged = isinstance(error, DivergenceError)
         message = sentence(error, cell.folder)
         with _best_effort():
             tags = {schema.TAG_FAILURE: message}
             journal.tags(tags | ({schema.TAG_DIVERGED: message} if diverged else {}))
-        ended, seconds = "FAILED", SENDING_SECONDS
-        return CellResult(config, "diverged" if diverged else "failed", journal.run_id or "", message)
-    finally:
-        if ended != "FINISHED" and not cell.lease.lost():
-            with _best_effort():
-                journal.end(ended)
-            uploader.close(seconds if not host.interruption.requested else SENDING_SECONDS_INTERRUPTED)
+        _end(cell, journal, uploader, "FAILED", SENDING_SECONDS)
+        outcome: Outcome = "diverged" if diverged else "failed"
+        return CellResult(cell.config, outcome, journal.run_id or "", message)
+    except BaseException:
+        _end(cell, journal, uploader, "KILLED", SENDING_SECONDS_INTERRUPTED)
+        raise
+    return _send(cell, host, journal, published, uploader)
+
+
+def _end(cell: _Cell, journal: Journal, uploader: Uploader, status: FinalStatus, seconds: float) -> None:
+    """Journal how a cell has ended, and give MLflow a while to take what is left."""
+    if not cell.lease.lost():
+        with _best_effort():
+            journal.end(status)
+        uploader.close(seconds)
 
 
 def _compute(cell: _Cell, host: Host, journal: Journal) -> Published:

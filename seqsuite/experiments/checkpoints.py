@@ -126,7 +126,7 @@ class Checkpoints:
 
     def _write_safely(self, snapshot: Snapshot, best: bool) -> None:
         try:
-            self._write(snapshot, best)
+            self.write(snapshot, best)
         except (OSError, SafetensorError, RuntimeError) as error:
             reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
             self._error = UserError(
@@ -134,7 +134,8 @@ class Checkpoints:
                 "run.output to another folder, then run the same command to go on from the one before."
             )
 
-    def _write(self, snapshot: Snapshot, best: bool) -> None:
+    def write(self, snapshot: Snapshot, best: bool) -> None:
+        """Write a checkpoint, then delete those that are no longer kept."""
         folder = self.folder / f"step-{snapshot.step:09d}"
         if what_is_wrong(folder) is not None:
             self._make(folder, snapshot)
@@ -226,7 +227,9 @@ def load_training(folder: Path, model: SequenceModel) -> dict[str, Any]:
     """
     try:
         load_model(model, str(folder / WEIGHTS))
-        state: dict[str, Any] = torch.load(folder / TRAINING, weights_only=True)
+        state = torch.load(folder / TRAINING, weights_only=True)
+        if not isinstance(state, dict):
+            raise ValueError(f"{TRAINING} holds no training state")
     except (OSError, EOFError, RuntimeError, ValueError, pickle.UnpicklingError, SafetensorError) as error:
         reason = str(error).partition("\n")[0]
         raise UserError(

@@ -36,9 +36,8 @@ def check_cells(cells: Sequence[CellConfig]) -> list[UserError | None]:
     """
     if len({cell.run.experiment for cell in cells}) > 1:
         raise UserError("A grid is recorded in one experiment: give run.experiment a single value.")
-    for output, device in {(cell.run.output, cell.run.device) for cell in cells}:
+    for device in {cell.run.device for cell in cells}:
         choose_device(device)
-        _check_writable(output)
     by_task: dict[str, UserError | None] = {}
     faults = []
     for cell in cells:
@@ -49,6 +48,8 @@ def check_cells(cells: Sequence[CellConfig]) -> list[UserError | None]:
     known = [fault for fault in faults if fault is not None]
     if len(known) == len(cells):
         raise known[0]
+    for output in {cell.run.output for cell in cells}:
+        _check_writable(output)
     return faults
 
 

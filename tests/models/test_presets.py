@@ -25,7 +25,9 @@ def count(model: str, size: str, vocab_size: int, seqlen: int = 2048, **settings
     values = {**MODELS.load(model)(), **settings}
     for key, value in size_settings(model, size).items():
         values[key] = {**values[key], **value} if isinstance(value, dict) else value
-    return count_parameters(ModelConfig(name=model, **values), ModelShape(vocab_size=vocab_size, seqlen=seqlen))
+    return count_parameters(
+        ModelConfig(name=model, **values), ModelShape(vocab_size=vocab_size, seqlen=seqlen)
+    )
 
 
 def labelled(size: str) -> float:
