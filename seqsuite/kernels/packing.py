@@ -47,7 +47,7 @@ class PaddedBatches:
         starts, lengths = offsets[:-1], offsets.diff()
         sorted_lengths, sequences = lengths.sort(descending=True, stable=True)
         shapes = _shapes(sorted_lengths.tolist())
-        rows = sequences.split([n for n, _ in shapes])
+        rows = torch.split(sequences, [n for n, _ in shapes])
         forwards, backwards = [], []
         for (_, longest), row in zip(shapes, rows, strict=True):
             place, end = torch.arange(longest), lengths[row].unsqueeze(1)
@@ -76,7 +76,7 @@ class PaddedBatches:
         """
         rows = torch.cat([packed[0], packed.new_zeros(1, *packed.shape[2:])])
         placed = rows[self.backwards if backwards else self.forwards]
-        parts = placed.split([n * m for n, m in self.shapes])
+        parts = torch.split(placed, [n * m for n, m in self.shapes])
         return [part.unflatten(0, shape) for part, shape in zip(parts, self.shapes, strict=True)]
 
     def join(self, batches: Sequence[Tensor]) -> Tensor:

@@ -13,7 +13,7 @@ import torch
 
 from seqsuite.models import BLOCKS, MIXERS
 from seqsuite.models.sequence_model import NORMS
-from seqsuite.models.base import Mixer, SequenceLayer, State
+from seqsuite.models.base import Block, Mixer, SequenceLayer, State
 from seqsuite.models.build import build_mixer
 from seqsuite.options import named_options
 
@@ -77,9 +77,10 @@ def make_layer(case: str, dtype: torch.dtype = torch.float64) -> SequenceLayer:
 
 
 def carries_packed_state(layer: SequenceLayer) -> bool:
-    mixer = layer if isinstance(layer, Mixer) else layer.mixer
-    assert isinstance(mixer, Mixer)
-    return mixer.packed_state
+    if isinstance(layer, Block):
+        layer = layer.mixer
+    assert isinstance(layer, Mixer)
+    return layer.packed_state
 
 
 def inputs(length: int, dtype: torch.dtype = torch.float64, batch: int = BATCH) -> torch.Tensor:
@@ -224,4 +225,4 @@ def test_every_tensor_is_made_on_the_inputs_device(case):
     layer(x)[0].sum().backward()
     assert {y.device.type, stepped.device.type} == {"meta"}
     if isinstance(layer, Mixer):
-        assert all(value.device.type == "meta" for value in layer.inspect(x).values())
+        assert all(shown.values.device.type == "meta" for shown in layer.inspect(x).values())

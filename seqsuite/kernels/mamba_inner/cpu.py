@@ -39,7 +39,7 @@ BACKWARD = define_operator(
 
 
 class Inputs(NamedTuple):
-    """The operators' inputs: matrices and conv_state in xz's dtype, others float32, or float64 where xz is."""
+    """The operators' inputs: matrices and conv_state in xz's dtype, the rest float32, or float64 if xz is."""
 
     xz: Tensor
     conv_weight: Tensor

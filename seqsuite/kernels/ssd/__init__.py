@@ -128,8 +128,8 @@ def ssd(
         y, final_state = ssd_cpu(x.to(real), delta, a, B, C, skip, state, cu_seqlens)
         y = y.to(x.dtype)
     else:
-        inputs = [x.to(real) * delta.unsqueeze(-1), a, B, C]
-        y, final_state = _scan(inputs, state, cu_seqlens, None if name == "reference" else chunk_size)
+        u, chunk = x.to(real) * delta.unsqueeze(-1), None if name == "reference" else chunk_size
+        y, final_state = _scan(u, a, B, C, state, cu_seqlens, chunk)
         y = _with_skip(y, x, D)
     return (y, final_state) if return_final_state else y
 
@@ -170,26 +170,25 @@ def ssd_state_update(
 
 
 def _scan(
-    inputs: list[Tensor], state: Tensor, cu_seqlens: Tensor | None, chunk_size: int | None
+    u: Tensor,
+    a: Tensor,
+    B: Tensor,
+    C: Tensor,
+    state: Tensor,
+    cu_seqlens: Tensor | None,
+    chunk_size: int | None,
 ) -> tuple[Tensor, Tensor]:
-    """Run the scan in plain PyTorch: in chunks, or position after position where ``chunk_size`` is ``None``.
-
-    Args:
-        inputs: u = Δ x, Δ A, B and C.
-        state: (B, H, P, N), or (S, H, P, N) for packed sequences.
-        cu_seqlens: Their offsets.
-        chunk_size: Positions a chunk.
-    """
+    """Run the scan of u = Δ x in plain PyTorch: in chunks, or by position where ``chunk_size`` is ``None``."""
     if cu_seqlens is not None:
         # Where there is padding, nothing decays and nothing is added: the state passes through it.
-        batches = PaddedBatches.of(cu_seqlens, inputs[0].shape[1], state.device)
-        parts = zip(*(batches.split(t) for t in inputs), batches.split_states(state), strict=True)
-        scanned = [_scan(list(part[:-1]), part[-1], None, chunk_size) for part in parts]
+        batches = PaddedBatches.of(cu_seqlens, u.shape[1], u.device)
+        parts = zip(*map(batches.split, (u, a, B, C)), batches.split_states(state), strict=True)
+        scanned = [_scan(*part, None, chunk_size) for part in parts]
         return batches.join([y for y, _ in scanned]), batches.join_states([state for _, state in scanned])
-    with full_precision(state.device):
+    with full_precision(u.device):
         if chunk_size is None:
-            return ssd_reference(*inputs, state)
-        return ssd_chunked(*inputs, state, chunk_size)
+            return ssd_reference(u, a, B, C, state)
+        return ssd_chunked(u, a, B, C, state, chunk_size)
 
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]  # untyped in PyTorch

@@ -23,9 +23,7 @@ from seqsuite.kernels.ssd import cpu_backward, cpu_forward
 from seqsuite.kernels.ssd.cpu_chunks import CHUNK, Options, whole_vectors
 from seqsuite.kernels.strides import with_row_stride
 
-INPUTS = (
-    "Tensor x, Tensor delta, Tensor a, Tensor B, Tensor C, Tensor? D, Tensor state, Tensor? cu_seqlens"
-)
+INPUTS = "Tensor x, Tensor delta, Tensor a, Tensor B, Tensor C, Tensor? D, Tensor state, Tensor? cu_seqlens"
 
 # The forward gives y, the final state and, where a backward follows (``save``), the states between chunks.
 # The backward gives the gradients of those inputs that are given, in their order.

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from seqsuite.kernels import InnerStates, ScanWeights, mamba_inner
 from seqsuite.kernels.mamba_decoder.weights import MambaWeights
-from seqsuite.models.base import Block, GatedMixer, MakeMixer, MakeNorm, State, norm_weights
+from seqsuite.models.base import Block, GatedMixer, Inspected, MakeMixer, MakeNorm, State, norm_weights
 from seqsuite.models.short_convolution import convolve, convolve_step, short_biases, short_filters
 from seqsuite.options import PositiveInt
 
@@ -89,6 +89,11 @@ class MambaBlock(Block):
     def state_size(self, seqlen: int) -> int:
         """Return the mixer's state size plus (K − 1) · expand · D."""
         return self.mixer.state_size(seqlen) + (self.d_conv - 1) * self.d_inner
+
+    def inspect(self, x: Tensor) -> dict[str, Inspected]:
+        """See :meth:`Block.inspect`."""
+        u = self.in_proj(self.norm(x))[..., : self.d_inner]
+        return self.mixer.inspect(convolve(u, None, self.conv_weight, self.conv_bias, activation=True)[0])
 
     def residual_outputs(self) -> list[nn.Linear]:
         """Return the out-projection."""

@@ -8,12 +8,12 @@ from torch import Tensor, nn
 
 from seqsuite.kernels import full_precision, long_conv
 from seqsuite.kernels.packing import PaddedBatches
-from seqsuite.models.base import Mixer, State, longest_sequence, no_weight_decay
+from seqsuite.models.base import Inspected, Mixer, State, longest_sequence, no_weight_decay
 
 Carry = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
-"""Takes states h (B, D, …) before chunks, their inputs with the last first (B, L, D), and their lengths (B,) or
-(1,), after which inputs are zero. Returns what the states add to the chunks' outputs, C Ā^{t+1} h, real
-(B, L, D), and the states after them."""
+"""Takes states h (B, D, …) before chunks, the chunks' inputs with the last first (B, L, D), and their lengths
+(B,) or (1,), after which inputs are zero. Returns what the states add to the outputs, C Ā^{t+1} h, real
+(B, L, D), and the states after the chunks."""
 
 
 class TimeInvariantSSM(Mixer):
@@ -74,9 +74,9 @@ class TimeInvariantSSM(Mixer):
         y, h = self.advance(x_t, state["ssm"])
         return y.to(x_t.dtype) + x_t * self.D, {"ssm": h}
 
-    def inspect(self, x: Tensor) -> dict[str, Tensor]:
+    def inspect(self, x: Tensor) -> dict[str, Inspected]:
         """Return the convolution's ``kernel`` (D, L), without the skip."""
-        return {"kernel": self.kernel(x.shape[1])}
+        return {"kernel": Inspected(self.kernel(x.shape[1]), ("channel", "lag"), "output an input")}
 
     def initial_state(
         self, batch_size: int, *, device: torch.device | None = None, dtype: torch.dtype | None = None

@@ -86,10 +86,11 @@ class S4(TimeInvariantSSM):
             levels = advancing[inner : inner + max(blocks - 1, 0).bit_length()]
             states = _to_column(h).transpose(0, 1)
             entering = _krylov(states.unsqueeze(2), levels)[:, :, :blocks]
-            added = (entering.flatten(1, 2) @ rows.mT).unflatten(1, (batch, blocks)).flatten(2)
-            inputs = F.pad(backwards, (0, 0, 0, blocks * width - length)).unflatten(1, (blocks, width))
-            sums = (inputs.permute(3, 0, 1, 2).flatten(1, 2) @ columns).unflatten(1, (batch, blocks))
-            fed, kept = _polynomial(sums, levels), _times_powers(states, advancing, lengths)
+            added = (entering.flatten(1, 2) @ rows.mT).reshape(self.d_model, batch, blocks * width)
+            inputs = F.pad(backwards, (0, 0, 0, blocks * width - length)).permute(2, 0, 1)
+            sums = inputs.reshape(self.d_model, batch * blocks, width) @ columns
+            fed = _polynomial(sums.view(self.d_model, batch, blocks, self.d_state), levels)
+            kept = _times_powers(states, advancing, lengths)
             return added[..., :length].permute(1, 2, 0), _from_column((kept + fed).transpose(0, 1))
 
         return carry

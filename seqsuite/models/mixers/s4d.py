@@ -67,9 +67,10 @@ class S4D(TimeInvariantSSM):
             rows = -(-length // width)
             left = (h * C * torch.exp(dtA)).unsqueeze(2) * far[:, :rows]
             added = _real_product(left, near).flatten(2)[..., :length].transpose(1, 2)
-            blocks = F.pad(backwards, (0, 0, 0, rows * width - length)).unflatten(1, (rows, width))
-            sums = _product(blocks.permute(3, 0, 1, 2).flatten(1, 2), near.mT).unflatten(1, (batch, rows))
-            fed = (sums * far[:, :rows].unsqueeze(1)).sum(2).transpose(0, 1)
+            inputs = F.pad(backwards, (0, 0, 0, rows * width - length)).permute(2, 0, 1)
+            sums = _product(inputs.reshape(self.d_model, batch * rows, width), near.mT)
+            sums = sums.view(self.d_model, batch, rows, h.shape[2]) * far[:, :rows].unsqueeze(1)
+            fed = sums.sum(2).transpose(0, 1)
             return added, h * torch.exp(dtA * lengths[:, None, None]) + B_bar * fed
 
         return carry
