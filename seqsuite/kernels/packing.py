@@ -77,7 +77,8 @@ class PaddedBatches:
         rows = torch.cat([packed[0], packed.new_zeros(1, *packed.shape[2:])])
         placed = rows[self.backwards if backwards else self.forwards]
         parts = torch.split(placed, [n * m for n, m in self.shapes])
-        return [part.unflatten(0, shape) for part, shape in zip(parts, self.shapes, strict=True)]
+        shapes = [(*shape, *packed.shape[2:]) for shape in self.shapes]
+        return [part.view(shape) for part, shape in zip(parts, shapes, strict=True)]
 
     def join(self, batches: Sequence[Tensor]) -> Tensor:
         """Undo :meth:`split`: return the packed tensor (1, L, …) without the padding."""

@@ -178,12 +178,12 @@ def _scan(
     cu_seqlens: Tensor | None,
     chunk_size: int | None,
 ) -> tuple[Tensor, Tensor]:
-    """Run the scan of u = Δ x in plain PyTorch: in chunks, or by position where ``chunk_size`` is ``None``."""
+    """Run the scan of u = Δ x in plain PyTorch: in chunks, or by position if ``chunk_size`` is ``None``."""
     if cu_seqlens is not None:
         # Where there is padding, nothing decays and nothing is added: the state passes through it.
         batches = PaddedBatches.of(cu_seqlens, u.shape[1], u.device)
-        parts = zip(*map(batches.split, (u, a, B, C)), batches.split_states(state), strict=True)
-        scanned = [_scan(*part, None, chunk_size) for part in parts]
+        parts = [*(batches.split(t) for t in (u, a, B, C)), batches.split_states(state)]
+        scanned = [_scan(u, a, B, C, h, None, chunk_size) for u, a, B, C, h in zip(*parts, strict=True)]
         return batches.join([y for y, _ in scanned]), batches.join_states([state for _, state in scanned])
     with full_precision(u.device):
         if chunk_size is None:
