@@ -55,7 +55,7 @@ class TimeInvariantSSM(Mixer):
             carry, h = self.carrier(longest), state["ssm"]
             inputs = x.to(torch.promote_types(x.dtype, torch.float32))
             if cu_seqlens is None:
-                carried, h = carry(h, inputs.flip(1), torch.tensor([longest], device=x.device))
+                carried, h = carry(h, inputs.flip(1), torch.full((1,), longest, device=x.device))
             else:
                 batches = PaddedBatches.of(cu_seqlens, x.shape[1], x.device)
                 parts = zip(
