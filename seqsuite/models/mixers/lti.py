@@ -36,8 +36,8 @@ class TimeInvariantSSM(Mixer):
         """Return the convolution kernel K_k = C Ā^k B̄ for k < seqlen, real (D, seqlen)."""
 
     @abstractmethod
-    def carrier(self, seqlen: int) -> Carry:
-        """Return what carries states through chunks of up to ``seqlen`` positions."""
+    def carrier(self, longest: int, batch: int) -> Carry:
+        """Return what carries states through ``batch`` chunks at once, of up to ``longest`` positions."""
 
     @abstractmethod
     def advance(self, x_t: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
@@ -52,7 +52,7 @@ class TimeInvariantSSM(Mixer):
             y = long_conv(x, self.kernel(longest), cu_seqlens=cu_seqlens) + x * self.D
             if state is None:
                 return y, None
-            carry, h = self.carrier(longest), state["ssm"]
+            carry, h = self.carrier(longest, x.shape[0]), state["ssm"]
             inputs = x.to(torch.promote_types(x.dtype, torch.float32))
             if cu_seqlens is None:
                 carried, h = carry(h, inputs.flip(1), torch.full((1,), longest, device=x.device))

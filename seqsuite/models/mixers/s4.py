@@ -63,15 +63,16 @@ class S4(TimeInvariantSSM):
         kernel: Tensor = torch.fft.irfft(dt * (direct - woodbury), n=seqlen)
         return kernel
 
-    def carrier(self, seqlen: int) -> Carry:
+    def carrier(self, longest: int, batch: int) -> Carry:
         """See :meth:`TimeInvariantSSM.carrier`, in real coordinates.
 
-        Positions are cut into blocks of M, near √L: with k = a M + b, both C Ā^k h and Σ_k Ā^k B̄ u_k take
-        tables of M powers, and powers of Ā^M between the blocks. All of them come from a few squarings of Ā.
+        Chunks are cut into blocks of M, near √(B L): with k = a M + b, both C Ā^k h and
+        Σ_k Ā^k B̄ u_k take tables of M powers, and powers of Ā^M between the blocks. All of them come from a
+        few squarings of Ā.
         """
         _, _, B, C = self._system()
-        transition, bits = self._real_transition(), seqlen.bit_length()
-        inner = bits // 2
+        transition, bits = self._real_transition(), longest.bit_length()
+        inner = min((batch * longest).bit_length() // 2, bits)
         width = 1 << inner
         # A row v times Āᵀ is the state after v, so that states can be rows.
         squarings = _squarings(transition, bits)
@@ -82,13 +83,14 @@ class S4(TimeInvariantSSM):
 
         def carry(h: Tensor, backwards: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
             batch, length, _ = backwards.shape
+            taken = min(width, length)  # of a chunk that is shorter than the tables
             blocks = -(-length // width)
             levels = advancing[inner : inner + max(blocks - 1, 0).bit_length()]
             states = _to_column(h).transpose(0, 1)
             entering = _krylov(states.unsqueeze(2), levels)[:, :, :blocks]
-            added = (entering.flatten(1, 2) @ rows.mT).reshape(self.d_model, batch, blocks * width)
-            inputs = F.pad(backwards, (0, 0, 0, blocks * width - length)).permute(2, 0, 1)
-            sums = inputs.reshape(self.d_model, batch * blocks, width) @ columns
+            added = (entering.flatten(1, 2) @ rows[:, :taken].mT).reshape(self.d_model, batch, blocks * taken)
+            inputs = F.pad(backwards, (0, 0, 0, blocks * taken - length)).permute(2, 0, 1)
+            sums = inputs.reshape(self.d_model, batch * blocks, taken) @ columns[:, :taken]
             fed = _polynomial(sums.view(self.d_model, batch, blocks, self.d_state), levels)
             kept = _times_powers(states, advancing, lengths)
             return added[..., :length].permute(1, 2, 0), _from_column((kept + fed).transpose(0, 1))
