@@ -12,10 +12,11 @@ import seqsuite
 PACKAGE = Path(seqsuite.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
-LEAVES = {"errors", "registry", "options", "allocator"}
+LEAVES = {"errors", "registry", "options", "allocator", "devices"}
 MAY_IMPORT = {
     "errors": set(),
     "allocator": set(),
+    "devices": {"errors"},
     "registry": {"errors"},
     "options": {"registry"},
     "kernels": {"errors"},
