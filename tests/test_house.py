@@ -20,7 +20,7 @@ MAY_IMPORT = {
     "registry": {"errors"},
     "options": {"registry"},
     "kernels": {"errors"},
-    "bench": LEAVES | {"kernels", "models"},
+    "bench": LEAVES | {"kernels", "models", "tasks", "experiments"},
     "tasks": LEAVES,
     "models": LEAVES | {"kernels"},
     "experiments": LEAVES | {"tasks", "models"},

@@ -64,9 +64,13 @@ def run_settings(
         command = shlex.join(["seqsuite", "run", *settings])
         console.print(f"Stopped; the work so far is saved. Go on with: {command}", soft_wrap=True)
         return EXIT_INTERRUPTED
-    if store is not None and any(result.outcome in ("finished", "skipped") for result in results):
-        _print_summary(console, store, cells)
     unsent = sum(result.unsent for result in results)
+    if (
+        store is not None
+        and not unsent
+        and any(result.outcome in ("finished", "skipped") for result in results)
+    ):
+        _print_summary(console, store, cells)
     if unsent and not offline:
         console.print(f"MLflow has not taken {unsent} events yet: send them with `seqsuite sync`.")
         return EXIT_FAILED
