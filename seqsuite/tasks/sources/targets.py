@@ -67,7 +67,8 @@ class Starts(NamedTuple):
         """Return the start of each number ``0 … total - 1``, in increasing order of start."""
         ends = (self.lasts - self.firsts + 1).cumsum()
         interval = np.searchsorted(ends, numbers, side="right")
-        starts: Positions = self.lasts[interval] - (ends[interval] - 1 - numbers)
+        behind = (ends[interval] - 1 - numbers).astype(np.int64)
+        starts: Positions = self.lasts[interval] - behind
         return starts
 
 
