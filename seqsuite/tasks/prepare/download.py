@@ -2,6 +2,7 @@
 
 import errno
 import json
+import logging
 import os
 import shutil
 import time
@@ -19,7 +20,7 @@ from seqsuite.tasks.prepare.recipes import RemoteFile
 Progress = Callable[[str, int, int | None], None]
 """Is called with the file's name, the bytes there are and the bytes in all, if they are known."""
 
-_BLOCK = 1 << 18
+_BLOCK = 1 << 16
 _TRIES = 4  # times that a cut connection is taken up again
 _TIMEOUT = 60.0  # seconds without a byte
 _SPARE = 1 << 26  # bytes of the disk to leave free
@@ -29,7 +30,7 @@ _SPARE = 1 << 26  # bytes of the disk to leave free
 class RangeDownloader:
     """A downloader for pooch that goes on where an earlier one was cut.
 
-    What has arrived lies in ``<partial>``; beside it, which version of the file it is of. Proxies are those of
+    What has arrived lies in ``partial``; beside it, which version of the file it is of. Proxies are those of
     the environment (``HTTPS_PROXY``).
 
     Args:
@@ -63,8 +64,8 @@ class RangeDownloader:
             ) as error:
                 if attempt == _TRIES - 1:
                     raise UserError(
-                        f"{url} cannot be fetched ({_reason(error)}); {self._arrived()}: run the command again "
-                        "to go on."
+                        f"{url} cannot be fetched ({_reason(error)}); {self._arrived()}: "
+                        "run the command again to go on."
                     ) from error
                 time.sleep(self.pause * 2**attempt)
             except requests.RequestException as error:
@@ -74,8 +75,8 @@ class RangeDownloader:
                     "free some space" if error.errno == errno.ENOSPC else "choose another by SEQSUITE_DATA"
                 )
                 raise UserError(
-                    f"{str(self.partial.parent)!r} cannot be written: {error.strerror}; {self._arrived()}; {advice} "
-                    "and run the command again to go on."
+                    f"{str(self.partial.parent)!r} cannot be written: {error.strerror}; {self._arrived()}; "
+                    f"{advice} and run the command again to go on."
                 ) from error
         os.replace(self.partial, output_file)
         self._version_file.unlink(missing_ok=True)
@@ -97,6 +98,8 @@ class RangeDownloader:
             headers |= {"Range": f"bytes={have}-", "If-Range": version}
         with requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT) as response:
             if response.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+                if response.headers.get("Content-Range") == f"bytes */{have}":
+                    return  # it was whole already
                 self.partial.unlink()
                 raise requests.ConnectionError("the server has another version of the file")
             _require_success(url, response.status_code)
@@ -153,11 +156,9 @@ def download(file: RemoteFile, folder: Path, progress: Progress, *, pause: float
     Raises:
         UserError: if it cannot be fetched or written, or has another checksum.
     """
-    import logging
-
     import pooch
 
-    logging.getLogger("pooch").setLevel(logging.WARNING)
+    pooch.get_logger().setLevel(logging.WARNING)
     folder.mkdir(parents=True, exist_ok=True)
     downloader = RangeDownloader(file, folder / f"{file.name}.part", progress, pause)
     try:

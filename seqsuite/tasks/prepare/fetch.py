@@ -37,19 +37,25 @@ def fetch(recipe: Recipe, progress: Progress, *, pause: float = 1.0) -> Path:
     if is_present(recipe):
         return folder
     try:
-        files = []
+        files, archives = [], []
         for remote in recipe.files:
             path = download(remote, folder, progress, pause=pause)
-            files += [path] if remote.unpack is None else _unpack(path, remote.unpack, folder)
+            if remote.unpack is None:
+                files.append(path)
+            else:
+                files += _unpack(path, remote.unpack, folder)
+                archives.append(path)
         names = [str(file.relative_to(folder)) for file in files]
         write_manifest(folder, names, {"name": recipe.name, "sources": [file.url for file in recipe.files]})
+        for archive in archives:
+            archive.unlink()
     except OSError as error:
         raise UserError(f"{str(folder)!r} cannot be written: {error.strerror}.") from error
     return folder
 
 
 def _unpack(packed: Path, kind: str, folder: Path) -> list[Path]:
-    """Unpack an archive into ``folder`` and remove it; return the files that were in it.
+    """Unpack an archive into ``folder`` and return the files that were in it.
 
     Raises:
         UserError: if it is damaged, has files that would lie elsewhere, or does not fit on the disk.
@@ -70,7 +76,6 @@ def _unpack(packed: Path, kind: str, folder: Path) -> list[Path]:
             item.replace(target)
             files.append(target)
     shutil.rmtree(partial)
-    packed.unlink()
     return files
 
 
@@ -90,6 +95,6 @@ def _require_space(needed: int, folder: Path) -> None:
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise UserError(
-            f"The data needs {needed / 1e6:.0f} MB when unpacked, and {str(folder)!r} has {free / 1e6:.0f} MB free: "
-            "free some space, or choose another place by SEQSUITE_DATA."
+            f"The data needs {needed / 1e6:.0f} MB when unpacked, and {str(folder)!r} has {free / 1e6:.0f} "
+            "MB free: free some space, or choose another place by SEQSUITE_DATA."
         )
