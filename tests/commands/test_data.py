@@ -102,7 +102,7 @@ def test_info_says_what_a_folder_would_become(seqsuite: Seqsuite, tmp_path: Path
     assert "task text" in output
     assert "12 files read, 1 left out: 1 .pdf" in output
     assert "records 11" in output
-    assert "test 110 tokens in 1 streams" in output
+    assert "test 110 tokens in 1 stream" in output
     assert "document 0" in output
     assert "the same" in output
     assert "not plain text" in output
@@ -114,7 +114,7 @@ def test_info_tells_kinds_apart(seqsuite: Seqsuite, tmp_path: Path) -> None:
     (tmp_path / "c").write_text("hello there, this is text")
     for name, said in [
         ("a", ["task dna", "records 2", "ACGTNN--AC", "A 25.0%", "train 9 tokens"]),
-        ("b", ["task piano", "tokens 1,600", "128 128", "test 160 tokens in 1 streams"]),
+        ("b", ["task piano", "tokens 1,600", "128 128", "test 160 tokens in 1 stream"]),
         ("c", ["task text", "tokens 25", "hello there"]),
     ]:
         output = " ".join(seqsuite("data", "info", str(tmp_path / name)).output.split())

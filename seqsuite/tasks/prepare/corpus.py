@@ -19,6 +19,7 @@ from seqsuite.tasks.prepare.manifest import read_manifest, replace_text
 from seqsuite.tasks.prepare.parts import Part, cut, documents
 from seqsuite.tasks.prepare.token_files import TokenFile, TokenWriter, token_dtype
 from seqsuite.tasks.prepare.tokenizers import Tokenizer, open_tokenizer, train_byte_pairs
+from seqsuite.tasks.sources.files import read_bytes, reason_of
 
 PART_BYTES = 1 << 26
 """About how many bytes of text are tokenised at once; what an interruption costs at most, a process."""
@@ -81,7 +82,7 @@ def prepare_corpus(
         if read_manifest(folder) is None:
             _build(files, folder, options, workers, progress or (lambda done, total: None), plan)
     except OSError as error:
-        raise UserError(f"The folder {str(folder)!r} cannot be written: {error.strerror}.") from error
+        raise UserError(f"The folder {str(folder)!r} cannot be written: {reason_of(error)}.") from error
     return TokenFile(folder)
 
 
@@ -91,7 +92,7 @@ def _plan(files: Sequence[Path], options: CorpusOptions) -> dict[str, Any]:
     return {
         "sources": [[str(f.resolve()), f.stat().st_size, f.stat().st_mtime_ns] for f in files],
         **{name: value for name, value in asdict(options).items() if name != "tokenizer"},
-        "tokenizer": tokenizer and hashlib.sha256(tokenizer.read_bytes()).hexdigest(),
+        "tokenizer": tokenizer and hashlib.sha256(read_bytes(tokenizer)).hexdigest(),
         "part_bytes": PART_BYTES,
     }
 

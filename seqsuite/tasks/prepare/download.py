@@ -16,6 +16,7 @@ from seqsuite import __version__
 from seqsuite.errors import UserError
 from seqsuite.tasks.prepare.manifest import replace_text
 from seqsuite.tasks.prepare.recipes import RemoteFile
+from seqsuite.tasks.sources.files import reason_of
 
 Progress = Callable[[str, int, int | None], None]
 """Is called with the file's name, the bytes there are and the bytes in all, if they are known."""
@@ -75,7 +76,7 @@ class RangeDownloader:
                     "free some space" if error.errno == errno.ENOSPC else "choose another by SEQSUITE_DATA"
                 )
                 raise UserError(
-                    f"{str(self.partial.parent)!r} cannot be written: {error.strerror}; {self._arrived()}; "
+                    f"{str(self.partial.parent)!r} cannot be written: {reason_of(error)}; {self._arrived()}; "
                     f"{advice} and run the command again to go on."
                 ) from error
         os.replace(self.partial, output_file)

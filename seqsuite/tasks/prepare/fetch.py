@@ -10,6 +10,7 @@ from seqsuite.errors import UserError
 from seqsuite.tasks.prepare.download import Progress, download
 from seqsuite.tasks.prepare.manifest import read_manifest, write_manifest
 from seqsuite.tasks.prepare.recipes import Recipe, data_root
+from seqsuite.tasks.sources.files import reason_of
 
 
 def data_folder(recipe: Recipe) -> Path:
@@ -50,7 +51,7 @@ def fetch(recipe: Recipe, progress: Progress, *, pause: float = 1.0) -> Path:
         for archive in archives:
             archive.unlink()
     except OSError as error:
-        raise UserError(f"{str(folder)!r} cannot be written: {error.strerror}.") from error
+        raise UserError(f"{str(folder)!r} cannot be written: {reason_of(error)}.") from error
     return folder
 
 
@@ -67,7 +68,7 @@ def _unpack(packed: Path, kind: str, folder: Path) -> list[Path]:
     try:
         extract(packed, partial)
     except (zipfile.BadZipFile, tarfile.TarError, EOFError) as error:
-        raise UserError(f"The archive {str(packed)!r} cannot be unpacked: {error}.") from error
+        raise UserError(f"The archive {str(packed)!r} cannot be unpacked: {reason_of(error)}.") from error
     files = []
     for item in sorted(partial.rglob("*")):
         if item.is_file():

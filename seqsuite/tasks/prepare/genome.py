@@ -11,6 +11,7 @@ import numpy as np
 from seqsuite.errors import UserError
 from seqsuite.tasks.prepare.token_files import TokenFile, TokenWriter
 from seqsuite.tasks.sources.fasta import MAX_AMBIGUOUS, N, Record, read_chunks
+from seqsuite.tasks.sources.files import reason_of
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +86,7 @@ def open_genome(file: Path, *, max_ambiguous: float = MAX_AMBIGUOUS) -> Genome:
         _fill(folder, file, max_ambiguous)
     except OSError as error:
         raise UserError(
-            f"The index of {str(file)!r} cannot be kept in {str(folder.parent)!r}: {error.strerror}; "
+            f"The index of {str(file)!r} cannot be kept in {str(folder.parent)!r}: {reason_of(error)}; "
             "point XDG_CACHE_HOME to a folder that you can write."
         ) from error
     return Genome(TokenFile(folder))
@@ -97,7 +98,7 @@ def _cache_folder(file: Path, max_ambiguous: float) -> Path:
     try:
         status = file.stat()
     except OSError as error:
-        raise UserError(f"The file {str(file)!r} cannot be read: {error.strerror}.") from error
+        raise UserError(f"The file {str(file)!r} cannot be read: {reason_of(error)}.") from error
     identity = f"{file.resolve()} {status.st_size} {status.st_mtime_ns} {max_ambiguous} {_RECIPE}"
     key = hashlib.sha256(identity.encode("utf-8", "surrogateescape")).hexdigest()[:16]
     return user_cache_path("seqsuite") / "genomes" / f"{file.name}-{key}"

@@ -3,6 +3,7 @@
 import codecs
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
@@ -10,6 +11,7 @@ from typing import Any, BinaryIO, Literal
 from seqsuite.errors import UserError
 from seqsuite.tasks.sources import text
 from seqsuite.tasks.sources.compression import COMPRESSED_SUFFIXES, compression, read_blocks
+from seqsuite.tasks.sources.files import reason_of, require_regular
 from seqsuite.tasks.sources.text import detect_encoding, read_text_blocks
 
 _JSON_SUFFIXES = (".jsonl", ".ndjson")
@@ -59,10 +61,12 @@ def cut(file: Path, part_bytes: int, encoding: str | None) -> list[Part]:
         UserError: if the file cannot be read.
     """
     try:
+        require_regular(file)
         size = file.stat().st_size
         name = file.name.lower()
         if name.endswith(_PARQUET_SUFFIXES):
-            groups = _parquet(file).metadata.num_row_groups
+            with _parquet(file) as table:
+                groups = table.metadata.num_row_groups
             share = size // max(groups, 1)
             return [Part(file, "parquet", group, group + 1, share, True) for group in range(groups)]
         is_json = any(name.endswith(suffix) or f"{suffix}." in name for suffix in _JSON_SUFFIXES)
@@ -75,7 +79,7 @@ def cut(file: Path, part_bytes: int, encoding: str | None) -> list[Part]:
                 handle.seek(edges[-1] + part_bytes)
                 edges.append(min(handle.tell() + _to_edge(handle, kind), size))
     except OSError as error:
-        raise UserError(f"The file {str(file)!r} cannot be read: {error.strerror}.") from error
+        raise UserError(f"The file {str(file)!r} cannot be read: {reason_of(error)}.") from error
     ends = [*edges[1:], size] if edges[-1] < size or size == 0 else edges[1:]
     return [
         Part(file, kind, start, end, end - start, end == size)
@@ -167,29 +171,31 @@ def _json_texts(part: Part, field: str) -> Iterator[bytes]:
         where += len(line) + 1
 
 
-def _parquet(file: Path) -> Any:
+@contextmanager
+def _parquet(file: Path) -> Iterator[Any]:
+    """Yield an open Parquet file, and make one sentence of what may be wrong with it.
+
+    Raises:
+        UserError: if it cannot be read, within the block too.
+    """
     import pyarrow
     import pyarrow.parquet
 
     try:
-        return pyarrow.parquet.ParquetFile(file)
-    except (pyarrow.ArrowException, OSError) as error:
-        raise UserError(f"The file {str(file)!r} cannot be read as Parquet: {error}.") from error
+        with pyarrow.parquet.ParquetFile(file) as table:
+            yield table
+    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise UserError(f"The file {str(file)!r} cannot be read as Parquet: {reason_of(error)}.") from error
 
 
 def _parquet_texts(part: Part, field: str) -> Iterator[bytes]:
     import pyarrow
 
-    table = _parquet(part.file)
-    if field not in table.schema_arrow.names:
-        raise UserError(
-            f"The file {str(part.file)!r} has no column {field!r}; it has "
-            f"{', '.join(table.schema_arrow.names)}."
-        )
-    try:
+    with _parquet(part.file) as table:
+        names = table.schema_arrow.names
+        if field not in names:
+            raise UserError(
+                f"The file {str(part.file)!r} has no column {field!r}; it has {', '.join(names)}."
+            )
         for batch in table.iter_batches(batch_size=_ROWS, row_groups=[part.start], columns=[field]):
-            for value in batch.column(0).to_pylist():
-                if value is not None:
-                    yield str(value).encode("utf-8", errors="replace")
-    except (pyarrow.ArrowException, OSError) as error:
-        raise UserError(f"The file {str(part.file)!r} cannot be read as Parquet: {error}.") from error
+            yield from (value for value in batch.column(0).cast(pyarrow.binary()).to_pylist() if value)

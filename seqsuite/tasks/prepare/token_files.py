@@ -46,18 +46,18 @@ class TokenFile:
             raise UserError(f"The folder {str(folder)!r} has no finished token file: prepare it again.")
         self.folder = folder
         self.facts: Mapping[str, Any] = manifest
-        dtype, count = np.dtype(manifest["dtype"]), manifest["tokens"]
-        self.tokens: Tokens = (
-            np.memmap(folder / _TOKENS, dtype=dtype, mode="r", shape=(count,))
-            if count
-            else np.zeros(0, dtype=dtype)
-        )
-        self.ends: npt.NDArray[np.int64] = np.load(
-            folder / _ENDS, mmap_mode="r" if manifest["streams"] else None
-        )
-        self.names: tuple[str, ...] | None = None
-        if (folder / _NAMES).is_file():
-            self.names = tuple(json.loads((folder / _NAMES).read_text(encoding="utf-8")))
+        try:
+            self.tokens = _map_tokens(folder / _TOKENS, manifest["dtype"], manifest["tokens"])
+            self.ends: npt.NDArray[np.int64] = np.load(
+                folder / _ENDS, mmap_mode="r" if manifest["streams"] else None
+            )
+            self.names: tuple[str, ...] | None = None
+            if (folder / _NAMES).is_file():
+                self.names = tuple(json.loads((folder / _NAMES).read_text(encoding="utf-8")))
+        except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
+            raise UserError(
+                f"The token file in {str(folder)!r} is damaged: remove the folder and prepare it again."
+            ) from error
 
     def __len__(self) -> int:
         return len(self.ends)
@@ -74,6 +74,12 @@ class TokenFile:
         """SHA-256 of the tokens and of where their streams end."""
         files = self.facts["files"]
         return hashlib.sha256((files[_TOKENS]["sha256"] + files[_ENDS]["sha256"]).encode()).hexdigest()
+
+
+def _map_tokens(file: Path, dtype: str, count: int) -> Tokens:
+    if not count:  # nothing cannot be mapped
+        return np.zeros(0, dtype=dtype)
+    return np.memmap(file, dtype=dtype, mode="r", shape=(count,))
 
 
 class TokenWriter:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from seqsuite.errors import UserError
+from seqsuite.tasks.sources.files import read_bytes, reason_of
 
 Ids = npt.NDArray[np.int64]
 
@@ -59,10 +60,11 @@ class BytePairs(Tokenizer):
 
     def __init__(self, file: Path) -> None:
         tokenizers = _library()
+        content = read_bytes(file)
         try:
-            self._tokenizer = tokenizers.Tokenizer.from_str(file.read_text(encoding="utf-8"))
+            self._tokenizer = tokenizers.Tokenizer.from_str(content.decode("utf-8"))
         except Exception as error:  # the library raises bare Exception
-            raise UserError(f"The file {str(file)!r} is not a tokenizer.json: {error}.") from error
+            raise UserError(f"The file {str(file)!r} is not a tokenizer.json: {reason_of(error)}.") from error
         self.file = file
         self.vocab_size = self._tokenizer.get_vocab_size(with_added_tokens=True)
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from seqsuite.errors import UserError
 from seqsuite.tasks.sources.audio_headers import corrected, shortfall
 from seqsuite.tasks.sources.compression import MAX_EXPANSION
-from seqsuite.tasks.sources.files import require_regular
+from seqsuite.tasks.sources.files import reason_of, require_regular
 
 if TYPE_CHECKING:
     import soundfile
@@ -117,7 +117,7 @@ def read_waves(file: Path) -> Iterator[Wave]:
         with _readable(file) as readable:
             yield from _read(file, readable)
     except OSError as error:
-        raise UserError(f"The file {str(file)!r} cannot be read as audio: {error.strerror}.") from error
+        raise UserError(f"The file {str(file)!r} cannot be read as audio: {reason_of(error)}.") from error
 
 
 def write_wav(codes: Codes, path: Path) -> None:
@@ -155,8 +155,7 @@ def _read(file: Path, readable: Path) -> Iterator[Wave]:
                 yield resampler.resample_chunk(mono)
             yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)
     except soundfile.LibsndfileError as error:
-        reason = str(error).rstrip(": .") or "it is damaged"
-        raise UserError(f"The file {str(file)!r} cannot be read as audio: {reason}.") from error
+        raise UserError(f"The file {str(file)!r} cannot be read as audio: {reason_of(error)}.") from error
     missing = shortfall(readable, frames, claimed)
     if missing:
         log.warning("%s is cut short: %s", file, missing)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import IO, cast
 
 from seqsuite.errors import UserError
-from seqsuite.tasks.sources.files import require_regular
+from seqsuite.tasks.sources.files import reason_of, require_regular
 
 COMPRESSED_SUFFIXES = (".gz", ".bgz", ".bz2", ".xz")
 """Endings of compressed files inside a folder."""
@@ -63,8 +63,7 @@ def read_blocks(file: Path, kind: str) -> Iterator[bytes]:
                     )
                 yield block
     except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise UserError(f"The file {str(file)!r} cannot be read as {kind}: {reason}.") from error
+        raise UserError(f"The file {str(file)!r} cannot be read as {kind}: {reason_of(error)}.") from error
 
 
 def _open(file: Path, packed: str | None) -> IO[bytes]:

@@ -68,7 +68,7 @@ def find(path: Path, suffixes: Sequence[str], kind: str) -> Found:
     try:
         found = _find(path, tuple(suffixes))
     except OSError as error:
-        raise UserError(f"task.path={str(path)!r} cannot be read: {error.strerror}.") from error
+        raise UserError(f"task.path={str(path)!r} cannot be read: {reason_of(error)}.") from error
     if not found.files:
         endings = ", ".join(suffixes)
         raise UserError(
@@ -136,7 +136,7 @@ def read_bytes(file: Path) -> bytes:
         require_regular(file)
         return file.read_bytes()
     except OSError as error:
-        raise UserError(f"The file {str(file)!r} cannot be read: {error.strerror}.") from error
+        raise UserError(f"The file {str(file)!r} cannot be read: {reason_of(error)}.") from error
 
 
 def require_regular(file: Path) -> None:
@@ -149,6 +149,12 @@ def require_regular(file: Path) -> None:
     if file.stat() and not file.is_file():
         kind = "a folder" if file.is_dir() else "a pipe or a device"
         raise UserError(f"The file {str(file)!r} cannot be read: it is {kind}, not a file.")
+
+
+def reason_of(error: Exception) -> str:
+    """Return what a system or a library says, as part of a sentence: one line, without a full stop."""
+    text = getattr(error, "strerror", None) or str(error)
+    return next(iter(text.splitlines()), "").rstrip(" .:") or "it is damaged"
 
 
 def shorten(names: Sequence[str]) -> str:

@@ -10,7 +10,7 @@ from seqsuite.tasks.sources.compression import COMPRESSED_SUFFIXES, read_blocks
 
 log = logging.getLogger(__name__)
 
-_TEXT_SUFFIXES = (".txt", ".text", ".md")
+_TEXT_SUFFIXES = (".txt", ".text", ".md", ".raw")
 SUFFIXES = (
     *_TEXT_SUFFIXES,
     *(text + packed for text in _TEXT_SUFFIXES for packed in COMPRESSED_SUFFIXES),
