@@ -10,7 +10,12 @@ from typing import Any, BinaryIO, Literal
 
 from seqsuite.errors import UserError
 from seqsuite.tasks.sources import text
-from seqsuite.tasks.sources.compression import COMPRESSED_SUFFIXES, compression, read_blocks
+from seqsuite.tasks.sources.compression import (
+    COMPRESSED_SUFFIXES,
+    LONGEST_LINE,
+    compression,
+    read_blocks,
+)
 from seqsuite.tasks.sources.files import reason_of, require_regular
 from seqsuite.tasks.sources.text import detect_encoding, read_text_blocks
 
@@ -22,9 +27,6 @@ SUFFIXES = (
     *(name + packed for name in _JSON_SUFFIXES for packed in COMPRESSED_SUFFIXES),
     *_PARQUET_SUFFIXES,
 )
-
-LONGEST_LINE = 1 << 26
-"""Bytes of a line of JSON beyond which a file is not taken for JSON lines."""
 
 _HEAD = 1 << 16
 _SEARCH = 1 << 20  # how far a newline is looked for where text is cut

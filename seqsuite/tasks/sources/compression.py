@@ -2,6 +2,7 @@
 
 import bz2
 import gzip
+import io
 import lzma
 import zlib
 from collections.abc import Iterator
@@ -22,6 +23,9 @@ MAX_EXPANSION = 1_200
 
 _FREE_EXPANSION = 1 << 30
 """A file that holds no more bytes than this is never called a bomb, however well it is packed."""
+
+LONGEST_LINE = 1 << 26
+"""Bytes of a line beyond which a file is not taken for lines of text."""
 
 _MAGIC = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz"}
 
@@ -64,6 +68,48 @@ def read_blocks(file: Path, kind: str) -> Iterator[bytes]:
                 yield block
     except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
         raise UserError(f"The file {str(file)!r} cannot be read as {kind}: {reason_of(error)}.") from error
+
+
+def open_lines(file: Path, kind: str) -> io.TextIOWrapper:
+    """Return a file, decompressed where it is packed, as text for a parser; Latin-1 reads every byte.
+
+    Raises:
+        UserError: while it is read, as :func:`read_blocks`, or if a line is over :data:`LONGEST_LINE`.
+    """
+    blocks = _bounded_lines(read_blocks(file, kind), file, kind)
+    return io.TextIOWrapper(io.BufferedReader(_BlockReader(blocks)), encoding="latin-1")
+
+
+class _BlockReader(io.RawIOBase):
+    """Blocks of bytes as a file."""
+
+    def __init__(self, blocks: Iterator[bytes]) -> None:
+        self._blocks = blocks
+        self._rest = memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: "memoryview | bytearray", /) -> int:  # type: ignore[override]
+        while not self._rest:
+            block = next(self._blocks, None)
+            if block is None:
+                return 0
+            self._rest = memoryview(block)
+        count = min(len(buffer), len(self._rest))
+        buffer[:count] = self._rest[:count]
+        self._rest = self._rest[count:]
+        return count
+
+
+def _bounded_lines(blocks: Iterator[bytes], file: Path, kind: str) -> Iterator[bytes]:
+    length = 0
+    for block in blocks:
+        newline = block.rfind(b"\n")
+        length = length + len(block) if newline < 0 else len(block) - newline
+        if length > LONGEST_LINE:
+            raise UserError(f"The file {str(file)!r} is not {kind}: a line has over {LONGEST_LINE} bytes.")
+        yield block
 
 
 def _open(file: Path, packed: str | None) -> IO[bytes]:

@@ -26,6 +26,7 @@ from seqsuite.tasks.prepare.token_files import TokenFile, TokenWriter
 from seqsuite.tasks.sources.audio import read_audio
 from seqsuite.tasks.sources.fasta import read_fasta
 from seqsuite.tasks.sources.intervals import read_intervals
+from seqsuite.tasks.sources.maf import read_maf
 from seqsuite.tasks.sources.text import read_text
 
 SENTENCE = 2_000  # characters
@@ -51,6 +52,14 @@ def read_documents(file: Path) -> None:
 
 
 FASTA = b">one\r\nACGTNNNN\nacgt*\n;c\n>two\n" + b"ACGT" * 50
+MAF = b"""##maf version=1
+a score=1
+s Hsap.22 0 6 + 100 ACGT-AC
+s Ptro.22 3 6 - 90  ACGTAC-
+
+a
+s Hsap.22 6 2 + 100 NN
+"""
 SEEDS: dict[str, tuple[Callable[[Path], object], bytes]] = {
     "a.fa": (read_fasta, FASTA),
     "a.fa.gz": (read_fasta, gzip.compress(FASTA)),
@@ -58,6 +67,8 @@ SEEDS: dict[str, tuple[Callable[[Path], object], bytes]] = {
     "a.txt": (read_text, "naïve 漢字\n".encode() * 20),
     "utf16.txt": (read_text, ("naïve 漢字\n" * 20).encode("utf-16")),
     "a.bed": (read_intervals, b"chr1\t0\t100\ttrain\nchr1\t100\t200\tvalid\nchr1\t300\t400\ttest\n"),
+    "a.maf": (lambda file: list(read_maf(file)), MAF),
+    "a.maf.gz": (lambda file: list(read_maf(file)), gzip.compress(MAF)),
     "a.wav": (read_audio, sound("WAV")),
     "a.flac": (read_audio, sound("FLAC")),
     "a.ogg": (read_audio, sound("OGG")),
@@ -131,7 +142,7 @@ used = int(pathlib.Path("/proc/self/statm").read_text().split()[0]) * resource.g
 resource.setrlimit(resource.RLIMIT_AS, (used + (1 << 29), used + (1 << 29)))
 resource.setrlimit(resource.RLIMIT_CPU, (300, 300))
 for name in test_fuzz.SEEDS:
-    test_fuzz.check(pathlib.Path(sys.argv[3]), name, 1000)
+    test_fuzz.check(pathlib.Path(sys.argv[3]), name, 400)
 """
 
 
