@@ -73,14 +73,17 @@ def prepare_corpus(
     Raises:
         UserError: if a file cannot be read, or the folder holds something else or cannot be written.
     """
+    from filelock import FileLock
+
     if options.tokenizer is not None and options.vocab_size is not None:
         raise UserError("Give a tokenizer or a vocabulary size to train one, not both.")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         plan = _plan(files, options)
-        _agree(folder, plan)
-        if read_manifest(folder) is None:
-            _build(files, folder, options, workers, progress or (lambda done, total: None), plan)
+        with FileLock(folder.with_name(f"{folder.name}.lock")):  # of two at once, one waits
+            _agree(folder, plan)
+            if read_manifest(folder) is None:
+                _build(files, folder, options, workers, progress or (lambda done, total: None), plan)
     except OSError as error:
         raise UserError(f"The folder {str(folder)!r} cannot be written: {reason_of(error)}.") from error
     return TokenFile(folder)

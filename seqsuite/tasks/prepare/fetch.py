@@ -34,25 +34,32 @@ def fetch(recipe: Recipe, progress: Progress, *, pause: float = 1.0) -> Path:
     Raises:
         UserError: if a file cannot be fetched, written or unpacked; what has arrived of it is kept.
     """
+    from filelock import FileLock
+
     folder = data_folder(recipe)
-    if is_present(recipe):
-        return folder
     try:
-        files, archives = [], []
-        for remote in recipe.files:
-            path = download(remote, folder, progress, pause=pause)
-            if remote.unpack is None:
-                files.append(path)
-            else:
-                files += _unpack(path, remote.unpack, folder)
-                archives.append(path)
-        names = [str(file.relative_to(folder)) for file in files]
-        write_manifest(folder, names, {"name": recipe.name, "sources": [file.url for file in recipe.files]})
-        for archive in archives:
-            archive.unlink()
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder.with_name(f"{recipe.name}.lock")):  # of two at once, one waits
+            if not is_present(recipe):
+                _fetch_all(recipe, folder, progress, pause)
     except OSError as error:
         raise UserError(f"{str(folder)!r} cannot be written: {reason_of(error)}.") from error
     return folder
+
+
+def _fetch_all(recipe: Recipe, folder: Path, progress: Progress, pause: float) -> None:
+    files, archives = [], []
+    for remote in recipe.files:
+        path = download(remote, folder, progress, pause=pause)
+        if remote.unpack is None:
+            files.append(path)
+        else:
+            files += _unpack(path, remote.unpack, folder)
+            archives.append(path)
+    names = [str(file.relative_to(folder)) for file in files]
+    write_manifest(folder, names, {"name": recipe.name, "sources": [file.url for file in recipe.files]})
+    for archive in archives:
+        archive.unlink()
 
 
 def _unpack(packed: Path, kind: str, folder: Path) -> list[Path]:

@@ -87,7 +87,7 @@ def planned_clips(split: Split) -> list[Clip]:
 
 
 def spoken_digits() -> dict[Split, SpokenDigits]:
-    """Return the clips of each split, spoken on first use (about 30 s) and kept in the user's cache folder.
+    """Return the clips of each split, spoken on first use (about a minute) and kept in the user's cache folder.
 
     Raises:
         UserError: if ``espeak-ng`` is not installed or fails, or the cache folder cannot be written.
@@ -127,7 +127,7 @@ def _fill(folder: Path) -> None:
     with FileLock(folder.with_name(folder.name + ".lock")):
         if read_manifest(folder) is not None:
             return
-        log.info("Having %s speak the digits into %s (once, about 30 s)", _PROGRAM, folder)
+        log.info("Having %s speak the digits into %s (once, about a minute)", _PROGRAM, folder)
         folder.mkdir(exist_ok=True)
         for split in SPLITS:
             with ThreadPoolExecutor() as pool:

@@ -9,6 +9,7 @@ import threading
 import zipfile
 from collections import namedtuple
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -252,6 +253,14 @@ def test_archives_are_unpacked_and_the_set_declared_whole(server: Server, root: 
     assert damaged_files(folder) == ["c.txt"]
     (folder / "c.txt").unlink()
     assert not is_present(tiny)
+
+
+def test_of_two_at_once_one_waits(server: Server, root: Path) -> None:
+    tiny = recipe(server)
+    with ThreadPoolExecutor(2) as pool:
+        folders = list(pool.map(lambda _: fetch(tiny, lambda *_: None, pause=0), range(2)))
+    assert folders == [root / "tiny"] * 2
+    assert len(server.asked) == 1
 
 
 @pytest.mark.parametrize("kind", ["zip", "tar"])
