@@ -9,6 +9,7 @@ import click
 from click.core import ParameterSource
 
 from seqsuite import __version__
+from seqsuite.commands.data_group import data
 from seqsuite.errors import UserError
 
 EXIT_USAGE = 2
@@ -378,3 +379,6 @@ def completion(shell: str) -> None:
     from seqsuite.completion import script
 
     click.echo(script(shell))
+
+
+main.add_command(data)
