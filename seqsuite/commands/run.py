@@ -19,10 +19,11 @@ from seqsuite.experiments.config.schema import CellConfig
 from seqsuite.experiments.grid import check_cells, parameter_counts, run_grid
 from seqsuite.experiments.interruption import Interrupted
 from seqsuite.experiments.tracking import schema
-from seqsuite.experiments.tracking.store import Store, open_store
+from seqsuite.experiments.tracking.reader import StoreReader, open_reader
+from seqsuite.experiments.tracking.store import Store
+from seqsuite.results.collect import collect
 from seqsuite.results.figures import loss_curve
 from seqsuite.results.formats import print_results
-from seqsuite.results.table import collect
 
 EXIT_DIVERGED, EXIT_INTERRUPTED = 1, 130
 
@@ -90,9 +91,8 @@ def _print_plan(console: Console, cells: Sequence[CellConfig]) -> None:
 
 def _print_summary(console: Console, cells: Sequence[CellConfig]) -> None:
     """Print the table of the tasks, models and scales that were run, and where to look next."""
-    store = open_store(cells[0].run.experiment)
     found = collect(
-        store,
+        open_reader(cells[0].run.experiment),
         tasks={cell.task.name for cell in cells},
         models={cell.model.name for cell in cells},
         scales={cell.scale for cell in cells},
@@ -108,7 +108,7 @@ def _report(console: Console, store: Store, result: CellResult) -> None:
     title = result.config.title
     if result.outcome == "finished":
         with tempfile.TemporaryDirectory() as folder:
-            store.artifact(result.run_id, loss_curve(store, result.run_id, Path(folder)))
+            store.artifact(result.run_id, loss_curve(StoreReader(store), result.run_id, Path(folder)))
         seconds = store.get(result.run_id).metrics[schema.TRAIN_SECONDS]
         console.print(f"{title}: trained for {seconds:.0f} s (run {result.run_id[:8]})")
         if result.message:
