@@ -87,11 +87,11 @@ def _table(section: Section, columns: Sequence[Column], console: Console) -> Tab
 def _print_stacked(section: Section, console: Console) -> None:
     """Print a table that is too wide for the terminal as one block a row."""
     first, *others = section.columns
-    title_width = max((cell_len(column.title) for column in others), default=0)
+    title_width = max((cell_len(f"  {column.title}") for column in others), default=0)
     for row in section.rows:
         console.print(Text(first.show(row), style="bold"))
-        grid = Table.grid(padding=(0, 2, 0, 0))
-        grid.add_column(min_width=min(title_width, console.width // 2))
+        grid = Table.grid(padding=(0, 1, 0, 0))
+        grid.add_column(min_width=title_width, no_wrap=True)
         grid.add_column(overflow="fold")
         for column in others:
             if row.get(column.key) not in (None, ""):
