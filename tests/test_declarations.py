@@ -40,7 +40,8 @@ def preset():
 class Plain:
     """A layer: nothing more."""
 
-    def __init__(self, d_model: int, *, width: PositiveInt = WIDTH, half: int = HALF, kind: Kind | None = None,
+    def __init__(self, d_model: int, *, width: PositiveInt = WIDTH, half: int = HALF,
+                 kind: Kind | None = None,
                  on: bool = True, negative: float = -1.5, several: tuple[int, ...] = (1, 2),
                  path: UserPath | None = None, split: Split = "train",
                  deep: Annotated[Literal[1, 2] | None, Field(gt=0)] = 1) -> None:

@@ -27,8 +27,7 @@ def results_report(results: Results, command: str = COMMAND) -> Report:
         sections.append(_ranking(section))
         if further := _further_sets(section):
             sections.append(_by_set(section, further))
-        if section.unmatched:
-            sections.append(_published(section))
+        sections += _published(section)
     notes = list(results.problems)
     if results.unfinished:
         notes.append(f"Not in the tables: {describe(results.unfinished)}.")
@@ -157,21 +156,30 @@ def _by_set(section: Section, names: Sequence[str]) -> report.Section:
     return report.Section("evaluation sets", title, tuple(columns), rows, about=_about(section))
 
 
-def _published(section: Section) -> report.Section:
-    """Return the published numbers that stand beside no row."""
+def _published(section: Section) -> list[report.Section]:
+    """Return the published numbers that stand beside no row, in a table for each source and protocol."""
     metric = section.metric
-    columns = [
+    together: dict[tuple[str, str], list[Unmatched]] = {}
+    for entry in section.unmatched:
+        together.setdefault((entry.paper.source, entry.paper.protocol), []).append(entry)
+    named = {entry.metric for entry in section.unmatched} != {metric.name}
+    columns = (
         Column("label", "settings"),
-        Column("metric_name", "metric", optional=True),
-        Column("value", "published", "number", metric.digits),
-        Column("source", "source"),
-        Column("protocol", "protocol", optional=True),
-    ]
-    rows = [_published_cells(entry) for entry in section.unmatched]
-    if {entry.metric for entry in section.unmatched} == {metric.name}:
-        del columns[1]
+        *([Column("metric_name", "metric")] if named else []),
+        Column("value", metric.label, "number", metric.digits),
+    )
     title = f"{section.title}: published, for settings that no row above has"
-    return report.Section("published", title, tuple(columns), rows, about={"task": section.task})
+    return [
+        report.Section(
+            kind="published",
+            title=title,
+            columns=columns,
+            rows=[_published_cells(entry) for entry in entries],
+            notes=[f"{source}; {protocol}." if protocol else f"{source}."],
+            about={"task": section.task},
+        )
+        for (source, protocol), entries in together.items()
+    ]
 
 
 def _published_cells(entry: Unmatched) -> Cells:

@@ -127,7 +127,7 @@ def test_several_baselines_and_evaluation_sets(reader: Reader, record: Record) -
     record("mamba", 2.1, metrics=metrics | {"test/length_512/bits_per_base": 2.0}, seed=1)
     (section,) = collect(reader).sections
     assert section.baselines == {"unigram entropy": 1.97, "gzip": 2.2, "order-3": 1.91}
-    assert list(section.baselines)[0] == "unigram entropy"
+    assert next(iter(section.baselines)) == "unigram entropy"
     scores = section.rows[0].scores
     assert scores["length_512/bits_per_base"].mean == pytest.approx(1.9)
     assert scores["length_512/bits_per_base"].spread == pytest.approx(statistics.stdev((1.8, 2.0)))
@@ -215,7 +215,7 @@ def test_filters(reader: Reader, record: Record) -> None:
     assert [(s.task, [row.model for row in s.rows]) for s in found.sections] == [("text", ["mamba"])]
     with pytest.raises(UserError, match="there is task=dna model=mamba scale=cpu; task=dna model=s4"):
         collect(reader, models=["transformer"])
-    with pytest.raises(UserError, match="Did you mean 'task.seqlen'"):
+    with pytest.raises(UserError, match=r"Did you mean 'task\.seqlen'"):
         collect(reader, filters=parse_filters(["task.seqlan=3"]))
 
 
@@ -242,13 +242,11 @@ def test_papers_numbers_stand_in_the_rows_of_the_same_settings(reader: Reader, r
 
 def test_other_metrics_of_a_task_are_not_mixed_up(reader: Reader, record: Record) -> None:
     """Bits a byte are not the paper's perplexity, though both are of text."""
-    record(
-        "mamba", 1.0, task="text", metric="bits_per_byte", options=PRESET | {"model.mixer.dt_rank": "null"}
-    )
+    options = PRESET | {"model.mixer.dt_rank": "null"}
+    record("mamba", 1.0, task="text", metric="bits_per_byte", options=options)
     (section,) = collect(reader).sections
     assert not section.rows[0].paper
     assert not section.unmatched
-    options = PRESET | {"model.mixer.dt_rank": "null"}
     record("mamba", 9.0, task="text", metric="perplexity", options=options, seed=1)
     papers = [row.paper.get("perplexity") for section in collect(reader).sections for row in section.rows]
     assert [paper and paper.value for paper in papers] == [None, 8.69]
