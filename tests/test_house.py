@@ -12,10 +12,11 @@ import seqsuite
 PACKAGE = Path(seqsuite.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
-LEAVES = {"errors", "registry", "options", "allocator", "declarations", "report"}
+LEAVES = {"errors", "registry", "options", "allocator", "declarations", "devices", "report"}
 MAY_IMPORT = {
     "errors": set(),
     "allocator": set(),
+    "devices": {"errors"},
     "declarations": set(),
     "registry": {"errors", "declarations"},
     "report": {"errors"},

@@ -30,7 +30,7 @@ class SequenceModel(nn.Module):
     """Token ids (B, L) to one output a position (B, L, …): what models for all heads share.
 
     Args:
-        vocab_size: Vocabulary V of the input.
+        vocab_size: Vocabulary V of the input, or ``None`` if it is numbers.
         d_model: Width D.
         blocks: The backbone.
         n_outputs: Width of the head.
@@ -38,6 +38,7 @@ class SequenceModel(nn.Module):
         norm_eps: That norm's epsilon.
         positions: ``"learned"`` adds a learned embedding of absolute positions, ``"none"`` adds nothing.
         max_seqlen: Number of learned positions; inputs cannot be longer.
+        d_input: Numbers a position, where the input is numbers.
 
     Attributes:
         config: What :mod:`~seqsuite.models.build` built the model from; ``None`` if something else made it.
@@ -47,7 +48,7 @@ class SequenceModel(nn.Module):
 
     def __init__(
         self,
-        vocab_size: int,
+        vocab_size: int | None,
         d_model: int,
         blocks: Backbone,
         n_outputs: int,
@@ -56,10 +57,17 @@ class SequenceModel(nn.Module):
         norm_eps: float = 1e-5,
         positions: Literal["learned", "none"] = "none",
         max_seqlen: int,
+        d_input: int | None = None,
     ) -> None:
         super().__init__()
-        self.vocab_size, self.max_seqlen = vocab_size, max_seqlen
-        self.embedding = nn.Embedding(vocab_size, d_model)
+        self.max_seqlen = max_seqlen
+        self.embedding: nn.Embedding | nn.Linear
+        if vocab_size is not None:
+            self.embedding = nn.Embedding(vocab_size, d_model)
+        elif d_input is not None:
+            self.embedding = nn.Linear(d_input, d_model)
+        else:
+            raise ValueError("a model takes tokens of a vocabulary or numbers, and is told how many")
         self.position_embedding = nn.Embedding(max_seqlen, d_model) if positions == "learned" else None
         self.blocks = blocks
         self.norm = NORMS[norm](d_model, norm_eps)
@@ -138,7 +146,7 @@ class SequenceModel(nn.Module):
     def _initialise(self) -> None:
         """Normal embeddings of deviation 0.02; residual outputs divided by √(number of residual branches)."""
         for embedding in (self.embedding, self.position_embedding):
-            if embedding is not None:
+            if isinstance(embedding, nn.Embedding):
                 nn.init.normal_(embedding.weight, std=0.02)
         layers = self.blocks.layers()
         branches = sum(block.residual_branches for block in layers)
@@ -182,12 +190,21 @@ class LanguageModel(SequenceModel):
             positions=positions,
             max_seqlen=max_seqlen,
         )
+        self.vocab_size = vocab_size
         if tie_embeddings:
             self.head.weight = self.embedding.weight
 
     def forward(self, tokens: Tensor, cu_seqlens: Tensor | None = None) -> Tensor:
         """Return logits (B, L, V) for token ids (B, L); ``cu_seqlens`` (S + 1,) packs S sequences, B = 1."""
         return self._logits(self._outputs(tokens, cu_seqlens))
+
+
+class SequenceTagger(SequenceModel):
+    """Token ids (B, L) or numbers (B, L, C) to K outputs a position: logits of labels, or values."""
+
+    def forward(self, inputs: Tensor, cu_seqlens: Tensor | None = None) -> Tensor:
+        """Return outputs (B, L, K); ``cu_seqlens`` (S + 1,) packs S sequences, B = 1."""
+        return self._logits(self._outputs(inputs, cu_seqlens))
 
 
 class SequenceClassifier(SequenceModel):

@@ -2,7 +2,7 @@
 
 import math
 import textwrap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -11,7 +11,6 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from seqsuite.errors import UserError
 from seqsuite.experiments.tracking import schema
 from seqsuite.experiments.tracking.reader import Reader
 from seqsuite.experiments.tracking.store import CellRun
@@ -30,15 +29,17 @@ _SMOOTHING = 50
 """The training loss is averaged over a window of this fraction of the run: one part in fifty."""
 
 Floats = npt.NDArray[np.float64]
+Series = Callable[[str], Sequence[tuple[int, float]]]
+"""Steps and values of a metric by its name."""
 
 
-def loss_curve(reader: Reader, run_id: str, folder: Path) -> Path:
+def loss_curve(cell: CellRun, series: Series, folder: Path) -> Path:
     """Write a cell's :func:`loss_figure` to ``loss_curve.png`` in ``folder``, which is created if missing.
 
     Raises:
-        UserError: if there is no such run, it has no training loss yet, or the folder cannot be written.
+        UserError: if the folder cannot be written.
     """
-    return save_picture(loss_figure(reader, run_id), folder / "loss_curve.png")
+    return save_picture(loss_figure(cell, series), folder / "loss_curve.png")
 
 
 def compare(reader: Reader, results: Results, path: Path) -> Path:
@@ -50,35 +51,29 @@ def compare(reader: Reader, results: Results, path: Path) -> Path:
     return save_picture(comparison(reader, results), path)
 
 
-def loss_figure(reader: Reader, run_id: str) -> Figure:
+def loss_figure(cell: CellRun, series: Series) -> Figure:
     """Draw a cell's training and validation loss in bits, and its metric if that is another.
 
     What trivial predictors reach on the validation set are lines in the plot of the task's metric.
 
     Args:
-        reader: Where the run is recorded.
-        run_id: MLflow's id of the cell's run.
-
-    Raises:
-        UserError: if there is no such run, or it has no training loss yet.
+        cell: The cell's tags, settings and last metrics.
+        series: Gives steps and values of a metric, in order; none of one that was not recorded.
     """
-    cell = reader.get(run_id)
-    steps, loss = _history(reader, run_id, schema.TRAIN_LOSS)
-    if not len(steps):
-        raise UserError(f"Run {run_id!r} has recorded no training loss yet, so there is nothing to draw.")
     metric = metric_of(cell)
     in_bits = metric.name.startswith("bits_per_")
     figure = Figure(figsize=(7, 4 if in_bits else 6), layout="constrained")
     upper = figure.subplots() if in_bits else figure.subplots(2, 1, sharex=True)[0]
 
+    steps, loss = _arrays(series(schema.TRAIN_LOSS))
     upper.plot(steps, loss / math.log(2), color=_BLUE, alpha=0.25, linewidth=0.8)
     upper.plot(*_smooth(steps, loss / math.log(2)), color=_BLUE, label="training")
-    validated, validation = _history(reader, run_id, schema.VALIDATION_LOSS)
+    validated, validation = _arrays(series(schema.VALIDATION_LOSS))
     upper.plot(validated, validation / math.log(2), "o-", color=_ORANGE, markersize=4, label="validation")
     upper.set_ylabel(metric.label if in_bits else "loss (bits per target)")
     lower = figure.axes[-1]
     if not in_bits:
-        measured, values = _history(reader, run_id, schema.VALIDATION + metric.name)
+        measured, values = _arrays(series(schema.VALIDATION + metric.name))
         lower.plot(measured, values, "o-", color=_ORANGE, markersize=4, label="validation")
         lower.set_ylabel(metric.label)
     baselines = baselines_of([cell], schema.BASELINE_VALIDATION, metric.name)
@@ -182,14 +177,16 @@ def _draw_baselines(draw: Callable[..., object], baselines: Mapping[str, float],
         draw(value, color=GREY, linestyle=style, linewidth=1, label=f"{name}: {metric.show(value)}")
 
 
-def _history(reader: Reader, run_id: str, metric: str) -> tuple[Floats, Floats]:
-    """Return steps (S,) and values (S,) in order."""
-    points = np.array(reader.history(run_id, metric), dtype=np.float64).reshape(-1, 2)
-    return points[:, 0], points[:, 1]
+def _arrays(points: Sequence[tuple[int, float]]) -> tuple[Floats, Floats]:
+    """Return steps (S,) and values (S,)."""
+    found = np.array(points, dtype=np.float64).reshape(-1, 2)
+    return found[:, 0], found[:, 1]
 
 
 def _smooth(steps: Floats, values: Floats) -> tuple[Floats, Floats]:
     """Return a moving average, placed at the middle of its window."""
+    if not len(values):
+        return steps, values
     width = max(1, len(values) // _SMOOTHING)
     window = np.full(width, 1 / width)
     return np.convolve(steps, window, mode="valid"), np.convolve(values, window, mode="valid")

@@ -10,12 +10,18 @@ from matplotlib.lines import Line2D
 
 from seqsuite.errors import UserError
 from seqsuite.experiments.tracking.reader import Reader
+from seqsuite.experiments.tracking.store import CellRun
 from seqsuite.results import figures
 from seqsuite.results.collect import collect
 
 Record = Callable[..., str]
 
 LOSSES = {step: 1.5 - step / 200 for step in range(10, 101, 10)}
+
+
+def recorded(reader: Reader, run_id: str) -> tuple[CellRun, figures.Series]:
+    """Return a run, and its metrics by name."""
+    return reader.get(run_id), lambda metric: reader.history(run_id, metric)
 
 
 def lines(axes: Axes) -> dict[str, Line2D]:
@@ -32,7 +38,7 @@ def test_a_learning_curve_is_drawn(
     reader: Reader, record: Record, tmp_path: Path, task: str, metric: str
 ) -> None:
     run_id = record("mamba", 1.9, task=task, metric=metric, losses=LOSSES)
-    path = figures.loss_curve(reader, run_id, tmp_path / "new folder")
+    path = figures.loss_curve(*recorded(reader, run_id), tmp_path / "new folder")
     assert path == tmp_path / "new folder" / "loss_curve.png"
     picture = imread(path)
     assert picture.shape[1] > 900
@@ -42,7 +48,7 @@ def test_a_learning_curve_is_drawn(
 def test_losses_are_in_bits_and_the_baseline_is_that_of_the_validation_set(
     reader: Reader, record: Record
 ) -> None:
-    figure = figures.loss_figure(reader, record("mamba", 1.9, losses=LOSSES))
+    figure = figures.loss_figure(*recorded(reader, record("mamba", 1.9, losses=LOSSES)))
     (axes,) = figure.axes
     drawn = lines(axes)
     bits = [loss / math.log(2) for loss in LOSSES.values()]
@@ -59,7 +65,7 @@ def test_losses_are_in_bits_and_the_baseline_is_that_of_the_validation_set(
 
 def test_another_metric_has_a_panel_of_its_own(reader: Reader, record: Record) -> None:
     run_id = record("mamba", 44.0, task="selective_copying", metric="accuracy", losses=LOSSES)
-    upper, lower = figures.loss_figure(reader, run_id).axes
+    upper, lower = figures.loss_figure(*recorded(reader, run_id)).axes
     assert (upper.get_ylabel(), lower.get_ylabel()) == ("loss (bits per target)", "accuracy (%)")
     np.testing.assert_allclose(lines(lower)["validation"].get_ydata(), list(LOSSES.values()))
     assert legend(upper) == ["training", "validation"]
@@ -68,7 +74,7 @@ def test_another_metric_has_a_panel_of_its_own(reader: Reader, record: Record) -
 
 def test_a_long_curve_is_smoothed_over_a_fiftieth(reader: Reader, record: Record) -> None:
     noisy = {step: float(step % 2) for step in range(100)}
-    (axes,) = figures.loss_figure(reader, record("mamba", 1.9, losses=noisy)).axes
+    (axes,) = figures.loss_figure(*recorded(reader, record("mamba", 1.9, losses=noisy))).axes
     smooth = lines(axes)["training"]
     np.testing.assert_allclose(smooth.get_ydata(), 0.5 / math.log(2))
     np.testing.assert_allclose(smooth.get_xdata(), np.arange(99) + 0.5)
@@ -77,13 +83,12 @@ def test_a_long_curve_is_smoothed_over_a_fiftieth(reader: Reader, record: Record
 def test_a_run_that_diverged_is_drawn(reader: Reader, record: Record, tmp_path: Path) -> None:
     losses = LOSSES | {60: float("nan"), 70: float("inf")}
     run_id = record("mamba", None, status="FAILED", losses=losses)
-    assert figures.loss_curve(reader, run_id, tmp_path).exists()
+    assert figures.loss_curve(*recorded(reader, run_id), tmp_path).exists()
 
 
-def test_a_run_without_a_loss_says_so(reader: Reader, record: Record, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no training loss yet"):
-        figures.loss_curve(reader, record("mamba", None, status="KILLED"), tmp_path)
-    assert not list(tmp_path.iterdir())
+def test_a_run_that_recorded_nothing_is_drawn_empty(reader: Reader, record: Record, tmp_path: Path) -> None:
+    run_id = record("mamba", None, status="KILLED")
+    assert figures.loss_curve(*recorded(reader, run_id), tmp_path).exists()
 
 
 def test_models_are_compared_with_their_spread(reader: Reader, record: Record, tmp_path: Path) -> None:
@@ -141,4 +146,4 @@ def test_a_folder_that_cannot_be_written_is_reported(reader: Reader, record: Rec
     (tmp_path / "file").touch()
     run_id = record("mamba", 1.9, losses=LOSSES)
     with pytest.raises(UserError, match="cannot be written"):
-        figures.loss_curve(reader, run_id, tmp_path / "file" / "folder")
+        figures.loss_curve(*recorded(reader, run_id), tmp_path / "file" / "folder")
