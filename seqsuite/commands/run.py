@@ -20,10 +20,11 @@ from seqsuite.experiments.grid import check_cells, parameter_counts, run_grid
 from seqsuite.experiments.interruption import Interrupted, deferred_interrupts
 from seqsuite.experiments.tracking import schema
 from seqsuite.experiments.tracking.journal import Journal
+from seqsuite.experiments.tracking.reader import StoreReader
 from seqsuite.experiments.tracking.store import CellRun, Store, flatten, open_store
+from seqsuite.results.collect import collect
 from seqsuite.results.figures import loss_curve
 from seqsuite.results.formats import print_results
-from seqsuite.results.table import collect
 
 EXIT_FAILED, EXIT_INTERRUPTED = 1, 130
 
@@ -130,7 +131,7 @@ def _print_plan(console: Console, cells: Sequence[CellConfig]) -> None:
 def _print_summary(console: Console, store: Store, cells: Sequence[CellConfig]) -> None:
     """Print the table of the tasks, models and scales that were run, and where to look next."""
     found = collect(
-        store,
+        StoreReader(store),
         tasks={cell.task.name for cell in cells},
         models={cell.model.name for cell in cells},
         scales={cell.scale for cell in cells},

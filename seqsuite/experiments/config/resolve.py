@@ -3,10 +3,11 @@
 import tomllib
 from collections.abc import Mapping
 from importlib.resources import files
-from typing import Any, Literal, TypeVar, get_args, get_origin
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from seqsuite.declarations import choices_of
 from seqsuite.errors import UserError
 from seqsuite.experiments.config.overrides import Overrides
 from seqsuite.experiments.config.schema import SCALES, CellConfig, RunConfig, TrainConfig
@@ -69,11 +70,11 @@ def override_keys(task: str | None, model: str | None) -> dict[str, list[str]]:
     for prefix, schema in sections.items():
         keys |= _schema_keys(prefix, schema)
     for name in [task] if task else TASKS.names():
-        keys |= _schema_keys("task", options_schema(TASKS.load(name)))
+        keys |= _option_keys("task", TASKS, name)
     if model:
         chosen = {"backbone": {"name": "isotropic"}, **MODELS.load(model)()}
         for part, registry in _PARTS.items():
-            keys |= _schema_keys(f"model.{part}", options_schema(registry.load(chosen[part]["name"])))
+            keys |= _option_keys(f"model.{part}", registry, chosen[part]["name"])
     keys |= {f"model.{part}": registry.names() for part, registry in _PARTS.items()}
     keys["model.size"] = list(sizes(model or "mamba"))
     del keys["model.layers"]  # a table of names that only the user knows
@@ -194,13 +195,11 @@ def _known(keys: list[str]) -> str:
 
 
 def _schema_keys(prefix: str, schema: type[BaseModel]) -> dict[str, list[str]]:
-    return {f"{prefix}.{name}": _choices(field.annotation) for name, field in schema.model_fields.items()}
+    return {
+        f"{prefix}.{name}": list(choices_of(field.annotation)) for name, field in schema.model_fields.items()
+    }
 
 
-def _choices(annotation: Any) -> list[str]:
-    """Return the values of a literal or boolean annotation."""
-    if annotation is bool:
-        return ["true", "false"]
-    if get_origin(annotation) is Literal:
-        return [str(value) for value in get_args(annotation)]
-    return [choice for part in get_args(annotation) for choice in _choices(part)]
+def _option_keys(prefix: str, registry: Registry, name: str) -> dict[str, list[str]]:
+    options = registry.declaration(name).options
+    return {f"{prefix}.{option}": list(found.choices) for option, found in options.items()}
