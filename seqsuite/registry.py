@@ -2,8 +2,10 @@
 
 import difflib
 import importlib
+import traceback
 from collections.abc import Iterable, Mapping
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Any
 
 from seqsuite.errors import UserError
@@ -13,6 +15,24 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return `` Did you mean 'x'?`` for the nearest of ``known``, or an empty string if none is near."""
     near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
     return f" Did you mean {near[0]!r}?" if near else ""
+
+
+def describe_error(error: BaseException) -> str:
+    """Return an exception of a plug-in as one clause: its type, what it says, and its file and line."""
+    said = " ".join(str(error).split()).rstrip(".")
+    frames = [
+        (frame.filename, frame.lineno)
+        for frame in traceback.extract_tb(error.__traceback__)
+        if not frame.filename.startswith("<") and not _IMPORTING & {*Path(frame.filename).parts, frame.filename}
+    ]
+    if isinstance(error, SyntaxError) and error.filename:
+        frames, said = [(error.filename, error.lineno)], error.msg
+    where = f" ({frames[-1][0]}, line {frames[-1][1]})" if frames else ""
+    return f"{type(error).__name__}{': ' if said else ''}{said}{where}"
+
+
+_IMPORTING = {__file__, "importlib", "importlib_metadata"}
+"""Files and folders of the steps of an import, which are no part of a plug-in."""
 
 
 class Registry:
@@ -39,19 +59,20 @@ class Registry:
             UserError: if the name is unknown (the message lists what exists and suggests the nearest), or if
                 a plug-in cannot be imported.
         """
-        if name in self._builtin:
+        if isinstance(name, str) and name in self._builtin:
             module, _, attribute = self._builtin[name].partition(":")
             return getattr(importlib.import_module(module), attribute)
         for point in entry_points(group=self._group, name=name):
             try:
                 return point.load()
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 raise UserError(
-                    f"The {self.kind} {name!r} is a plug-in that cannot be loaded from {point.value}: {error}"
+                    f"The {self.kind} {name!r} is a plug-in that cannot be loaded from {point.value}: "
+                    f"{describe_error(error)}"
                 ) from error
         known = self.names()
         raise UserError(
-            f"Unknown {self.kind} {name!r}: choose from {', '.join(known)}.{did_you_mean(name, known)}"
+            f"Unknown {self.kind} {name!r}: choose from {', '.join(known)}.{did_you_mean(str(name), known)}"
         )
 
     def summary(self, name: str) -> str:

@@ -51,7 +51,7 @@ class CellResult:
 
 def work_folder(config: CellConfig) -> Path:
     """Return the folder that holds a cell's checkpoints until it is finished."""
-    return config.run.output / f"{config.title}-{config.cell_id}"
+    return config.run.output / f"{config.label}-{config.cell_id}"
 
 
 def choose_device(name: Device, setting: str = "run.device=cuda") -> torch.device:

@@ -9,7 +9,13 @@ from seqsuite.options import Options, PositiveFloat, PositiveInt, named_options
 
 
 class _Schema(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, protected_namespaces=())
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        validate_default=True,
+        protected_namespaces=(),
+        use_attribute_docstrings=True,
+    )
 
 
 class LayerConfig(_Schema):

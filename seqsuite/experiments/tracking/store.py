@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import socket
 import time
 from collections.abc import Mapping
@@ -293,7 +294,7 @@ class CellLogger:
         with self._store.errors():
             model = client.create_logged_model(
                 self._store.experiment_id,
-                name=name,
+                name=re.sub(r"[/:.%\"']", "_", name),  # which MLflow forbids
                 source_run_id=self.run_id,
                 params=dict(params),
                 model_type="seqsuite",

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from seqsuite.errors import UserError
-from seqsuite.experiments.config.resolve import override_keys, preset, resolve
+from seqsuite.experiments.config.resolve import override_keys, resolve
+from seqsuite.experiments.config.scales import preset
 from seqsuite.experiments.config.schema import SCALES, CellConfig
 from seqsuite.models import MODELS
 from seqsuite.tasks import TASKS
