@@ -2,9 +2,11 @@
 
 import difflib
 import importlib
+import sys
 import traceback
 from collections.abc import Iterable, Mapping
-from importlib.metadata import entry_points
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,12 @@ _IMPORTING = {__file__, "importlib", "importlib_metadata"}
 """Files and folders of the steps of an import, which are no part of a plug-in."""
 
 
+@cache
+def _plugins(group: str, path: tuple[str, ...]) -> tuple[EntryPoint, ...]:
+    """Return the entry points of a group; looking through all distributions on the path takes a while."""
+    return tuple(entry_points(group=group))
+
+
 class Registry:
     """Maps names to ``"module:object"`` strings, imported only when one is asked for.
 
@@ -49,7 +57,7 @@ class Registry:
 
     def names(self) -> list[str]:
         """Return every known name: the built-in ones in their order, then the plug-ins' sorted."""
-        plugins = {point.name for point in entry_points(group=self._group)}
+        plugins = {point.name for point in _plugins(self._group, tuple(sys.path))}
         return [*self._builtin, *sorted(plugins - self._builtin.keys())]
 
     def load(self, name: str) -> Any:
@@ -62,7 +70,9 @@ class Registry:
         if isinstance(name, str) and name in self._builtin:
             module, _, attribute = self._builtin[name].partition(":")
             return getattr(importlib.import_module(module), attribute)
-        for point in entry_points(group=self._group, name=name):
+        for point in _plugins(self._group, tuple(sys.path)):
+            if point.name != name:
+                continue
             try:
                 return point.load()
             except (Exception, SystemExit) as error:

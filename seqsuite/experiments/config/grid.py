@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from seqsuite.experiments.config.overrides import Overrides
-from seqsuite.experiments.config.resolve import resolve, shown
+from seqsuite.experiments.config.resolve import resolve
 from seqsuite.experiments.config.schema import CellConfig
+from seqsuite.experiments.config.values import shown
 from seqsuite.models import MODELS
 
 _IN_LABEL = ("task", "task.name", "model", "model.name", "scale", "seed")

@@ -10,8 +10,9 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from seqsuite.errors import UserError
-from seqsuite.experiments.config.resolve import override_keys, shown
+from seqsuite.experiments.config.resolve import override_keys
 from seqsuite.experiments.config.schema import CellConfig, RunConfig, TrainConfig
+from seqsuite.experiments.config.values import shown
 from seqsuite.models import BACKBONES, BLOCKS, MIXERS
 from seqsuite.models.config import ModelConfig
 from seqsuite.options import options_schema

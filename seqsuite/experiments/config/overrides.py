@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from seqsuite.errors import UserError
+from seqsuite.experiments.config.values import shown
 
 _KEY = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 _RANGE = re.compile(r"(-?[0-9]{1,18})\.\.(-?[0-9]{1,18})")
@@ -46,7 +47,7 @@ def parse_arguments(arguments: Sequence[str]) -> dict[str, list[Any]]:
     for argument in arguments:
         key, equals, text = argument.partition("=")
         if not equals:
-            raise UserError(f"{argument!r} is not a setting: write key=value, such as model=mamba.")
+            raise UserError(f"{shown(argument)!r} is not a setting: write key=value, such as model=mamba.")
         check_key(key, argument)
         if key in values:
             raise UserError(f"{key!r} is given twice: write all its values once, as in {key}=A,B.")
@@ -61,7 +62,7 @@ def check_key(key: str, setting: str) -> None:
         UserError: if it is not.
     """
     if not _KEY.fullmatch(key):
-        raise UserError(f"{setting!r} is not a setting: write key=value, such as model=mamba.")
+        raise UserError(f"{shown(setting)!r} is not a setting: write key=value, such as model=mamba.")
 
 
 def span(values: Mapping[str, Sequence[Any]], *, zipped: bool = False) -> list[Overrides]:
@@ -97,7 +98,7 @@ def parse_values(key: str, text: str) -> list[Any]:
     """
     parts = _split(text)
     if not all(parts):
-        raise UserError(f"{key}={text} has an empty value: write {key}=VALUE, or {key}=none for no value.")
+        raise UserError(f"{key}={shown(text)} has an empty value: write {key}=VALUE, or {key}=none for no value.")
     return [value for part in parts for value in _parse_value(key, part)]
 
 
@@ -110,27 +111,27 @@ def _parse_value(key: str, part: str, depth: int = 0) -> list[Any]:
     """Return the values that one comma-separated part stands for."""
     if part[0] in "'\"":
         if len(part) < 2 or part[-1] != part[0]:
-            raise UserError(f"{key}={part} has a quotation mark that is not closed.")
+            raise UserError(f"{key}={shown(part)} has a quotation mark that is not closed.")
         return [part[1:-1]]
     if part[0] == "[":
         return [_parse_list(key, part, depth)]
     if match := _RANGE.fullmatch(part):
         start, end = int(match[1]), int(match[2])
         if not 0 <= end - start < _MAX_CELLS:
-            raise UserError(f"{key}={part} is no range: write LOW..HIGH, with at most {_MAX_CELLS} values.")
+            raise UserError(f"{key}={shown(part)} is no range: write LOW..HIGH, with at most {_MAX_CELLS} values.")
         return [str(value) for value in range(start, end + 1)]
     return [parse_null(part)]
 
 
 def _parse_list(key: str, part: str, depth: int) -> list[Any]:
     if part[-1] != "]" or len(part) < 2:
-        raise UserError(f"{key}={part} has a bracket that is not closed: write a list as [1,2].")
+        raise UserError(f"{key}={shown(part)} has a bracket that is not closed: write a list as [1,2].")
     if depth == _MAX_DEPTH:
         raise UserError(f"{key}= has lists in lists, more than {_MAX_DEPTH} deep.")
     inner = part[1:-1]
     items = _split(inner) if inner else []
     if not all(items):
-        raise UserError(f"{key}={part} has an empty item: write a list as [1,2].")
+        raise UserError(f"{key}={shown(part)} has an empty item: write a list as [1,2].")
     return [value for item in items for value in _parse_value(key, item, depth + 1)]
 
 

@@ -11,7 +11,7 @@ from seqsuite.experiments.config.hints import nearest_key
 from seqsuite.experiments.config.overrides import Overrides
 from seqsuite.experiments.config.scales import preset_layers
 from seqsuite.experiments.config.schema import SCALES, CellConfig, RunConfig, TrainConfig
-from seqsuite.experiments.config.values import read_as
+from seqsuite.experiments.config.values import read_as, shown
 from seqsuite.models import BACKBONES, BLOCKS, MIXERS, MODELS
 from seqsuite.models.config import LayerConfig, ModelConfig
 from seqsuite.models.presets import size_settings, sizes
@@ -20,8 +20,6 @@ from seqsuite.registry import Registry, describe_error, did_you_mean
 from seqsuite.tasks import TASKS
 
 _Model = TypeVar("_Model", bound=BaseModel)
-
-_SHOWN = 200  # characters of a value in a message
 
 _PARTS = {"block": BLOCKS, "mixer": MIXERS, "backbone": BACKBONES}
 """The choices that make a model."""
@@ -234,16 +232,6 @@ def _all_keys(values: Mapping[str, Any]) -> list[str]:
     """Return the keys that can be set, of the cell's own task if it is among the values."""
     task = values.get("task")
     return list(override_keys(task.name if isinstance(task, Options) else None, None))
-
-
-def shown(value: Any) -> str:
-    """Return a value as it is written in a setting, shortened if it is very long."""
-    if isinstance(value, list | tuple):
-        text = f"[{','.join(shown(item) for item in value)}]"
-    else:
-        text = "none" if value is None else str(value)
-    text = text if text.isprintable() else repr(text)
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
 def _known(keys: list[str]) -> str:

@@ -1,10 +1,11 @@
-"""What a setting's text means where its type leaves two readings."""
+"""Values of settings: what they mean where a type leaves two readings, and how they are shown."""
 
 import math
 import re
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
+_SHOWN = 200  # characters of a value in a message
 _EXPONENT = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?[eE]\+?[0-9]{1,3}")
 
 
@@ -45,3 +46,13 @@ def _parts(annotation: Any) -> list[Any]:
     if origin in (Union, UnionType, tuple, list):
         return [part for argument in get_args(annotation) for part in _parts(argument)]
     return [annotation]
+
+
+def shown(value: Any) -> str:
+    """Return a value as it is written in a setting, shortened if it is very long."""
+    if isinstance(value, list | tuple):
+        text = f"[{','.join(shown(item) for item in value)}]"
+    else:
+        text = "none" if value is None else str(value)
+    text = text if text.isprintable() else repr(text)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"

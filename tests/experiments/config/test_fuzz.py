@@ -27,11 +27,17 @@ PIECES = [
 TAILS = ["x", "name", "x.y", "mixer", "mixer.d_state", "block", "block.expand", "size", "path", "0", "é", "", "layers.x"]
 
 
-def texts(random_number: random.Random, keys: list[str]) -> list[str]:
+USUAL = {"whole number": ["1", "2", "8", "1e2"], "number": ["0.5", "1", "1e-3"], "true or false": ["true", "false"]}
+
+
+def texts(random_number: random.Random, keys: dict[str, list[str]]) -> list[str]:
     """Return some arguments, most of them nearly right."""
     chosen = []
-    for _ in range(random_number.randint(1, 5)):
-        key = random_number.choice(keys)
+    for _ in range(random_number.randint(1, 3)):
+        key = random_number.choice(list(keys))
+        if keys[key] and random_number.random() < 0.6:
+            chosen.append(f"{key}={random_number.choice(keys[key])}")
+            continue
         if random_number.random() < 0.2:
             key = f"{key}.{random_number.choice(TAILS)}"
         if random_number.random() < 0.05:
@@ -63,7 +69,10 @@ def check(arguments: list[str], zipped: bool) -> bool:
 
 
 def run(seeds: range) -> None:
-    keys = sorted({key.name for key in list_keys()} | {"model.layers.attention.mixer", "model.layers.x.block"})
+    keys = {
+        key.name: [*key.choices] or next((USUAL[kind] for kind in USUAL if key.type.startswith(kind)), [])
+        for key in list_keys()
+    } | {"model.layers.attention.mixer": ["s4"], "model.layers.x.block": ["none"]}
     understood = 0
     for seed in seeds:
         random_number = random.Random(seed)
@@ -72,16 +81,16 @@ def run(seeds: range) -> None:
             understood += check(arguments, zipped=random_number.random() < 0.2)
         except Exception as error:
             raise AssertionError(f"seed {seed}: {arguments}") from error
-    assert len(seeds) / 50 < understood < len(seeds)
+    assert len(seeds) / 20 < understood < len(seeds)
 
 
 def test_settings_are_understood_or_refused() -> None:
-    run(range(1500))
+    run(range(1000))
 
 
 @pytest.mark.slow
 def test_many_settings_are_understood_or_refused() -> None:
-    run(range(1500, 31_500))
+    run(range(1000, 31_000))
 
 
 def test_files_are_understood_or_refused(tmp_path: Path) -> None:
