@@ -10,7 +10,7 @@ from click.core import ParameterSource
 
 from seqsuite import __version__
 from seqsuite.cli_runs import runs
-from seqsuite.commands.group import SeqsuiteGroup
+from seqsuite.commands.group import SeqsuiteGroup, require_address_space
 from seqsuite.errors import UserError
 
 if "_SEQSUITE_COMPLETE" in os.environ:  # a shell asks for completions
@@ -91,6 +91,7 @@ def run(settings: tuple[str, ...], **options: Any) -> None:
       train.*        train.steps, train.batch_size, train.learning_rate, ...
       run.*          run.name, run.experiment, run.output, run.device, run.memory, ...
     """
+    require_address_space()
     from seqsuite.commands.run import run_settings
 
     sys.exit(run_settings(settings, **options))
@@ -178,6 +179,7 @@ def generate(ctx: click.Context, /, source: str, experiment: str, **options: Any
       seqsuite generate latest --length 100000 --save-state half.safetensors
       seqsuite generate latest --length 100000 --resume-state half.safetensors
     """
+    require_address_space()
     from seqsuite.commands.generate import Request, generate_samples
 
     if options["resume_state"] is not None:
@@ -207,6 +209,7 @@ def convert(source: str, destination: Path, style: Literal["hf", "native"], expe
       seqsuite convert text-mamba-cpu-seed0 my-mamba --format hf
       seqsuite convert state-spaces/mamba-130m mamba-130m --format native
     """
+    require_address_space()
     from seqsuite.commands.convert import convert as convert_model
 
     convert_model(source, destination, format=style, experiment=experiment)
@@ -236,6 +239,7 @@ def evaluate(source: str, tasks: str, output: Path | None, experiment: str, **op
       seqsuite eval text-mamba-cpu-seed0 --tasks lambada_openai,wikitext --limit 100
       seqsuite eval state-spaces/mamba-130m --tokenizer EleutherAI/gpt-neox-20b --tasks lambada_openai
     """
+    require_address_space()
     from seqsuite.commands.eval import EvalOptions, evaluate_model
 
     evaluate_model(source, experiment, EvalOptions(tasks.split(","), **options), output)

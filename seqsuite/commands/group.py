@@ -2,6 +2,7 @@
 
 import errno
 import os
+import resource
 import sys
 from typing import Any, NoReturn
 
@@ -13,6 +14,23 @@ EXIT_USAGE = 2
 
 _OUTPUT = (errno.ENOSPC, errno.EIO, errno.EBADF, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 _NO_MEMORY = ("cannot allocate memory", "failed to map segment", "can't start new thread", "can't allocate")
+
+
+_ADDRESS_SPACE = 4 * 10**9  # bytes that PyTorch and MLflow map, most of which they never touch
+
+
+def require_address_space() -> None:
+    """Check, before PyTorch is loaded, that it can be: some of its libraries abort where they get no memory.
+
+    Raises:
+        UserError: if the limit is too low.
+    """
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit != resource.RLIM_INFINITY and limit < _ADDRESS_SPACE:
+        raise UserError(
+            f"This needs about {_ADDRESS_SPACE / 1e9:.0f} GB of address space, and the limit is "
+            f"{limit / 1e9:.1f} GB: raise it (ulimit -v)."
+        )
 
 
 class SeqsuiteGroup(click.Group):

@@ -18,6 +18,7 @@ from seqsuite.models.build import build_model
 _PROC, _CGROUPS = Path("/proc"), Path("/sys/fs/cgroup")
 _LOGITS = 3  # the logits, their log-softmax and the gradient are there at once
 _WORKING = 2  # what a layer keeps, and as much again for its gradients
+_PROGRAM = 10**9  # address space that the program still takes: stacks of threads, MLflow, compiled kernels
 _ADAM = 2  # numbers that AdamW keeps for each weight
 
 
@@ -163,7 +164,9 @@ def _available() -> int | None:
 def _left_of_address_space() -> int | None:
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
     used = _kilobytes(_PROC / "self" / "status", "VmSize:")
-    return None if limit == resource.RLIM_INFINITY or used is None else max(limit - used, 0)
+    if limit == resource.RLIM_INFINITY or used is None:
+        return None
+    return max(limit - used - _PROGRAM, 0)
 
 
 def _left_in_cgroups() -> int | None:

@@ -17,7 +17,7 @@ def nearest_key(key: str, section: Sequence[str], everywhere: Iterable[str]) -> 
     wrong = key.rpartition(".")[2]
     for means in (_same, _initials):
         for known in (section, everywhere):
-            found = [name for name in known if means(wrong, name.rpartition(".")[2])]
+            found = [name for name in known if name != key and means(wrong, name.rpartition(".")[2])]
             if found:
                 return f" Did you mean {found[0]!r}?"
     return did_you_mean(key, section)
