@@ -43,7 +43,7 @@ class ProgressDisplay:
         self._task = self._bar.add_task(
             self._description(), total=config.train.steps, completed=start, status=""
         )
-        self._validation = ""
+        self._validation: list[str] = []
         self._loss = ("", "")
 
     def stepped(self, step: int, loss: float | None, tokens_per_second: float) -> None:
@@ -51,7 +51,7 @@ class ProgressDisplay:
         if loss is not None:  # else it is not known at this step
             self._loss = f"loss {loss:.3f}", f"{loss / math.log(2):.3f} bits"
         nats, bits = self._loss
-        extras = [nats, self._validation, f"{tokens_per_second:,.0f} tok/s", bits]
+        extras = [nats, *self._validation, f"{tokens_per_second:,.0f} tok/s", bits]
         self._bar.update(
             self._task,
             completed=step,
@@ -61,8 +61,8 @@ class ProgressDisplay:
 
     def evaluated(self, step: int, metrics: Mapping[str, float]) -> None:
         """Show the validation metrics, as a line where there is no bar."""
-        name = next((name for name in metrics if name.startswith("bits_per_")), next(iter(metrics)))
-        self._validation = f"val {metric_text(name, metrics[name])}"
+        told = {name: value for name, value in metrics.items() if name != "loss"} or metrics
+        self._validation = [f"val {metric_text(name, value)}" for name, value in told.items()]
         if not self._console.is_terminal:
             shown = ", ".join(metric_text(key, value) for key, value in metrics.items())
             title, steps = self._config.title, self._config.train.steps

@@ -47,6 +47,9 @@ print(_status("VmHWM") - before)
 """
 
 
+SMALL = {"scale": "smoke", "task__seqlen": "32"}
+
+
 def cell(**settings: str) -> CellConfig:
     return resolve({"task": "text", **{key.replace("__", "."): value for key, value in settings.items()}})
 
@@ -59,18 +62,23 @@ def test_weights_gradients_and_moments_are_four_times_the_parameters() -> None:
 
 def test_activations_grow_with_batch_and_depth() -> None:
     def activations(batch: int, depth: int) -> int:
-        sizes = {"train__batch_size": str(batch), "model__n_layer": str(depth), "train__eval_batch_size": "1"}
+        sizes = {
+            **SMALL,
+            "train__batch_size": str(batch),
+            "model__n_layer": str(depth),
+            "train__eval_batch_size": "1",
+        }
         (estimate,) = estimate_cells([cell(**sizes)])
         assert estimate.activations is not None
         return estimate.activations
 
-    assert activations(8, 4) == pytest.approx(2 * activations(4, 4), rel=0.01)
-    assert activations(8, 8) > 1.5 * activations(8, 4)
+    assert 1.5 * activations(4, 2) < activations(8, 2) <= 2 * activations(4, 2)
+    assert activations(8, 6) > 1.5 * activations(8, 2)
 
 
 @pytest.mark.parametrize("model", MODELS.names())
 def test_every_model_can_be_followed(model: str) -> None:
-    (estimate,) = estimate_cells([cell(model=model, scale="smoke")])
+    (estimate,) = estimate_cells([cell(model=model, **SMALL)])
     assert estimate.activations
 
 
@@ -89,10 +97,10 @@ def test_the_estimate_is_near_what_training_takes(model: str) -> None:
 def test_what_cannot_fit_is_refused_unless_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "free_memory", lambda device: 50_000_000)
     device = torch.device("cpu")
-    check_memory([cell(scale="smoke")], device)
-    large = {"model__size": "130m", "train__batch_size": "1"}
+    check_memory([cell(**SMALL)], device)
+    large = {"model": "s4", "model__d_model": "4000", "model__n_layer": "1", "train__batch_size": "1"}
     with pytest.raises(UserError, match="needs more memory than there is: about .* and 50 MB are free") as raised:
-        check_memory([cell(scale="smoke"), cell(**large)], device)
+        check_memory([cell(**SMALL), cell(**large)], device)
     assert "run.memory=ignore" in str(raised.value)
     check_memory([cell(**large, run__memory="ignore")], device)
 
@@ -104,7 +112,7 @@ def test_a_run_that_cannot_fit_leaves_nothing(
     refused = seqsuite("run", "task=selective_copying", "run.experiment=too large")
     assert refused.exit_code == 2
     assert "needs more memory than there is" in refused.output
-    assert "no experiment" in seqsuite("runs", "--experiment", "too large").output
+    assert "There are no results yet" in seqsuite("runs", "--experiment", "too large").output
 
 
 def write(root: Path, files: dict[str, str]) -> None:
