@@ -73,7 +73,9 @@ def main() -> None:
 @click.argument("settings", nargs=-1, metavar="KEY=VALUE...", shell_complete=_complete_setting)
 @click.option("--dry-run", is_flag=True, help="Show the cells and their parameter counts; run nothing.")
 @click.option("--force", is_flag=True, help="Start afresh, even cells that are finished or interrupted.")
-def run(settings: tuple[str, ...], dry_run: bool, force: bool) -> None:
+@click.option("--takeover", is_flag=True, help="Take cells over from a process that seems to run them.")
+@click.option("--offline", is_flag=True, help="Record to files only; `seqsuite sync` sends them later.")
+def run(settings: tuple[str, ...], dry_run: bool, force: bool, takeover: bool, offline: bool) -> None:
     """Train and evaluate a task and a model, or a grid of them.
 
     A value may be several: a,b,c or 0..4 make a grid, the product over all keys. Finished cells are skipped;
@@ -100,7 +102,7 @@ def run(settings: tuple[str, ...], dry_run: bool, force: bool) -> None:
     """
     from seqsuite.commands.run import run_settings
 
-    sys.exit(run_settings(settings, dry_run=dry_run, force=force))
+    sys.exit(run_settings(settings, dry_run=dry_run, force=force, takeover=takeover, offline=offline))
 
 
 @main.command(name="list")
@@ -257,7 +259,7 @@ def results(filters: tuple[str, ...], style: str, paper: bool, figure: Path | No
 
 
 @main.command()
-@click.argument("what", type=click.Choice(["scan", "conv", "ssd", "block", "decode", "zoo"]))
+@click.argument("what", type=click.Choice(["scan", "conv", "ssd", "block", "decode", "zoo", "tracking"]))
 @click.option("--shape", "shapes", multiple=True, help="Sizes in place of the usual ones; may be repeated.")
 @click.option("--sweep", is_flag=True, help="scan: sweep lengths; without --shape, only that.")
 @click.option("--peers", help="Names of peers, by commas: only these beside ours.")
@@ -304,6 +306,7 @@ def bench(
       block    a train step of a two-layer Mamba language model (shape B,L,d_model)
       decode   generating, one token at a time (shape d_model)
       zoo      training and generating with every named model (shape B,L,d_model)
+      tracking what the journal, MLflow and checkpoints cost a small model's training
 
     All peers take turns in one process; ratios to ours are what counts. Peers that are not installed
     (pip install -e '.[bench]') are listed as such.
@@ -342,6 +345,24 @@ def ui(port: int, browser: bool, experiment: str) -> None:
     from seqsuite.results.ui import launch
 
     launch(port, browser, experiment=experiment)
+
+
+@main.command()
+@click.argument("folder", type=_FOLDER, default=Path("runs"))
+def sync(folder: Path) -> None:
+    """Send to MLflow what runs could not: those with --offline, and those whose server was away.
+
+    FOLDER holds the folders of cells in progress (run.output). Finished cells that are sent are deleted from
+    it; interrupted ones stay, and go on with the same `seqsuite run`.
+
+    \b
+    Examples:
+      seqsuite sync
+      MLFLOW_TRACKING_URI=http://server:5000 seqsuite sync
+    """
+    from seqsuite.commands.sync import sync_runs
+
+    sys.exit(sync_runs(folder))
 
 
 @main.command()

@@ -12,14 +12,15 @@ import seqsuite
 PACKAGE = Path(seqsuite.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
-LEAVES = {"errors", "registry", "options", "allocator"}
+LEAVES = {"errors", "registry", "options", "allocator", "devices"}
 MAY_IMPORT = {
     "errors": set(),
     "allocator": set(),
+    "devices": {"errors"},
     "registry": {"errors"},
     "options": {"registry"},
     "kernels": {"errors"},
-    "bench": LEAVES | {"kernels", "models"},
+    "bench": LEAVES | {"kernels", "models", "tasks", "experiments"},
     "tasks": LEAVES,
     "models": LEAVES | {"kernels"},
     "experiments": LEAVES | {"tasks", "models"},

@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.table import Table
 
 from seqsuite.commands.sources import open_source
+from seqsuite.devices import Device, choose_device
 from seqsuite.errors import UserError
-from seqsuite.experiments.cell import Device, choose_device
 from seqsuite.experiments.evaluation.tokenizers import tokenizer_for
 from seqsuite.models.pretrained import from_pretrained
 from seqsuite.registry import did_you_mean

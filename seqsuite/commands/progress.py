@@ -1,6 +1,6 @@
 """What a person sees while a cell is trained: a live bar in a terminal, plain lines elsewhere."""
 
-import math
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
 
@@ -8,9 +8,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from seqsuite.experiments.config.schema import CellConfig
+from seqsuite.experiments.training.callbacks import Callback
 
 
-class ProgressDisplay:
+class ProgressDisplay(Callback):
     """An observer that shows step, loss, bits, tokens/s and the time that remains.
 
     Args:
@@ -34,21 +35,23 @@ class ProgressDisplay:
         self._task = self._bar.add_task(
             f"{config.task.name} {config.model.name}", total=config.train.steps, completed=start, status=""
         )
-        self._validation = ""
+        self._validation, self._loss = "", ""
 
-    def stepped(self, step: int, loss: float, tokens_per_second: float) -> None:
+    def stepped(self, step: int, loss: float | None, tokens_per_second: float) -> None:
         """Move the bar."""
-        status = f"loss {loss:.3f} · {loss / math.log(2):.3f} bits · {tokens_per_second:,.0f} tok/s"
+        if loss is not None:
+            self._loss = f"loss {loss:.3f} · "
+        status = f"{self._loss}{tokens_per_second:,.0f} tok/s"
         self._bar.update(self._task, completed=step, status=status + self._validation)
 
-    def evaluated(self, step: int, metrics: dict[str, float]) -> None:
+    def evaluated(self, step: int, metrics: Mapping[str, float]) -> None:
         """Show the validation metrics, as a line where there is no bar."""
-        bits = next(value for name, value in metrics.items() if name.startswith("bits_per_"))
-        self._validation = f" · val {bits:.3f} bits, {metrics['accuracy']:.1f} %"
+        shown = {name: value for name, value in metrics.items() if "/" not in name}
+        self._validation = " · val " + ", ".join(f"{key} {value:.4g}" for key, value in shown.items())
         if not self._console.is_terminal:
             name, steps = self._config.title, self._config.train.steps
-            shown = ", ".join(f"{key} {value:.4g}" for key, value in metrics.items())
-            self._console.print(f"{name}: step {step}/{steps}: validation {shown}", soft_wrap=True)
+            text = ", ".join(f"{key} {value:.4g}" for key, value in shown.items())
+            self._console.print(f"{name}: step {step}/{steps}: validation {text}", soft_wrap=True)
 
     def __enter__(self) -> Self:
         where = f", resumed at step {self._start}" if self._start else ""

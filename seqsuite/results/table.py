@@ -9,12 +9,21 @@ from dataclasses import dataclass
 from seqsuite.errors import UserError
 from seqsuite.experiments.tracking import schema
 from seqsuite.experiments.tracking.store import CellRun, Store
-from seqsuite.tasks import TASKS
-from seqsuite.tasks.base import PaperRow, Task
 
 _NO_OPTIONS = ("task.name", "model.name", "scale", "seed")
 LARGEST = 1e308
 """MLflow's databases store infinity as the largest float."""
+
+
+@dataclass(frozen=True)
+class PaperRow:
+    """One published number."""
+
+    model: str
+    metric: str
+    value: float
+    protocol: str
+    source: str
 
 
 @dataclass(frozen=True)
@@ -108,8 +117,7 @@ def collect(
         sections[cell.tags[schema.TAG_TASK], cell.tags[schema.TAG_SCALE]].append(cell)
     return Results(
         sections=tuple(
-            _section(task, scale, members, _published(task) if paper else ())
-            for (task, scale), members in sorted(sections.items())
+            _section(task, scale, members, ()) for (task, scale), members in sorted(sections.items())
         ),
         unfinished=Counter(cell.status for cell in kept if cell.status != "FINISHED"),
     )
@@ -250,12 +258,3 @@ def _scope(cell: CellRun, key: str) -> tuple[str, ...]:
 
 def _is_option(key: str) -> bool:
     return key not in _NO_OPTIONS and not key.startswith("run.")
-
-
-def _published(task: str) -> tuple[PaperRow, ...]:
-    """Return the task's published numbers; none for the task of a plug-in that is not installed here."""
-    try:
-        loaded: Task = TASKS.load(task)(seed=0)
-    except UserError:
-        return ()
-    return loaded.spec.paper
