@@ -13,11 +13,11 @@ from torch import Tensor, nn
 
 from seqsuite.bench.peers import OURS, Check, relative_error
 from seqsuite.models import MODELS, save_pretrained
+from seqsuite.models.sequence_model import LanguageModel
 from seqsuite.models.build import build_model
 from seqsuite.models.config import ModelConfig
 from seqsuite.models.decoding import make_decoder
 from seqsuite.models.formats.foreign import HUGGING_FACE
-from seqsuite.models.sequence_model import LanguageModel
 
 VOCABULARY = 256
 LAYERS = 2

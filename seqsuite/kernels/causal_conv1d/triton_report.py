@@ -23,7 +23,6 @@ class Variant:
     dtype: torch.dtype = torch.bfloat16
     options: bool = True
     offsets: tuple[int, ...] | None = None
-    parts: frozenset[str] = frozenset()
 
     @property
     def elements(self) -> int:

@@ -20,7 +20,6 @@ class Variant:
     d_model: int = 1024
     form: str = "alone"
     dtype: torch.dtype = torch.bfloat16
-    parts: frozenset[str] = frozenset()
 
     @property
     def elements(self) -> int:

@@ -25,7 +25,6 @@ class Variant:
     options: bool = True
     states: bool = False
     offsets: tuple[int, ...] | None = None
-    parts: frozenset[str] = frozenset()
 
     @property
     def elements(self) -> int:
