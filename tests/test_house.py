@@ -12,10 +12,11 @@ import seqsuite
 PACKAGE = Path(seqsuite.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
-LEAVES = {"errors", "registry", "options", "allocator"}
+LEAVES = {"errors", "registry", "options", "allocator", "graphs"}
 MAY_IMPORT = {
     "errors": set(),
     "allocator": set(),
+    "graphs": set(),
     "registry": {"errors"},
     "options": {"registry"},
     "kernels": {"errors"},
