@@ -280,7 +280,9 @@ def results(filters: tuple[str, ...], style: str, paper: bool, figure: Path | No
 
 
 @main.command()
-@click.argument("what", type=click.Choice(["scan", "conv", "ssd", "block", "decode", "zoo", "tracking"]))
+@click.argument(
+    "what", type=click.Choice(["scan", "conv", "ssd", "block", "decode", "zoo", "tracking", "host"])
+)
 @click.option("--shape", "shapes", multiple=True, help="Sizes in place of the usual ones; may be repeated.")
 @click.option("--sweep", is_flag=True, help="scan: sweep lengths; without --shape, only that.")
 @click.option("--peers", help="Names of peers, by commas: only these beside ours.")
@@ -326,6 +328,7 @@ def bench(
       decode   generating, one token at a time (shape d_model)
       zoo      training and generating with every named model (shape B,L,d_model)
       tracking what the journal, MLflow and checkpoints cost a small model's training
+      host     what a call of each GPU kernel costs the host, and launches: needs no GPU
 
     All peers take turns in one process; ratios to ours are what counts. Peers that are not installed
     (pip install -e '.[bench]') are listed as such.

@@ -12,11 +12,12 @@ import seqsuite
 PACKAGE = Path(seqsuite.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
-LEAVES = {"errors", "registry", "options", "allocator", "declarations", "devices", "report"}
+LEAVES = {"errors", "registry", "options", "allocator", "declarations", "devices", "report", "graphs"}
 MAY_IMPORT = {
     "errors": set(),
     "allocator": set(),
     "devices": {"errors"},
+    "graphs": set(),
     "declarations": set(),
     "registry": {"errors", "declarations"},
     "report": {"errors"},
