@@ -47,7 +47,7 @@ class CudaRecorder:
     def warm_up(self, call: Callable[[], Outputs]) -> Outputs:
         """See :meth:`Recorder.warm_up`. It runs on a stream of its own, as PyTorch asks for."""
         if self._stream is None:
-            self._stream = torch.cuda.Stream()
+            self._stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         self._stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(self._stream):
             outputs = call()

@@ -13,10 +13,10 @@ from torch import Tensor
 
 from seqsuite.bench.machine import describe_machine
 from seqsuite.bench.operations import Say
-from seqsuite.bench.report import Column, Report, Row, Section
 from seqsuite.bench.settings import Settings
 from seqsuite.errors import UserError
 from seqsuite.kernels import causal_conv1d, rms_norm, selective_scan
+from seqsuite.report import Column, Report, Row, Section
 
 SAMPLES, CALLS = 15, 20
 
