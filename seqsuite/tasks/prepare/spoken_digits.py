@@ -87,7 +87,7 @@ def planned_clips(split: Split) -> list[Clip]:
 
 
 def spoken_digits() -> dict[Split, SpokenDigits]:
-    """Return the clips of each split, spoken on first use (about a minute) and kept in the user's cache folder.
+    """Return the clips of each split, spoken on first use (a minute) and kept in the user's cache folder.
 
     Raises:
         UserError: if ``espeak-ng`` is not installed or fails, or the cache folder cannot be written.

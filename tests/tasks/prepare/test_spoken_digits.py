@@ -10,7 +10,7 @@ from seqsuite.tasks.prepare import spoken_digits as module
 from seqsuite.tasks.prepare.spoken_digits import DIGITS, TIMBRES, planned_clips, spoken_digits
 from seqsuite.tasks.sources import audio
 
-PROGRAM = """#!{python}
+PROGRAM = """#!{python} -IS
 # Stands in for espeak-ng: a beep whose pitch is the digit's, half a second long, at another rate.
 import sys, wave, array, math
 if "--version" in sys.argv:
