@@ -25,7 +25,8 @@ def describe_error(error: BaseException) -> str:
     frames = [
         (frame.filename, frame.lineno)
         for frame in traceback.extract_tb(error.__traceback__)
-        if not frame.filename.startswith("<") and not _IMPORTING & {*Path(frame.filename).parts, frame.filename}
+        if not frame.filename.startswith("<")
+        and not _IMPORTING & {*Path(frame.filename).parts, frame.filename}
     ]
     if isinstance(error, SyntaxError) and error.filename:
         frames, said = [(error.filename, error.lineno)], error.msg

@@ -160,7 +160,9 @@ def _print_plan(console: Console, cells: Sequence[CellConfig]) -> None:
     console.print(title)
     for row in zip(*columns.values(), strict=True):
         console.print(row[0], soft_wrap=True)
-        told = ", ".join(f"{name} {value}" for name, value in zip(columns, row, strict=True) if name != "cell")
+        told = ", ".join(
+            f"{name} {value}" for name, value in zip(columns, row, strict=True) if name != "cell"
+        )
         console.print(f"  {told}")
 
 

@@ -52,7 +52,8 @@ def test_too_little_address_space_is_said_before_pytorch_is_loaded() -> None:
 
 
 @pytest.mark.parametrize(
-    "error", [MemoryError(), RuntimeError("[enforce fail] can't allocate memory"), OSError(12, os.strerror(12))]
+    "error",
+    [MemoryError(), RuntimeError("[enforce fail] can't allocate memory"), OSError(12, os.strerror(12))],
 )
 def test_a_lack_of_memory_is_one_sentence(
     seqsuite: Callable[..., Result], monkeypatch: pytest.MonkeyPatch, error: Exception

@@ -60,12 +60,14 @@ def test_latest_is_the_newest_that_can_do_it(store: Store, ids: dict[str, str]) 
     assert find_run(store, "latest").run_id == ids["again"]
     assert find_run(store, "latest", has_sample, "generates").run_id == ids["dna"]
     assert find_run(store, "latest", reads_text, "is of text").run_id == ids["text"]
-    with pytest.raises(UserError, match="No finished run in experiment 'runs' is green; the newest is copying"):
+    with pytest.raises(
+        UserError, match="No finished run in experiment 'runs' is green; the newest is copying"
+    ):
         find_run(store, "latest", lambda store, run: False, "is green")
 
 
 def test_a_name_of_several_cells_is_refused_with_their_ids(store: Store, ids: dict[str, str]) -> None:
-    with pytest.raises(UserError, match="2 cells .* are called 'copying'") as raised:
+    with pytest.raises(UserError, match=r"2 cells .* are called 'copying'") as raised:
         find_run(store, "copying")
     for run, width in (("first", 8), ("again", 16)):
         assert f"{ids[run][:8]} (model.d_model={width})" in str(raised.value)

@@ -99,7 +99,9 @@ def test_what_cannot_fit_is_refused_unless_told(monkeypatch: pytest.MonkeyPatch)
     device = torch.device("cpu")
     check_memory([cell(**SMALL)], device)
     large = {"model": "s4", "model__d_model": "4000", "model__n_layer": "1", "train__batch_size": "1"}
-    with pytest.raises(UserError, match="needs more memory than there is: about .* and 50 MB are free") as raised:
+    with pytest.raises(
+        UserError, match=r"needs more memory than there is: about .* and 50 MB are free"
+    ) as raised:
         check_memory([cell(**SMALL), cell(**large)], device)
     assert "run.memory=ignore" in str(raised.value)
     check_memory([cell(**large, run__memory="ignore")], device)

@@ -98,7 +98,9 @@ def parse_values(key: str, text: str) -> list[Any]:
     """
     parts = _split(text)
     if not all(parts):
-        raise UserError(f"{key}={shown(text)} has an empty value: write {key}=VALUE, or {key}=none for no value.")
+        raise UserError(
+            f"{key}={shown(text)} has an empty value: write {key}=VALUE, or {key}=none for no value."
+        )
     return [value for part in parts for value in _parse_value(key, part)]
 
 
@@ -118,7 +120,9 @@ def _parse_value(key: str, part: str, depth: int = 0) -> list[Any]:
     if match := _RANGE.fullmatch(part):
         start, end = int(match[1]), int(match[2])
         if not 0 <= end - start < _MAX_CELLS:
-            raise UserError(f"{key}={shown(part)} is no range: write LOW..HIGH, with at most {_MAX_CELLS} values.")
+            raise UserError(
+                f"{key}={shown(part)} is no range: write LOW..HIGH, with at most {_MAX_CELLS} values."
+            )
         return [str(value) for value in range(start, end + 1)]
     return [parse_null(part)]
 

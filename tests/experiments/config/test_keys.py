@@ -10,7 +10,10 @@ from seqsuite.tasks import TASKS
 
 def test_every_key_is_listed_with_its_meaning() -> None:
     keys = list_keys()
-    assert {key.name for key in keys} >= set(override_keys(None, None)) | {"model.mixer.d_state", "model.block.expand"}
+    assert {key.name for key in keys} >= set(override_keys(None, None)) | {
+        "model.mixer.d_state",
+        "model.block.expand",
+    }
     assert [key.name for key in keys if not key.description] == []
 
 

@@ -159,7 +159,9 @@ def test_whole_numbers_may_have_an_exponent():
 
 def test_none_is_a_name_where_the_type_has_it():
     assert cell(model="transformer", model__positions=None).model.positions == "none"
-    assert cell(model="transformer", model__mixer__positions=None).model.mixer.arguments()["positions"] == "none"
+    assert (
+        cell(model="transformer", model__mixer__positions=None).model.mixer.arguments()["positions"] == "none"
+    )
 
 
 def test_a_files_settings_are_under_the_users():

@@ -21,7 +21,9 @@ def test_tables_and_dotted_keys_are_settings(tmp_path: Path) -> None:
 
 
 def test_the_grid_has_several_values_a_key(tmp_path: Path) -> None:
-    text = '[grid]\nmodel = ["mamba", "s4"]\nseed = "0..2"\n"model.mixer.d_state" = [16, 32]\ntrain.steps = 5\n'
+    text = (
+        '[grid]\nmodel = ["mamba", "s4"]\nseed = "0..2"\n"model.mixer.d_state" = [16, 32]\ntrain.steps = 5\n'
+    )
     assert read(tmp_path, text).grid == {
         "model": ["mamba", "s4"],
         "seed": ["0", "1", "2"],
