@@ -19,6 +19,7 @@ _PROC, _CGROUPS = Path("/proc"), Path("/sys/fs/cgroup")
 _LOGITS = 3  # the logits, their log-softmax and the gradient are there at once
 _WORKING = 2  # what a layer keeps, and as much again for its gradients
 _PROGRAM = 10**9  # address space that the program still takes: stacks of threads, MLflow, compiled kernels
+_LARGEST = 2**63 - 1
 _ADAM = 2  # numbers that AdamW keeps for each weight
 
 
@@ -70,7 +71,7 @@ def estimate_memory(config: CellConfig, *, vocab_size: int, seqlen: int) -> Memo
     with FakeTensorMode(allow_non_fake_inputs=True):
         model = build_model(config.model, vocab_size=vocab_size, seqlen=seqlen)
         weights = sum(parameter.nbytes for parameter in model.parameters())
-        kept = _kept(model, torch.zeros(batch, seqlen, dtype=torch.long))
+        kept = _kept(model, batch, seqlen)
     logits = _LOGITS * 4 * seqlen * vocab_size
     activations = None
     if kept is not None:
@@ -81,8 +82,12 @@ def estimate_memory(config: CellConfig, *, vocab_size: int, seqlen: int) -> Memo
     return MemoryEstimate(weights, weights, _ADAM * weights, activations)
 
 
-def _kept(model: torch.nn.Module, inputs: Tensor) -> int | None:
-    """Return the bytes that a forward pass keeps for the backward pass, each storage once."""
+def _kept(model: torch.nn.Module, batch: int, seqlen: int) -> int | None:
+    """Return the bytes that a forward pass keeps for the backward pass, each storage once.
+
+    Sizes that 64 bits do not hold count as the largest that they do; ``None`` is for a model that cannot be
+    followed.
+    """
     known = {parameter.untyped_storage()._cdata for parameter in model.parameters()}
     kept: dict[int, torch.UntypedStorage] = {}
 
@@ -94,10 +99,11 @@ def _kept(model: torch.nn.Module, inputs: Tensor) -> int | None:
 
     try:
         with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            inputs = torch.zeros(batch, seqlen, dtype=torch.long)
             logits = model(inputs)
             F.cross_entropy(logits.flatten(0, 1).float(), inputs.flatten())
-    except Exception:  # a layer of a plug-in that looks at values
-        return None
+    except Exception as error:  # a layer of a plug-in that looks at values
+        return _LARGEST if "overflow" in str(error).lower() else None
     return sum(storage.nbytes() for storage in kept.values())
 
 

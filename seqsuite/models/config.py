@@ -7,8 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, field_validat
 from seqsuite.models import BACKBONES, BLOCKS, MIXERS
 from seqsuite.options import Options, PositiveFloat, PositiveInt, named_options
 
-
-_MOST_LAYERS = 10_000  # far more than anyone trains, and few enough to be counted in seconds
+_MOST_LAYERS = 1000  # more than anyone trains, and few enough to be counted in seconds
 
 
 class _Schema(BaseModel):

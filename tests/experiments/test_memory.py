@@ -117,6 +117,20 @@ def test_a_run_that_cannot_fit_leaves_nothing(
     assert "There are no results yet" in seqsuite("runs", "--experiment", "too large").output
 
 
+@pytest.mark.parametrize("setting", ["train.batch_size=1e18", "task.length=1e18", "task.length=1" + "0" * 30])
+def test_sizes_past_any_memory_are_refused(seqsuite: Callable[..., Result], setting: str) -> None:
+    refused = seqsuite("run", "task=selective_copying", setting)
+    assert refused.exit_code == 2
+    assert "needs more memory than there is" in refused.output
+
+
+@pytest.mark.parametrize("setting", ["model.d_model=1e18", "model.n_layer=1e9", "model.block.expand=1e30"])
+def test_models_past_any_size_are_refused(seqsuite: Callable[..., Result], setting: str) -> None:
+    refused = seqsuite("run", "task=selective_copying", setting, "--dry-run")
+    assert refused.exit_code == 2
+    assert refused.output.startswith("Error: ")
+
+
 def write(root: Path, files: dict[str, str]) -> None:
     for name, content in files.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
