@@ -10,8 +10,10 @@ from click.core import ParameterSource
 
 from seqsuite import __version__
 from seqsuite.cli_runs import runs
+from seqsuite.commands.data_group import data
 from seqsuite.commands.group import SeqsuiteGroup, require_address_space
 from seqsuite.errors import UserError
+from seqsuite.report import FORMATS
 
 if "_SEQSUITE_COMPLETE" in os.environ:  # a shell asks for completions
     from seqsuite.completion import register
@@ -59,6 +61,8 @@ def main() -> None:
 @click.argument("settings", nargs=-1, metavar="KEY=VALUE...", shell_complete=_complete_setting)
 @click.option("--dry-run", is_flag=True, help="Show the cells and their parameter counts; run nothing.")
 @click.option("--force", is_flag=True, help="Start afresh, even cells that are finished or interrupted.")
+@click.option("--takeover", is_flag=True, help="Take cells over from a process that seems to run them.")
+@click.option("--offline", is_flag=True, help="Record to files only; `seqsuite sync` sends them later.")
 @click.option("--config", "file", type=_FILE, help="TOML file of settings or a grid; arguments are over it.")
 @click.option("--zip", "zipped", is_flag=True, help="Pair the values of all keys in place of their product.")
 @click.option("--print-config", is_flag=True, help="Print the cell as a file for --config; run nothing.")
@@ -245,26 +249,30 @@ def evaluate(source: str, tasks: str, output: Path | None, experiment: str, **op
     evaluate_model(source, experiment, EvalOptions(tasks.split(","), **options), output)
 
 
+_FORMAT = click.option("--format", "style", type=click.Choice(FORMATS), default="table", help="Form.")
+_FIGURE = click.option(
+    "--figure", type=click.Path(path_type=Path), help="Also draw it here: a .png, .pdf or .svg."
+)
+
+
 @main.command()
 @click.argument("filters", nargs=-1, metavar="[KEY=VALUE]...")
-@click.option(
-    "--format",
-    "style",
-    type=click.Choice(["table", "md", "csv", "json", "latex"]),
-    default="table",
-    help="Form.",
-)
-@click.option("--paper/--no-paper", default=True, help="Show the paper's numbers beside ours.")
-@click.option("--figure", type=click.Path(dir_okay=False, path_type=Path), help="Also draw a PNG here.")
+@_FORMAT
+@click.option("--paper/--no-paper", default=True, help="Show published numbers beside ours.")
+@_FIGURE
 @click.option("--experiment", default="seqsuite", help="MLflow experiment to read.")
 def results(filters: tuple[str, ...], style: str, paper: bool, figure: Path | None, experiment: str) -> None:
-    """Show the finished runs: mean ± spread over seeds, best first, beside baseline and paper.
+    """Show the finished runs: mean ± spread over seeds, best first, beside baselines and published numbers.
+
+    Only what was scored on the same data in the same way shares a table. KEY is any setting; = and != take
+    several values, and >=, <=, > and < a number (quote them: a shell takes them for itself).
 
     \b
     Examples:
       seqsuite results
       seqsuite results task=dna,text scale=cpu --format md
-      seqsuite results task=selective_copying --figure copying.png
+      seqsuite results task=selective_copying 'task.length>=256' model.mixer=s4d,s6
+      seqsuite results task=selective_copying --figure copying.svg
     """
     from seqsuite.commands.results import show_results
 
@@ -272,7 +280,9 @@ def results(filters: tuple[str, ...], style: str, paper: bool, figure: Path | No
 
 
 @main.command()
-@click.argument("what", type=click.Choice(["scan", "conv", "ssd", "block", "decode", "zoo"]))
+@click.argument(
+    "what", type=click.Choice(["scan", "conv", "ssd", "block", "decode", "zoo", "tracking", "host"])
+)
 @click.option("--shape", "shapes", multiple=True, help="Sizes in place of the usual ones; may be repeated.")
 @click.option("--sweep", is_flag=True, help="scan: sweep lengths; without --shape, only that.")
 @click.option("--peers", help="Names of peers, by commas: only these beside ours.")
@@ -289,10 +299,8 @@ def results(filters: tuple[str, ...], style: str, paper: bool, figure: Path | No
 )
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", help="Where to run.")
 @click.option("--dtype", type=click.Choice(["float32", "bfloat16"]), default="float32", help="Of sequences.")
-@click.option(
-    "--format", "style", type=click.Choice(["table", "md", "csv", "json"]), default="table", help="Form."
-)
-@click.option("--figure", type=click.Path(path_type=Path), help="Also draw a PNG here.")
+@_FORMAT
+@_FIGURE
 @click.option("--quick", is_flag=True, help="Tiny sizes, in seconds: only to see that it works.")
 def bench(
     what: str,
@@ -319,6 +327,8 @@ def bench(
       block    a train step of a two-layer Mamba language model (shape B,L,d_model)
       decode   generating, one token at a time (shape d_model)
       zoo      training and generating with every named model (shape B,L,d_model)
+      tracking what the journal, MLflow and checkpoints cost a small model's training
+      host     what a call of each GPU kernel costs the host, and launches: needs no GPU
 
     All peers take turns in one process; ratios to ours are what counts. Peers that are not installed
     (pip install -e '.[bench]') are listed as such.
@@ -360,6 +370,24 @@ def ui(port: int, browser: bool, experiment: str) -> None:
 
 
 @main.command()
+@click.argument("folder", type=_FOLDER, default=Path("runs"))
+def sync(folder: Path) -> None:
+    """Send to MLflow what runs could not: those with --offline, and those whose server was away.
+
+    FOLDER holds the folders of cells in progress (run.output). Finished cells that are sent are deleted from
+    it; interrupted ones stay, and go on with the same `seqsuite run`.
+
+    \b
+    Examples:
+      seqsuite sync
+      MLFLOW_TRACKING_URI=http://server:5000 seqsuite sync
+    """
+    from seqsuite.commands.sync import sync_runs
+
+    sys.exit(sync_runs(folder))
+
+
+@main.command()
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
     """Print the completion script for a SHELL.
@@ -373,3 +401,6 @@ def completion(shell: str) -> None:
     from seqsuite.completion import script
 
     click.echo(script(shell))
+
+
+main.add_command(data)

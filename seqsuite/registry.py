@@ -10,6 +10,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
+from seqsuite.declarations import Declaration, declaration
 from seqsuite.errors import UserError
 
 
@@ -77,15 +78,32 @@ class Registry:
             try:
                 return point.load()
             except (Exception, SystemExit) as error:
-                raise UserError(
-                    f"The {self.kind} {name!r} is a plug-in that cannot be loaded from {point.value}: "
-                    f"{describe_error(error)}"
-                ) from error
+                raise self._broken(name, point.value, error) from error
         known = self.names()
         raise UserError(
             f"Unknown {self.kind} {name!r}: choose from {', '.join(known)}.{did_you_mean(str(name), known)}"
         )
 
+    def declaration(self, name: str) -> Declaration:
+        """Return the summary and the options of the object called ``name``, without importing it if possible.
+
+        Raises:
+            UserError: as :meth:`load`.
+        """
+        targets = [self._builtin[name]] if name in self._builtin else []
+        targets += [point.value for point in entry_points(group=self._group, name=name)]
+        if not targets:
+            self.load(name)  # says what there is
+        try:
+            return declaration(targets[0].replace(" ", ""))
+        except (Exception, SystemExit) as error:
+            raise self._broken(name, targets[0], error) from error
+
     def summary(self, name: str) -> str:
         """Return the first line of the object's docstring."""
-        return str(self.load(name).__doc__ or "").strip().partition("\n")[0]
+        return self.declaration(name).summary
+
+    def _broken(self, name: str, target: str, error: BaseException) -> UserError:
+        return UserError(
+            f"The {self.kind} {name!r} is a plug-in that cannot be loaded from {target}: {describe_error(error)}"
+        )

@@ -10,13 +10,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from seqsuite.experiments.config.schema import CellConfig
+from seqsuite.experiments.training.callbacks import Callback
 
 _BAR = 10  # columns that the bar has at least
 _TIME = 8  # columns of the time that remains
 _GAPS = 4  # columns between the others
 
 
-class ProgressDisplay:
+class ProgressDisplay(Callback):
     """An observer that shows step, loss, tokens/s and the time that remains.
 
     In a narrow terminal the bar, the step and the time stay; what else there is room for is shown.

@@ -3,7 +3,6 @@
 import logging
 import shlex
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,24 +13,26 @@ from rich.table import Table
 from seqsuite.allocator import keep_freed_memory
 from seqsuite.commands.console import make_console, show
 from seqsuite.commands.progress import GridProgress, ProgressDisplay, count, duration, metric_text
+from seqsuite.devices import choose_device
 from seqsuite.errors import UserError
-from seqsuite.experiments.cell import CellResult, choose_device
+from seqsuite.experiments.cell import CellResult, Host
 from seqsuite.experiments.config.grid import resolve_grid
 from seqsuite.experiments.config.overrides import Overrides, parse_arguments, span
 from seqsuite.experiments.config.resolve import resolve
 from seqsuite.experiments.config.schema import CellConfig
 from seqsuite.experiments.config.settings_file import read_settings, to_toml
 from seqsuite.experiments.grid import check_cells, parameter_counts, run_grid
-from seqsuite.experiments.interruption import Interrupted
+from seqsuite.experiments.interruption import Interrupted, deferred_interrupts
 from seqsuite.experiments.memory import check_memory, estimate_cells, gigabytes
 from seqsuite.experiments.tracking import schema
-from seqsuite.experiments.tracking.store import Store, open_store
+from seqsuite.experiments.tracking.journal import Journal
+from seqsuite.experiments.tracking.reader import StoreReader
+from seqsuite.experiments.tracking.store import CellRun, Store, flatten, open_store
+from seqsuite.results.collect import collect
 from seqsuite.results.figures import loss_curve
 from seqsuite.results.formats import print_results
-from seqsuite.results.table import collect
-from seqsuite.tasks import TASKS
 
-EXIT_DIVERGED, EXIT_INTERRUPTED = 1, 130
+EXIT_FAILED, EXIT_INTERRUPTED = 1, 130
 
 _LOOK_NEXT = {
     "seqsuite results": "all results, also as md, csv, json, latex or a figure",
@@ -46,6 +47,8 @@ def run_settings(
     *,
     dry_run: bool,
     force: bool,
+    takeover: bool = False,
+    offline: bool = False,
     file: Path | None = None,
     zipped: bool = False,
     print_config: bool = False,
@@ -56,6 +59,8 @@ def run_settings(
         settings: ``key=value`` arguments.
         dry_run: Whether to show the cells only.
         force: Whether to start afresh what is finished or was interrupted.
+        takeover: Whether to take cells over from processes that seem to run them.
+        offline: Whether to keep what is recorded in files, for ``seqsuite sync`` to send.
         file: TOML file of settings that those are over.
         zipped: Whether the n-th values of all keys belong together, in place of the product.
         print_config: Whether to print the one cell as such a file only.
@@ -77,27 +82,65 @@ def run_settings(
         _print_plan(console, cells)
         return 0
     _show_notices(console)
-    check_cells(cells)
+    faults = check_cells(cells)
     check_memory(cells, choose_device(cells[0].run.device))
     _print_data(console, cells)
     keep_freed_memory()  # a step makes the tensors of the step before
+    store = None if offline else open_store(cells[0].run.experiment)
+    if store is not None:
+        store.reap_stale()
     progress = GridProgress(cells)
     try:
-        results = run_grid(
-            cells,
-            lambda config, start: ProgressDisplay(console, config, start, progress.place(config)),
-            lambda store, result: _report(console, store, result, progress),
-            force=force,
-        )
+        with deferred_interrupts() as interruption:
+            host = Host(
+                store=store,
+                make_display=lambda config, task, start: ProgressDisplay(
+                    console, config, start, progress.place(config)
+                ),
+                illustrate=draw_curves,
+                interruption=interruption,
+                force=force,
+                takeover=takeover,
+            )
+            results = run_grid(cells, host, lambda result: _report(console, result, progress), faults)
     except Interrupted:
         console.print(
             f"Stopped; the work so far is saved. Go on with: {_command(settings, file, zipped)}",
             soft_wrap=True,
         )
         return EXIT_INTERRUPTED
-    if any(result.outcome in ("finished", "skipped") for result in results):
-        _print_summary(console, cells, results)
-    return EXIT_DIVERGED if any(result.outcome == "diverged" for result in results) else 0
+    unsent = sum(result.unsent for result in results)
+    if (
+        store is not None
+        and not unsent
+        and any(result.outcome in ("finished", "skipped") for result in results)
+    ):
+        _print_summary(console, store, cells, results)
+    if unsent and not offline:
+        console.print(f"MLflow has not taken {unsent} events yet: send them with `seqsuite sync`.")
+        return EXIT_FAILED
+    return 0 if all(result.outcome in ("finished", "skipped") for result in results) else EXIT_FAILED
+
+
+def draw_curves(journal: Journal, folder: Path) -> Path:
+    """Draw a cell's loss curve from its journal into a folder."""
+    header = journal.header
+    assert header is not None
+    metrics = {
+        name: points[-1][1]
+        for name in (schema.BASELINE_VALIDATION + header.tags[schema.TAG_METRIC],)
+        if (points := journal.series(name))
+    }
+    cell = CellRun(
+        run_id=journal.run_id or "",
+        name=header.name,
+        status="FINISHED",
+        params=flatten(header.params),
+        metrics=metrics,
+        tags=header.tags,
+        start_time=0.0,
+    )
+    return loss_curve(cell, journal.series, folder)
 
 
 def _grid(settings: Sequence[str], file: Path | None, zipped: bool) -> tuple[Overrides, list[Overrides]]:
@@ -140,7 +183,7 @@ def _show_notices(console: Console) -> None:
 def _print_data(console: Console, cells: Sequence[CellConfig]) -> None:
     """Say what data was read, once for each choice of it, where the task tells."""
     for cell in {str(cell.task): cell for cell in cells}.values():
-        if hasattr(TASKS.load(cell.task.name), "describe") and (told := cell.make_task().describe()):  # type: ignore[attr-defined]
+        if told := cell.make_task().describe():
             console.print(f"{cell.task.name}: {told}", soft_wrap=True)
 
 
@@ -181,12 +224,13 @@ def _plan(cells: Sequence[CellConfig]) -> dict[str, list[str]]:
     }
 
 
-def _print_summary(console: Console, cells: Sequence[CellConfig], results: Sequence[CellResult]) -> None:
+def _print_summary(
+    console: Console, store: Store, cells: Sequence[CellConfig], results: Sequence[CellResult]
+) -> None:
     """Print the table of the tasks, models and scales that were run, and where to look next."""
     experiment = cells[0].run.experiment
-    store = open_store(experiment)
     found = collect(
-        store,
+        StoreReader(store),
         tasks={cell.task.name for cell in cells},
         models={cell.model.name for cell in cells},
         scales={cell.scale for cell in cells},
@@ -205,36 +249,30 @@ def _print_summary(console: Console, cells: Sequence[CellConfig], results: Seque
         console.print(f"  {command:<{width}}{purpose}", soft_wrap=True)
 
 
-def _report(console: Console, store: Store, result: CellResult, progress: GridProgress) -> None:
-    """Say what became of a cell; draw the loss curve of one that has just finished."""
-    title, run = f"{progress.place(result.config)}{result.config.title}", f"run {result.run_id[:8]}"
+def _report(console: Console, result: CellResult, progress: GridProgress) -> None:
+    """Say what became of a cell."""
+    title = f"{progress.place(result.config)}{result.config.title}"
+    run = f" (run {result.run_id[:8]})" if result.run_id else ""
     progress.done(result.config, trained=result.outcome in ("finished", "diverged"))
     if result.outcome == "finished":
-        with tempfile.TemporaryDirectory() as folder:
-            store.artifact(result.run_id, loss_curve(store, result.run_id, Path(folder)))
-        lines = [f"{title}: {_score(store, result)} ({run})"]
+        lines = [f"{title}: {_score(result)}{run}"]
         if result.message:
             lines.append(f"  sample: {result.message!r}")
     elif result.outcome == "skipped":
-        lines = [f"{title}: finished before ({run}); --force runs it again"]
-    elif result.outcome == "busy":
-        lines = [f"{title}: left to the process that is running it ({run})"]
+        lines = [f"{title}: finished before{run}; --force runs it again"]
     else:
-        lines = [f"{title}: stopped: {result.message}"]
+        lines = [f"{title}: {result.outcome}: {result.message}"]
     if remaining := progress.remaining():
         lines.append(f"  {remaining}")
     for line in lines:
-        console.print(line, soft_wrap=True)
+        console.print(line, soft_wrap=True, markup=False)
 
 
-def _score(store: Store, result: CellResult) -> str:
+def _score(result: CellResult) -> str:
     """Return the test score of a finished cell, at which step it was tested, and how long it trained."""
-    run = store.get(result.run_id)
-    metric = run.tags[schema.TAG_METRIC]
-    best, steps = run.metrics[schema.BEST + metric], result.config.train.steps
-    history = store.client.get_metric_history(result.run_id, schema.VALIDATION + metric)
-    tested = min((point.step for point in history if point.value == best), default=steps)
+    metric = result.config.make_task().metrics[0].name
+    step, steps = int(result.metrics[schema.BEST_STEP]), result.config.train.steps
     return (
-        f"test {metric_text(metric, run.metrics[schema.TEST + metric])} with step {tested} of {steps}, the "
-        f"best on validation; trained for {duration(run.metrics[schema.TRAIN_SECONDS])}"
+        f"test {metric_text(metric, result.metrics[schema.TEST + metric])} with step {step} of {steps}, the "
+        f"best on validation; trained for {duration(result.metrics[schema.TRAIN_SECONDS])}"
     )

@@ -14,10 +14,12 @@ import torch
 from seqsuite.models import BACKBONES, BLOCKS, MIXERS, MODELS
 from seqsuite.models.base import Mixer
 from seqsuite.models.build import build_mixer, count_parameters
-from seqsuite.models.config import ModelConfig
+from seqsuite.models.config import ModelConfig, ModelShape
 from seqsuite.models.presets import sizes
 from seqsuite.options import named_options
 from seqsuite.registry import Registry
+from seqsuite.report import Column
+from seqsuite.report.markup import markdown_table
 
 WIDTH = 64
 """Width D that states are counted at."""
@@ -89,7 +91,7 @@ def size_table() -> str:
             names = [size for size in named if named[size] == settings]
             config = _sized(model, settings)
             vocab_size, seqlen = VOCABULARIES["dna" if config.d_model <= 512 else "language"]
-            parameters = count_parameters(config, vocab_size=vocab_size, seqlen=seqlen)
+            parameters = count_parameters(config, ModelShape(vocab_size=vocab_size, seqlen=seqlen))
             size = ", ".join(f"`{name}`" for name in names)
             rows.append((f"`{model}`", size, str(config.n_layer), str(config.d_model), f"{parameters:,}"))
     return _table(("model", "size", "blocks", "width", "parameters"), rows)
@@ -130,8 +132,7 @@ def _summary(registry: Registry, name: str) -> str:
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [heads, ["---"] * len(heads), *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    return markdown_table([Column(head, head) for head in heads], rows).rstrip()
 
 
 def main(paths: Sequence[str]) -> None:

@@ -46,7 +46,7 @@ def _titled(config: CellConfig, varied: dict[str, str]) -> CellConfig:
         return config
     text = ",".join(f"{name}={value}" for name, value in zip(_short(list(told)), told.values(), strict=True))
     if len(text) > _LONGEST:
-        text = f"{text[:_LONGEST]}…{config.cell_id[:4]}"
+        text = f"{text[:_LONGEST]}…{config.cell_id('')[:4]}"
     text = re.sub(r"[^\w.,=+*…-]+", "_", text)
     if config.run.name is None:
         name = f"{config.task.name}-{config.model.name}[{text}]-{config.scale}-seed{config.seed}"

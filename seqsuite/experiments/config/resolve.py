@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 from contextlib import nullcontext, suppress
-from typing import Any, Literal, TypeVar, get_args, get_origin
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from seqsuite.declarations import choices_of
 from seqsuite.errors import UserError
 from seqsuite.experiments.config.hints import nearest_key
 from seqsuite.experiments.config.overrides import Overrides
@@ -44,7 +45,7 @@ def resolve(overrides: Overrides, base: Overrides | None = None) -> CellConfig:
         UserError: if a key is unknown or a value has a wrong type or range; the sentence names the key and
             suggests the nearest that exists.
     """
-    settings = _merge(_nest(base or {}), _nest(overrides))
+    settings = merge(_nest(base or {}), _nest(overrides))
     task_name, model_name = _name(settings, "task"), _name(settings, "model", "mamba")
     scale = settings.get("scale", "cpu")
     if not isinstance(scale, str) or scale not in SCALES:
@@ -57,13 +58,13 @@ def resolve(overrides: Overrides, base: Overrides | None = None) -> CellConfig:
     }
     TASKS.load(task_name)  # an unknown task is named before its missing preset is
     for layer in preset_layers(task_name, model_name, scale):
-        values = _merge(values, layer)
-    size = _merge(values, settings)["model"].get("size")
+        values = merge(values, layer)
+    size = merge(values, settings)["model"].get("size")
     if size is not None:
         if not isinstance(size, str):
             raise UserError(f"model.size={shown(size)} cannot be used: it is a name, such as 130m.")
-        values = _merge(values, {"model": size_settings(model_name, size)})
-    return _validate(_merge(values, settings))
+        values = merge(values, {"model": size_settings(model_name, size)})
+    return _validate(merge(values, settings))
 
 
 def _model_preset(name: str) -> dict[str, Any]:
@@ -92,11 +93,11 @@ def override_keys(task: str | None, model: str | None) -> dict[str, list[str]]:
         keys |= _schema_keys(prefix, schema)
     for name in [task] if task else TASKS.names():
         with suppress(UserError) if task is None else nullcontext():  # a plug-in's fault is not the others'
-            keys |= _schema_keys("task", _schema_of(TASKS, {"name": name}))
+            keys |= _option_keys("task", TASKS, name)
     if model:
         chosen = {"backbone": {"name": "isotropic"}, **_model_preset(model)}
         for part, registry in _PARTS.items():
-            keys |= _schema_keys(f"model.{part}", options_schema(registry.load(chosen[part]["name"])))
+            keys |= _option_keys(f"model.{part}", registry, chosen[part]["name"])
     keys |= {f"model.{part}": registry.names() for part, registry in _PARTS.items()}
     keys["model.size"] = list(sizes(model or "mamba"))
     del keys["model.layers"]  # a table of names that only the user knows
@@ -136,7 +137,7 @@ def _nest(overrides: Overrides) -> dict[str, Any]:
     return nested
 
 
-def _merge(base: Mapping[str, Any], layer: Mapping[str, Any], path: tuple[str, ...] = ()) -> dict[str, Any]:
+def merge(base: Mapping[str, Any], layer: Mapping[str, Any], path: tuple[str, ...] = ()) -> dict[str, Any]:
     """Return ``base`` with ``layer``'s values over it, table by table.
 
     A choice that the layer gives another name loses the old one's options, which do not apply to it.
@@ -147,7 +148,7 @@ def _merge(base: Mapping[str, Any], layer: Mapping[str, Any], path: tuple[str, .
     for key, value in layer.items():
         below = merged.get(key)
         if isinstance(below, dict) and isinstance(value, dict):
-            merged[key] = _merge(below, value, (*path, key))
+            merged[key] = merge(below, value, (*path, key))
         else:
             merged[key] = value
     return merged
@@ -177,7 +178,7 @@ def _layer(name: str, values: Any) -> LayerConfig:
     if name in MODELS.names() and isinstance(values, dict):
         preset = _model_preset(name)
         both = {part: preset[part] for part in ("block", "mixer")}
-        values = _merge(both, values, ("model", "layers", name))
+        values = merge(both, values, ("model", "layers", name))
     if isinstance(values, dict):
         for part in ("block", "mixer"):
             if "name" not in values.get(part, {}):
@@ -239,13 +240,11 @@ def _known(keys: list[str]) -> str:
 
 
 def _schema_keys(prefix: str, schema: type[BaseModel]) -> dict[str, list[str]]:
-    return {f"{prefix}.{name}": _choices(field.annotation) for name, field in schema.model_fields.items()}
+    return {
+        f"{prefix}.{name}": list(choices_of(field.annotation)) for name, field in schema.model_fields.items()
+    }
 
 
-def _choices(annotation: Any) -> list[str]:
-    """Return the values of a literal or boolean annotation."""
-    if annotation is bool:
-        return ["true", "false"]
-    if get_origin(annotation) is Literal:
-        return [str(value) for value in get_args(annotation)]
-    return [choice for part in get_args(annotation) for choice in _choices(part)]
+def _option_keys(prefix: str, registry: Registry, name: str) -> dict[str, list[str]]:
+    options = registry.declaration(name).options
+    return {f"{prefix}.{option}": list(found.choices) for option, found in options.items()}

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SerializeAsAny, field_validator
 
+from seqsuite.devices import Device
 from seqsuite.models.config import ModelConfig
 from seqsuite.options import (
     Fraction,
@@ -52,14 +53,24 @@ class TrainConfig(_Schema):
     """Optimizer steps."""
     batch_size: PositiveInt = 32
     """Sequences B a step."""
+    accumulate: PositiveInt = 1
+    """Parts that a step's batch is computed in, one after the other: the same numbers in less memory."""
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    """Numbers of forward and backward passes; weights and the optimizer stay in float32."""
+    optimizer: Literal["adamw", "muon"] = "adamw"
+    """AdamW, or Muon for matrices with AdamW for all other parameters."""
     learning_rate: PositiveFloat = 1e-3
     """Peak learning rate of AdamW."""
-    schedule: Literal["cosine", "constant"] = "cosine"
+    muon_rate: PositiveFloat = 10.0
+    """Muon's learning rate in multiples of AdamW's."""
+    schedule: Literal["cosine", "linear", "wsd", "constant"] = "cosine"
     """What the learning rate does after the warm-up."""
     warmup: Fraction = 0.1
     """Fraction of the steps over which the learning rate rises linearly from zero."""
+    decay: Fraction = 0.2
+    """Fraction of the steps over which the schedule wsd falls at the end."""
     min_learning_rate: NonNegativeFloat = 1e-5
-    """Where the cosine schedule ends; never above the peak."""
+    """Where the schedules end that fall; never above the peak."""
     beta1: Fraction = 0.9
     """AdamW's decay of the gradient's mean."""
     beta2: Fraction = 0.95
@@ -68,10 +79,20 @@ class TrainConfig(_Schema):
     """Weight decay of matrices; biases, norms, embeddings and state space parameters have none."""
     clip: PositiveFloat | None = 1.0
     """Largest norm of the gradient, or none."""
+    ema: Fraction | None = None
+    """Decay of a moving average of the weights, which is what is evaluated and published; or none."""
     eval_every: PositiveInt = 100
-    """Steps between evaluations on the validation set; each also saves a checkpoint."""
+    """Steps between evaluations on the validation set."""
     eval_batch_size: PositiveInt = 32
     """Sequences a batch in evaluation."""
+    patience: PositiveInt | None = None
+    """Evaluations without a better one after which training stops early, or none."""
+    max_time: PositiveFloat | None = None
+    """Seconds of training after which it stops early, or none."""
+    log_every: PositiveInt | None = None
+    """Steps between points of the training curve; by default such that there are about 500."""
+    deterministic: bool = False
+    """Whether PyTorch refuses operations that may give other bits in another run; they are often slower."""
 
 
 class RunConfig(_Schema):
@@ -81,8 +102,12 @@ class RunConfig(_Schema):
     """MLflow experiment."""
     output: UserPath = Path("runs")
     """Folder for the checkpoints of cells in progress."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: Device = "auto"
     """Where to compute; auto takes a GPU if there is one."""
+    checkpoint_every: PositiveInt | None = None
+    """Steps between checkpoints; by default they go by time."""
+    checkpoint_seconds: PositiveFloat = 60.0
+    """Seconds between checkpoints, where no steps are given."""
     sample_length: PositiveInt = 512
     """Tokens of the sample that a finished cell generates."""
     name: Annotated[str, AfterValidator(_file_name)] | None = None
@@ -122,15 +147,13 @@ class CellConfig(_Schema):
         """Return the cell's task, model, scale and seed, such as ``dna-mamba-cpu-seed0``."""
         return f"{self.task.name}-{self.model.name}-{self.scale}-seed{self.seed}"
 
-    @property
-    def cell_id(self) -> str:
-        """Return the cell's identity: a hash of all that decides its result."""
-        return _digest(self.model_dump(mode="json", exclude={"run"}))
+    def cell_id(self, fingerprint: str) -> str:
+        """Return the cell's identity: a hash of all that decides its result, its data included."""
+        return _digest(self.model_dump(mode="json", exclude={"run"}), fingerprint)
 
-    @property
-    def group_id(self) -> str:
+    def group_id(self, fingerprint: str) -> str:
         """Return the identity that cells share which differ in their seed only."""
-        return _digest(self.model_dump(mode="json", exclude={"run", "seed"}))
+        return _digest(self.model_dump(mode="json", exclude={"run", "seed"}), fingerprint)
 
     def make_task(self) -> Task:
         """Construct the task.
@@ -142,5 +165,6 @@ class CellConfig(_Schema):
         return task
 
 
-def _digest(values: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
+def _digest(values: dict[str, Any], fingerprint: str) -> str:
+    text = json.dumps([values, fingerprint], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -9,7 +9,7 @@ import numpy as np
 from seqsuite.errors import UserError
 from seqsuite.experiments.checkpoints import reads_bytes
 from seqsuite.models.formats.files import locate, read_description
-from seqsuite.tasks.base import TokenIds
+from seqsuite.tasks.codecs.base import Codec, TokenIds
 
 _FILES = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model")
 
@@ -90,12 +90,14 @@ class Pretrained:
         return text
 
 
-class TokenText:
-    """Text by a tokenizer, handled as a task handles its data.
+class TextCodec(Codec):
+    """Text by a tokenizer.
 
     Args:
         tokenizer: What turns text into token ids and back.
     """
+
+    suffix = ".txt"
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
@@ -123,7 +125,7 @@ class TokenText:
         """Return the text of tokens."""
         return self._tokenizer.decode([int(token) for token in tokens])
 
-    def render(self, tokens: Sequence[int] | TokenIds, path: Path) -> None:
+    def write(self, tokens: Sequence[int] | TokenIds, path: Path) -> None:
         """Write the text of tokens."""
         path.write_text(self.decode(tokens), encoding="utf-8")
 

@@ -1,11 +1,11 @@
 """Finding, checking and connecting to the MLflow store.
 
 MLflow retries a missing server or folder for minutes, and takes seconds to import: what can be checked first
-is, and it is imported when a store is opened.
+is, and it is imported when a store is opened. It is told not to retry: the uploader does, and whoever waits
+for a command wants to know.
 """
 
 import os
-import re
 import sqlite3
 import warnings
 from collections.abc import Iterator
@@ -16,8 +16,13 @@ from typing import Any, NamedTuple
 from filelock import FileLock
 
 from seqsuite.errors import UserError
+from seqsuite.experiments.tracking.addresses import shown_uri, without_secrets
 
-OPEN_TIMEOUT_SECONDS = 3
+_LIBRARIES = ("mlflow", "sqlalchemy", "requests", "urllib3", "databricks")
+_PATIENCE = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",  # seconds for a connection, and for each answer
+}
 
 
 class Connection(NamedTuple):
@@ -44,8 +49,13 @@ def connect(experiment: str, *, create: bool) -> Connection:
             return _connect(uri, experiment, (database.parent / "mlruns").as_uri(), create)
     if uri.startswith("file:") or ("://" not in uri and not uri.startswith("databricks")):
         raise UserError(
-            f"MLFLOW_TRACKING_URI={uri} names a folder, which MLflow no longer writes to; use a database "
-            "such as sqlite:///mlflow.db, or the address of a server."
+            f"MLFLOW_TRACKING_URI={shown_uri(uri)} names a folder, which MLflow no longer writes to; use a "
+            "database such as sqlite:///mlflow.db, or the address of a server."
+        )
+    if uri.startswith("databricks") and "@" in uri:
+        raise UserError(
+            f"MLFLOW_TRACKING_URI={shown_uri(uri)} names no profile of Databricks: write databricks or "
+            "databricks://PROFILE, and set DATABRICKS_HOST and DATABRICKS_TOKEN if there is no profile."
         )
     if not uri.startswith(("http://", "https://", "databricks")):
         _check_database(uri)
@@ -53,16 +63,18 @@ def connect(experiment: str, *, create: bool) -> Connection:
 
 
 def _connect(uri: str, experiment: str, artifacts: str | None, create: bool) -> Connection:
-    with store_errors(f"Cannot use the MLflow store {shown(uri)}"), impatient():
+    with store_errors(f"Cannot use the MLflow store {shown_uri(uri)}", uri):
         client = _client(uri)
         found = client.get_experiment_by_name(experiment)
         if found is None and not create:
-            raise UserError(f"There are no results yet in {shown(uri)}: it has no experiment {experiment!r}.")
+            raise UserError(
+                f"There are no results yet in {shown_uri(uri)}: it has no experiment {experiment!r}."
+            )
         if found is None:
             found = client.get_experiment(_create_experiment(client, experiment, artifacts))
     if found.lifecycle_stage == "deleted":
         raise UserError(
-            f"The experiment {experiment!r} in {shown(uri)} is deleted: bring it back with "
+            f"The experiment {experiment!r} in {shown_uri(uri)} is deleted: bring it back with "
             f"`mlflow experiments restore --experiment-id {found.experiment_id}`."
         )
     return Connection(uri, str(found.experiment_id), client)
@@ -85,6 +97,8 @@ def _client(uri: str) -> Any:
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+    for name, value in _PATIENCE.items():
+        os.environ.setdefault(name, value)
     with warnings.catch_warnings():
         # MLflow 3.17's SQL models use a loader option that SQLAlchemy 2.1 deprecates.
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -94,49 +108,36 @@ def _client(uri: str) -> Any:
 
 
 @contextmanager
-def impatient() -> Iterator[None]:
-    """Let requests to a server fail soon; MLflow's defaults retry for many minutes."""
-    hasty = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": str(OPEN_TIMEOUT_SECONDS)}
-    before = {name: os.environ.get(name) for name in hasty}
-    os.environ.update(hasty)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-
-
-@contextmanager
-def store_errors(what: str) -> Iterator[None]:
-    """Turn MLflow's errors into one sentence that starts with ``what``."""
+def store_errors(what: str, uri: str = "") -> Iterator[None]:
+    """Turn MLflow's errors into one sentence that starts with ``what`` and shows no secret of ``uri``."""
     try:
         yield
     except UserError:
         raise
-    except (ImportError, OSError) as error:
-        raise UserError(f"{what}: {error}") from error
+    except (ImportError, OSError, ValueError) as error:
+        raise UserError(f"{what}: {_short(error, uri)}") from error
     except Exception as error:
-        if not type(error).__module__.startswith(("mlflow", "sqlalchemy", "requests", "urllib3")):
+        if not type(error).__module__.startswith(_LIBRARIES):
             raise
-        raise UserError(f"{what}: {_short(error)}") from error
+        raise UserError(f"{what}: {_short(error, uri)}") from error
 
 
-def _short(error: Exception) -> str:
+def _short(error: Exception, uri: str) -> str:
     """Return the part of an error's message that a user can act on."""
     text = " ".join(str(error).split())
     if "Max retries exceeded" in text or "Connection" in text or "timed out" in text:
         return "no server answers there; start it, or correct MLFLOW_TRACKING_URI."
+    text = without_secrets(text, uri)
     return text if len(text) <= 300 else text[:299] + "…"
 
 
 def _sqlite_path(uri: str) -> Path:
     """Return the absolute path of a ``sqlite:`` address (three slashes relative, four absolute)."""
     name = uri.partition(":///")[2].partition("?")[0]
-    if not name or ":memory:" in name:
-        raise UserError(f"MLFLOW_TRACKING_URI={uri} names no file: write sqlite:///folder/mlflow.db.")
+    if not name or ":memory:" in name or "\0" in name:
+        raise UserError(
+            f"MLFLOW_TRACKING_URI={shown_uri(uri)} names no file: write sqlite:///folder/mlflow.db."
+        )
     return Path(name).absolute()
 
 
@@ -171,11 +172,6 @@ def _check_database(uri: str) -> None:
             engine.connect().close()
         finally:
             engine.dispose()
-    except (sqlalchemy.exc.SQLAlchemyError, ImportError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"Cannot use MLFLOW_TRACKING_URI={shown(uri)}: {reason}") from error
-
-
-def shown(uri: str) -> str:
-    """Return an address without the password it may hold."""
-    return re.sub(r"(://[^/@:]*):[^/@]*@", r"\1:…@", uri)
+    except (sqlalchemy.exc.SQLAlchemyError, ImportError, ValueError) as error:
+        reason = without_secrets(str(error).splitlines()[0], uri)
+        raise UserError(f"Cannot use MLFLOW_TRACKING_URI={shown_uri(uri)}: {reason}") from error

@@ -1,33 +1,34 @@
-"""Everything that is written to MLflow: one cell of a grid is one MLflow run."""
+"""Everything that is written to MLflow and read from it: one cell of a grid is one MLflow run."""
 
 import json
-import os
 import re
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple
 
 import seqsuite
 from seqsuite.errors import UserError
-from seqsuite.experiments.tracking.connection import connect, impatient, shown, store_errors
-from seqsuite.experiments.tracking.processes import process_identity
+from seqsuite.experiments.tracking.addresses import shown_uri
+from seqsuite.experiments.tracking.connection import connect, store_errors
+from seqsuite.experiments.tracking.journal import RunHeader
+from seqsuite.experiments.tracking.processes import is_alive, machine_identity, process_tags
 from seqsuite.experiments.tracking.schema import (
     TAG_CELL,
     TAG_GROUP,
     TAG_HOST,
+    TAG_JOURNAL,
     TAG_KIND,
+    TAG_MACHINE,
     TAG_PROCESS,
     TAG_VERSION,
     FinalStatus,
     RunStatus,
 )
 
-FLUSH_SECONDS = 2.0
 MAX_METRICS_PER_CALL = 1000  # MLflow's own limits on log_batch
 MAX_PARAMS_PER_CALL = 100
 MAX_TAGS_PER_CALL = 100
@@ -46,6 +47,15 @@ class CellRun:
     start_time: float
 
 
+class Point(NamedTuple):
+    """A metric's value at a step; ``time`` is in milliseconds since 1970."""
+
+    key: str
+    value: float
+    time: int
+    step: int
+
+
 def open_store(experiment: str = "seqsuite", *, create: bool = True) -> "Store":
     """Open the MLflow store, creating its database and the experiment if they are missing.
 
@@ -58,15 +68,11 @@ def open_store(experiment: str = "seqsuite", *, create: bool = True) -> "Store":
         create: If false, nothing is created, and a store or experiment that does not exist is an error.
 
     Raises:
-        UserError: within about five seconds, if the store cannot be reached, read or (with ``create``)
+        UserError: within about ten seconds, if the store cannot be reached, read or (with ``create``)
             written.
     """
     connection = connect(experiment, create=create)
     return Store(connection.uri, connection.experiment_id, experiment, connection.client)
-
-
-def _process_tags() -> dict[str, str]:
-    return {TAG_HOST: socket.gethostname(), TAG_PROCESS: process_identity(os.getpid()) or str(os.getpid())}
 
 
 class Store:
@@ -89,7 +95,7 @@ class Store:
         """Return the runs that meet an MLflow filter (``attributes.status = 'RUNNING'``), newest first."""
         runs: list[CellRun] = []
         token = None
-        with store_errors(f"Cannot read the MLflow store {shown(self.uri)}"):
+        with self._reading(f"the MLflow store {shown_uri(self.uri)}"):
             while True:
                 page = self.client.search_runs(
                     [self.experiment_id],
@@ -109,7 +115,7 @@ class Store:
         Raises:
             UserError: if the store has no such run.
         """
-        with store_errors(f"Cannot read run {run_id!r}"):
+        with self._reading(f"run {run_id!r}"):
             return _cell_run(self.client.get_run(run_id))
 
     def finished(self) -> list[CellRun]:
@@ -117,79 +123,153 @@ class Store:
         return self.search(f"tags.`{TAG_KIND}` = 'cell' and attributes.status = 'FINISHED'")
 
     def find_cell(self, cell_id: str) -> CellRun | None:
-        """Return the newest run of the cell, whatever its status, or ``None``."""
+        """Return the cell's finished run, or else its newest, whatever its status, or ``None``.
+
+        A clock may have been set back, so no start is so new that it undoes a finished run.
+        """
         runs = self.search(f"tags.`{TAG_CELL}` = '{cell_id}'")
-        return runs[0] if runs else None
+        return next((run for run in runs if run.status == "FINISHED"), runs[0] if runs else None)
+
+    def find_journal(self, journal: str) -> str | None:
+        """Return the id of the run that was created for a journal, or ``None``."""
+        runs = self.search(f"tags.`{TAG_JOURNAL}` = '{journal}'")
+        return runs[-1].run_id if runs else None
+
+    def has_run(self, run_id: str) -> bool:
+        """Return whether the store has a run that can be written to: not one that was deleted."""
+        from mlflow.exceptions import MlflowException
+
+        with self._reading(f"run {run_id!r}"):
+            try:
+                return bool(self.client.get_run(run_id).info.lifecycle_stage == "active")
+            except MlflowException as error:
+                if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                    return False
+                raise
+
+    def last_steps(self, run_id: str) -> dict[str, int]:
+        """Return the last step of each metric that a run has."""
+        with self._reading(f"run {run_id!r}"):
+            keys = self.client.get_run(run_id).data.metrics
+            histories = {key: self.client.get_metric_history(run_id, key) for key in keys}
+        return {key: max(point.step for point in points) for key, points in histories.items()}
 
     def start_grid(self, name: str, params: Mapping[str, object]) -> str:
         """Start the parent run of a grid and return its id; end it with :meth:`finish`."""
-        return self._create(name, params, {TAG_KIND: "grid"})
+        return self._create(name, params, {TAG_KIND: "grid", **process_tags()})
 
     def start_cell(
         self,
-        *,
-        cell_id: str,
-        group_id: str,
-        name: str,
-        params: Mapping[str, object],
-        tags: Mapping[str, str],
-        parent_run_id: str | None = None,
+        header: RunHeader,
         resume_run_id: str | None = None,
-    ) -> "CellLogger":
-        """Start the run of a cell, or go on with ``resume_run_id``.
+        *,
+        at: int | None = None,
+        journal: str | None = None,
+    ) -> str:
+        """Start the run of a cell, or go on with ``resume_run_id``; return its id.
+
+        Doing it again with the run's id changes nothing. A parameter that the run already has is kept: MLflow
+        writes a parameter once.
 
         Args:
-            cell_id: Hash of the resolved configuration.
-            group_id: Hash of the configuration without its seed.
-            name: The run's name in MLflow's pages.
-            params: The resolved configuration, nested or with dotted keys. A value that a resumed run already
-                has is kept: MLflow writes a parameter once.
-            tags: The task, model, scale, metric and so on, by this module's ``TAG_…`` names.
-            parent_run_id: Run of the grid that the cell belongs to.
+            header: What the run is of.
             resume_run_id: Run to continue, as found by :meth:`find_cell`.
+            at: When it started, in milliseconds since 1970; by default now.
+            journal: Identity of the journal it is sent from, for :meth:`find_journal`.
 
         Raises:
             UserError: if the store cannot be written.
         """
-        all_tags = {**tags, TAG_KIND: "cell", TAG_CELL: cell_id, TAG_GROUP: group_id}
-        if parent_run_id is not None:
-            all_tags["mlflow.parentRunId"] = parent_run_id
+        tags = {
+            **process_tags(),
+            **header.tags,
+            TAG_KIND: "cell",
+            TAG_CELL: header.cell_id,
+            TAG_GROUP: header.group_id,
+        }
+        if journal is not None:
+            tags[TAG_JOURNAL] = journal
+        if header.parent_run_id is not None:
+            tags["mlflow.parentRunId"] = header.parent_run_id
         if resume_run_id is None:
-            return CellLogger(self, self._create(name, params, all_tags))
+            return self._create(header.name, header.params, tags, at)
         known = self.get(resume_run_id).params
         with self.errors():
-            self.client.update_run(resume_run_id, status="RUNNING", name=name)
-        new_params = {key: value for key, value in flatten(params).items() if key not in known}
-        self.log_batch(resume_run_id, params=new_params, tags=all_tags | _process_tags())
-        return CellLogger(self, resume_run_id)
+            self.client.update_run(resume_run_id, status="RUNNING", name=header.name)
+        new_params = {key: value for key, value in flatten(header.params).items() if key not in known}
+        self.log_batch(resume_run_id, params=new_params, tags=tags)
+        return resume_run_id
 
-    def finish(self, run_id: str, status: FinalStatus) -> None:
-        """End a run."""
+    def finish(self, run_id: str, status: FinalStatus, *, at: int | None = None) -> None:
+        """End a run, now or ``at`` a time in milliseconds since 1970."""
         with self.errors():
-            self.client.set_terminated(run_id, status)
+            self.client.set_terminated(run_id, status, end_time=at)
 
     def metrics(self, run_id: str, values: Mapping[str, float]) -> None:
-        """Record values with a run, ended or not."""
+        """Record values with a run at step 0, ended or not."""
+        now = int(time.time() * 1000)
+        self.log_points(run_id, [Point(key, value, now, 0) for key, value in values.items()])
+
+    def log_points(self, run_id: str, points: Sequence[Point]) -> None:
+        """Record values with a run; the same point again is stored once."""
         from mlflow.entities import Metric
 
-        now = int(time.time() * 1000)
         with self.errors():
-            self.client.log_batch(
-                run_id, metrics=[Metric(key, value, now, 0) for key, value in values.items()]
-            )
+            for start in range(0, len(points), MAX_METRICS_PER_CALL):
+                part = [Metric(*point) for point in points[start : start + MAX_METRICS_PER_CALL]]
+                self.client.log_batch(run_id, metrics=part)
 
     def artifact(self, run_id: str, path: Path, folder: str | None = None) -> None:
         """Store a file with a run, ended or not, in ``folder`` of its artifacts."""
         with self.errors():
             self.client.log_artifact(run_id, str(path), folder)
 
+    def publish_model(self, run_id: str, folder: Path, *, name: str, params: Mapping[str, str]) -> None:
+        """Publish the files in ``folder`` as the run's model; doing it again changes nothing."""
+        from mlflow.entities import LoggedModelOutput
+
+        client = self.client
+        with self.errors():
+            outputs = client.get_run(run_id).outputs
+            published = {output.model_id for output in (outputs.model_outputs if outputs else ())}
+            name = re.sub(r"[/:.%\"']", "_", name)  # which MLflow forbids
+            same = [model for model in self._models(run_id) if model.name == name]
+            model = (
+                same[0]
+                if same
+                else client.create_logged_model(
+                    self.experiment_id,
+                    name=name,
+                    source_run_id=run_id,
+                    params=dict(params),
+                    model_type="seqsuite",
+                )
+            )
+            if model.model_id in published:
+                return
+            client.log_model_artifacts(model.model_id, str(folder))
+            client.finalize_logged_model(model.model_id, "READY")
+            client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
+
+    def _models(self, run_id: str) -> list[Any]:
+        """Return the models that a run began to publish."""
+        return list(
+            self.client.search_logged_models(
+                [self.experiment_id], filter_string=f"source_run_id = '{run_id}'"
+            )
+        )
+
     def reap_stale(self) -> int:
-        """Mark as KILLED the RUNNING runs that processes of this machine left behind; return how many."""
-        mine = f"tags.`{TAG_HOST}` = '{socket.gethostname()}'"
+        """Mark as KILLED the RUNNING runs that processes of this machine left behind; return how many.
+
+        The machine is known by this boot of it, or by its host name: either may have changed.
+        """
+        host, machine = socket.gethostname(), machine_identity()
         stale = [
             run
-            for run in self.search(f"attributes.status = 'RUNNING' and {mine}")
-            if process_identity(int(run.tags[TAG_PROCESS].split()[0])) != run.tags[TAG_PROCESS]
+            for run in self.search("attributes.status = 'RUNNING'")
+            if (run.tags.get(TAG_HOST) == host or run.tags.get(TAG_MACHINE) == machine)
+            and not is_alive(run.tags.get(TAG_PROCESS, ""))
         ]
         for run in stale:
             self.finish(run.run_id, "KILLED")
@@ -203,7 +283,7 @@ class Store:
         """
         from mlflow.artifacts import download_artifacts
 
-        with store_errors(f"Cannot read the model of run {run_id!r}"):
+        with self._reading(f"the model of run {run_id!r}"):
             outputs = self.client.get_run(run_id).outputs
             if outputs is None or not outputs.model_outputs:
                 raise UserError(
@@ -218,7 +298,10 @@ class Store:
 
     def errors(self) -> AbstractContextManager[None]:
         """Return a context that turns failures to write into :class:`~seqsuite.errors.UserError`."""
-        return store_errors(f"Cannot write to the MLflow store {shown(self.uri)}")
+        return store_errors(f"Cannot write to the MLflow store {shown_uri(self.uri)}", self.uri)
+
+    def _reading(self, what: str) -> AbstractContextManager[None]:
+        return store_errors(f"Cannot read {what}", self.uri)
 
     def log_batch(
         self, run_id: str, params: Mapping[str, str] | None = None, tags: Mapping[str, str] | None = None
@@ -234,102 +317,18 @@ class Store:
             for start in range(0, len(all_tags), MAX_TAGS_PER_CALL):
                 self.client.log_batch(run_id, tags=all_tags[start : start + MAX_TAGS_PER_CALL])
 
-    def _create(self, name: str, params: Mapping[str, object], tags: Mapping[str, str]) -> str:
+    def _create(
+        self, name: str, params: Mapping[str, object], tags: Mapping[str, str], at: int | None = None
+    ) -> str:
         all_tags = {
             TAG_VERSION: seqsuite.__version__,
             "mlflow.source.name": "seqsuite",
             **{key: str(value) for key, value in tags.items()},
-            **_process_tags(),
         }
         with self.errors():
-            run = self.client.create_run(self.experiment_id, tags=all_tags, run_name=name)
+            run = self.client.create_run(self.experiment_id, start_time=at, tags=all_tags, run_name=name)
         self.log_batch(run.info.run_id, params=flatten(params))
         return str(run.info.run_id)
-
-
-class CellLogger:
-    """Writes one cell's run. As a context manager it ends the run by how the block ends.
-
-    Left normally the run is FINISHED, by an interrupt KILLED, by any other exception FAILED. The first
-    :meth:`finish` counts and later ones do nothing, so that no run is FINISHED after an interrupt.
-    """
-
-    def __init__(self, store: Store, run_id: str) -> None:
-        self.run_id = run_id
-        self._store = store
-        self._buffer: list[Any] = []
-        self._time = 0
-        self._flushed = time.monotonic()
-        self._open = True
-
-    def log(self, metrics: Mapping[str, float], step: int) -> None:
-        """Record values at a step. They are written about every two seconds, and by :meth:`finish`."""
-        from mlflow.entities import Metric
-
-        # Of two values at one step MLflow calls the later one the last, so no two calls share a millisecond.
-        self._time = now = max(int(time.time() * 1000), self._time + 1)
-        self._buffer += [Metric(name, float(value), now, step) for name, value in metrics.items()]
-        if len(self._buffer) >= MAX_METRICS_PER_CALL or time.monotonic() - self._flushed >= FLUSH_SECONDS:
-            self.flush()
-
-    def flush(self) -> None:
-        """Write what :meth:`log` holds back."""
-        while self._buffer:
-            batch = self._buffer[:MAX_METRICS_PER_CALL]
-            with self._store.errors():
-                self._store.client.log_batch(self.run_id, metrics=batch)
-            # Only now: an interrupt in the call leaves the values to be written again, which MLflow allows.
-            del self._buffer[: len(batch)]
-        self._flushed = time.monotonic()
-
-    def artifact(self, path: Path, folder: str | None = None) -> None:
-        """Store a file with the run, in ``folder`` of its artifacts."""
-        self._store.artifact(self.run_id, path, folder)
-
-    def model(self, folder: Path, *, name: str, params: Mapping[str, str]) -> None:
-        """Publish the files in ``folder`` (``model.safetensors``, ``config.json``) as the run's model."""
-        from mlflow.entities import LoggedModelOutput
-
-        client = self._store.client
-        with self._store.errors():
-            model = client.create_logged_model(
-                self._store.experiment_id,
-                name=re.sub(r"[/:.%\"']", "_", name),  # which MLflow forbids
-                source_run_id=self.run_id,
-                params=dict(params),
-                model_type="seqsuite",
-            )
-            client.log_model_artifacts(model.model_id, str(folder))
-            client.finalize_logged_model(model.model_id, "READY")
-            client.log_outputs(self.run_id, [LoggedModelOutput(model.model_id, step=0)])
-
-    def tag(self, tags: Mapping[str, str]) -> None:
-        """Set tags on the run."""
-        self._store.log_batch(self.run_id, tags=tags)
-
-    def finish(self, status: FinalStatus) -> None:
-        """Write what is held back and end the run."""
-        if not self._open:
-            return
-        self._open = False
-        try:
-            self.flush()
-        except UserError:
-            with impatient():
-                self._store.finish(self.run_id, "FAILED")
-            raise
-        self._store.finish(self.run_id, status)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if kind is None:
-            self.finish("FINISHED")
-        else:
-            self.finish("FAILED" if issubclass(kind, Exception) else "KILLED")
 
 
 def flatten(config: Mapping[str, object], prefix: str = "") -> dict[str, str]:

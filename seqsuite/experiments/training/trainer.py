@@ -2,23 +2,30 @@
 
 import math
 import time
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from seqsuite.experiments.checkpoints import Shape, load_training, save_checkpoint
-from seqsuite.experiments.config.schema import CellConfig
-from seqsuite.experiments.evaluation.scores import evaluate, to_tensors
+from seqsuite.errors import UserError
+from seqsuite.experiments.checkpoints import Checkpoints, Snapshot, load_training, weights_of
+from seqsuite.experiments.config.schema import TrainConfig
 from seqsuite.experiments.interruption import Interrupted, InterruptionFlag
 from seqsuite.experiments.tracking import schema
-from seqsuite.experiments.tracking.store import CellLogger
+from seqsuite.experiments.training.averaging import WeightAverage
+from seqsuite.experiments.training.batches import Prefetcher, TensorBatch, to_tensors
+from seqsuite.experiments.training.callbacks import Callback
+from seqsuite.experiments.training.objectives import Objective
 from seqsuite.experiments.training.optimizer import learning_rate, make_optimizer
-from seqsuite.models.sequence_model import LanguageModel
-from seqsuite.tasks.base import IGNORE, Task
+from seqsuite.experiments.training.placement import Placement
+from seqsuite.experiments.training.precision import MixedPrecision
+from seqsuite.experiments.training.rhythm import CheckpointRhythm
+from seqsuite.experiments.training.scores import CarriedModel, evaluate
+from seqsuite.models.sequence_model import BackboneState, SequenceModel
+from seqsuite.tasks.base import Task
 
 _LOGGED_STEPS = 500
 """About how many points a training curve has."""
@@ -28,194 +35,306 @@ class DivergenceError(Exception):
     """A loss, gradient or parameter is no longer finite; the message says which and at what step."""
 
 
-class Observer(Protocol):
-    """Who watches a cell being trained, such as a progress bar."""
-
-    def stepped(self, step: int, loss: float, tokens_per_second: float) -> None:
-        """Be told that ``step`` steps are done, with the last loss in nats."""
-
-    def evaluated(self, step: int, metrics: dict[str, float]) -> None:
-        """Be told the validation metrics after ``step`` steps."""
-
-
 @dataclass
 class Progress:
-    """How far training has come: all of it is saved, so that a resumed run continues exactly."""
+    """How far training has come: all of it is saved, so that a resumed run continues exactly.
+
+    Attributes:
+        step: Steps that are done.
+        seconds: How long they took, evaluations left out.
+        waited: How much of it the model waited for data.
+        tokens: Positions that were trained on.
+        evaluated_step: Last step after which the validation set was scored.
+        best: Best value of the task's first metric on it, or ``None``.
+        best_step: After which step.
+        stopped: Why training ended before its last step; empty if it did not.
+    """
 
     step: int = 0
     seconds: float = 0.0
+    waited: float = 0.0
+    tokens: int = 0
     evaluated_step: int = 0
     best: float | None = None
     best_step: int = 0
+    stopped: str = ""
+
+    def tokens_per_second(self) -> float:
+        """Return the average training speed."""
+        return self.tokens / max(self.seconds, 1e-9)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a trainer is handed: everything that varies.
+
+    Attributes:
+        task: Where batches come from.
+        model: What is trained, placed.
+        objective: What is minimised and measured.
+        placement: Where, and which rows of a step.
+        checkpoints: Where progress is kept.
+        rhythm: How often.
+        callbacks: Who is told.
+    """
+
+    task: Task
+    model: SequenceModel
+    objective: Objective
+    placement: Placement
+    checkpoints: Checkpoints
+    rhythm: CheckpointRhythm = field(default_factory=CheckpointRhythm)
+    callbacks: Sequence[Callback] = ()
 
 
 class Trainer:
     """Trains one model on one task.
 
     Args:
-        config: The cell.
-        task: Its task.
-        model: Its model, which is moved to ``device``.
-        device: Where to compute.
-        logger: Where metrics go.
-        folder: Where the checkpoints ``best`` and ``last`` go.
+        config: How.
+        parts: With what.
     """
 
-    def __init__(
-        self,
-        config: CellConfig,
-        task: Task,
-        model: LanguageModel,
-        device: torch.device,
-        logger: CellLogger,
-        folder: Path,
-    ) -> None:
-        self.config, self.task, self.logger, self.device = config, task, logger, device
-        self.model = model.to(device)
+    def __init__(self, config: TrainConfig, parts: Parts) -> None:
+        self.config, self.parts = config, parts
         self.progress = Progress()
-        self.best_folder, self.last_folder = folder / "best", folder / "last"
-        self._spec = task.spec
-        self._optimizer = make_optimizer(model, config.train)
+        self._optimizer = make_optimizer(parts.model, config)
+        self._precision = MixedPrecision(config.precision, parts.placement.device)
+        self._average = None if config.ema is None else WeightAverage(parts.model, config.ema)
+        self._carried = [CarriedModel(parts.model) for _ in parts.placement.rows(0)]
+        self._log_every = config.log_every or max(1, config.steps // _LOGGED_STEPS)
+        self._largest_loss: Tensor | None = None
+        self._listeners: list[Callback] = list(parts.callbacks)
 
-    def resume(self) -> None:
-        """Continue from the last checkpoint: weights, optimizer, progress and random state."""
-        state = load_training(self.last_folder, self.model)
-        self._optimizer.load_state_dict(state["optimizer"])
-        torch.set_rng_state(state["rng"])
-        self.progress = Progress(**state["progress"])
-
-    def train(self, interruption: InterruptionFlag, observer: Observer) -> None:
-        """Train to the last step, evaluating and saving a checkpoint every ``eval_every`` steps.
+    def resume(self, folder: Path) -> None:
+        """Continue from a checkpoint: weights, optimizer, progress, random state and what callbacks keep.
 
         Raises:
-            DivergenceError: at the first step whose loss or gradient is not finite, before it is taken.
-            Interrupted: after saving a checkpoint, once an interruption was requested.
+            UserError: if the checkpoint is damaged, or of other settings.
         """
-        self.model.train()
-        while True:
-            if self._evaluation_is_due():
-                self._evaluate(interruption, observer)
-            if interruption.requested:
-                self._save(self.last_folder, resumable=True)
-                raise Interrupted
-            if self.progress.step == self.config.train.steps:
-                return
-            self._advance(observer)
+        state = load_training(folder, self.parts.model)
+        try:
+            if self._average is not None:
+                self._average.load_state_dict(state["average"])
+            self._optimizer.load_state_dict(state["optimizer"])
+            self._precision.scaler.load_state_dict(state["scaler"])
+            for carried, kept in zip(self._carried, state["carried"], strict=True):
+                carried.state = (
+                    None if kept is None else BackboneState(kept["position"], tuple(kept["blocks"]))
+                )
+            for callback, kept in zip(self.parts.callbacks, state["callbacks"], strict=True):
+                callback.load_state_dict(kept)
+            torch.set_rng_state(state["rng"])
+            self.progress = Progress(**state["progress"])
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise UserError(
+                f"The checkpoint {folder} cannot be resumed from ({error}): start afresh with --force."
+            ) from error
 
-    def tokens_per_second(self) -> float:
-        """Return the average training speed, evaluations left out."""
-        tokens = self.progress.step * self.config.train.batch_size * self._spec.seqlen
-        return tokens / self.progress.seconds
+    def train(self, interruption: InterruptionFlag, display: Callback | None = None) -> None:
+        """Train to the last step, evaluating every ``eval_every`` steps, with checkpoints by their rhythm.
+
+        Args:
+            interruption: Set when the user asks to stop.
+            display: A further callback, of which nothing is saved.
+
+        Raises:
+            DivergenceError: at a step whose loss or gradient is not finite, before it is taken on a CPU.
+            Interrupted: after saving a checkpoint, once an interruption was requested.
+            UserError: if a checkpoint cannot be written, or the task's data fails.
+        """
+        self._listeners = [*self.parts.callbacks, *([] if display is None else [display])]
+        self.parts.model.train()
+        steps = range(self.progress.step, self.config.steps)
+        self.parts.rhythm.start(self.progress.step)
+        with Prefetcher(self._prepare, steps) as batches:
+            while True:
+                if self._evaluation_is_due():
+                    self._evaluate(interruption)
+                if interruption.requested:
+                    self.save()
+                    self.parts.checkpoints.wait()
+                    raise Interrupted
+                if self.progress.step == self.config.steps or self.progress.stopped:
+                    break
+                if self.parts.rhythm.is_due(self.progress.step):
+                    self.save()
+                self._advance(batches)
+        self.parts.checkpoints.wait()
+
+    def save(self, *, best: bool = False) -> None:
+        """Start to write a checkpoint of where training is."""
+        for callback in self.parts.callbacks:
+            callback.saved(self.progress.step)
+        training = {
+            "optimizer": _copied(self._optimizer.state_dict()),
+            "scaler": self._precision.scaler.state_dict(),
+            "progress": asdict(self.progress),
+            "rng": torch.get_rng_state(),
+            "carried": [_state_dict(carried.state) for carried in self._carried],
+            "callbacks": [_copied(callback.state_dict()) for callback in self.parts.callbacks],
+        }
+        if self._average is None:
+            weights = weights_of(self.parts.model)
+        else:
+            training["average"] = self._average.state_dict()
+            with self._average.in_place():
+                weights = weights_of(self.parts.model)
+        self.parts.checkpoints.save(Snapshot(self.progress.step, weights, training), best=best)
+        self.parts.rhythm.saved(self.progress.step)
+
+    def _prepare(self, step: int) -> list[TensorBatch]:
+        """Return the micro-batches of a step; called in the prefetching thread."""
+        task, placement = self.parts.task, self.parts.placement
+        return [to_tensors(task.train_batch(rows), placement.device) for rows in placement.rows(step)]
 
     def _evaluation_is_due(self) -> bool:
-        train, step = self.config.train, self.progress.step
-        scheduled = step == train.steps or (step > 0 and step % train.eval_every == 0)
-        return scheduled and self.progress.evaluated_step < step
+        step = self.progress.step
+        last = step == self.config.steps or bool(self.progress.stopped)
+        return (
+            last or (step > 0 and step % self.config.eval_every == 0)
+        ) and self.progress.evaluated_step < step
 
-    def _advance(self, observer: Observer) -> None:
+    def _advance(self, batches: Prefetcher[list[TensorBatch]]) -> None:
         """Take one step, time it, and report it."""
-        train = self.config.train
-        rate = learning_rate(self.progress.step, train)
+        waited = batches.waited
         started = time.perf_counter()
-        loss = self._step(rate)
+        step = self.progress.step + 1
+        rate = learning_rate(self.progress.step, self.config)
+        is_logged = step % self._log_every == 0 or step == self.config.steps
+        micro_batches = next(batches)
+        loss, norm = self._compute(micro_batches)
+        # Reading a number makes a GPU's host wait: it is done where the number is logged.
+        read = is_logged or self.parts.placement.device.type == "cpu"
+        if read:
+            self._check_finite(step, float(loss), float(norm))
+        self._optimizer.set_rate(rate)
+        self._optimizer.step(self._precision.scaler)
+        if self._average is not None:
+            self._average.update()
         elapsed = time.perf_counter() - started
-        self.progress.step += 1
-        self.progress.seconds += elapsed
-        step, speed = self.progress.step, train.batch_size * self._spec.seqlen / elapsed
-        observer.stepped(step, loss, speed)
-        if step % max(1, train.steps // _LOGGED_STEPS) == 0 or step == train.steps:
-            metrics = {
-                schema.TRAIN_LOSS: loss,
-                schema.LEARNING_RATE: rate,
-                schema.TOKENS_PER_SECOND: speed,
-            }
-            self.logger.log(metrics, step)
+        tokens = sum(batch.inputs.shape[0] * batch.inputs.shape[1] for batch in micro_batches)
+        self._count(step, elapsed, batches.waited - waited, tokens * self.parts.placement.world)
+        largest = loss if self._largest_loss is None else torch.maximum(self._largest_loss, loss)
+        self._largest_loss = largest
+        for callback in self._listeners:
+            callback.stepped(step, float(loss) if read else None, tokens / elapsed)
+        if is_logged:
+            self._largest_loss = None
+            self._log(
+                step,
+                {
+                    schema.TRAIN_LOSS: float(loss),
+                    schema.LARGEST_LOSS: float(largest),
+                    schema.GRADIENT_NORM: float(norm),
+                    schema.LEARNING_RATE: rate,
+                    schema.SPEED: tokens / elapsed,
+                },
+            )
 
-    def _step(self, rate: float) -> float:
-        """Take one optimizer step; return its loss in nats."""
-        train, step = self.config.train, self.progress.step
-        for group in self._optimizer.param_groups:
-            group["lr"] = rate
-        inputs, targets = to_tensors(self.task.batch("train", step, train.batch_size), self.device)
-        logits = self.model(inputs)
-        loss = F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), ignore_index=IGNORE)
-        self._optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-        limit = math.inf if train.clip is None else train.clip
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), limit)
-        self._check_finite(loss, norm)
-        self._optimizer.step()
-        return loss.item()
+    def _compute(self, micro_batches: Sequence[TensorBatch]) -> tuple[Tensor, Tensor]:
+        """Compute the gradients of a step; return its mean loss and the gradient's norm before clipping."""
+        count = max(sum(batch.counted for batch in micro_batches), 1)
+        total: Tensor | None = None
+        self._optimizer.zero_grad()
+        for carried, batch in zip(self._carried, micro_batches, strict=True):
+            with self._precision.autocast():
+                outputs = carried(batch, carry=self.parts.task.io.lanes is not None)
+                loss = self.parts.objective.loss(outputs, batch) / count
+            self._precision.scale(loss).backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+            total = loss.detach() if total is None else total + loss.detach()
+        assert total is not None
+        self._optimizer.unscale(self._precision.scaler)
+        limit = math.inf if self.config.clip is None else self.config.clip
+        norm = torch.nn.utils.clip_grad_norm_(self.parts.model.parameters(), limit)
+        return total, norm
 
-    def _check_finite(self, loss: Tensor, norm: Tensor) -> None:
-        if math.isfinite(loss.item()) and math.isfinite(norm.item()):
+    def _count(self, step: int, seconds: float, waited: float, tokens: int) -> None:
+        progress = self.progress
+        progress.step = step
+        progress.seconds += seconds
+        progress.waited += waited
+        progress.tokens += tokens
+        limit = self.config.max_time
+        if limit is not None and progress.seconds >= limit and step < self.config.steps:
+            progress.stopped = f"train.max_time={limit:g} seconds of training are over"
+
+    def _log(self, step: int, metrics: Mapping[str, float]) -> None:
+        for callback in self._listeners:
+            callback.logged(step, metrics)
+
+    def _check_finite(self, step: int, loss: float, norm: float) -> None:
+        if math.isfinite(loss) and (math.isfinite(norm) or self._precision.scaler.is_enabled()):
             return
         for kind in ("parameter", "gradient"):
-            for name, parameter in self.model.named_parameters():
+            for name, parameter in self.parts.model.named_parameters():
                 values = parameter if kind == "parameter" else parameter.grad
                 if values is not None and not torch.isfinite(values).all():
                     raise DivergenceError(
-                        f"the {kind} of {name} is not finite at step {self.progress.step + 1} "
-                        f"(loss {loss.item():.4g}): try a lower train.learning_rate."
+                        f"the {kind} of {name} is not finite at step {step} (loss {loss:.4g}): "
+                        "try a lower train.learning_rate."
                     )
         raise DivergenceError(
-            f"the loss is {loss.item()} at step {self.progress.step + 1} though every parameter and gradient "
-            "is finite: the logits have overflowed; try a lower train.learning_rate."
+            f"the loss is {loss} at step {step} though every parameter and gradient is finite: the outputs "
+            "have overflowed; try a lower train.learning_rate."
         )
 
-    def _evaluate(self, interruption: InterruptionFlag, observer: Observer) -> None:
-        """Evaluate on the validation set, log it, and save the best and the last checkpoint."""
-        metrics = evaluate(
-            self.model,
-            self.task,
-            "validation",
-            self.config.train.eval_batch_size,
-            self.device,
-            stop=lambda: interruption.requested,
-        )
+    def _evaluate(self, interruption: InterruptionFlag) -> None:
+        """Score the validation set, tell it, and save a checkpoint if it is the best so far, or the last."""
+        progress = self.progress
+        metrics = self.score("validation", interruption)
         if metrics is None:
             return
-        step, value = self.progress.step, metrics[self._spec.metric]
-        self.logger.log({schema.VALIDATION + name: number for name, number in metrics.items()}, step)
-        observer.evaluated(step, metrics)
-        self.progress.evaluated_step = step
-        if self._improves(value):
-            self.progress.best, self.progress.best_step = value, step
-            self._save(self.best_folder, resumable=False)
-        self._save(self.last_folder, resumable=True)
+        step, metric = progress.step, self.parts.task.metrics[0]
+        value = metrics[metric.name]
+        if not math.isfinite(metrics["loss"]) or not math.isfinite(value):
+            raise DivergenceError(
+                f"the validation loss is {metrics['loss']} after step {step}: try a lower "
+                "train.learning_rate."
+            )
+        self._log(step, {schema.VALIDATION + name: number for name, number in metrics.items()})
+        progress.evaluated_step = step
+        reasons = [callback.evaluated(step, metrics) for callback in self._listeners]
+        if step < self.config.steps:
+            progress.stopped = progress.stopped or next(filter(None, reasons), "")
+        best = progress.best
+        improves = best is None or (value > best if metric.higher_is_better else value < best)
+        if improves:
+            progress.best, progress.best_step = value, step
+        if improves or step == self.config.steps or progress.stopped:
+            self.save(best=improves)
 
-    def _improves(self, value: float) -> bool:
-        best = self.progress.best
-        if best is None:
-            return True
-        return value > best if self._spec.higher_is_better else value < best
+    def score(self, split: Any, interruption: InterruptionFlag) -> dict[str, float] | None:
+        """Return the scores of a split with the weights to publish; ``None`` after an interruption."""
+        average = self._average
 
-    def _save(self, folder: Path, *, resumable: bool) -> None:
-        training = {
-            "optimizer": self._optimizer.state_dict(),
-            "progress": asdict(self.progress),
-            "rng": torch.get_rng_state(),
-        }
-        save_checkpoint(
-            folder,
-            model=self.model,
-            config=self.config,
-            shape=Shape.of(self._spec),
-            step=self.progress.step,
-            training=training if resumable else None,
-        )
+        def run() -> dict[str, float] | None:
+            return evaluate(
+                self.parts.model,
+                self.parts.task,
+                split,
+                self.parts.objective,
+                batch_size=self.config.eval_batch_size,
+                device=self.parts.placement.device,
+                stop=lambda: interruption.requested,
+            )
+
+        if average is None:
+            return run()
+        with average.in_place():
+            return run()
 
 
-def final_metrics(trainer: Trainer, test: dict[str, float]) -> dict[str, float]:
-    """Return the summary that a finished cell is compared by."""
-    spec = trainer.task.spec
-    assert trainer.progress.best is not None
-    return {
-        **{schema.TEST + name: value for name, value in test.items()},
-        schema.BEST + spec.metric: trainer.progress.best,
-        schema.BASELINE + spec.metric: trainer.task.baseline("test")[1],
-        schema.BASELINE_VALIDATION + spec.metric: trainer.task.baseline("validation")[1],
-        schema.PARAMETERS: float(trainer.model.num_parameters()),
-        schema.TRAIN_SECONDS: trainer.progress.seconds,
-        schema.TOKENS_PER_SECOND: trainer.tokens_per_second(),
-    }
+def _copied(value: Any) -> Any:
+    """Return containers of tensors with every tensor copied into CPU memory."""
+    if isinstance(value, Tensor):
+        return value.detach().to("cpu", copy=True)
+    if isinstance(value, dict):
+        return {key: _copied(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_copied(item) for item in value]
+    return value
+
+
+def _state_dict(state: BackboneState | None) -> dict[str, Any] | None:
+    return None if state is None else {"position": state.position, "blocks": _copied(list(state.blocks))}

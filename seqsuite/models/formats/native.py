@@ -12,17 +12,17 @@ from safetensors.torch import load_model, save_model
 
 import seqsuite
 from seqsuite.errors import UserError
-from seqsuite.models.build import build_model
-from seqsuite.models.config import ModelConfig
+from seqsuite.models.build import build_shaped
+from seqsuite.models.config import ModelConfig, ModelShape
 from seqsuite.models.formats.files import CONFIG, WEIGHTS
 from seqsuite.models.formats.layout import Description
-from seqsuite.models.sequence_model import LanguageModel
+from seqsuite.models.sequence_model import LanguageModel, SequenceModel
 
 MARK = "seqsuite"
 """Key that only our descriptions have: the version that wrote them."""
 
 
-def read(folder: Path, description: Description) -> LanguageModel:
+def read(folder: Path, description: Description) -> SequenceModel:
     """Return the model in ``folder``.
 
     Raises:
@@ -30,7 +30,7 @@ def read(folder: Path, description: Description) -> LanguageModel:
     """
     try:
         config = ModelConfig.model_validate(description["config"]["model"])
-        model = build_model(config, **description["shape"])
+        model = build_shaped(config, ModelShape(**description["shape"]))
         load_model(model, str(folder / WEIGHTS))
     except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
         reason = str(error).partition("\n")[0].rstrip(".")

@@ -1,4 +1,5 @@
 import http.server
+import math
 import os
 import socket
 import subprocess
@@ -6,13 +7,15 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from seqsuite.errors import UserError
 from seqsuite.experiments.tracking import schema
+from seqsuite.experiments.tracking.journal import RunHeader
 from seqsuite.experiments.tracking.processes import process_identity
-from seqsuite.experiments.tracking.store import CellLogger, Store, open_store
+from seqsuite.experiments.tracking.store import Point, Store, open_store
 
 
 @pytest.fixture(scope="module")
@@ -29,9 +32,14 @@ def store(folder: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.Fixture
     return open_store(request.node.name)
 
 
-def start(store: Store, cell_id: str = "c0", **arguments: object) -> CellLogger:
-    values = {"params": {}, "tags": {}, "group_id": "g0", "name": "dna-mamba"} | arguments
-    return store.start_cell(cell_id=cell_id, **values)  # type: ignore[arg-type]
+LARGEST = sys.float_info.max  # what MLflow keeps of an infinity
+
+
+def start(store: Store, cell_id: str = "c0", resume: str | None = None, **arguments: Any) -> str:
+    header = RunHeader(
+        **{"params": {}, "tags": {}, "group_id": "g0", "name": "dna-mamba"} | arguments, cell_id=cell_id
+    )
+    return store.start_cell(header, resume)
 
 
 def history(store: Store, run_id: str, metric: str) -> list[tuple[int, float]]:
@@ -40,12 +48,12 @@ def history(store: Store, run_id: str, metric: str) -> list[tuple[int, float]]:
 
 def test_a_cell_is_recorded_with_its_settings_tags_and_metrics(store: Store) -> None:
     params = {"task": {"name": "dna"}, "train.clip": None, "train.steps": 3, "model.tie": True, "x": [1, 2]}
-    with start(store, params=params, tags={schema.TAG_TASK: "dna", schema.TAG_SEED: "1"}) as logger:
-        for step in range(1, 4):
-            logger.log({schema.TRAIN_LOSS: 1 / step, schema.LEARNING_RATE: 0.1}, step)
+    run_id = start(store, params=params, tags={schema.TAG_TASK: "dna", schema.TAG_SEED: "1"})
+    store.log_points(run_id, [Point("test/length_256/accuracy", 1 / step, 9, step) for step in (1, 2, 3)])
+    store.finish(run_id, "FINISHED")
     cell = store.find_cell("c0")
     assert cell is not None
-    assert (cell.run_id, cell.status, cell.name) == (logger.run_id, "FINISHED", "dna-mamba")
+    assert (cell.run_id, cell.status, cell.name) == (run_id, "FINISHED", "dna-mamba")
     assert cell.params == {
         "task.name": "dna",
         "train.clip": "null",
@@ -56,110 +64,86 @@ def test_a_cell_is_recorded_with_its_settings_tags_and_metrics(store: Store) -> 
     assert cell.tags[schema.TAG_TASK] == "dna"
     assert cell.tags[schema.TAG_KIND] == "cell"
     assert cell.tags[schema.TAG_GROUP] == "g0"
-    assert history(store, cell.run_id, schema.TRAIN_LOSS) == [(1, 1.0), (2, 0.5), (3, pytest.approx(1 / 3))]
+    assert history(store, run_id, "test/length_256/accuracy") == [
+        (1, 1.0),
+        (2, 0.5),
+        (3, pytest.approx(1 / 3)),
+    ]
+    assert store.last_steps(run_id) == {"test/length_256/accuracy": 3}
 
 
 def test_nothing_is_lost_beyond_the_size_of_one_call(store: Store) -> None:
-    params = {f"p{i}": i for i in range(250)} | {"long": "x" * 7000}
-    with start(store, params=params) as logger:
-        logger.log({f"m{i}": i for i in range(1500)}, 1)
-        logger.tag({f"t{i}": str(i) for i in range(250)})
-    cell = store.get(logger.run_id)
+    run_id = start(store, params={f"p{i}": i for i in range(250)} | {"long": "x" * 7000})
+    store.log_points(run_id, [Point(f"m{i}", i, 9, 1) for i in range(1500)])
+    store.log_batch(run_id, tags={f"t{i}": str(i) for i in range(250)})
+    cell = store.get(run_id)
     assert len(cell.metrics) == 1500
     assert len(cell.params) == 251
     assert cell.tags["t249"] == "249"
 
 
-def test_the_later_of_two_values_at_a_step_is_the_last(store: Store) -> None:
-    with start(store) as logger:
-        logger.log({schema.TOKENS_PER_SECOND: 900.0}, 7)
-        logger.log({schema.TOKENS_PER_SECOND: 500.0}, 7)
-    assert store.get(logger.run_id).metrics[schema.TOKENS_PER_SECOND] == 500.0
-
-
-def test_nan_is_recorded(store: Store) -> None:
-    with start(store) as logger:
-        logger.log({schema.TRAIN_LOSS: float("nan")}, 1)
-    value = store.get(logger.run_id).metrics[schema.TRAIN_LOSS]
-    assert value != value
-
-
-@pytest.mark.parametrize(
-    ("raised", "status"), [(KeyboardInterrupt, "KILLED"), (SystemExit, "KILLED"), (ValueError, "FAILED")]
-)
-def test_a_run_ends_as_its_block_does(store: Store, raised: type[BaseException], status: str) -> None:
-    def interrupted() -> None:
-        with start(store, cell_id=raised.__name__) as logger:
-            logger.log({schema.TRAIN_LOSS: 1.0}, 1)
-            raise raised
-
-    with pytest.raises(raised):
-        interrupted()
-    cell = store.find_cell(raised.__name__)
-    assert cell is not None
-    assert cell.status == status
-    assert cell.metrics == {schema.TRAIN_LOSS: 1.0}
-
-
-def test_an_interrupted_run_never_becomes_finished(store: Store) -> None:
-    with start(store) as logger:
-        logger.finish("KILLED")
-    assert store.get(logger.run_id).status == "KILLED"
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 0.1])
+def test_the_same_point_again_is_stored_once(store: Store, value: float) -> None:
+    run_id = start(store)
+    for _ in range(2):
+        store.log_points(run_id, [Point("loss", value, 9, 1), Point("loss", 2.0, 9, 2)])
+    stored = history(store, run_id, "loss")
+    assert [step for step, _ in stored] == [1, 2]
+    assert stored[0][1] == pytest.approx(max(min(value, LARGEST), -LARGEST), nan_ok=True)
 
 
 def test_a_resumed_run_goes_on_and_keeps_its_settings(store: Store) -> None:
     first = start(store, params={"train.steps": 2, "run.device": "cpu"})
-    first.log({schema.TRAIN_LOSS: 2.0}, 1)
-    first.finish("KILLED")
+    store.finish(first, "KILLED")
     grid = store.start_grid("grid", {})
-    with start(
-        store,
-        params={"train.steps": 2, "run.device": "cuda", "run.new": 1},
-        parent_run_id=grid,
-        resume_run_id=first.run_id,
-    ) as second:
-        assert store.get(first.run_id).status == "RUNNING"
-        second.log({schema.TRAIN_LOSS: 1.0}, 2)
+    params = {"train.steps": 2, "run.device": "cuda", "run.new": 1}
+    assert start(store, params=params, parent_run_id=grid, resume=first) == first
+    assert store.get(first).status == "RUNNING"
+    store.finish(first, "FINISHED")
     store.finish(grid, "FINISHED")
     cell = store.find_cell("c0")
     assert cell is not None
-    assert second.run_id == first.run_id == cell.run_id
-    assert cell.status == "FINISHED"
+    assert (cell.run_id, cell.status) == (first, "FINISHED")
     assert cell.params == {"train.steps": "2", "run.device": "cpu", "run.new": "1"}
     assert cell.tags["mlflow.parentRunId"] == grid
-    assert history(store, cell.run_id, schema.TRAIN_LOSS) == [(1, 2.0), (2, 1.0)]
     assert store.get(grid).tags[schema.TAG_KIND] == "grid"
 
 
-def test_the_newest_run_of_a_cell_is_found(store: Store) -> None:
+def test_the_finished_run_of_a_cell_is_found_and_else_the_newest(store: Store) -> None:
+    """The clock may have been set back between two runs."""
     assert store.find_cell("c0") is None
-    runs = []
-    for status in ("FAILED", "FINISHED"):
-        logger = start(store)
-        logger.finish(status)  # type: ignore[arg-type]
-        runs.append(logger.run_id)
-    found = store.find_cell("c0")
-    assert found is not None
-    assert found.run_id == runs[-1]
+    header = RunHeader("c0", "g0", "dna-mamba", {}, {})
+    runs = {}
+    for at, status in ((3000, "FAILED"), (4000, "KILLED"), (2000, "FINISHED"), (1000, "FINISHED")):
+        runs[at] = store.start_cell(header, at=at)
+        store.finish(runs[at], status)  # type: ignore[arg-type]
+        found = store.find_cell("c0")
+        assert found is not None
+        assert found.run_id == runs[max(runs) if 2000 not in runs else 2000]
 
 
 def test_runs_whose_process_is_gone_are_reaped_and_no_others(store: Store) -> None:
     script = (
-        "import os, sys; from seqsuite.experiments.tracking.store import open_store\n"
-        "logger = open_store(sys.argv[1]).start_cell("
-        "cell_id='gone', group_id='g', name='gone', params={}, tags={})\n"
+        "import os, sys; from seqsuite.experiments.tracking.journal import RunHeader\n"
+        "from seqsuite.experiments.tracking.store import open_store\n"
+        "open_store(sys.argv[1]).start_cell(RunHeader('gone', 'g', 'gone', {}, {}))\n"
         "os._exit(1)"
     )
     subprocess.run([sys.executable, "-c", script, store.experiment], check=False)
-    alive = start(store, cell_id="alive")
-    elsewhere = start(store, cell_id="elsewhere", tags={})
-    elsewhere.tag({schema.TAG_HOST: "another-host", schema.TAG_PROCESS: "1 1"})
-    assert store.reap_stale() == 1
+    gone = store.find_cell("gone")
+    assert gone is not None
+    runs = {
+        "alive": start(store, cell_id="alive"),
+        "renamed": start(store, cell_id="renamed"),
+        "elsewhere": start(store, cell_id="elsewhere"),
+    }
+    dead = {schema.TAG_PROCESS: gone.tags[schema.TAG_PROCESS], schema.TAG_HOST: "another-name"}
+    store.log_batch(runs["renamed"], tags=dead)
+    store.log_batch(runs["elsewhere"], tags=dead | {schema.TAG_MACHINE: "another"})
+    assert store.reap_stale() == 2
     found = {cell.tags[schema.TAG_CELL]: cell.status for cell in store.search("")}
-    assert found == {"gone": "KILLED", "alive": "RUNNING", "elsewhere": "RUNNING"}
+    assert found == {"gone": "KILLED", "renamed": "KILLED", "alive": "RUNNING", "elsewhere": "RUNNING"}
     assert store.reap_stale() == 0
-    for logger in (alive, elsewhere):
-        logger.finish("FINISHED")
 
 
 def test_a_process_is_told_from_a_later_one_with_its_number() -> None:
@@ -177,21 +161,22 @@ def test_artifacts_and_the_model_are_stored_beside_the_database(store: Store, tm
     model.mkdir()
     (model / "model.safetensors").write_bytes(b"weights")
     (model / "config.json").write_text("{}")
-    with start(store) as logger:
-        logger.artifact(tmp_path / "sample.fasta", "samples")
-        logger.model(model, name="dna-mamba", params={"d_model": "64"})
-    artifacts = store.client.list_artifacts(logger.run_id, "samples")
+    run_id = start(store)
+    store.artifact(run_id, tmp_path / "sample.fasta", "samples")
+    for _ in range(2):  # again after a crash
+        store.publish_model(run_id, model, name="dna-mamba", params={"d_model": "64"})
+    assert len(store.client.get_run(run_id).outputs.model_outputs) == 1
+    artifacts = store.client.list_artifacts(run_id, "samples")
     assert [artifact.path for artifact in artifacts] == ["samples/sample.fasta"]
-    copied = store.model_folder(logger.run_id, tmp_path / "copy")
+    copied = store.model_folder(run_id, tmp_path / "copy")
     assert (copied / "model.safetensors").read_bytes() == b"weights"
     assert sorted(path.name for path in Path.cwd().iterdir()) == ["mlflow.db", "mlflow.db.lock", "mlruns"]
 
 
 def test_a_run_without_a_model_says_so(store: Store, tmp_path: Path) -> None:
-    with start(store) as logger:
-        pass
+    run_id = start(store)
     with pytest.raises(UserError, match="has no model"):
-        store.model_folder(logger.run_id, tmp_path)
+        store.model_folder(run_id, tmp_path)
     with pytest.raises(UserError, match="no-such-run"):
         store.get("no-such-run")
 
@@ -200,9 +185,8 @@ def test_a_run_without_a_model_says_so(store: Store, tmp_path: Path) -> None:
 def test_processes_that_start_together_on_nothing_share_one_database(tmp_path: Path) -> None:
     script = (
         "import sys; from seqsuite.experiments.tracking.store import open_store\n"
-        "with open_store().start_cell("
-        "cell_id=sys.argv[1], group_id='g', name='n', params={}, tags={}) as logger:\n"
-        "    logger.log({'train/loss': 1.0}, 1)"
+        "from seqsuite.experiments.tracking.journal import RunHeader\n"
+        "open_store().start_cell(RunHeader(sys.argv[1], 'g', 'n', {}, {}))"
     )
     environment = {key: value for key, value in os.environ.items() if key != "MLFLOW_TRACKING_URI"}
     processes = [
@@ -262,6 +246,7 @@ def refused(uri: str, monkeypatch: pytest.MonkeyPatch) -> str:
 def test_a_server_that_does_not_answer_is_reported(
     silent_server: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
     assert "no server answers" in refused(silent_server, monkeypatch)
     assert "no server answers" in refused("http://127.0.0.1:9", monkeypatch)
     assert "secret" not in refused("http://me:secret@127.0.0.1:9", monkeypatch)
@@ -296,12 +281,10 @@ def test_a_database_that_cannot_be_used_is_reported(tmp_path: Path, monkeypatch:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder.db", "text.db"]
 
 
-def test_opening_leaves_the_patience_with_a_server_as_it_was(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_users_patience_with_a_server_is_kept(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "77")
-    monkeypatch.delenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", raising=False)
+    monkeypatch.delenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES")
     open_store(store.experiment)
     assert os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] == "77"
-    assert "MLFLOW_HTTP_REQUEST_MAX_RETRIES" not in os.environ
+    assert os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "0"
     assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "true"
