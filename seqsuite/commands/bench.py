@@ -24,6 +24,7 @@ SIZES = {
     "ssd": ("B", "L", "D", "N"),
     "block": ("B", "L", "d_model"),
     "decode": ("d_model",),
+    "host": (),
     "zoo": ("B", "L", "d_model"),
 }
 _LIMIT_S = {"block": 60.0, "zoo": 60.0}
@@ -53,6 +54,8 @@ def run_benchmark(
     Raises:
         UserError: an option cannot be used, or a peer asked for cannot run here.
     """
+    if what == "tracking" and (shapes or peers):
+        raise UserError("tracking trains one small model: leave out --shape and --peers.")
     options: dict[str, object] = {
         "--shape": list(shapes),
         "--sweep": sweep,
@@ -80,6 +83,8 @@ def run_benchmark(
     )
     if sweep and what != "scan":
         raise UserError(f"--sweep is for scan: {what} has no sweep over lengths.")
+    if what == "host" and (shapes or peers):
+        raise UserError("bench host has no --shape and no --peers: it takes small calls of our own kernels.")
     if dtype != "float32" and what in ("block", "decode", "zoo"):
         raise UserError(f"--dtype {dtype} is for scan, conv and ssd; whole models are timed in float32.")
     if figure is not None:

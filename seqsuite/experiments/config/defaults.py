@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from seqsuite.experiments.config.resolve import _merge, _preset_layers
+from seqsuite.experiments.config.resolve import merge
+from seqsuite.experiments.config.scales import preset_layers
 from seqsuite.experiments.config.schema import TrainConfig
 from seqsuite.models import BACKBONES, BLOCKS, MIXERS, MODELS
 from seqsuite.models.config import ModelConfig
@@ -55,10 +56,10 @@ def _preset(task: str, model: str, scale: str, size: str | None) -> dict[str, An
         "task": {"name": task},
         "model": {"name": model, "backbone": {"name": "isotropic"}, **MODELS.load(model)()},
     }
-    for layer in _preset_layers(task, model, scale):
-        values = _merge(values, layer)
+    for layer in preset_layers(task, model, scale):
+        values = merge(values, layer)
     if size not in (None, "null"):
-        values = _merge(values, {"model": size_settings(model, size)})
+        values = merge(values, {"model": size_settings(model, size)})
     return values
 
 

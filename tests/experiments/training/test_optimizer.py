@@ -52,3 +52,26 @@ def test_cosine_rises_and_falls():
 def test_constant_without_warm_up_is_constant():
     config = TrainConfig(steps=5, learning_rate=0.01, warmup=0.0, schedule="constant")
     assert {learning_rate(step, config) for step in range(5)} == {0.01}
+
+
+def test_linear_falls_straight_and_wsd_only_at_the_end():
+    common = {"steps": 100, "learning_rate": 1.0, "warmup": 0.1, "min_learning_rate": 0.0}
+    linear = TrainConfig(**common, schedule="linear")
+    assert learning_rate(55, linear) == pytest.approx(0.5)
+    wsd = TrainConfig(**common, schedule="wsd", decay=0.2)
+    assert {learning_rate(step, wsd) for step in range(10, 80)} == {1.0}
+    assert learning_rate(90, wsd) == pytest.approx(0.5)
+
+
+def test_muon_takes_the_matrices_and_adamw_the_rest():
+    model = build_model(ModelConfig(name="mamba", **MODELS.load("mamba")()), vocab_size=5, seqlen=8)
+    optimizer = make_optimizer(model, TrainConfig(optimizer="muon", learning_rate=0.01, muon_rate=5.0))
+    adamw, muon = optimizer.parts
+    matrices = [p for group in muon.param_groups for p in group["params"]]
+    assert matrices
+    assert all(parameter.ndim == 2 for parameter in matrices)
+    count = len(matrices) + sum(len(group["params"]) for group in adamw.param_groups)
+    assert count == len(list(model.parameters()))
+    optimizer.set_rate(0.002)
+    assert {group["lr"] for group in adamw.param_groups} == {0.002}
+    assert [group["lr"] for group in muon.param_groups] == [pytest.approx(0.01)]
