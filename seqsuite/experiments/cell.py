@@ -45,6 +45,9 @@ Outcome = Literal["finished", "skipped", "busy", "diverged", "failed"]
 
 log = logging.getLogger(__name__)
 
+GOOD: tuple[Outcome, ...] = ("finished", "skipped")
+"""Outcomes after which there is nothing left to do."""
+
 SENDING_SECONDS = 120.0
 """How long a cell that has ended waits for MLflow to take what is left."""
 SENDING_SECONDS_INTERRUPTED = 5.0

@@ -12,7 +12,7 @@ import torch
 import yaml
 from click.testing import Result
 
-from seqsuite.commands.sources import find_run
+from seqsuite.experiments.sources import find_run
 from seqsuite.experiments.tracking.store import open_store
 from seqsuite.models import from_pretrained
 from seqsuite.models.scoring import score

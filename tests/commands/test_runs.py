@@ -8,7 +8,7 @@ import pytest
 from click.testing import Result
 
 from seqsuite.commands.runs import sparkline
-from seqsuite.commands.sources import find_run, has_sample, reads_text
+from seqsuite.experiments.sources import find_run, has_sample, reads_text
 from seqsuite.errors import UserError
 from seqsuite.experiments.tracking import schema
 from seqsuite.experiments.tracking.store import Store, open_store
