@@ -33,7 +33,7 @@ from seqsuite.experiments.training.publish import Published, publish
 from seqsuite.experiments.training.rhythm import CheckpointRhythm
 from seqsuite.experiments.training.trainer import DivergenceError, Parts, Trainer
 from seqsuite.models.build import build_shaped
-from seqsuite.tasks.base import Task
+from seqsuite.tasks.base import EvalSet, Task
 
 MakeDisplay = Callable[[CellConfig, Task, int], AbstractContextManager[Callback]]
 """Makes the progress display, from the cell, its task and the step it starts at."""
@@ -170,6 +170,7 @@ class _Cell:
             schema.TAG_SCALE: config.scale,
             schema.TAG_SEED: str(config.seed),
             schema.TAG_DATA: fingerprint,
+            schema.TAG_EVALS: ", ".join(map(_described, self.task.eval_sets("test"))),
             schema.TAG_METRIC: metric.name,
             schema.TAG_METRIC_UNIT: metric.unit,
             schema.TAG_METRIC_DIGITS: str(metric.digits),
@@ -185,6 +186,12 @@ class _Cell:
             tags=tags,
             parent_run_id=self.parent_run_id,
         )
+
+
+def _described(which: EvalSet) -> str:
+    """Return an evaluation set in words: scores on sets that differ in them are not compared."""
+    carried = ", carried on" if which.lanes else ""
+    return f"{which.name}: {which.rows} x {which.seqlen}{carried}"
 
 
 def _run_leased(cell: _Cell, host: Host) -> CellResult:
