@@ -39,7 +39,7 @@ def test_a_passage_of_one_recording_in_another_split_is_found_wherever_it_was_cu
 
 
 def test_chance_agreement_of_music_in_one_metre_hides_no_passage() -> None:
-    source, other = (piece(seed, seconds=60, pitches=5, beat=8_192) for seed in (0, 1))
+    source, other = (piece(seed, seconds=60, pitches=24, beat=8_192) for seed in (0, 1))
     start, length = 20 * 8_192, 8 * RATE
     other[start : start + length] = source[start : start + length]
     splits = {"train": {"a": audio.encode(source)}, "test": {"b": audio.encode(other)}}
