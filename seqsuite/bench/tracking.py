@@ -12,7 +12,6 @@ import torch
 
 from seqsuite.bench.machine import describe_machine
 from seqsuite.bench.operations import Say
-from seqsuite.bench.report import Column, Report, Row, Section
 from seqsuite.bench.settings import Settings
 from seqsuite.bench.timing import Times
 from seqsuite.experiments.cell import Recorder
@@ -30,6 +29,7 @@ from seqsuite.experiments.training.placement import Single
 from seqsuite.experiments.training.rhythm import CheckpointRhythm
 from seqsuite.experiments.training.trainer import Parts, Trainer
 from seqsuite.models.build import build_shaped
+from seqsuite.report import Column, Report, Row, Section
 
 STEPS, QUICK_STEPS = 200, 20
 LOG_EVERY = 10

@@ -119,7 +119,7 @@ class _TakenOver(Exception):  # noqa: N818  # the state of things, not a fault
 
 def work_folder(config: CellConfig, cell_id: str) -> Path:
     """Return the folder that holds a cell's journal and checkpoints until it is finished and sent."""
-    return config.run.output / f"{config.title}-{cell_id}"
+    return config.run.output / f"{config.label}-{cell_id}"
 
 
 def run_cell(config: CellConfig, host: Host, *, parent_run_id: str | None = None) -> CellResult:

@@ -18,6 +18,8 @@ from seqsuite.models.config import ModelConfig, ModelShape
 from seqsuite.models.presets import sizes
 from seqsuite.options import named_options
 from seqsuite.registry import Registry
+from seqsuite.report import Column
+from seqsuite.report.markup import markdown_table
 
 WIDTH = 64
 """Width D that states are counted at."""
@@ -130,8 +132,7 @@ def _summary(registry: Registry, name: str) -> str:
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [heads, ["---"] * len(heads), *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    return markdown_table([Column(head, head) for head in heads], rows).rstrip()
 
 
 def main(paths: Sequence[str]) -> None:

@@ -68,8 +68,10 @@ class Pretrained:
                 f"The tokenizer in {folder} needs the extra hf: pip install 'seqsuite[hf]'."
             ) from error
         try:
-            self._tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        except (OSError, ValueError, KeyError) as error:
+            self._tokenizer = AutoTokenizer.from_pretrained(
+                folder, local_files_only=True, trust_remote_code=False
+            )
+        except Exception as error:  # whatever its own code or the files in the folder raise
             reason = str(error).partition("\n")[0].rstrip(".")
             raise UserError(f"The tokenizer in {folder} cannot be read: {reason}.") from error
         self.name = str(folder)
@@ -128,12 +130,13 @@ class TextCodec(Codec):
         path.write_text(self.decode(tokens), encoding="utf-8")
 
 
-def tokenizer_for(folder: Path, name: str | None = None) -> Tokenizer:
+def tokenizer_for(folder: Path, name: str | None = None, called: str | None = None) -> Tokenizer:
     """Return a model's tokenizer: the one named, or that of files beside it, or bytes if it reads them.
 
     Args:
         folder: The model's folder.
         name: Folder, or name on the hub, of a tokenizer.
+        called: What to call the model in a message, by default its folder.
 
     Raises:
         UserError: if it has none.
@@ -145,6 +148,6 @@ def tokenizer_for(folder: Path, name: str | None = None) -> Tokenizer:
     if reads_bytes(read_description(folder)):
         return Bytes()
     raise UserError(
-        f"The model {folder} is not one of text: it has no tokenizer, and its tokens are not bytes. "
-        "If it is, say with --tokenizer where its tokenizer is."
+        f"The model {called or folder} is not one of text: it has no tokenizer, and its tokens are not "
+        "bytes. If it is, say with --tokenizer where its tokenizer is."
     )

@@ -1,6 +1,7 @@
 """Everything that is written to MLflow and read from it: one cell of a grid is one MLflow run."""
 
 import json
+import re
 import socket
 import time
 from collections.abc import Mapping, Sequence
@@ -231,6 +232,7 @@ class Store:
         with self.errors():
             outputs = client.get_run(run_id).outputs
             published = {output.model_id for output in (outputs.model_outputs if outputs else ())}
+            name = re.sub(r"[/:.%\"']", "_", name)  # which MLflow forbids
             same = [model for model in self._models(run_id) if model.name == name]
             model = (
                 same[0]

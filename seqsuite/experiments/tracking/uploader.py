@@ -24,6 +24,7 @@ from seqsuite.experiments.tracking.journal import (
     Started,
     Stored,
     Tagged,
+    journal_of,
     read_events,
 )
 from seqsuite.experiments.tracking.lease import Lease
@@ -47,12 +48,14 @@ class _Sender:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._journal = journal_of(folder / EVENTS)
         self._offset = 0
-        self._checked = False
+        self._is_checked = False
         self.run_id: str | None = None
         try:
             sent = json.loads((folder / SENT).read_text(encoding="utf-8"))
-            self._offset, self.run_id = int(sent["offset"]), sent["run_id"]
+            if sent["journal"] == self._journal:
+                self._offset, self.run_id = int(sent["offset"]), sent["run_id"]
         except (OSError, ValueError, TypeError, KeyError):
             return  # never written, or lost in a crash: all is sent again
 
@@ -66,7 +69,9 @@ class _Sender:
         Raises:
             UserError: if the store fails; what was sent before stays sent.
         """
-        self._check_run(store)
+        if not self._is_checked:
+            self._check_run(store)
+        self._is_checked = False  # until all went well
         count = 0
         pending: list[Measured] = []
         end = self._offset
@@ -83,13 +88,13 @@ class _Sender:
             if sum(len(measured.values) for measured in pending) >= MAX_METRICS_PER_CALL:
                 self._send_points(store, pending, end)
         self._send_points(store, pending, end)
+        self._is_checked = True
         return count
 
     def _check_run(self, store: Store) -> None:
         """Send all again if the run is gone: it was deleted, or this is another store."""
-        if not self._checked and self.run_id is not None and not store.has_run(self.run_id):
+        if self.run_id is not None and not store.has_run(self.run_id):
             self._offset, self.run_id = 0, None
-        self._checked = True
 
     def _send_points(self, store: Store, pending: list[Measured], end: int) -> None:
         if not pending:
@@ -108,6 +113,7 @@ class _Sender:
             run_id = self.run_id or event.run_id
             if run_id is None or (self.run_id is None and not store.has_run(run_id)):
                 run_id = store.find_journal(event.journal)
+            self._journal = event.journal
             self.run_id = store.start_cell(event.header, run_id, at=event.time, journal=event.journal)
         elif isinstance(event, Stored):
             if self._exists(event.path):
@@ -137,7 +143,8 @@ class _Sender:
         self._offset = offset
         partial = self._folder / f"{SENT}.new"
         try:
-            partial.write_text(json.dumps({"offset": offset, "run_id": self.run_id}), encoding="utf-8")
+            sent = {"journal": self._journal, "offset": offset, "run_id": self.run_id}
+            partial.write_text(json.dumps(sent), encoding="utf-8")
             os.replace(partial, self._folder / SENT)
         except OSError:
             return  # after a restart more is sent again than need be
@@ -232,5 +239,5 @@ def sync(folder: Path, store: Store) -> int:
                 journal.end("KILLED")
         sent = _Sender(folder).send(store)
         if journal.status == "FINISHED":
-            shutil.rmtree(folder)
+            shutil.rmtree(folder, ignore_errors=True)
         return sent

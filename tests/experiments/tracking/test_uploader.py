@@ -13,7 +13,7 @@ import pytest
 
 from seqsuite.errors import UserError
 from seqsuite.experiments.tracking import uploader as uploader_module
-from seqsuite.experiments.tracking.journal import Journal, RunHeader
+from seqsuite.experiments.tracking.journal import EVENTS, Journal, RunHeader
 from seqsuite.experiments.tracking.lease import Lease, LeaseHeld
 from seqsuite.experiments.tracking.uploader import SENT, Uploader, sync
 
@@ -214,6 +214,42 @@ def test_where_the_run_is_gone_all_is_sent_again(
         assert journal.run_id == "run0"
     assert list(store.runs) == ["run0"]
     assert store.series("loss") == [(0, 1.0), (1, 0.5)]
+
+
+def test_a_run_that_is_deleted_while_it_goes_on_is_sent_again(
+    tmp_path: Path, header: RunHeader, fake: Fake
+) -> None:
+    class Deleting(fake):
+        def log_points(self, run_id: str, points: Any) -> None:
+            if run_id not in self.runs:
+                raise UserError("there is no such run")
+            super().log_points(run_id, points)
+
+    store = Deleting()
+    with Journal.open(tmp_path) as journal:
+        uploader = Uploader(journal, store)
+        uploader.start()
+        journal.start(header, None)
+        journal.metrics({"loss": 1.0}, 0)
+        eventually(lambda: store.series("loss") == [(0, 1.0)])
+        store.runs = {}
+        journal.metrics({"loss": 0.5}, 1)
+        eventually(lambda: store.series("loss") == [(0, 1.0), (1, 0.5)])
+        assert uploader.close(60) == 0
+
+
+def test_what_was_sent_of_another_journal_does_not_count(
+    tmp_path: Path, header: RunHeader, fake: Fake
+) -> None:
+    store = fake()
+    for loss in (1.0, 2.0):
+        with Journal.open(tmp_path) as journal:
+            journal.start(header, None)
+            journal.metrics({"loss": loss}, 0)
+        sync(tmp_path, store)
+        (tmp_path / EVENTS).unlink()
+    assert store.series("loss", "run0") == [(0, 1.0)]
+    assert store.series("loss", "run1") == [(0, 2.0)]
 
 
 def test_who_waits_for_the_rest_may_stop_waiting(tmp_path: Path, header: RunHeader, fake: Fake) -> None:
