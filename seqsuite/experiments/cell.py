@@ -21,7 +21,8 @@ from seqsuite.experiments.checkpoints import Checkpoints
 from seqsuite.experiments.config.schema import CellConfig
 from seqsuite.experiments.interruption import InterruptionFlag
 from seqsuite.experiments.tracking import schema
-from seqsuite.experiments.tracking.journal import Journal, RunHeader
+from seqsuite.experiments.tracking.events import RunHeader
+from seqsuite.experiments.tracking.journal import Journal
 from seqsuite.experiments.tracking.lease import Lease, LeaseHeld
 from seqsuite.experiments.tracking.schema import FinalStatus
 from seqsuite.experiments.tracking.store import CellRun, Store
@@ -244,6 +245,7 @@ def _train(cell: _Cell, host: Host, journal: Journal, uploader: Uploader) -> Cel
         journal.artifact(host.illustrate(journal, cell.folder))
         journal.end("FINISHED")
     except _TakenOver as error:
+        uploader.close(0.0)
         return CellResult(cell.config, "busy", journal.run_id or "", str(error))
     except Exception as error:
         diverged = isinstance(error, DivergenceError)
@@ -262,10 +264,12 @@ def _train(cell: _Cell, host: Host, journal: Journal, uploader: Uploader) -> Cel
 
 def _end(cell: _Cell, journal: Journal, uploader: Uploader, status: FinalStatus, seconds: float) -> None:
     """Journal how a cell has ended, and give MLflow a while to take what is left."""
-    if not cell.lease.lost():
+    if cell.lease.lost():
+        seconds = 0.0  # whoever took it over sends the rest
+    else:
         with _best_effort():
             journal.end(status)
-        uploader.close(seconds)
+    uploader.close(seconds)
 
 
 def _compute(cell: _Cell, host: Host, journal: Journal) -> Published:
