@@ -51,9 +51,8 @@ BACKWARD_STEPS = 8
 # Programs of the gradient kernel that a multiprocessor holds at once, at 255 registers a thread.
 PROGRAMS_PER_MULTIPROCESSOR = 8
 
-# States that a thread holds: 16 of two channels. With more of a channel, programs take fewer rows at once.
+# States that a thread holds: 16 of two channels.
 STATES_PER_THREAD = 32
-MANY_STATES = 16
 
 
 @dataclass(frozen=True)
@@ -207,8 +206,7 @@ def _plan_backward(
         ]
         ends = {"entering": adjoint, "dinitial_state": None}
     projection = (blocks.per_group, inputs.B.shape[2], d_state, rows)
-    tile = _tile(d_state, runtime.architecture)
-    kept = 3 + CHUNK // tile["STEPS"] + tile["STEPS"] - 1
+    kept = 3 + CHUNK // BACKWARD_STEPS + BACKWARD_STEPS - 1
     parts = {
         "part_sums": workspace.piece(len(segments), d_state + 2, d_model),
         "part_dB": workspace.piece(*projection),
@@ -218,8 +216,10 @@ def _plan_backward(
         "scratch": workspace.piece(programs, kept, d_state, blocks.channels),
         "rows": rows,
         "items": items,
+        "READ": RECOMPUTE_STEPS,
+        "TOGETHER": _states_together(d_state, runtime.architecture),
+        "STEPS": BACKWARD_STEPS,
         "CHUNK": CHUNK,
-        **tile,
     }
     absent = {f"d{name}": None for name in ("D", "z", "delta_bias") if getattr(inputs, name) is None}
     launches += [
@@ -250,19 +250,12 @@ def _sum(inputs: Inputs, segments: Segments, blocks: Blocks, arguments: dict[str
     return PlannedLaunch(sum_kernel, programs, arguments | options, WARPS)
 
 
-def _tile(d_state: int, architecture: int | str) -> dict[str, int]:
-    """Return how many rows the gradient kernel reads and goes back at once, and states side by side.
+def _states_together(d_state: int, architecture: int | str) -> int:
+    """Return how many states the gradient kernel treats at once, where registers suffice for more than one.
 
-    As many as registers suffice for. What depends on the device changes the order of no sum.
+    The order of no sum depends on it.
     """
-    if d_state > MANY_STATES:
-        return {
-            "READ": 1,
-            "STEPS": min(BACKWARD_STEPS, 4 if d_state <= 2 * MANY_STATES else 2),
-            "TOGETHER": 1,
-        }
-    pairs = d_state % 2 == 0 and isinstance(architecture, int) and architecture >= 90
-    return {"READ": RECOMPUTE_STEPS, "STEPS": BACKWARD_STEPS, "TOGETHER": 2 if pairs else 1}
+    return 2 if d_state % 2 == 0 and isinstance(architecture, int) and architecture >= 90 else 1
 
 
 def _combine(segments: Segments, blocks: Blocks, arguments: dict[str, Any]) -> PlannedLaunch:

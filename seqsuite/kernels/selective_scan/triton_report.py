@@ -93,6 +93,5 @@ REFERENCE = Variant()
 VARIANTS = {
     "long": REFERENCE,
     "batch": Variant(batch=128, seqlen=4096, dtype=torch.float32, states=True),
-    "states": Variant(d_state=32),
     "plain": Variant(d_model=1000, groups=2, dtype=torch.float16, options=False),
 }
