@@ -12,10 +12,10 @@ from rich.table import Table
 
 import seqsuite
 from seqsuite.commands.console import make_console, show
-from seqsuite.commands.sources import open_source, reads_text
 from seqsuite.devices import Device, choose_device
 from seqsuite.errors import UserError
 from seqsuite.experiments.evaluation.tokenizers import tokenizer_for
+from seqsuite.experiments.sources import open_source, reads_text
 from seqsuite.models.pretrained import from_pretrained
 from seqsuite.registry import describe_error, did_you_mean
 

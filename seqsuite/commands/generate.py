@@ -12,12 +12,12 @@ import torch
 from rich.console import Console
 from rich.progress import track
 
-from seqsuite.commands.sources import has_sample, open_source
 from seqsuite.devices import Device, choose_device
 from seqsuite.errors import UserError
 from seqsuite.experiments.checkpoints import load_for_inference
 from seqsuite.experiments.evaluation.tokenizers import TextCodec, tokenizer_for
 from seqsuite.experiments.interruption import deferred_interrupts
+from seqsuite.experiments.sources import has_sample, open_source
 from seqsuite.models.formats.files import read_description
 from seqsuite.models.generation import Generation
 from seqsuite.models.pretrained import from_pretrained

@@ -10,27 +10,24 @@ from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
 
-from seqsuite.allocator import keep_freed_memory
+from seqsuite.api import run_cells
 from seqsuite.commands.console import make_console, show
 from seqsuite.commands.progress import GridProgress, ProgressDisplay, count, duration, metric_text
-from seqsuite.devices import choose_device
 from seqsuite.errors import UserError
-from seqsuite.experiments.cell import CellResult, Host
+from seqsuite.experiments.cell import GOOD, CellResult
 from seqsuite.experiments.config.grid import resolve_grid
 from seqsuite.experiments.config.overrides import Overrides, parse_arguments, span
 from seqsuite.experiments.config.resolve import resolve
 from seqsuite.experiments.config.schema import CellConfig
 from seqsuite.experiments.config.settings_file import read_settings, to_toml
-from seqsuite.experiments.grid import check_cells, parameter_counts, run_grid
-from seqsuite.experiments.interruption import Interrupted, deferred_interrupts
-from seqsuite.experiments.memory import check_memory, estimate_cells, gigabytes
+from seqsuite.experiments.grid import parameter_counts
+from seqsuite.experiments.interruption import Interrupted
+from seqsuite.experiments.memory import estimate_cells, gigabytes
 from seqsuite.experiments.tracking import schema
-from seqsuite.experiments.tracking.journal import Journal
-from seqsuite.experiments.tracking.reader import StoreReader
-from seqsuite.experiments.tracking.store import CellRun, Store, flatten, open_store
+from seqsuite.experiments.tracking.reader import open_reader
 from seqsuite.results.collect import collect
-from seqsuite.results.figures import loss_curve
 from seqsuite.results.formats import print_results
+from seqsuite.tasks.base import Task
 
 EXIT_FAILED, EXIT_INTERRUPTED = 1, 130
 
@@ -82,65 +79,29 @@ def run_settings(
         _print_plan(console, cells)
         return 0
     _show_notices(console)
-    faults = check_cells(cells)
-    check_memory(cells, choose_device(cells[0].run.device))
-    _print_data(console, cells)
-    keep_freed_memory()  # a step makes the tensors of the step before
-    store = None if offline else open_store(cells[0].run.experiment)
-    if store is not None:
-        store.reap_stale()
     progress = GridProgress(cells)
     try:
-        with deferred_interrupts() as interruption:
-            host = Host(
-                store=store,
-                make_display=lambda config, task, start: ProgressDisplay(
-                    console, config, start, progress.place(config)
-                ),
-                illustrate=draw_curves,
-                interruption=interruption,
-                force=force,
-                takeover=takeover,
-            )
-            results = run_grid(cells, host, lambda result: _report(console, result, progress), faults)
+        results = run_cells(
+            cells,
+            force=force,
+            takeover=takeover,
+            offline=offline,
+            display=_Displays(console, progress),
+            after_cell=lambda result: _report(console, result, progress),
+        )
     except Interrupted:
         console.print(
-            f"Stopped; the work so far is saved. Go on with: {_command(settings, file, zipped)}",
+            f"Stopped; the work so far is saved. Go on with: {_command(settings, file, zipped, offline)}",
             soft_wrap=True,
         )
         return EXIT_INTERRUPTED
     unsent = sum(result.unsent for result in results)
-    if (
-        store is not None
-        and not unsent
-        and any(result.outcome in ("finished", "skipped") for result in results)
-    ):
-        _print_summary(console, store, cells, results)
+    if not offline and not unsent and any(result.outcome in GOOD for result in results):
+        _print_summary(console, cells, results)
     if unsent and not offline:
         console.print(f"MLflow has not taken {unsent} events yet: send them with `seqsuite sync`.")
         return EXIT_FAILED
-    return 0 if all(result.outcome in ("finished", "skipped") for result in results) else EXIT_FAILED
-
-
-def draw_curves(journal: Journal, folder: Path) -> Path:
-    """Draw a cell's loss curve from its journal into a folder."""
-    header = journal.header
-    assert header is not None
-    metrics = {
-        name: points[-1][1]
-        for name in (schema.BASELINE_VALIDATION + header.tags[schema.TAG_METRIC],)
-        if (points := journal.series(name))
-    }
-    cell = CellRun(
-        run_id=journal.run_id or "",
-        name=header.name,
-        status="FINISHED",
-        params=flatten(header.params),
-        metrics=metrics,
-        tags=header.tags,
-        start_time=0.0,
-    )
-    return loss_curve(cell, journal.series, folder)
+    return 0 if all(result.outcome in GOOD for result in results) else EXIT_FAILED
 
 
 def _grid(settings: Sequence[str], file: Path | None, zipped: bool) -> tuple[Overrides, list[Overrides]]:
@@ -153,9 +114,10 @@ def _grid(settings: Sequence[str], file: Path | None, zipped: bool) -> tuple[Ove
     return base, span(values, zipped=zipped)
 
 
-def _command(settings: Sequence[str], file: Path | None, zipped: bool) -> str:
+def _command(settings: Sequence[str], file: Path | None, zipped: bool, offline: bool) -> str:
     """Return the command that runs the same cells."""
-    options = [*(["--config", str(file)] if file is not None else []), *(["--zip"] if zipped else [])]
+    options = ["--config", str(file)] if file is not None else []
+    options += ["--zip"] * zipped + ["--offline"] * offline
     return shlex.join(["seqsuite", "run", *settings, *options])
 
 
@@ -180,11 +142,19 @@ def _show_notices(console: Console) -> None:
     logger.handlers = [_Notices(console)]
 
 
-def _print_data(console: Console, cells: Sequence[CellConfig]) -> None:
-    """Say what data was read, once for each choice of it, where the task tells."""
-    for cell in {str(cell.task): cell for cell in cells}.values():
-        if told := cell.make_task().describe():
-            console.print(f"{cell.task.name}: {told}", soft_wrap=True)
+class _Displays:
+    """Makes a cell's progress display, and says once for each choice of data what was read."""
+
+    def __init__(self, console: Console, progress: GridProgress) -> None:
+        self._console, self._progress, self._told = console, progress, set[str]()
+
+    def __call__(self, config: CellConfig, task: Task, start: int) -> ProgressDisplay:
+        """Return the display of a cell that starts at a step."""
+        told = task.describe()
+        if told is not None and told not in self._told:
+            self._told.add(told)
+            self._console.print(f"{config.task.name}: {told}", soft_wrap=True, markup=False)
+        return ProgressDisplay(self._console, config, start, self._progress.place(config))
 
 
 def _print_plan(console: Console, cells: Sequence[CellConfig]) -> None:
@@ -224,13 +194,11 @@ def _plan(cells: Sequence[CellConfig]) -> dict[str, list[str]]:
     }
 
 
-def _print_summary(
-    console: Console, store: Store, cells: Sequence[CellConfig], results: Sequence[CellResult]
-) -> None:
+def _print_summary(console: Console, cells: Sequence[CellConfig], results: Sequence[CellResult]) -> None:
     """Print the table of the tasks, models and scales that were run, and where to look next."""
     experiment = cells[0].run.experiment
     found = collect(
-        StoreReader(store),
+        open_reader(experiment),
         tasks={cell.task.name for cell in cells},
         models={cell.model.name for cell in cells},
         scales={cell.scale for cell in cells},

@@ -8,8 +8,8 @@ from rich.table import Table
 
 from seqsuite.commands.console import make_console, show
 from seqsuite.commands.progress import duration, metric_text
-from seqsuite.commands.sources import only_run
 from seqsuite.errors import UserError
+from seqsuite.experiments.sources import only_run
 from seqsuite.experiments.tracking import schema
 from seqsuite.experiments.tracking.store import CellRun, Store, open_store
 from seqsuite.registry import did_you_mean

@@ -34,7 +34,7 @@ from seqsuite.experiments.training.publish import Published, publish
 from seqsuite.experiments.training.rhythm import CheckpointRhythm
 from seqsuite.experiments.training.trainer import DivergenceError, Parts, Trainer
 from seqsuite.models.build import build_shaped
-from seqsuite.tasks.base import Task
+from seqsuite.tasks.base import EvalSet, Task
 
 MakeDisplay = Callable[[CellConfig, Task, int], AbstractContextManager[Callback]]
 """Makes the progress display, from the cell, its task and the step it starts at."""
@@ -45,6 +45,9 @@ Illustrate = Callable[[Journal, Path], Path]
 Outcome = Literal["finished", "skipped", "busy", "diverged", "failed"]
 
 log = logging.getLogger(__name__)
+
+GOOD: tuple[Outcome, ...] = ("finished", "skipped")
+"""Outcomes after which there is nothing left to do."""
 
 SENDING_SECONDS = 120.0
 """How long a cell that has ended waits for MLflow to take what is left."""
@@ -168,6 +171,7 @@ class _Cell:
             schema.TAG_SCALE: config.scale,
             schema.TAG_SEED: str(config.seed),
             schema.TAG_DATA: fingerprint,
+            schema.TAG_EVALS: ", ".join(map(_described, self.task.eval_sets("test"))),
             schema.TAG_METRIC: metric.name,
             schema.TAG_METRIC_UNIT: metric.unit,
             schema.TAG_METRIC_DIGITS: str(metric.digits),
@@ -183,6 +187,12 @@ class _Cell:
             tags=tags,
             parent_run_id=self.parent_run_id,
         )
+
+
+def _described(which: EvalSet) -> str:
+    """Return an evaluation set in words: scores on sets that differ in them are not compared."""
+    carried = ", carried on" if which.lanes else ""
+    return f"{which.name}: {which.rows} x {which.seqlen}{carried}"
 
 
 def _run_leased(cell: _Cell, host: Host) -> CellResult:

@@ -7,15 +7,30 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from seqsuite.errors import UserError
 from seqsuite.experiments.tracking import schema
-from seqsuite.experiments.tracking.reader import LARGEST, Reader
+from seqsuite.experiments.tracking.reader import LARGEST, Reader, open_reader
 from seqsuite.experiments.tracking.store import CellRun
 from seqsuite.results.departures import departures, of_model
-from seqsuite.results.filters import Filter, check_keys
+from seqsuite.results.filters import Filter, check_keys, parse_filters
 from seqsuite.results.published import join_published
 from seqsuite.results.table import MetricInfo, Results, Row, Score, Section
 
 _NO_OPTIONS = ("task.name", "model.name", "scale", "seed")
 _SMOKE = "scale=smoke shows only that things run: its numbers say nothing about the models."
+
+
+def find_results(*filters: str, experiment: str = "seqsuite", paper: bool = True) -> Results:
+    """Return the finished runs as ``seqsuite results`` shows them; ``.to_pandas()`` makes a data frame.
+
+    Args:
+        filters: Conditions on settings, such as ``"task=dna"`` or ``"task.length>=256"``.
+        experiment: MLflow experiment to read.
+        paper: Whether to put published numbers beside ours.
+
+    Raises:
+        UserError: if there are none, or a condition cannot be used.
+    """
+    conditions = parse_filters(filters)
+    return collect(open_reader(experiment), filters=conditions, paper=paper)
 
 
 def collect(
@@ -266,7 +281,7 @@ def baselines_of(cells: Sequence[CellRun], prefix: str, metric: str) -> dict[str
     for name in sorted(names):
         value = _mean(cells, f"{prefix}{name}/{metric}")
         if value is not None:
-            found.setdefault(name.replace("_", " "), value)
+            found.setdefault(name, value)
     return found
 
 

@@ -52,19 +52,47 @@ def resolve(overrides: Overrides, base: Overrides | None = None) -> CellConfig:
         raise UserError(
             f"Unknown scale {scale!r}: choose from {', '.join(SCALES)}.{did_you_mean(str(scale), SCALES)}"
         )
-    values: dict[str, Any] = {
-        "task": {"name": task_name},
-        "model": {"name": model_name, "backbone": {"name": "isotropic"}, **_model_preset(model_name)},
-    }
+    values: dict[str, Any] = {"task": {"name": task_name}, "model": _unset_model(model_name)}
     TASKS.load(task_name)  # an unknown task is named before its missing preset is
     for layer in preset_layers(task_name, model_name, scale):
         values = merge(values, layer)
+    return _validate(_with_settings(values, settings))
+
+
+def resolve_model(name: str, settings: Mapping[str, Any]) -> ModelConfig:
+    """Return the full description of a model from its name and the settings of ``model.*``.
+
+    Args:
+        name: The model.
+        settings: Values by key, without ``model.``; of a choice, its name or a table with its options.
+
+    Raises:
+        UserError: if a key is unknown or a value cannot be used.
+    """
+    dotted: dict[str, Any] = {}
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            dotted |= {f"model.{key}.{option}": chosen for option, chosen in value.items()}
+        else:
+            dotted[f"model.{key}"] = value
+    told = _nest(dotted) if dotted else {"model": {}}
+    values = _with_settings({"model": _unset_model(name)}, told)
+    return _validate_model(values["model"])
+
+
+def _unset_model(name: str) -> dict[str, Any]:
+    """Return what a model is before any setting."""
+    return {"name": name, "backbone": {"name": "isotropic"}, **_model_preset(name)}
+
+
+def _with_settings(values: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
+    """Return settings over what the model's named size stands for, over the values."""
     size = merge(values, settings)["model"].get("size")
     if size is not None:
         if not isinstance(size, str):
             raise UserError(f"model.size={shown(size)} cannot be used: it is a name, such as 130m.")
-        values = merge(values, {"model": size_settings(model_name, size)})
-    return _validate(merge(values, settings))
+        values = merge(values, {"model": size_settings(values["model"]["name"], size)})
+    return merge(values, settings)
 
 
 def _model_preset(name: str) -> dict[str, Any]:
@@ -156,20 +184,27 @@ def merge(base: Mapping[str, Any], layer: Mapping[str, Any], path: tuple[str, ..
 
 def _validate(values: dict[str, Any]) -> CellConfig:
     """Check from the inside out, so that each error is reported under the key that the user wrote."""
-    values = {**values, "model": dict(values["model"])}
+    values = dict(values)
     values["task"] = _checked(_schema_of(TASKS, values["task"]), values["task"], "task.")
+    values["model"] = _validate_model(values["model"])
+    for section, schema in (("train", TrainConfig), ("run", RunConfig)):
+        values[section] = _checked(schema, values.get(section, {}), f"{section}.")
+    return _checked(CellConfig, values, "")
+
+
+def _validate_model(values: dict[str, Any]) -> ModelConfig:
+    """Check a model's parts, then the model."""
+    values = dict(values)
     for part, registry in _PARTS.items():
-        values["model"][part] = _choice(registry, values["model"][part], f"model.{part}")
-    layers = values["model"].get("layers", {})
+        values[part] = _choice(registry, values[part], f"model.{part}")
+    layers = values.get("layers", {})
     if not isinstance(layers, dict):
         raise UserError(
             f"model.layers={shown(layers)} cannot be set: write model.layers.NAME.block and "
             "model.layers.NAME.mixer."
         )
-    values["model"]["layers"] = {name: _layer(name, layer) for name, layer in layers.items()}
-    for section, schema in (("model", ModelConfig), ("train", TrainConfig), ("run", RunConfig)):
-        values[section] = _checked(schema, values.get(section, {}), f"{section}.")
-    return _checked(CellConfig, values, "")
+    values["layers"] = {name: _layer(name, layer) for name, layer in layers.items()}
+    return _checked(ModelConfig, values, "model.")
 
 
 def _layer(name: str, values: Any) -> LayerConfig:
