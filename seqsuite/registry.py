@@ -104,7 +104,5 @@ class Registry:
         return self.declaration(name).summary
 
     def _broken(self, name: str, target: str, error: BaseException) -> UserError:
-        return UserError(
-            f"The {self.kind} {name!r} is a plug-in that cannot be loaded from {target}: "
-            f"{describe_error(error)}"
-        )
+        why = describe_error(error)
+        return UserError(f"The {self.kind} {name!r} is a plug-in that cannot be loaded from {target}: {why}")
