@@ -58,9 +58,12 @@ def ssd_chunked(
 
 
 def decays_within(a: Tensor) -> Tensor:
-    """Return exp(a_{j+1} + … + a_i) for i ≥ j and 0 above, (…, Q, Q), from exponents a (…, Q)."""
+    """Return the decays from j to i, exp(a_{j+1} + … + a_i) for i ≥ j, (…, Q, Q), from exponents a (…, Q).
+
+    Above the diagonal are ones, for products to be cut off there: NaN times zero would stay NaN.
+    """
     added = a.unsqueeze(-1).expand(*a.shape, a.shape[-1]).tril(-1)  # at [i, j], a_i where i is after j
-    return added.cumsum_(-2).exp_().tril()
+    return added.cumsum_(-2).exp_()
 
 
 def causal_product(weights: Tensor, values: Tensor) -> Tensor:
@@ -70,7 +73,8 @@ def causal_product(weights: Tensor, values: Tensor) -> Tensor:
     such a value on are NaN in its column.
     """
     spoilt = (values.detach() * 0).cumsum_(-2)
-    return spoilt + weights @ values.nan_to_num(0.0, 0.0, 0.0)
+    matrices = (t.flatten(0, -3) for t in (spoilt, weights, values.nan_to_num(0.0, 0.0, 0.0)))
+    return torch.baddbmm(*matrices).view(values.shape)
 
 
 def in_chunks(t: Tensor, chunk: int) -> Tensor:
@@ -110,7 +114,7 @@ class _Chunks(NamedTuple):
 
     def scores(self) -> Tensor:
         """Return S = L ∘ C Bᵀ, (B, c, H, Q, Q)."""
-        products = (self.C @ self.B.mT).tril().unsqueeze(3)  # of later positions, NaN would stay NaN times 0
+        products = (self.C @ self.B.mT).tril_().unsqueeze(3)
         return (self.of_group(self.within) * products).flatten(2, 3)
 
     def of_group(self, t: Tensor) -> Tensor:
@@ -224,7 +228,7 @@ def _backward(
         dstate = torch.addcmul(gained[:, index], chunks.through[:, index], dstate)
 
     pairs = dy @ chunks.u.mT  # dy_i · u_j
-    weights = chunks.of_group(pairs * chunks.within).sum(3)
+    weights = chunks.of_group(pairs * chunks.within).sum(3).tril_()
     fed = chunks.rows(chunks.u * chunks.until_end)
     dB = weights.mT @ chunks.C + fed @ chunks.channels(leaving)
     dC = weights @ chunks.B + reached @ chunks.channels(entering)
