@@ -1,7 +1,7 @@
 """The gated delta rule by matrix products within chunks (arXiv 2412.06464, section 3.3).
 
-The loop over chunks is behind two PyTorch operators: torch.compile would unroll it, and compile anew for each
-number of chunks.
+While torch.compile traces, the loop over chunks is behind two PyTorch operators: it would be unrolled, and
+compiled anew for each number of chunks.
 """
 
 from typing import Any
@@ -56,7 +56,8 @@ def gated_delta_rule_chunked(
     length = v.shape[1]
     if length == 0:
         return v, state
-    if not torch.compiler.is_compiling():  # to the compiler the chunk is of one size, whatever the length
+    compiling = torch.compiler.is_compiling()
+    if not compiling:  # to the compiler, chunks are of one size, whatever the length
         chunk = min(chunk, length)
     # From here on (B, chunks, H, Q, …).
     q, k, v, log_decay, beta = (in_chunks(t, chunk).transpose(2, 3) for t in (q, k, v, log_decay, beta))
@@ -66,7 +67,8 @@ def gated_delta_rule_chunked(
     right = torch.cat([beta * v, beta * since_start * k], dim=-1)
     solved = torch.linalg.solve_triangular(system, right, upper=False, unitriangular=True)
     new, correction = torch.split(solved, [v.shape[-1], k.shape[-1]], dim=-1)
-    added, entering, state = FORWARD(new, correction, until_end * k, since_start[..., -1:, :], state)
+    inputs = new, correction, until_end * k, since_start[..., -1:, :], state
+    added, entering, state = FORWARD(*inputs) if compiling else _forward(*inputs)
     y = (since_start * q) @ entering.mT + causal_product((within * (q @ k.mT)).tril_(), added)
     return y.transpose(2, 3).flatten(1, 2)[:, :length], state
 
@@ -93,7 +95,7 @@ def _forward(
         entering.append(state)
         added.append(new_c - correction_c @ state.mT)
         state = torch.addcmul(added[-1].mT @ keys_c, through_c, state)
-    return torch.stack(added, 1), torch.stack(entering, 1), state.clone()
+    return torch.stack(added, 1), torch.stack(entering, 1), state
 
 
 def _forward_fake(
@@ -115,7 +117,7 @@ class _States(Derivative):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, ...]:
-        return tuple(call_backward(BACKWARD, "chunked", *gradients, *ctx.saved_tensors))
+        return tuple(call_backward(BACKWARD, "compiled", *gradients, *ctx.saved_tensors))
 
 
 def _backward(

@@ -1,7 +1,7 @@
 """The scan of Mamba-2 by matrix products within chunks (arXiv 2405.21060, section 6).
 
-Behind two PyTorch operators: torch.compile would unroll the loop over chunks, and compile anew for each number
-of them. What autograd would keep is computed again in the backward, but for the states between chunks.
+Behind two PyTorch operators: torch.compile would unroll the loop over chunks, and compile anew for each
+number of them. What autograd would keep is computed again in the backward, but for the states between chunks.
 """
 
 from typing import Any, NamedTuple
@@ -27,8 +27,8 @@ FORWARD = define_operator(
     f"ssd_chunked_forward(int chunk, {INPUTS}) -> (Tensor y, Tensor final_state, Tensor entering)"
 )
 BACKWARD = define_operator(
-    f"ssd_chunked_backward(str backend, int chunk, Tensor dy, Tensor dfinal_state, Tensor entering, {INPUTS}) "
-    "-> Tensor[]"
+    "ssd_chunked_backward(str backend, int chunk, Tensor dy, Tensor dfinal_state, Tensor entering, "
+    f"{INPUTS}) -> Tensor[]"
 )
 
 
@@ -83,7 +83,9 @@ def in_chunks(t: Tensor, chunk: int) -> Tensor:
     A zero has no decay and no input, so that the state passes through it.
     """
     missing = -t.shape[1] % chunk
-    padded = F.pad(t, (0, 0) * (t.dim() - 2) + (0, missing)) if missing else t
+    # torch.compile would compile for lengths without a rest once more.
+    pad = torch.compiler.is_compiling() or missing
+    padded = F.pad(t, (0, 0) * (t.dim() - 2) + (0, missing)) if pad else t
     return padded.reshape(len(t), -1, chunk, *t.shape[2:])
 
 
@@ -122,7 +124,7 @@ class _Chunks(NamedTuple):
         return t.unflatten(2, (self.B.shape[2], -1))
 
     def rows(self, t: Tensor) -> Tensor:
-        """Turn positions (B, c, H, Q, P) into (B, c, G, Q, R), the R = H / G · P channels of a group as one."""
+        """Turn (B, c, H, Q, P) into (B, c, G, Q, R), the R = H / G · P channels of a group side by side."""
         return self.of_group(t).transpose(3, 4).flatten(4)
 
     def from_rows(self, t: Tensor) -> Tensor:

@@ -82,7 +82,7 @@ class Attention(Mixer):
             key.transpose(1, 2),
             value.transpose(1, 2),
             attn_mask=mask,
-            is_causal=mask is None and query.shape[1] == key.shape[1],
+            is_causal=mask is None and (state is None or query.shape[1] > 1),
             enable_gqa=self.n_kv_heads != self.n_heads,
         )
         return self.out_proj(y.transpose(1, 2).flatten(2)), after

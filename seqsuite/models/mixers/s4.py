@@ -11,6 +11,7 @@ matrix, which is what powers and chunk boundaries are computed with.
 import torch
 from torch import Tensor, nn
 
+from seqsuite.kernels import times_matrix_power
 from seqsuite.models.base import State, no_weight_decay
 from seqsuite.models.initialization import hippo_legs, log_uniform
 from seqsuite.models.mixers.lti import TimeInvariantSSM
@@ -49,7 +50,7 @@ class S4(TimeInvariantSSM):
         # The generating function of a kernel cut after `seqlen` steps is that of the endless one with
         # C (I − Ā^seqlen) for C.
         row = _to_row(C).unsqueeze(1)
-        C = _from_row((row - _times_power(row, self._real_transition(), seqlen)).squeeze(1))
+        C = _from_row((row - times_matrix_power(row, self._real_transition(), seqlen)).squeeze(1))
         dt = torch.exp(self.log_dt).unsqueeze(1)
         k = torch.arange(seqlen // 2 + 1, device=dt.device, dtype=dt.dtype)
         z = torch.polar(torch.ones_like(k), -2 * torch.pi * k / seqlen)
@@ -71,7 +72,7 @@ class S4(TimeInvariantSSM):
         h = _to_column(state["ssm"])
         output = torch.einsum("dln,bdn->bld", rows, h)
         fed = torch.einsum("bld,dln->bdn", x.to(columns.dtype), columns.flip(1))
-        kept = _times_power(h.transpose(0, 1), transition.transpose(1, 2), seqlen).transpose(0, 1)
+        kept = times_matrix_power(h.transpose(0, 1), transition.transpose(1, 2), seqlen).transpose(0, 1)
         return output, {"ssm": _from_column(kept + fed)}
 
     def advance(self, x_t: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
@@ -150,17 +151,6 @@ def _to_row(pairs: Tensor) -> Tensor:
 def _from_row(row: Tensor) -> Tensor:
     real, imaginary = row.chunk(2, dim=-1)
     return torch.complex(real / 2, -imaginary / 2)
-
-
-def _times_power(rows: Tensor, matrix: Tensor, exponent: int) -> Tensor:
-    """Return rows (D, …, N) times matrix (D, N, N) to the power ``exponent``, by repeated squaring."""
-    while exponent:
-        if exponent & 1:
-            rows = rows @ matrix
-        exponent >>= 1
-        if exponent:
-            matrix = matrix @ matrix
-    return rows
 
 
 def _krylov(start: Tensor, matrix: Tensor, count: int) -> Tensor:

@@ -1,6 +1,5 @@
 """S4D: the diagonal state space model (Gu et al., 2022, arXiv 2206.11893)."""
 
-import math
 from typing import cast
 
 import torch
@@ -10,6 +9,9 @@ from seqsuite.models.base import State, no_weight_decay
 from seqsuite.models.initialization import ComplexInit, RealInit, diagonal_A, log_uniform
 from seqsuite.models.mixers.lti import TimeInvariantSSM
 from seqsuite.options import PositiveFloat, PositiveInt
+
+TABLE = 64
+"""Positions M that share a power in the kernel's computation: near √L for the lengths that are trained on."""
 
 
 class S4D(TimeInvariantSSM):
@@ -47,14 +49,13 @@ class S4D(TimeInvariantSSM):
     def kernel(self, seqlen: int) -> Tensor:
         """See :meth:`TimeInvariantSSM.kernel`: a Vandermonde product, (D, seqlen).
 
-        With k = a M + b and M near √L, Σ_n C_n B̄_n Ā_n^(a M) · Ā_n^b is a matrix product over n of two small
-        tables: exponentials, which cost most, are taken 2 √L times a state and not L times.
+        With k = a M + b, Σ_n C_n B̄_n Ā_n^(a M) · Ā_n^b is a matrix product over n of two small tables:
+        exponentials, which cost most, are taken M + L / M times a state and not L times.
         """
         dtA, B_bar, C = self._discretise()
-        width = math.isqrt(max(seqlen - 1, 0)) + 1
-        rows = -(-seqlen // width)
-        left = (C * B_bar).unsqueeze(1) * _powers(width * dtA, rows).transpose(1, 2)
-        return _real_product(left, _powers(dtA, width)).flatten(1)[:, :seqlen]
+        rows = -(-seqlen // TABLE)
+        left = (C * B_bar).unsqueeze(1) * _powers(TABLE * dtA, rows).transpose(1, 2)
+        return _real_product(left, _powers(dtA, TABLE)).flatten(1)[:, :seqlen]
 
     def carry(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         """See :meth:`TimeInvariantSSM.carry`."""
