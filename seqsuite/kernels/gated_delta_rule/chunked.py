@@ -140,7 +140,7 @@ def _backward(
         passed = torch.addcmul(dentering[:, index], through[:, index], dstate)
         dstate = passed - dnew[:, index].mT @ correction[:, index]
     dthrough = (leaving * entering).sum((-1, -2), keepdim=True)
-    return [dnew, (dnew @ entering).neg_(), added @ leaving, dthrough, dstate]
+    return [dnew, (dnew @ entering).neg_(), added @ leaving, dthrough, dstate.contiguous()]
 
 
 def _backward_fake(
