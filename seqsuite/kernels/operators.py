@@ -21,7 +21,14 @@ from torch.autograd.function import _SingleLevelFunction as Derivative
 
 from seqsuite.kernels.precision import full_precision
 
-__all__ = ["Derivative", "below_autograd", "call_backward", "define_operator", "implement_operator"]
+__all__ = [
+    "Derivative",
+    "below_autograd",
+    "call_backward",
+    "define_operator",
+    "implement_operator",
+    "recomputed_gradients",
+]
 
 # ``Derivative`` is what torch.autograd.Function is made of. That one sends each call through all transforms
 # of torch.func from the outside, but an operator's derivative is asked for at one of them.
@@ -97,6 +104,22 @@ def call_backward(backward: torch._ops.OpOverload, *arguments: Any) -> Sequence[
     watched = torch.is_grad_enabled() or _in_forward_mode() or torch._C._are_functorch_transforms_active()
     results: Sequence[Tensor] = backward(*arguments) if watched else _past_autograd(backward, *arguments)
     return results
+
+
+def recomputed_gradients(
+    function: Callable[..., Tensor | tuple[Tensor, ...]],
+    inputs: Sequence[Tensor],
+    doutputs: Tensor | Sequence[Tensor],
+) -> list[Tensor]:
+    """Return the gradients of a function's inputs by autograd, in a backward operator's implementation."""
+    exclude = torch._C._dispatch_tls_local_exclude_set() & torch._C._after_autograd_keyset
+    leaves = [t.detach().requires_grad_() for t in inputs]
+    with (
+        torch._C._ForceDispatchKeyGuard(torch._C._dispatch_tls_local_include_set(), exclude),
+        torch.enable_grad(),
+    ):
+        results = torch.autograd.grad(function(*leaves), leaves, doutputs, materialize_grads=True)
+    return [gradient.contiguous() for gradient in results]
 
 
 def _differentiable(

@@ -4,6 +4,7 @@ While torch.compile traces, it is behind two PyTorch operators: the loop would b
 for each exponent, which is a sequence's length.
 """
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from seqsuite.kernels.operators import (
     call_backward,
     define_operator,
     implement_operator,
+    recomputed_gradients,
 )
 
 INPUTS = "Tensor rows, Tensor matrix, SymInt exponent"
@@ -51,8 +53,7 @@ def _forward(rows: Tensor, matrix: Tensor, exponent: int) -> Tensor:
 
 
 def _forward_operator(rows: Tensor, matrix: Tensor, exponent: int) -> Tensor:
-    out = _forward(rows, matrix, exponent)
-    return out if exponent else out.clone()  # an operator's result is not its argument
+    return _forward(rows, matrix, exponent) if exponent else rows.clone()
 
 
 def _forward_fake(rows: Tensor, matrix: Tensor, exponent: int) -> Tensor:
@@ -60,7 +61,7 @@ def _forward_fake(rows: Tensor, matrix: Tensor, exponent: int) -> Tensor:
 
 
 class _MatrixPower(Derivative):
-    """The forward with its derivative, which squares once more."""
+    """The forward with its derivative, which computes it once more."""
 
     @staticmethod
     def forward(ctx: Any, rows: Tensor, matrix: Tensor, exponent: int) -> Tensor:
@@ -76,20 +77,7 @@ class _MatrixPower(Derivative):
 
 
 def _backward(backend: str, dout: Tensor, rows: Tensor, matrix: Tensor, exponent: int) -> list[Tensor]:
-    squares, before = [], []  # matrix^(2^i), and the rows before their product with it, where there was one
-    for bit in range(exponent.bit_length()):
-        squares.append(squares[-1] @ squares[-1] if squares else matrix)
-        taken = exponent >> bit & 1
-        before.append(rows if taken else None)
-        rows = rows @ squares[-1] if taken else rows
-    dsquare = torch.zeros_like(matrix)
-    for square, multiplied in zip(reversed(squares), reversed(before), strict=True):
-        if square is not squares[-1]:  # the next was its square
-            dsquare = dsquare @ square.mT + square.mT @ dsquare
-        if multiplied is not None:
-            dsquare = dsquare + multiplied.mT @ dout
-            dout = dout @ square.mT
-    return [dout if exponent else dout.clone(), dsquare]
+    return recomputed_gradients(partial(_forward, exponent=exponent), (rows, matrix), dout)
 
 
 def _backward_fake(backend: str, dout: Tensor, rows: Tensor, matrix: Tensor, exponent: int) -> list[Tensor]:

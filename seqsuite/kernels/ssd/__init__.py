@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from seqsuite.kernels.backend import CPU, REFERENCE, Backend, choose_backend
-from seqsuite.kernels.checks import sequence_offsets
+from seqsuite.kernels.checks import check_flag, sequence_offsets
 from seqsuite.kernels.precision import full_precision
 from seqsuite.kernels.selective_scan.reference import discretise_step_size
 from seqsuite.kernels.ssd.arguments import check_arguments
@@ -109,10 +109,11 @@ def ssd(
         (S, H, P, N) for packed sequences.
 
     Raises:
-        TypeError: an argument has a dtype it cannot have.
+        TypeError: an argument has a type or dtype it cannot have.
         ValueError: an argument has a shape it cannot have, or the backend cannot be used.
     """
     check_arguments(x, dt, A, B, C, D, dt_bias, initial_state, cu_seqlens)
+    check_flag("ssd", "dt_softplus", dt_softplus)
     if chunk_size < 1:
         raise ValueError(f"ssd: chunk_size must be positive, not {chunk_size}")
     name = _choose(x.device.type, backend)

@@ -63,7 +63,7 @@ def decays_within(a: Tensor) -> Tensor:
     Above the diagonal are ones, for products to be cut off there: NaN times zero would stay NaN.
     """
     added = a.unsqueeze(-1).expand(*a.shape, a.shape[-1]).tril(-1)  # at [i, j], a_i where i is after j
-    return added.cumsum_(-2).exp_()
+    return added.cumsum(-2).exp_()
 
 
 def causal_product(weights: Tensor, values: Tensor) -> Tensor:
@@ -72,7 +72,7 @@ def causal_product(weights: Tensor, values: Tensor) -> Tensor:
     A row takes nothing from the values after it, not even the NaN that 0 times NaN or infinity is; rows from
     such a value on are NaN in its column.
     """
-    spoilt = (values.detach() * 0).cumsum_(-2)
+    spoilt = (values.detach() * 0).cumsum(-2)
     matrices = (t.flatten(0, -3) for t in (spoilt, weights, values.nan_to_num(0.0, 0.0, 0.0)))
     return torch.baddbmm(*matrices).view(values.shape)
 
@@ -86,7 +86,7 @@ def in_chunks(t: Tensor, chunk: int) -> Tensor:
     # torch.compile would compile for lengths without a rest once more.
     pad = torch.compiler.is_compiling() or missing
     padded = F.pad(t, (0, 0) * (t.dim() - 2) + (0, missing)) if pad else t
-    return padded.reshape(len(t), -1, chunk, *t.shape[2:])
+    return padded.reshape(t.shape[0], -1, chunk, *t.shape[2:])
 
 
 class _Chunks(NamedTuple):
