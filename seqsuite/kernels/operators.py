@@ -27,6 +27,7 @@ __all__ = [
     "call_backward",
     "define_operator",
     "implement_operator",
+    "in_transform",
     "recomputed_gradients",
 ]
 
@@ -101,7 +102,7 @@ def call_backward(backward: torch._ops.OpOverload, *arguments: Any) -> Sequence[
 
     Where nothing can ask for its derivative, that is looked for no further.
     """
-    watched = torch.is_grad_enabled() or _in_forward_mode() or torch._C._are_functorch_transforms_active()
+    watched = torch.is_grad_enabled() or in_transform()
     results: Sequence[Tensor] = backward(*arguments) if watched else _past_autograd(backward, *arguments)
     return results
 
@@ -202,6 +203,13 @@ def _one_by_one(operator: torch._ops.OpOverload) -> Callable[..., tuple[Any, Any
         return kind(map(torch.stack, zip(*runs, strict=True))), kind([0] * len(runs[0]))
 
     return over_batch
+
+
+def in_transform() -> bool:
+    """Return whether forward mode or ``torch.func`` is at work, which not all of PyTorch's kernels know."""
+    if torch.compiler.is_compiling():
+        return False
+    return _in_forward_mode() or torch._C._are_functorch_transforms_active()
 
 
 def _in_forward_mode() -> bool:

@@ -1,11 +1,14 @@
 """Causal softmax attention, the Transformer's mixer."""
 
+from contextlib import nullcontext
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from seqsuite.kernels.operators import in_transform
 from seqsuite.models.base import Mixer, State, run_packed
 from seqsuite.models.mixers.positions import alibi_slopes, rotate, xpos_scale
 from seqsuite.options import PositiveFloat, PositiveInt
@@ -77,14 +80,15 @@ class Attention(Mixer):
             value = torch.cat([state["value"].to(value.dtype), value], dim=1)
             after = self._remember(key, value, state, x.shape[1])
         mask = self._mask(query, key)
-        y = F.scaled_dot_product_attention(
-            query.transpose(1, 2),
-            key.transpose(1, 2),
-            value.transpose(1, 2),
-            attn_mask=mask,
-            is_causal=mask is None and (state is None or query.shape[1] > 1),
-            enable_gqa=self.n_kv_heads != self.n_heads,
-        )
+        with sdpa_kernel(SDPBackend.MATH) if in_transform() else nullcontext():
+            y = F.scaled_dot_product_attention(
+                query.transpose(1, 2),
+                key.transpose(1, 2),
+                value.transpose(1, 2),
+                attn_mask=mask,
+                is_causal=mask is None and (state is None or query.shape[1] > 1),
+                enable_gqa=self.n_kv_heads != self.n_heads,
+            )
         return self.out_proj(y.transpose(1, 2).flatten(2)), after
 
     def step(self, x_t: Tensor, state: State) -> tuple[Tensor, State]:
