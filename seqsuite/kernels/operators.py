@@ -155,10 +155,11 @@ def _past_autograd(operator: torch._ops.OpOverload, *arguments: Any) -> Any:
 
 def _apply(derivative: type[Derivative], *arguments: Any) -> Any:
     """Call a derivative; within ``torch.func``, it is that of the transform under way."""
+    apply: Callable[..., Any] = derivative.apply  # type: ignore[attr-defined]  # of a base class in C
     if not torch._C._are_functorch_transforms_active():
-        return derivative.apply(*arguments)  # type: ignore[no-untyped-call]
+        return apply(*arguments)
     with enable_single_level_autograd_function():
-        return derivative.apply(*arguments)  # type: ignore[no-untyped-call]
+        return apply(*arguments)
 
 
 class _Refusal(Derivative):
@@ -218,7 +219,8 @@ def _in_forward_mode() -> bool:
 
 
 def _any_tangent(arguments: Iterable[Any]) -> bool:
-    return any(isinstance(x, Tensor) and forward_ad.unpack_dual(x).tangent is not None for x in arguments)
+    unpack: Callable[[Tensor], Any] = forward_ad.unpack_dual
+    return any(isinstance(x, Tensor) and unpack(x).tangent is not None for x in arguments)
 
 
 def _device(arguments: Iterable[Any]) -> torch.device:

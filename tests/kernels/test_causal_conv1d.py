@@ -225,7 +225,13 @@ def test_says_which_backends_are_available() -> None:
     ("change", "error", "message"),
     [
         ({"x": torch.zeros(2, 20)}, ValueError, r"x must have shape \(B, L, D\).*\(2, 20\)"),
-        ({"weight": torch.zeros(19, 4)}, ValueError, r"weight must have shape \(D, K\)"),
+        ({"weight": torch.zeros(19, 4)}, ValueError, r"weight must have shape \(D, K\) = \(20, 4\), not"),
+        (
+            {"weight": torch.zeros(20)},
+            ValueError,
+            r"weight must have shape \(D, K\) = \(20, K\), not \(20,\)",
+        ),
+        ({"activation": "silu"}, TypeError, r"activation must be True or False \(SiLU or none\), not 'silu'"),
         ({"weight": torch.zeros(20, 0)}, ValueError, r"D and K must be positive"),
         ({"bias": torch.zeros(4)}, ValueError, r"bias must have shape \(D,\) = \(20,\)"),
         ({"initial_state": torch.zeros(2, 4, 20)}, ValueError, r"initial_state must have .*\(2, 3, 20\)"),

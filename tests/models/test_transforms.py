@@ -13,6 +13,7 @@ from seqsuite.kernels.backend import BACKEND_VARIABLE
 from seqsuite.models import MODELS
 from seqsuite.models.build import build_model
 from seqsuite.models.config import ModelConfig
+from seqsuite.models.generation import generate
 
 VOCABULARY, SEQLEN = 11, 256
 FAST = ("mamba", "transformer++")
@@ -135,3 +136,62 @@ def test_jvp(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_deepcopy(name: str) -> None:
     model, tokens = build(name), random_tokens(1, 20)
     close(deepcopy(model)(tokens), model(tokens))
+
+
+class Adapted(nn.Module):
+    """A linear layer and what was learned beside it, as adapters do: its weight alone is not what it does."""
+
+    def __init__(self, base: nn.Linear) -> None:
+        super().__init__()
+        self.base = base
+        self.added = nn.Linear(base.in_features, base.out_features, dtype=torch.float64)
+
+    @property
+    def weight(self) -> Tensor:
+        return self.base.weight
+
+    @property
+    def bias(self) -> Tensor | None:
+        return self.base.bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.base(x) + self.added(x)
+        return y
+
+    def merge(self) -> nn.Linear:
+        """Return one linear layer that does the same."""
+        merged = nn.Linear(self.base.in_features, self.base.out_features, dtype=torch.float64)
+        with torch.no_grad():
+            merged.weight.copy_(self.base.weight + self.added.weight)
+            merged.bias.copy_(self.added.bias if self.bias is None else self.bias + self.added.bias)
+        return merged
+
+
+def swap(model: nn.Module, kind: type[nn.Module], make: Callable[..., nn.Module]) -> nn.Module:
+    """Put others in the place of the modules of a kind."""
+    for parent in list(model.modules()):
+        for name, child in list(parent.named_children()):
+            if type(child) is kind:
+                setattr(parent, name, make(child))
+    return model
+
+
+@every_model
+def test_adapters_in_the_place_of_linear_layers(name: str) -> None:
+    """Whole, and step by step with the kernels that generation uses."""
+    tokens = random_tokens(1, 20)
+    adapted = swap(build(name), nn.Linear, Adapted)
+    merged = swap(deepcopy(adapted), Adapted, lambda layer: layer.merge())
+    close(adapted(tokens), merged(tokens))
+    one, other = (list(generate(model, tokens, 3, temperature=0.0)) for model in (adapted, merged))
+    assert torch.equal(torch.cat(one), torch.cat(other))
+
+
+@every_model
+@pytest.mark.filterwarnings("ignore:torch.ao.quantization is deprecated:DeprecationWarning")
+def test_dynamic_quantisation(name: str) -> None:
+    """To eight bits: each layer's weights and inputs are off by up to 1 / 256 of their range."""
+    model, tokens = build(name).float(), random_tokens(1, 20)
+    quantised = torch.ao.quantization.quantize_dynamic(model, {nn.Linear})
+    expected = model(tokens)
+    assert (quantised(tokens) - expected).norm() < 0.1 * expected.norm()

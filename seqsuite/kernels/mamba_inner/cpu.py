@@ -132,7 +132,7 @@ def _forward_fake(save: bool, *arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _plain(save: bool, *arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
-    out = mamba_inner_reference(*arguments, backend="reference")
+    out = mamba_inner_reference(*Inputs(*arguments), "reference")
     return out, out.new_empty(0), out.new_empty(0)
 
 

@@ -89,7 +89,7 @@ class _RmsNorm(Derivative):
         dx, dweight, *others = call_backward(
             BACKWARD, ctx.backend, dy, dtotal, x, weight, ctx.eps, gate, residual
         )
-        return None, dx, dweight, None, *(others or [None]), None if residual is None else dx
+        return None, dx, dweight, None, others[0] if others else None, None if residual is None else dx
 
 
 def _backward(backend: str, dy: Tensor, dtotal: Tensor | None, *arguments: Any) -> list[Tensor]:

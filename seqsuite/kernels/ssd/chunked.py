@@ -121,7 +121,7 @@ class _Chunks(NamedTuple):
 
     def of_group(self, t: Tensor) -> Tensor:
         """Turn (B, c, H, …) into (B, c, G, H / G, …)."""
-        return t.unflatten(2, (self.B.shape[2], -1))
+        return t.view(*t.shape[:2], self.B.shape[2], -1, *t.shape[3:])
 
     def rows(self, t: Tensor) -> Tensor:
         """Turn (B, c, H, Q, P) into (B, c, G, Q, R), the R = H / G · P channels of a group side by side."""
@@ -129,7 +129,7 @@ class _Chunks(NamedTuple):
 
     def from_rows(self, t: Tensor) -> Tensor:
         """Turn (B, c, G, Q, R) back into (B, c, H, Q, P)."""
-        return t.unflatten(-1, (-1, self.u.shape[-1])).transpose(3, 4).flatten(2, 3)
+        return t.view(*t.shape[:4], -1, self.u.shape[-1]).transpose(3, 4).flatten(2, 3)
 
     def channels(self, states: Tensor) -> Tensor:
         """Turn states (B, c, H, P, N) into (B, c, G, R, N)."""
@@ -137,7 +137,7 @@ class _Chunks(NamedTuple):
 
     def from_channels(self, t: Tensor) -> Tensor:
         """Turn (B, c, G, R, N) back into (B, c, H, P, N)."""
-        return t.unflatten(3, (-1, self.u.shape[-1])).flatten(2, 3)
+        return t.view(*t.shape[:2], -1, self.u.shape[-1], t.shape[-1])
 
 
 def _whole(t: Tensor, length: int) -> Tensor:

@@ -5,7 +5,15 @@ from torch import Tensor, nn
 
 from seqsuite.kernels import rms_norm
 from seqsuite.kernels.mamba_decoder.weights import Mamba2Weights
-from seqsuite.models.base import Block, ControlledMixer, MakeMixer, MakeNorm, State, norm_weights
+from seqsuite.models.base import (
+    Block,
+    ControlledMixer,
+    MakeMixer,
+    MakeNorm,
+    State,
+    is_plain_linear,
+    norm_weights,
+)
 from seqsuite.models.blocks.mamba import join_state, split_state
 from seqsuite.models.norms import RMSNorm
 from seqsuite.models.short_convolution import convolve, convolve_step, short_biases, short_filters
@@ -116,6 +124,8 @@ class Mamba2Block(Block):
         norm, gated_norm = norm_weights(self.norm), norm_weights(self.gated_norm)
         ssd = self.mixer.ssd_weights() if isinstance(self.mixer, ControlledMixer) else None
         if norm is None or gated_norm is None or ssd is None:
+            return None
+        if not is_plain_linear(self.in_proj, self.out_proj):
             return None
         return Mamba2Weights(
             norm=norm,
