@@ -356,7 +356,7 @@ def test_backend_can_be_forced_by_the_environment(monkeypatch: pytest.MonkeyPatc
         (
             {"B": torch.zeros(2, 21, 5)},
             ValueError,
-            r"B must have shape \(B, L, N\), \(B, L, G, N\) or \(D, N\)",
+            r"B must have shape .* or \(B, L, N\) = \(2, 21, 4\), not \(2, 21, 5\)",
         ),
         ({"C": torch.zeros(19, 4)}, ValueError, r"C must have shape .* or \(D, N\) = \(20, 4\)"),
         ({"C": torch.zeros(2, 21, 2, 4)}, ValueError, r"C must have the shape of B"),

@@ -144,7 +144,8 @@ class Adapted(nn.Module):
     def __init__(self, base: nn.Linear) -> None:
         super().__init__()
         self.base = base
-        self.added = nn.Linear(base.in_features, base.out_features, dtype=torch.float64)
+        has_bias = base.bias is not None
+        self.added = nn.Linear(base.in_features, base.out_features, has_bias, dtype=torch.float64)
 
     @property
     def weight(self) -> Tensor:
@@ -160,10 +161,10 @@ class Adapted(nn.Module):
 
     def merge(self) -> nn.Linear:
         """Return one linear layer that does the same."""
-        merged = nn.Linear(self.base.in_features, self.base.out_features, dtype=torch.float64)
+        merged = deepcopy(self.added)
         with torch.no_grad():
-            merged.weight.copy_(self.base.weight + self.added.weight)
-            merged.bias.copy_(self.added.bias if self.bias is None else self.bias + self.added.bias)
+            for parameter, base in zip(merged.parameters(), self.base.parameters(), strict=True):
+                parameter += base
         return merged
 
 
