@@ -9,6 +9,7 @@ from seqsuite.kernels.mamba_decoder import BACKENDS as MAMBA_DECODER_BACKENDS
 from seqsuite.kernels.mamba_decoder import mamba_decoder
 from seqsuite.kernels.mamba_inner import BACKENDS as MAMBA_INNER_BACKENDS
 from seqsuite.kernels.mamba_inner import InnerStates, ScanWeights, mamba_inner
+from seqsuite.kernels.matrix_power import times_matrix_power
 from seqsuite.kernels.parallel_scan import parallel_scan
 from seqsuite.kernels.precision import full_precision
 from seqsuite.kernels.rms_norm import BACKENDS as RMS_NORM_BACKENDS
@@ -39,6 +40,7 @@ __all__ = [
     "selective_state_update",
     "ssd",
     "ssd_state_update",
+    "times_matrix_power",
 ]
 
 

@@ -264,6 +264,14 @@ def norm_weights(module: nn.Module) -> Norm | None:
     return Norm(module.weight, module.eps)
 
 
+def is_plain_linear(*modules: nn.Module | None) -> bool:
+    """Return whether each module does what its weight and bias say, so that a kernel may read these.
+
+    What quantisation or an adapter puts in the place of an ``nn.Linear`` does something else.
+    """
+    return all(isinstance(m, nn.Linear) and type(m).forward is nn.Linear.forward for m in modules)
+
+
 def no_weight_decay(parameter: nn.Parameter) -> nn.Parameter:
     """Mark ``parameter`` as exempt from weight decay, and return it."""
     parameter.no_weight_decay = True  # type: ignore[attr-defined]  # a mark that the optimizer reads

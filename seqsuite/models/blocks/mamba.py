@@ -6,7 +6,16 @@ from torch import Tensor, nn
 
 from seqsuite.kernels import InnerStates, ScanWeights, mamba_inner
 from seqsuite.kernels.mamba_decoder.weights import MambaWeights
-from seqsuite.models.base import Block, GatedMixer, Inspected, MakeMixer, MakeNorm, State, norm_weights
+from seqsuite.models.base import (
+    Block,
+    GatedMixer,
+    Inspected,
+    MakeMixer,
+    MakeNorm,
+    State,
+    is_plain_linear,
+    norm_weights,
+)
 from seqsuite.models.short_convolution import convolve, convolve_step, short_biases, short_filters
 from seqsuite.options import PositiveInt
 
@@ -48,7 +57,7 @@ class MambaBlock(Block):
     ) -> tuple[Tensor, State | None]:
         """See :meth:`SequenceLayer.forward`."""
         xz = self.in_proj(self.norm(x))
-        weights = self._scan_weights()
+        weights = self._scan_weights() if is_plain_linear(self.out_proj) else None
         if weights is not None:
             y, state = self._fused(xz, weights, state, cu_seqlens)
             return x + y, state
@@ -102,7 +111,7 @@ class MambaBlock(Block):
     def decoder_weights(self) -> MambaWeights | None:
         """See :meth:`Block.decoder_weights`: of a block with S6 and RMSNorm."""
         norm, scan = norm_weights(self.norm), self._scan_weights()
-        if norm is None or scan is None:
+        if norm is None or scan is None or not is_plain_linear(self.in_proj, self.out_proj):
             return None
         return MambaWeights(
             norm=norm,

@@ -12,6 +12,7 @@ from seqsuite.models.base import (
     MakeMixer,
     MakeNorm,
     State,
+    is_plain_linear,
     norm_weights,
 )
 from seqsuite.models.blocks.mamba import join_state, split_state
@@ -133,6 +134,8 @@ class Mamba2Block(Block):
         norm, gated_norm = norm_weights(self.norm), norm_weights(self.gated_norm)
         ssd = self.mixer.ssd_weights() if isinstance(self.mixer, ControlledMixer) else None
         if norm is None or gated_norm is None or ssd is None:
+            return None
+        if not is_plain_linear(self.in_proj, self.out_proj):
             return None
         return Mamba2Weights(
             norm=norm,

@@ -98,7 +98,7 @@ class Hyena(Mixer):
 
     def kernel(self, seqlen: int) -> Tensor:
         """Return the filter at positions 0 … seqlen − 1, (D, seqlen)."""
-        dtype = self.to_filter.weight.dtype
+        dtype = self.frequencies.dtype
         t = torch.arange(seqlen, device=self.D.device, dtype=dtype).unsqueeze(1) / self.seqlen
         bands = torch.arange(1, self.bands + 1, device=t.device, dtype=dtype)
         angles = 2 * math.pi * bands * t

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from seqsuite.kernels import times_matrix_power
 from seqsuite.models.base import no_weight_decay
 from seqsuite.models.initialization import hippo_legs, log_uniform
 from seqsuite.models.mixers.lti import Carry, TimeInvariantSSM
@@ -50,8 +51,7 @@ class S4(TimeInvariantSSM):
         # The generating function of a kernel cut after `seqlen` steps is that of the endless one with
         # C (I − Ā^seqlen) for C.
         row = _to_row(C).unsqueeze(1)
-        squarings = _squarings(self._real_transition(), seqlen.bit_length())
-        C = _from_row((row - _times_power(row, squarings, seqlen)).squeeze(1))
+        C = _from_row((row - times_matrix_power(row, self._real_transition(), seqlen)).squeeze(1))
         dt = torch.exp(self.log_dt).unsqueeze(1)
         k = torch.arange(seqlen // 2 + 1, device=dt.device, dtype=dt.dtype)
         z = torch.polar(torch.ones_like(k), -2 * torch.pi * k / seqlen)
@@ -183,16 +183,8 @@ def _squarings(matrix: Tensor, count: int) -> list[Tensor]:
     return squarings
 
 
-def _times_power(rows: Tensor, squarings: list[Tensor], exponent: int) -> Tensor:
-    """Return rows (D, R, N) times a matrix to the power ``exponent``, from its squarings."""
-    for bit, matrix in enumerate(squarings):
-        if exponent >> bit & 1:
-            rows = rows @ matrix
-    return rows
-
-
 def _times_powers(rows: Tensor, squarings: list[Tensor], exponents: Tensor) -> Tensor:
-    """Do the same with an exponent for each row (R,), or one for all (1,)."""
+    """Return rows (D, R, N) times a matrix to the power of each row's exponent (R,), or one for all (1,)."""
     for bit, matrix in enumerate(squarings):
         rows = torch.where((exponents >> bit & 1).bool().unsqueeze(1), rows @ matrix, rows)
     return rows

@@ -12,6 +12,9 @@ from seqsuite.models.initialization import ComplexInit, RealInit, diagonal_A, lo
 from seqsuite.models.mixers.lti import Carry, TimeInvariantSSM
 from seqsuite.options import PositiveFloat, PositiveInt
 
+TABLE = 64
+"""Positions M that share a power in the kernel's computation: near √L for the lengths that are trained on."""
+
 
 class S4D(TimeInvariantSSM):
     """Diagonal SSM, complex or real, discretised by zero-order hold; B is absorbed into C.
@@ -48,13 +51,13 @@ class S4D(TimeInvariantSSM):
     def kernel(self, seqlen: int) -> Tensor:
         """See :meth:`TimeInvariantSSM.kernel`: a Vandermonde product, (D, seqlen).
 
-        With k = a M + b and M near √L, Σ_n C_n B̄_n Ā_n^(a M) · Ā_n^b is a matrix product over n of two small
-        tables: exponentials, which cost most, are taken 2 √L times a state and not L times.
+        With k = a M + b, Σ_n C_n B̄_n Ā_n^(a M) · Ā_n^b is a matrix product over n of two small tables:
+        exponentials, which cost most, are taken M + L / M times a state and not L times.
         """
         dtA, B_bar, C = self._discretise()
-        width, rows = _split(seqlen, 1)
-        left = (C * B_bar).unsqueeze(1) * _powers(width * dtA, rows).transpose(1, 2)
-        return _real_product(left, _powers(dtA, width)).flatten(1)[:, :seqlen]
+        rows = -(-seqlen // TABLE) + int(torch.compiler.is_compiling())  # one row would be compiled by itself
+        left = (C * B_bar).unsqueeze(1) * _powers(TABLE * dtA, rows).transpose(1, 2)
+        return _real_product(left, _powers(dtA, TABLE)).flatten(1)[:, :seqlen]
 
     def carrier(self, longest: int, batch: int) -> Carry:
         """See :meth:`TimeInvariantSSM.carrier`; exponents are split as in :meth:`kernel`.
