@@ -11,6 +11,7 @@ from torch.autograd import forward_ad
 from torch.func import functional_call, grad, hessian, jacfwd, jacrev, jvp, vjp, vmap
 
 from seqsuite.kernels import (
+    InnerStates,
     ScanWeights,
     causal_conv1d,
     gated_delta_rule,
@@ -48,39 +49,64 @@ def flat(outputs: Tensor | tuple[Tensor, ...]) -> Tensor:
     return outputs if isinstance(outputs, Tensor) else torch.cat([t.flatten() for t in outputs])
 
 
-def scan(backend: str) -> Operation:
+def scan(backend: str, cu_seqlens: Tensor | None = None) -> Operation:
     def run(u: Tensor, dt: Tensor, z: Tensor, A: Tensor, B: Tensor, C: Tensor, *others: Tensor) -> Tensor:
         D, bias, state = others
         return flat(
             selective_scan(
-                *(u, dt, A, B, C, D, z, bias, True, state), return_final_state=True, backend=backend
+                *(u, dt, A, B, C, D, z, bias, True, state, cu_seqlens),
+                return_final_state=True,
+                backend=backend,
             )
         )
 
     return run
 
 
-def convolution(backend: str) -> Operation:
+def convolution(backend: str, cu_seqlens: Tensor | None = None) -> Operation:
     return lambda x, weight, bias, state: flat(
         causal_conv1d(
             *(x, weight, bias),
             activation=True,
             initial_state=state,
+            cu_seqlens=cu_seqlens,
             return_final_state=True,
             backend=backend,
         )
     )
 
 
-def duality(backend: str) -> Operation:
+def duality(backend: str, cu_seqlens: Tensor | None = None) -> Operation:
     return lambda x, dt, A, B, C, D, state: flat(
-        ssd(x, dt, A, B, C, D, initial_state=state, return_final_state=True, chunk_size=4, backend=backend)
+        ssd(
+            *(x, dt, A, B, C, D),
+            initial_state=state,
+            cu_seqlens=cu_seqlens,
+            return_final_state=True,
+            chunk_size=4,
+            backend=backend,
+        )
     )
 
 
-def inner(backend: str) -> Operation:
-    return lambda xz, weight, bias, x_proj, dt_proj, dt_bias, A, D, out_proj: mamba_inner(
-        xz, weight, bias, ScanWeights(x_proj, dt_proj, dt_bias, A, D), out_proj, backend=backend
+def inner(backend: str, cu_seqlens: Tensor | None = None) -> Operation:
+    def run(xz: Tensor, weight: Tensor, bias: Tensor, out_proj: Tensor, *others: Tensor) -> Tensor:
+        *scan, conv_state, scan_state = others
+        y, states = mamba_inner(
+            *(xz, weight, bias, ScanWeights(*scan), out_proj),
+            initial_states=InnerStates(conv_state, scan_state),
+            cu_seqlens=cu_seqlens,
+            return_final_states=True,
+            backend=backend,
+        )
+        return flat((y, *states))
+
+    return run
+
+
+def inner_from_zeros(backend: str) -> Operation:
+    return lambda xz, weight, bias, out_proj, *scan: mamba_inner(
+        xz, weight, bias, ScanWeights(*scan), out_proj, backend=backend
     )
 
 
@@ -92,9 +118,15 @@ def gated_norm(backend: str) -> Operation:
     return lambda x, weight, gate: rms_norm(x, weight, 1e-5, gate=gate, backend=backend)
 
 
-def delta_rule(backend: Any) -> Operation:
+def delta_rule(backend: Any, cu_seqlens: Tensor | None = None) -> Operation:
     return lambda q, k, v, decay, beta, state: flat(
-        gated_delta_rule(q, k, v, decay, beta, initial_state=state, chunk_size=4, backend=backend)
+        gated_delta_rule(
+            *(q, k, v, decay, beta),
+            initial_state=state,
+            cu_seqlens=cu_seqlens,
+            chunk_size=4,
+            backend=backend,
+        )
     )
 
 
@@ -109,8 +141,8 @@ INPUTS: dict[str, tuple[Tensor, ...]] = {
         *(numbers(B, L, 1, N), numbers(B, L, 1, N), numbers(H), numbers(B, H, P, N)),
     ),
     "mamba_inner": (
-        *(numbers(B, L, 2 * D), numbers(D, 3), numbers(D), numbers(1 + 2 * N, D), numbers(D, 1), numbers(D)),
-        *(A, numbers(D), numbers(2, D)),
+        *(numbers(B, L, 2 * D), numbers(D, 3), numbers(D), numbers(2, D), numbers(1 + 2 * N, D)),
+        *(numbers(D, 1), numbers(D), A, numbers(D), numbers(B, 2, D), numbers(B, D, N)),
     ),
     "residual_norm": (numbers(B, L, D), numbers(D), numbers(B, L, D)),
     "gated_norm": (numbers(B, L, D), numbers(D), numbers(B, L, D)),
@@ -118,17 +150,21 @@ INPUTS: dict[str, tuple[Tensor, ...]] = {
         *(numbers(B, L, H, N), KEYS, numbers(B, L, H, P), DECAYS, -DECAYS, numbers(B, H, P, N)),
     ),
 }
-MAKE = {
+INPUTS["mamba_inner_from_zeros"] = INPUTS["mamba_inner"][:-2]
+MAKE: dict[str, Callable[..., Operation]] = {
     "selective_scan": scan,
     "causal_conv1d": convolution,
     "ssd": duality,
     "mamba_inner": inner,
+    "mamba_inner_from_zeros": inner_from_zeros,
     "residual_norm": residual_norm,
     "gated_norm": gated_norm,
     "gated_delta_rule": delta_rule,
 }
 FUSED = [(name, "cpu") for name in MAKE if name != "gated_delta_rule"] + [("ssd", "chunked")]
 OURS = [*FUSED, ("gated_delta_rule", "chunked")]
+
+PACKABLE = ("selective_scan", "causal_conv1d", "ssd", "mamba_inner", "gated_delta_rule")
 
 fused = pytest.mark.parametrize(("name", "backend"), FUSED)
 ours = pytest.mark.parametrize(("name", "backend"), OURS)
@@ -274,6 +310,19 @@ def test_meta_and_fake_tensors_have_shapes(name: str, backend: str) -> None:
     assert (y.shape, y.dtype, y.device) == (expected.shape, expected.dtype, expected.device)
     on_meta = MAKE[name]("chunked" if name == "gated_delta_rule" else None)(*(x.to("meta") for x in inputs))
     assert (on_meta.shape, on_meta.dtype, on_meta.is_meta) == (expected.shape, expected.dtype, True)
+
+
+@pytest.mark.parametrize(("name", "backend"), [case for case in OURS if case[0] in PACKABLE])
+def test_packed_sequences(name: str, backend: str) -> None:
+    """Of two sequences that go on from states: forward and reverse mode, and each of several."""
+    offsets = torch.tensor([0, 3, B * L])
+    inputs = tuple(x.reshape(1, B * L, *x.shape[2:]) if x.shape[:2] == (B, L) else x for x in INPUTS[name])
+    operation, plain = (MAKE[name](chosen, offsets) for chosen in (backend, "reference"))
+    tangents = tuple(map(torch.cos, inputs))
+    close(jvp(operation, inputs, tangents), jvp(plain, inputs, tangents))
+    close(*(grad(squares(run), every(inputs))(*inputs) for run in (operation, plain)))
+    several = tuple(torch.stack([x, 0.9 * x]) for x in inputs)
+    close(*(vmap(run)(*several) for run in (operation, plain)))
 
 
 PLAIN: dict[str, tuple[Operation, tuple[Tensor, ...]]] = {
