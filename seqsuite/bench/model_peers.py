@@ -13,11 +13,11 @@ from torch import Tensor, nn
 
 from seqsuite.bench.peers import OURS, Check, relative_error
 from seqsuite.models import MODELS, save_pretrained
-from seqsuite.models.sequence_model import LanguageModel
 from seqsuite.models.build import build_model
 from seqsuite.models.config import ModelConfig
 from seqsuite.models.decoding import make_decoder
 from seqsuite.models.formats.foreign import HUGGING_FACE
+from seqsuite.models.sequence_model import LanguageModel
 
 VOCABULARY = 256
 LAYERS = 2
@@ -159,7 +159,7 @@ def transformers_twin(name: str, ours: LanguageModel) -> Model:
     logging.disable_progress_bar()
     with tempfile.TemporaryDirectory() as folder:
         save_pretrained(ours, folder, format="hf")
-        module = AutoModelForCausalLM.from_pretrained(folder)
+        module = AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=False)
     _, layout = HUGGING_FACE[name]
     names = {layout.name_of(ours_name): ours_name for ours_name, _ in ours.named_parameters()}
 

@@ -18,11 +18,12 @@ from seqsuite.experiments.cell import Device, choose_device
 from seqsuite.experiments.checkpoint import load_for_inference
 from seqsuite.experiments.interruption import deferred_interrupts
 from seqsuite.experiments.tokenizers import TokenText, tokenizer_for
-from seqsuite.models.sequence_model import LanguageModel
+from seqsuite.models.formats import native
 from seqsuite.models.formats.files import read_description
-from seqsuite.models.generation import Generation
+from seqsuite.models.generation import Generation, check_weights
 from seqsuite.models.pretrained import from_pretrained
 from seqsuite.models.sampling import Sampling
+from seqsuite.models.sequence_model import LanguageModel
 from seqsuite.tasks.base import TokenIds
 
 INTERRUPTED = 130  # what shells report of a command that SIGINT ended
@@ -169,7 +170,7 @@ def generate_samples(source: str, experiment: str, request: Request) -> int:
 
 def _load(source: str, experiment: str, request: Request, device: torch.device) -> _Speaker:
     with open_source(source, experiment) as found:
-        if "task" in read_description(found.folder).get("config", {}):
+        if "task" in native.settings_of(read_description(found.folder)):
             model, config = load_for_inference(found.folder)
             task = config.make_task()
             suffix, streamed = task.spec.sample_suffix, task.spec.unit in _STREAMED
@@ -196,6 +197,7 @@ def _output(speaker: _Speaker, request: Request) -> Path:
 def _begin(speaker: _Speaker, request: Request) -> tuple[Generation, list[list[int]]]:
     """Return the generation, and the tokens that each sample begins with."""
     model = speaker.model
+    check_weights(model)
     if request.resume_state is not None:
         generation = Generation.load(request.resume_state, model, model_id=speaker.identity)
         return generation, [[] for _ in range(generation.batch_size)]

@@ -21,9 +21,9 @@ from safetensors.torch import load_model, save_model
 import seqsuite
 from seqsuite.errors import UserError
 from seqsuite.experiments.config import CellConfig
-from seqsuite.models.sequence_model import LanguageModel
 from seqsuite.models.formats import native
 from seqsuite.models.formats.files import CONFIG, WEIGHTS, read_description
+from seqsuite.models.sequence_model import LanguageModel
 from seqsuite.tasks import TASKS
 from seqsuite.tasks.base import TaskSpec
 
@@ -114,8 +114,9 @@ def load_for_inference(folder: Path) -> tuple[LanguageModel, CellConfig]:
 
 def reads_bytes(description: Mapping[str, Any]) -> bool:
     """Return whether a model's ``config.json`` says that its tokens are the bytes of text."""
-    task = description.get("config", {}).get("task", {}).get("name")
-    return task in TASKS.names() and getattr(TASKS.load(task), "units", None) == "bytes"
+    task = native.settings_of(description).get("task")
+    name = task.get("name") if isinstance(task, dict) else None
+    return name in TASKS.names() and getattr(TASKS.load(name), "units", None) == "bytes"
 
 
 def load_training(folder: Path, model: LanguageModel) -> dict[str, Any]:

@@ -11,20 +11,19 @@ from seqsuite.experiments.config import TrainConfig
 def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
     """Return AdamW over two groups: matrices decay; everything else does not.
 
-    Biases, norms, embeddings and parameters that carry the mark ``no_weight_decay`` (Δ, A, D and the like)
-    are exempt, as in the Mamba and S4 papers' recipes.
+    Biases, norms, embeddings and parameters that their layer names in ``no_weight_decay`` (Δ, A, D and the
+    like) are exempt, as in the Mamba and S4 papers' recipes.
     """
-    embeddings = {
+    named = {
         id(parameter)
         for module in model.modules()
-        if isinstance(module, nn.Embedding)
-        for parameter in module.parameters()
+        for name, parameter in module.named_parameters(recurse=False)
+        if isinstance(module, nn.Embedding) or name in getattr(module, "no_weight_decay", ())
     }
     decayed: list[nn.Parameter] = []
     exempt: list[nn.Parameter] = []
     for parameter in model.parameters():
-        marked = getattr(parameter, "no_weight_decay", False)
-        (exempt if marked or parameter.ndim < 2 or id(parameter) in embeddings else decayed).append(parameter)
+        (exempt if parameter.ndim < 2 or id(parameter) in named else decayed).append(parameter)
     groups = [
         {"params": decayed, "weight_decay": config.weight_decay},
         {"params": exempt, "weight_decay": 0.0},

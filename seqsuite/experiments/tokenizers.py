@@ -68,7 +68,9 @@ class Pretrained:
                 f"The tokenizer in {folder} needs the extra hf: pip install 'seqsuite[hf]'."
             ) from error
         try:
-            self._tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+            self._tokenizer = AutoTokenizer.from_pretrained(
+                folder, local_files_only=True, trust_remote_code=False
+            )
         except (OSError, ValueError, KeyError) as error:
             reason = str(error).partition("\n")[0].rstrip(".")
             raise UserError(f"The tokenizer in {folder} cannot be read: {reason}.") from error

@@ -23,7 +23,15 @@ Controls = tuple[Tensor, Tensor]
 
 
 class SequenceLayer(nn.Module, ABC):
-    """A causal layer on ``(B, L, D)`` with an explicit state."""
+    """A causal layer on ``(B, L, D)`` with an explicit state.
+
+    A layer with parameters of its own, beside those of the modules in it, has ``reset_parameters``, which its
+    constructor calls, so that a model built on the device ``"meta"`` can be given memory and values later.
+    """
+
+    no_weight_decay: ClassVar[frozenset[str]] = frozenset()
+    """Names of the layer's own parameters that are exempt from weight decay. A mark on the parameters would
+    be lost by ``deepcopy``, ``to_empty`` and FSDP2, which make new ones."""
 
     @abstractmethod
     def forward(
@@ -198,17 +206,16 @@ MakeMixer = Callable[[int], Mixer]
 MakeNorm = Callable[[int], nn.Module]
 
 
+def are_plain(*linears: nn.Module) -> bool:
+    """Return whether kernels may read the layers' weights: not those of one quantised or with an adapter."""
+    return all(isinstance(linear, nn.Linear) for linear in linears)
+
+
 def norm_weights(module: nn.Module) -> Norm | None:
     """Return what the kernels need of a norm, ``None`` if it is no RMSNorm with a weight and an epsilon."""
     if not isinstance(module, nn.RMSNorm) or module.eps is None or not module.elementwise_affine:
         return None
     return Norm(module.weight, module.eps)
-
-
-def no_weight_decay(parameter: nn.Parameter) -> nn.Parameter:
-    """Mark ``parameter`` as exempt from weight decay, and return it."""
-    parameter.no_weight_decay = True  # type: ignore[attr-defined]  # a mark that the optimizer reads
-    return parameter
 
 
 def packed_positions(cu_seqlens: Tensor, length: int) -> tuple[Tensor, Tensor]:

@@ -7,9 +7,9 @@ from torch import Tensor
 
 from seqsuite.kernels.mamba_decoder import mamba_decoder
 from seqsuite.kernels.mamba_decoder.weights import BlockState, ModelWeights
-from seqsuite.models.sequence_model import BackboneState, LanguageModel
 from seqsuite.models.backbones.isotropic import Isotropic
-from seqsuite.models.base import norm_weights
+from seqsuite.models.base import are_plain, norm_weights
+from seqsuite.models.sequence_model import BackboneState, LanguageModel
 
 if TYPE_CHECKING:
     from seqsuite.kernels.mamba_decoder.cpu import MambaDecoder
@@ -77,5 +77,7 @@ def _decoder_weights(model: LanguageModel) -> ModelWeights | None:
     blocks = [block.decoder_weights() for block in model.blocks.layers()]
     given = [block for block in blocks if block is not None]
     if norm is None or len(given) < len(blocks) or model.position_embedding is not None:
+        return None
+    if not are_plain(model.head):
         return None
     return ModelWeights(model.embedding.weight, given, norm, model.head.weight)

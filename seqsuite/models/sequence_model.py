@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +26,40 @@ class BackboneState:
     blocks: States
 
 
+class Initialisation(nn.Module):
+    """What parts start at because of their place in a model: the model's last module, without parameters.
+
+    Calling ``reset_parameters`` on each of ``model.modules()``, as FSDP2 asks for after a start on the device
+    ``"meta"``, comes to it last and so makes what the constructor makes.
+
+    Args:
+        embedding: The tokens'.
+        position_embedding: The positions', if they are learned.
+        blocks: The backbone.
+    """
+
+    def __init__(
+        self, embedding: nn.Embedding, position_embedding: nn.Embedding | None, blocks: Backbone
+    ) -> None:
+        super().__init__()
+        self._parts = (embedding, position_embedding, blocks)  # in a tuple they are no children of this one
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Normal embeddings of deviation 0.02; residual outputs divided by √(number of residual branches)."""
+        *embeddings, blocks = self._parts
+        for embedding in embeddings:
+            if embedding is not None:
+                nn.init.normal_(embedding.weight, std=0.02)
+        layers = blocks.layers()
+        branches = sum(block.residual_branches for block in layers)
+        for block in layers:
+            for linear in block.residual_outputs():
+                nn.init.kaiming_uniform_(linear.weight, a=math.sqrt(5))
+                with torch.no_grad():
+                    linear.weight /= math.sqrt(branches)
+
+
 class SequenceModel(nn.Module):
     """Token ids (B, L) to one output a position (B, L, …): what models for all heads share.
 
@@ -41,6 +75,8 @@ class SequenceModel(nn.Module):
 
     Attributes:
         config: What :mod:`~seqsuite.models.build` built the model from; ``None`` if something else made it.
+        rest: What the ``config.json`` of another project says besides the layers, such as special tokens: it
+            changes no number and is written again with the model.
     """
 
     config: ModelConfig | None = None
@@ -59,12 +95,13 @@ class SequenceModel(nn.Module):
     ) -> None:
         super().__init__()
         self.vocab_size, self.max_seqlen = vocab_size, max_seqlen
+        self.rest: dict[str, Any] = {}
         self.embedding = nn.Embedding(vocab_size, d_model)
         self.position_embedding = nn.Embedding(max_seqlen, d_model) if positions == "learned" else None
         self.blocks = blocks
         self.norm = NORMS[norm](d_model, norm_eps)
         self.head = nn.Linear(d_model, n_outputs, bias=False)
-        self._initialise()
+        self.initialisation = Initialisation(self.embedding, self.position_embedding, blocks)
 
     def prefill(self, tokens: Tensor, state: BackboneState) -> tuple[Tensor, BackboneState]:
         """Process a chunk of tokens (B, L) from ``state``; return logits (B, L, …) and the state after it."""
@@ -135,19 +172,6 @@ class SequenceModel(nn.Module):
         logits: Tensor = self.head(self.norm(x))
         return logits
 
-    def _initialise(self) -> None:
-        """Normal embeddings of deviation 0.02; residual outputs divided by √(number of residual branches)."""
-        for embedding in (self.embedding, self.position_embedding):
-            if embedding is not None:
-                nn.init.normal_(embedding.weight, std=0.02)
-        layers = self.blocks.layers()
-        branches = sum(block.residual_branches for block in layers)
-        for block in layers:
-            for linear in block.residual_outputs():
-                nn.init.kaiming_uniform_(linear.weight, a=math.sqrt(5))
-                with torch.no_grad():
-                    linear.weight /= math.sqrt(branches)
-
 
 class LanguageModel(SequenceModel):
     """Token ids (B, L) to logits (B, L, V) of the token at each position.
@@ -182,12 +206,22 @@ class LanguageModel(SequenceModel):
             positions=positions,
             max_seqlen=max_seqlen,
         )
-        if tie_embeddings:
-            self.head.weight = self.embedding.weight
+        self.tie_embeddings = tie_embeddings
+        self._tie()
 
     def forward(self, tokens: Tensor, cu_seqlens: Tensor | None = None) -> Tensor:
         """Return logits (B, L, V) for token ids (B, L); ``cu_seqlens`` (S + 1,) packs S sequences, B = 1."""
         return self._logits(self._outputs(tokens, cu_seqlens))
+
+    def _apply(self, fn: Callable[..., Tensor], recurse: bool = True) -> Self:
+        """Share the weights again after ``to_empty`` and the like, which make each module new ones."""
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]  # untyped in PyTorch
+        self._tie()
+        return self
+
+    def _tie(self) -> None:
+        if self.tie_embeddings:
+            self.head.weight = self.embedding.weight
 
 
 class SequenceClassifier(SequenceModel):

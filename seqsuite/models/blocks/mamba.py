@@ -6,7 +6,8 @@ from torch import Tensor, nn
 
 from seqsuite.kernels import ScanWeights, mamba_inner
 from seqsuite.kernels.mamba_decoder.weights import MambaWeights
-from seqsuite.models.base import Block, GatedMixer, MakeMixer, MakeNorm, State, norm_weights
+from seqsuite.models.base import Block, GatedMixer, MakeMixer, MakeNorm, State, are_plain, norm_weights
+from seqsuite.models.initialization import assign
 from seqsuite.models.short_convolution import convolve, convolve_step, short_biases, short_filters
 from seqsuite.options import PositiveInt
 
@@ -38,10 +39,17 @@ class MambaBlock(Block):
         self.d_inner, self.d_conv = expand * d_model, d_conv
         self.norm = make_norm(d_model)
         self.in_proj = nn.Linear(d_model, 2 * self.d_inner, bias=bias)
-        self.conv_weight = nn.Parameter(short_filters(self.d_inner, d_conv))
-        self.conv_bias = nn.Parameter(short_biases(self.d_inner, d_conv)) if conv_bias else None
+        self.conv_weight = nn.Parameter(torch.empty(self.d_inner, d_conv))
+        self.conv_bias = nn.Parameter(torch.empty(self.d_inner)) if conv_bias else None
+        self.reset_parameters()
         self.mixer = make_mixer(self.d_inner)
         self.out_proj = nn.Linear(self.d_inner, d_model, bias=bias)
+
+    def reset_parameters(self) -> None:
+        """Draw the convolution's filters and biases."""
+        assign(self.conv_weight, short_filters(self.d_inner, self.d_conv))
+        if self.conv_bias is not None:
+            assign(self.conv_bias, short_biases(self.d_inner, self.d_conv))
 
     def forward(
         self, x: Tensor, state: State | None = None, cu_seqlens: Tensor | None = None
@@ -96,7 +104,7 @@ class MambaBlock(Block):
     def decoder_weights(self) -> MambaWeights | None:
         """See :meth:`Block.decoder_weights`: of a block with S6 and RMSNorm."""
         norm, scan = norm_weights(self.norm), self._scan_weights()
-        if norm is None or scan is None:
+        if norm is None or scan is None or not are_plain(self.in_proj):
             return None
         return MambaWeights(
             norm=norm,
@@ -110,7 +118,9 @@ class MambaBlock(Block):
         )
 
     def _scan_weights(self) -> ScanWeights | None:
-        return self.mixer.scan_weights() if isinstance(self.mixer, GatedMixer) else None
+        if isinstance(self.mixer, GatedMixer) and are_plain(self.out_proj):
+            return self.mixer.scan_weights()
+        return None
 
     def _fused(self, xz: Tensor, weights: ScanWeights, cu_seqlens: Tensor | None) -> Tensor:
         """Compute everything from the convolution to the out-projection in one operation."""

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from seqsuite.kernels import full_precision, long_conv
-from seqsuite.models.base import Mixer, State, longest_sequence, no_weight_decay, run_packed
+from seqsuite.models.base import Mixer, State, longest_sequence, run_packed
+from seqsuite.models.initialization import assign
 
 
 class TimeInvariantSSM(Mixer):
@@ -22,7 +23,11 @@ class TimeInvariantSSM(Mixer):
     def __init__(self, d_model: int, d_state: int) -> None:
         super().__init__()
         self.d_model, self.d_state = d_model, d_state
-        self.D = no_weight_decay(nn.Parameter(torch.randn(d_model)))
+        self.D = nn.Parameter(torch.empty(d_model))
+
+    def reset_parameters(self) -> None:
+        """Draw the skip from the normal distribution; a subclass does so with the rest."""
+        assign(self.D, torch.randn(self.d_model))
 
     @abstractmethod
     def kernel(self, seqlen: int) -> Tensor:

@@ -27,8 +27,6 @@ class Retention(Mixer):
         ValueError: if the heads do not divide the width into even parts.
     """
 
-    log_gamma: Tensor
-
     def __init__(
         self,
         d_model: int,
@@ -46,18 +44,16 @@ class Retention(Mixer):
         self.value_dim = d_value // n_heads
         self.in_proj = nn.Linear(d_model, 2 * d_model + 2 * d_value, bias=False)
         self.out_proj = nn.Linear(d_value, d_model, bias=False)
-        log_gamma = torch.log1p(-(2.0 ** (-5.0 - torch.arange(n_heads))))
-        self.register_buffer("log_gamma", log_gamma, persistent=False)
 
     def forward(
         self, x: Tensor, state: State | None = None, cu_seqlens: Tensor | None = None
     ) -> tuple[Tensor, State | None]:
         """See :meth:`SequenceLayer.forward`."""
-        query, key, value, gate = self._project(x, self._positions(x.shape[1], state, cu_seqlens))
+        query, key, value, gate = self._project(x, self._positions(x, state, cu_seqlens))
         retained, after = ssd(
             value,
             torch.ones_like(value[..., 0]),
-            self.log_gamma,
+            self.log_gamma(x.device),
             key,
             query,
             initial_state=None if state is None else state["retained"],
@@ -75,15 +71,15 @@ class Retention(Mixer):
         query, key, value, gate = (
             v.squeeze(1) for v in self._project(x_t.unsqueeze(1), state["position"].unsqueeze(1))
         )
-        ones = torch.ones_like(value[..., 0])
-        retained, after = ssd_state_update(state["retained"], value, ones, self.log_gamma, key, query)
+        ones, log_gamma = torch.ones_like(value[..., 0]), self.log_gamma(x_t.device)
+        retained, after = ssd_state_update(state["retained"], value, ones, log_gamma, key, query)
         return self._finish(retained, gate), {"retained": after, "position": state["position"] + 1}
 
     def inspect(self, x: Tensor) -> dict[str, Tensor]:
         """Return each head's ``decay`` γ (H,), and the ``weights`` (B, H, L, L), decay included."""
-        positions = self._positions(x.shape[1], None, None)
+        positions = self._positions(x, None, None)
         query, key, _, _ = self._project(x, positions)
-        decay = torch.exp(self.log_gamma)
+        decay = torch.exp(self.log_gamma(x.device))
         distance = (positions.T - positions).clamp_min(0)
         scores = query.transpose(1, 2) @ key.permute(0, 2, 3, 1) * decay[:, None, None] ** distance
         return {"decay": decay, "weights": scores.tril()}
@@ -103,12 +99,17 @@ class Retention(Mixer):
         """Return the state's size and one for the position, whatever the length."""
         return self.n_heads * self.value_dim * self.head_dim + 1
 
-    def _positions(self, length: int, state: State | None, cu_seqlens: Tensor | None) -> Tensor:
-        """Return the positions of a chunk, (1 or B, L)."""
-        start = self.log_gamma.new_zeros(1, dtype=torch.int64) if state is None else state["position"]
+    def log_gamma(self, device: torch.device) -> Tensor:
+        """Return log γ of each head, float32 (H,). It is no buffer: those are lost on the device "meta"."""
+        heads = torch.arange(self.n_heads, device=device, dtype=torch.float32)
+        return torch.log1p(-(2.0 ** (-5.0 - heads)))
+
+    def _positions(self, x: Tensor, state: State | None, cu_seqlens: Tensor | None) -> Tensor:
+        """Return the positions of a chunk (B, L, D), (1 or B, L)."""
+        start = x.new_zeros(1, dtype=torch.int64) if state is None else state["position"]
         if cu_seqlens is None:
-            return start.unsqueeze(1) + torch.arange(length, device=start.device)
-        sequence, positions = packed_positions(cu_seqlens, length)
+            return start.unsqueeze(1) + torch.arange(x.shape[1], device=start.device)
+        sequence, positions = packed_positions(cu_seqlens, x.shape[1])
         return (positions if state is None else positions + start[sequence]).unsqueeze(0)
 
     def _project(self, x: Tensor, positions: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
