@@ -1,0 +1,71 @@
+"""The table of docs/pytorch.md, made from a report of the tests.
+
+``pytest tests/models --junitxml=REPORT`` and then ``python -m seqsuite.models.citizenship docs/pytorch.md REPORT``
+renew it.
+"""
+
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from xml.etree import ElementTree
+
+from seqsuite.models import MODELS
+from seqsuite.models.zoo import markdown_table
+
+PROPERTIES = {
+    "pickle": "test_pickle",
+    "deepcopy": "test_deepcopy",
+    "meta": "test_meta_init",
+    "half": "test_half_precision",
+    "DDP": "test_ddp",
+    "FSDP2": "test_fsdp2",
+    "int8": "test_quantize",
+    "compile": "test_compile",
+    "export": "test_export",
+    "func.grad": "test_func_grad",
+    "vmap(grad)": "test_vmap_grad",
+    "jvp": "test_jvp",
+}
+"""Columns, and the tests behind them: each takes the name of a model."""
+
+
+def table(report: Path) -> str:
+    """Return which tests passed for each model; columns without any test in the report are left out."""
+    passed = _outcomes(report)
+    columns = {title: test for title, test in PROPERTIES.items() if test in passed}
+    rows = [
+        (f"`{name}`", *("yes" if passed[test].get(name, False) else "no" for test in columns.values()))
+        for name in MODELS.names()
+    ]
+    return markdown_table(("model", *columns), rows)
+
+
+def _outcomes(report: Path) -> Mapping[str, Mapping[str, bool]]:
+    """Return for each test and model whether all its cases passed."""
+    found: dict[str, dict[str, bool]] = {}
+    for case in ElementTree.parse(report).iter("testcase"):
+        match = re.fullmatch(r"(\w+)\[(.+)\]", case.get("name", ""))
+        model = (
+            next((part for part in match[2].split("-") if part in MODELS.names()), None) if match else None
+        )
+        if match is None or model is None:
+            continue
+        ok = not any(child.tag in ("failure", "error", "skipped") for child in case)
+        cases = found.setdefault(match[1], {})
+        cases[model] = cases.get(model, True) and ok
+    return found
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Renew the table between ``<!-- citizenship -->`` and ``<!-- end -->`` of a page from a report."""
+    page, report = map(Path, arguments)
+    made = f"<!-- citizenship -->\n{table(report)}\n<!-- end -->"
+    text = page.read_text(encoding="utf-8")
+    page.write_text(
+        re.sub(r"<!-- citizenship -->\n.*?<!-- end -->", made, text, flags=re.DOTALL), encoding="utf-8"
+    )
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
