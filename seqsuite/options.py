@@ -67,8 +67,12 @@ def named_options(registry: Registry, value: Any) -> Options:
 
     Raises:
         UserError: if the registry does not know the name.
+        ValueError: if there is none.
         pydantic.ValidationError: if an option is unknown or has a wrong value.
     """
     if isinstance(value, Options):
         return value
-    return options_schema(registry.load(value["name"])).model_validate(value)
+    name = value.get("name") if isinstance(value, dict) else None
+    if not isinstance(name, str):
+        raise ValueError(f"a {registry.kind} is a table with a name, not {value!r}")
+    return options_schema(registry.load(name)).model_validate(value)

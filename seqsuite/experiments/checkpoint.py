@@ -22,7 +22,7 @@ import seqsuite
 from seqsuite.errors import UserError
 from seqsuite.experiments.config import CellConfig
 from seqsuite.models.formats import native
-from seqsuite.models.formats.files import CONFIG, WEIGHTS, read_description
+from seqsuite.models.formats.files import CONFIG, UNFIT, WEIGHTS, read_description
 from seqsuite.models.sequence_model import LanguageModel
 from seqsuite.tasks import TASKS
 from seqsuite.tasks.base import TaskSpec
@@ -106,7 +106,7 @@ def load_for_inference(folder: Path) -> tuple[LanguageModel, CellConfig]:
         description = read_description(folder)
         config = CellConfig.model_validate(description["config"])
         model = native.read(folder, description)
-    except (KeyError, ValueError, UserError) as error:
+    except (UserError, *UNFIT) as error:
         reason = str(error).partition("\n")[0].rstrip(".")
         raise UserError(f"{folder} holds no checkpoint that this version can read: {reason}.") from error
     return model.eval(), config

@@ -71,7 +71,7 @@ class Pretrained:
             self._tokenizer = AutoTokenizer.from_pretrained(
                 folder, local_files_only=True, trust_remote_code=False
             )
-        except (OSError, ValueError, KeyError) as error:
+        except Exception as error:  # the tokenizers' own is of no class that could be named
             reason = str(error).partition("\n")[0].rstrip(".")
             raise UserError(f"The tokenizer in {folder} cannot be read: {reason}.") from error
         self.name = str(folder)

@@ -1,7 +1,7 @@
 """The table of docs/pytorch.md, made from a report of the tests.
 
-``pytest tests/models --junitxml=REPORT`` and then ``python -m seqsuite.models.citizenship docs/pytorch.md REPORT``
-renew it.
+``pytest tests/models --junitxml=REPORT`` writes the report, and the table is renewed by
+``python -m seqsuite.models.citizenship docs/pytorch.md REPORT``.
 """
 
 import re
@@ -45,14 +45,12 @@ def _outcomes(report: Path) -> Mapping[str, Mapping[str, bool]]:
     """Return for each test and model whether all its cases passed."""
     found: dict[str, dict[str, bool]] = {}
     for case in ElementTree.parse(report).iter("testcase"):
-        match = re.fullmatch(r"(\w+)\[(.+)\]", case.get("name", ""))
-        model = (
-            next((part for part in match[2].split("-") if part in MODELS.names()), None) if match else None
-        )
-        if match is None or model is None:
+        test, _, parameters = case.get("name", "").rstrip("]").partition("[")
+        model = next((part for part in parameters.split("-") if part in MODELS.names()), None)
+        if model is None:
             continue
         ok = not any(child.tag in ("failure", "error", "skipped") for child in case)
-        cases = found.setdefault(match[1], {})
+        cases = found.setdefault(test, {})
         cases[model] = cases.get(model, True) and ok
     return found
 

@@ -206,22 +206,25 @@ class LanguageModel(SequenceModel):
             positions=positions,
             max_seqlen=max_seqlen,
         )
-        self.tie_embeddings = tie_embeddings
-        self._tie()
+        if tie_embeddings:
+            self.head.weight = self.embedding.weight
+
+    @property
+    def tied(self) -> bool:
+        """Whether the head shares the embedding's weights."""
+        return self.head.weight is self.embedding.weight
 
     def forward(self, tokens: Tensor, cu_seqlens: Tensor | None = None) -> Tensor:
         """Return logits (B, L, V) for token ids (B, L); ``cu_seqlens`` (S + 1,) packs S sequences, B = 1."""
         return self._logits(self._outputs(tokens, cu_seqlens))
 
     def _apply(self, fn: Callable[..., Tensor], recurse: bool = True) -> Self:
-        """Share the weights again after ``to_empty`` and the like, which make each module new ones."""
+        """Keep weights shared in ``to_empty`` and the like, which give each module new ones."""
+        tied = self.tied
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]  # untyped in PyTorch
-        self._tie()
-        return self
-
-    def _tie(self) -> None:
-        if self.tie_embeddings:
+        if tied:
             self.head.weight = self.embedding.weight
+        return self
 
 
 class SequenceClassifier(SequenceModel):

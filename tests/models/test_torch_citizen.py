@@ -54,7 +54,7 @@ def check_same(copied: LanguageModel, model: LanguageModel) -> None:
     """Check that a copy computes the same, shares no memory, and is described and tied alike."""
     assert torch.equal(copied(some_tokens()), model(some_tokens()))
     assert copied.config == model.config
-    assert (copied.head.weight is copied.embedding.weight) == (model.head.weight is model.embedding.weight)
+    assert copied.tied == model.tied
     assert decay_marks(copied) == decay_marks(model)
     pairs = list(zip(copied.parameters(), model.parameters(), strict=True))
     assert all(mine.data_ptr() != other.data_ptr() for mine, other in pairs)
@@ -92,7 +92,7 @@ def test_meta_init(name: str) -> None:
         if hasattr(module, "reset_parameters"):
             module.reset_parameters()
     assert reset(some_tokens()).isfinite().all()
-    assert (reset.head.weight is reset.embedding.weight) == (model.head.weight is model.embedding.weight)
+    assert reset.tied == model.tied
     for (key, value), wanted in zip(reset.named_parameters(), model.parameters(), strict=True):
         assert value.isfinite().all(), key
         if wanted.numel() >= 64:
@@ -159,3 +159,12 @@ def test_fsdp2(name: str, parallel: dict[str, dict[str, dict[str, float]]]) -> N
     assert found["gradients"] < 1e-5
     assert found["fresh loss"] == pytest.approx(math.log(VOCAB), abs=0.3)
     assert found["bfloat16"] < 0.02
+
+
+def test_a_head_of_ones_own_is_left_alone() -> None:
+    """Weights are shared again only where they were shared before."""
+    model = make_model("mamba")
+    model.head = nn.Linear(16, 5, bias=False)
+    kept = model.head.weight.double()
+    assert torch.equal(model.double().head.weight, kept)
+    assert model(some_tokens()).shape == (2, SEQLEN, 5)

@@ -134,7 +134,7 @@ def _model_type_of(config: ModelConfig) -> str:
 def _own_weights(model: LanguageModel) -> dict[str, Tensor]:
     """Return the model's weights, a shared one once."""
     weights = dict(model.state_dict())
-    if model.head.weight is model.embedding.weight:
+    if model.tied:
         del weights["head.weight"]
     return weights
 

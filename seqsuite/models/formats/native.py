@@ -80,7 +80,7 @@ def _check_fit(model: LanguageModel, shapes: Mapping[str, tuple[int, ...]]) -> N
         UserError: if one is missing, too many, or of another shape.
     """
     own = {name: tuple(value.shape) for name, value in model.state_dict().items()}
-    shared = {"head.weight", "embedding.weight"} if model.tie_embeddings else set()
+    shared = {"head.weight", "embedding.weight"} if model.tied else set()
     for name in sorted(own.keys() ^ shapes.keys()):
         if name in own and name in shared and shared & shapes.keys():
             continue
