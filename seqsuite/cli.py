@@ -72,7 +72,9 @@ def main() -> None:
 @click.argument("settings", nargs=-1, metavar="KEY=VALUE...", shell_complete=_complete_setting)
 @click.option("--dry-run", is_flag=True, help="Show the cells and their parameter counts; run nothing.")
 @click.option("--force", is_flag=True, help="Start afresh, even cells that are finished or interrupted.")
-def run(settings: tuple[str, ...], dry_run: bool, force: bool) -> None:
+@click.option("--takeover", is_flag=True, help="Take cells over from a process that seems to run them.")
+@click.option("--offline", is_flag=True, help="Record to files only; `seqsuite sync` sends them later.")
+def run(settings: tuple[str, ...], dry_run: bool, force: bool, takeover: bool, offline: bool) -> None:
     """Train and evaluate a task and a model, or a grid of them.
 
     A value may be several: a,b,c or 0..4 make a grid, the product over all keys. Finished cells are skipped;
@@ -99,7 +101,7 @@ def run(settings: tuple[str, ...], dry_run: bool, force: bool) -> None:
     """
     from seqsuite.commands.run import run_settings
 
-    sys.exit(run_settings(settings, dry_run=dry_run, force=force))
+    sys.exit(run_settings(settings, dry_run=dry_run, force=force, takeover=takeover, offline=offline))
 
 
 @main.command(name="list")

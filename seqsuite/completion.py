@@ -84,7 +84,7 @@ def complete_run(incomplete: str, experiment: str) -> list[CompletionItem[str]]:
         incomplete: What is typed of the name.
         experiment: MLflow experiment that the runs are in.
     """
-    from seqsuite.experiments.tracking import open_store
+    from seqsuite.experiments.tracking.store import open_store
 
     try:
         names = [run.name for run in open_store(experiment, create=False).finished()]
@@ -96,7 +96,7 @@ def complete_run(incomplete: str, experiment: str) -> list[CompletionItem[str]]:
 
 def _keys(key: str, given: Sequence[str]) -> dict[str, list[str]]:
     """Return the keys that can be set and their values."""
-    from seqsuite.experiments.config import override_keys
+    from seqsuite.experiments.config.resolve import override_keys
     from seqsuite.models.presets import sizes
 
     if key == "model.size":

@@ -13,7 +13,7 @@ import pytest
 import soundfile
 from click.testing import Result
 
-from seqsuite.experiments.tracking import open_store
+from seqsuite.experiments.tracking.store import open_store
 
 Seqsuite = Callable[..., Result]
 QUICK = ("task=selective_copying", "scale=smoke", "train.steps=6", "train.eval_every=3")

@@ -8,7 +8,7 @@ import pytest
 
 from seqsuite import completion
 from seqsuite.errors import UserError
-from seqsuite.experiments import config
+from seqsuite.experiments.config import resolve as config
 
 PROGRAM = """\
 import sys
@@ -16,7 +16,7 @@ import sys
 import click
 
 from seqsuite.completion import complete_override, register, script
-from seqsuite.experiments import config
+from seqsuite.experiments.config import resolve as config
 
 register()
 VALUES = {"task": ["dna", "text"], "model": ["mamba", "s4", "s4d"], "scale": ["smoke", "cpu"]}

@@ -65,7 +65,7 @@ def test_modules_are_read_at_one_sitting(path: Path) -> None:
     [
         ("import seqsuite", {"torch", "mlflow", "numpy", "click", "pydantic", "triton"}),
         ("import seqsuite.cli", {"torch", "mlflow", "numpy", "pydantic", "rich"}),
-        ("import seqsuite.experiments.config", {"torch", "mlflow"}),
+        ("import seqsuite.experiments.config.resolve", {"torch", "mlflow"}),
         (
             "import sys; sys.modules['triton'] = None\nimport seqsuite.kernels, seqsuite.models.build",
             {"mlflow", "torchaudio", "llvmlite"},

@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.table import Table
 
 from seqsuite.commands.sources import open_source
+from seqsuite.devices import Device, choose_device
 from seqsuite.errors import UserError
-from seqsuite.experiments.cell import Device, choose_device
-from seqsuite.experiments.tokenizers import tokenizer_for
+from seqsuite.experiments.evaluation.tokenizers import tokenizer_for
 from seqsuite.models.pretrained import from_pretrained
 from seqsuite.registry import did_you_mean
 
@@ -21,7 +21,7 @@ try:
     from lm_eval import simple_evaluate
     from lm_eval.tasks import TaskManager
 
-    from seqsuite.experiments.harness import HarnessModel
+    from seqsuite.experiments.evaluation.harness import HarnessModel
 except ImportError as missing:
     raise UserError("`seqsuite eval` needs the extra eval: pip install 'seqsuite[eval]'.") from missing
 

@@ -6,25 +6,25 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from rich.console import Console
 from rich.progress import track
 
 from seqsuite.commands.sources import open_source
+from seqsuite.devices import Device, choose_device
 from seqsuite.errors import UserError
-from seqsuite.experiments.cell import Device, choose_device
-from seqsuite.experiments.checkpoint import load_for_inference
+from seqsuite.experiments.checkpoints import load_for_inference
+from seqsuite.experiments.evaluation.tokenizers import TextCodec, tokenizer_for
 from seqsuite.experiments.interruption import deferred_interrupts
-from seqsuite.experiments.tokenizers import TokenText, tokenizer_for
 from seqsuite.models.formats import native
 from seqsuite.models.formats.files import read_description
 from seqsuite.models.generation import Generation, check_weights
 from seqsuite.models.pretrained import from_pretrained
 from seqsuite.models.sampling import Sampling
 from seqsuite.models.sequence_model import LanguageModel
-from seqsuite.tasks.base import TokenIds
+from seqsuite.tasks.codecs.base import Codec, TokenIds
 
 INTERRUPTED = 130  # what shells report of a command that SIGINT ended
 
@@ -32,25 +32,6 @@ _PREVIEW = 400  # tokens to show of what is not streamed
 _STREAMED = ("byte", "base")  # units whose tokens can be shown as they come
 _UNFINISHED = "\ufffd"  # what the first bytes of a character look like before the last has come
 _LONGEST_CHARACTER = 4  # bytes of UTF-8
-
-
-class Codec(Protocol):
-    """What turns tokens into something a person can read or hear, and prompts into tokens: as a task does."""
-
-    def prompt(self) -> TokenIds:
-        """Return what to go on from if nothing is said."""
-
-    def encode(self, text: str) -> TokenIds:
-        """Return the tokens of a prompt."""
-
-    def read(self, path: Path) -> TokenIds:
-        """Return the tokens of a prompt in a file."""
-
-    def decode(self, tokens: Sequence[int] | TokenIds) -> str:
-        """Return tokens as text that a terminal can show."""
-
-    def render(self, tokens: Sequence[int] | TokenIds, path: Path) -> None:
-        """Write tokens to a file."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +72,7 @@ class _Speaker:
     Attributes:
         model: The model.
         codec: What its tokens mean.
-        suffix: Suffix of its files.
+        prompt: What it goes on from if nothing is said, (L,).
         streamed: Whether its tokens can be shown as they come.
         name: What to call it.
         identity: What tells it from others.
@@ -99,7 +80,7 @@ class _Speaker:
 
     model: LanguageModel
     codec: Codec
-    suffix: str
+    prompt: TokenIds
     streamed: bool
     name: str
     identity: str
@@ -173,24 +154,27 @@ def _load(source: str, experiment: str, request: Request, device: torch.device) 
         if "task" in native.settings_of(read_description(found.folder)):
             model, config = load_for_inference(found.folder)
             task = config.make_task()
-            suffix, streamed = task.spec.sample_suffix, task.spec.unit in _STREAMED
-            if suffix is None:
+            if task.codec is None or not isinstance(model, LanguageModel):
                 raise UserError(
                     f"The task {config.task.name!r} asks for answers, not for more of the same: "
                     "nothing to generate."
                 )
-            return _Speaker(model.to(device), task, suffix, streamed, found.name, found.identity)
-        model = from_pretrained(found.folder).to(device)
-        text = TokenText(tokenizer_for(found.folder, request.tokenizer))
-        return _Speaker(model, text, ".txt", True, found.name, found.identity)
+            streamed = task.unit in _STREAMED
+            prompt = task.prompt()
+            return _Speaker(model.to(device), task.codec, prompt, streamed, found.name, found.identity)
+        language_model = from_pretrained(found.folder).to(device)
+        codec = TextCodec(tokenizer_for(found.folder, request.tokenizer))
+        return _Speaker(language_model, codec, codec.prompt(), True, found.name, found.identity)
 
 
 def _output(speaker: _Speaker, request: Request) -> Path:
     """Return the file to write."""
     part = "" if request.resume_state is None else "-continued"
-    output = request.output or Path(f"{speaker.name}{part}{speaker.suffix}")
-    if output.suffix != speaker.suffix:
-        raise UserError(f"--output {output} does not fit: {speaker.name} writes {speaker.suffix} files.")
+    output = request.output or Path(f"{speaker.name}{part}{speaker.codec.suffix}")
+    if output.suffix != speaker.codec.suffix:
+        raise UserError(
+            f"--output {output} does not fit: {speaker.name} writes {speaker.codec.suffix} files."
+        )
     return output
 
 
@@ -201,19 +185,19 @@ def _begin(speaker: _Speaker, request: Request) -> tuple[Generation, list[list[i
     if request.resume_state is not None:
         generation = Generation.load(request.resume_state, model, model_id=speaker.identity)
         return generation, [[] for _ in range(generation.batch_size)]
-    samples = _prompts(speaker.codec, request)
+    samples = _prompts(speaker, request)
     begun = [torch.tensor(tokens) for tokens in samples]
     return Generation(model, begun, Sampling(**request.sampling), seed=request.seed), samples
 
 
-def _prompts(codec: Codec, request: Request) -> list[list[int]]:
+def _prompts(speaker: _Speaker, request: Request) -> list[list[int]]:
     """Return the token ids of each prompt."""
-    written = [(repr(text), codec.encode(text)) for text in request.prompt]
-    read = [(str(file), codec.read(file)) for file in request.prompt_file]
+    written = [(repr(text), speaker.codec.encode(text)) for text in request.prompt]
+    read = [(str(file), speaker.codec.read(file)) for file in request.prompt_file]
     for name, tokens in written + read:
         if not len(tokens):
             raise UserError(f"The prompt {name} is empty: give it one token at least.")
-    return [tokens.tolist() for _, tokens in written + read] or [codec.prompt().tolist()]
+    return [tokens.tolist() for _, tokens in written + read] or [speaker.prompt.tolist()]
 
 
 def _interruptible(generation: Generation, length: int) -> Iterator[list[int]]:
@@ -254,7 +238,7 @@ def _numbered(output: Path, count: int) -> list[Path]:
 
 def _write(codec: Codec, sample: list[int], path: Path) -> None:
     try:
-        codec.render(sample, path)
+        codec.write(sample, path)
     except OSError as error:
         raise UserError(f"{path} cannot be written: {error.strerror}.") from error
 

@@ -4,7 +4,7 @@ from rich.console import Console
 from rich.table import Table
 
 from seqsuite.errors import UserError
-from seqsuite.experiments.config import preset
+from seqsuite.experiments.config.resolve import preset
 from seqsuite.models import BACKBONES, BLOCKS, MIXERS, MODELS
 from seqsuite.registry import Registry
 from seqsuite.tasks import TASKS

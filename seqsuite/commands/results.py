@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from seqsuite.errors import UserError
-from seqsuite.experiments.overrides import expand_grid
-from seqsuite.experiments.tracking import open_store
+from seqsuite.experiments.config.overrides import expand_grid
+from seqsuite.experiments.tracking.store import open_store
 from seqsuite.registry import did_you_mean
 from seqsuite.results.figures import compare
 from seqsuite.results.formats import print_results

@@ -2,28 +2,30 @@
 
 import logging
 import shlex
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 from rich.logging import RichHandler
+from rich.markup import escape
 from rich.table import Table
 
 from seqsuite.allocator import keep_freed_memory
-from seqsuite.experiments import tracking
-from seqsuite.experiments.cell import CellResult
-from seqsuite.experiments.config import CellConfig, resolve
+from seqsuite.commands.progress import ProgressDisplay
+from seqsuite.experiments.cell import CellResult, Host
+from seqsuite.experiments.config.overrides import expand_grid
+from seqsuite.experiments.config.resolve import resolve
+from seqsuite.experiments.config.schema import CellConfig
 from seqsuite.experiments.grid import check_cells, parameter_counts, run_grid
-from seqsuite.experiments.interruption import Interrupted
-from seqsuite.experiments.overrides import expand_grid
-from seqsuite.experiments.progress import ProgressDisplay
-from seqsuite.experiments.tracking import Store, open_store
+from seqsuite.experiments.interruption import Interrupted, deferred_interrupts
+from seqsuite.experiments.tracking import schema
+from seqsuite.experiments.tracking.journal import Journal
+from seqsuite.experiments.tracking.store import CellRun, Store, flatten, open_store
 from seqsuite.results.figures import loss_curve
 from seqsuite.results.formats import print_results
 from seqsuite.results.table import collect
 
-EXIT_DIVERGED, EXIT_INTERRUPTED = 1, 130
+EXIT_FAILED, EXIT_INTERRUPTED = 1, 130
 
 _LOOK_NEXT = {
     "seqsuite results": "all results, also as md, csv, json, latex or a figure",
@@ -32,7 +34,9 @@ _LOOK_NEXT = {
 }
 
 
-def run_settings(settings: Sequence[str], *, dry_run: bool, force: bool) -> int:
+def run_settings(
+    settings: Sequence[str], *, dry_run: bool, force: bool, takeover: bool = False, offline: bool = False
+) -> int:
     """Run the grid that the settings span; return the exit status."""
     console = Console(highlight=False)
     cells = [resolve(overrides) for overrides in expand_grid(settings)]
@@ -40,22 +44,54 @@ def run_settings(settings: Sequence[str], *, dry_run: bool, force: bool) -> int:
         _print_plan(console, cells)
         return 0
     _show_notices(console)
-    check_cells(cells)
+    faults = check_cells(cells)
     keep_freed_memory()  # a step makes the tensors of the step before
+    store = None if offline else open_store(cells[0].run.experiment)
+    if store is not None:
+        store.reap_stale()
     try:
-        results = run_grid(
-            cells,
-            lambda config, start: ProgressDisplay(console, config, start),
-            lambda store, result: _report(console, store, result),
-            force=force,
-        )
+        with deferred_interrupts() as interruption:
+            host = Host(
+                store=store,
+                make_display=lambda config, task, start: ProgressDisplay(console, config, start),
+                illustrate=draw_curves,
+                interruption=interruption,
+                force=force,
+                takeover=takeover,
+            )
+            results = run_grid(cells, host, lambda result: _report(console, result), faults)
     except Interrupted:
         command = shlex.join(["seqsuite", "run", *settings])
         console.print(f"Stopped; the work so far is saved. Go on with: {command}", soft_wrap=True)
         return EXIT_INTERRUPTED
-    if any(result.outcome in ("finished", "skipped") for result in results):
-        _print_summary(console, cells)
-    return EXIT_DIVERGED if any(result.outcome == "diverged" for result in results) else 0
+    if store is not None and any(result.outcome in ("finished", "skipped") for result in results):
+        _print_summary(console, store, cells)
+    unsent = sum(result.unsent for result in results)
+    if unsent and not offline:
+        console.print(f"MLflow has not taken {unsent} events yet: send them with `seqsuite sync`.")
+        return EXIT_FAILED
+    return 0 if all(result.outcome in ("finished", "skipped") for result in results) else EXIT_FAILED
+
+
+def draw_curves(journal: Journal, folder: Path) -> Path:
+    """Draw a cell's loss curve from its journal into a folder."""
+    header = journal.header
+    assert header is not None
+    metrics = {
+        name: points[-1][1]
+        for name in (schema.BASELINE_VALIDATION + header.tags[schema.TAG_METRIC],)
+        if (points := journal.series(name))
+    }
+    cell = CellRun(
+        run_id=journal.run_id or "",
+        name=header.name,
+        status="FINISHED",
+        params=flatten(header.params),
+        metrics=metrics,
+        tags=header.tags,
+        start_time=0.0,
+    )
+    return loss_curve(cell, journal.series, folder)
 
 
 def _show_notices(console: Console) -> None:
@@ -87,9 +123,8 @@ def _print_plan(console: Console, cells: Sequence[CellConfig]) -> None:
     console.print(table)
 
 
-def _print_summary(console: Console, cells: Sequence[CellConfig]) -> None:
+def _print_summary(console: Console, store: Store, cells: Sequence[CellConfig]) -> None:
     """Print the table of the tasks, models and scales that were run, and where to look next."""
-    store = open_store(cells[0].run.experiment)
     found = collect(
         store,
         tasks={cell.task.name for cell in cells},
@@ -102,19 +137,15 @@ def _print_summary(console: Console, cells: Sequence[CellConfig]) -> None:
         console.print(f"  {command:<28}{purpose}", soft_wrap=True)
 
 
-def _report(console: Console, store: Store, result: CellResult) -> None:
-    """Say what became of a cell; draw the loss curve of one that has just finished."""
-    title = result.config.title
+def _report(console: Console, result: CellResult) -> None:
+    """Say what became of a cell."""
+    title, run = result.config.title, f"(run {result.run_id[:8]})" if result.run_id else ""
     if result.outcome == "finished":
-        with tempfile.TemporaryDirectory() as folder:
-            store.artifact(result.run_id, loss_curve(store, result.run_id, Path(folder)))
-        seconds = store.get(result.run_id).metrics[tracking.TRAIN_SECONDS]
-        console.print(f"{title}: trained for {seconds:.0f} s (run {result.run_id[:8]})")
+        seconds = result.metrics[schema.TRAIN_SECONDS]
+        console.print(f"{title}: trained for {seconds:.0f} s {run}", soft_wrap=True)
         if result.message:
             console.print(f"  sample: {result.message!r}", markup=False, soft_wrap=True)
     elif result.outcome == "skipped":
-        console.print(f"{title}: finished before (run {result.run_id[:8]}); --force runs it again")
-    elif result.outcome == "busy":
-        console.print(f"{title}: left to the process that is running it (run {result.run_id[:8]})")
+        console.print(f"{title}: finished before {run}; --force runs it again", soft_wrap=True)
     else:
-        console.print(f"[bold]{title}: stopped:[/bold] {result.message}", soft_wrap=True)
+        console.print(f"[bold]{title}: {result.outcome}:[/bold] {escape(result.message)}", soft_wrap=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from seqsuite.errors import UserError
-from seqsuite.experiments.tracking import CellRun, Store, open_store
+from seqsuite.experiments.tracking.store import CellRun, Store, open_store
 from seqsuite.models.formats.files import locate
 from seqsuite.registry import did_you_mean
 

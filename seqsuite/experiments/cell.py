@@ -1,34 +1,50 @@
-"""One cell from configuration to result: skip, resume or start; train; test; publish."""
+"""One cell from configuration to result: skip, resume or start; train; test; publish.
+
+Whatever ends a cell but success, what was done is kept, and the same command goes on from the newest whole
+checkpoint.
+"""
 
 import shutil
-import tempfile
-from collections.abc import Callable
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 import torch
 
+from seqsuite.devices import choose_device
 from seqsuite.errors import UserError
-from seqsuite.experiments import tracking
-from seqsuite.experiments.checkpoint import load_for_inference
-from seqsuite.experiments.config import CellConfig
-from seqsuite.experiments.evaluation import evaluate
-from seqsuite.experiments.interruption import Interrupted, InterruptionFlag
-from seqsuite.experiments.sampling import write_sample
-from seqsuite.experiments.tracking import CellRun, Store
-from seqsuite.experiments.trainer import DivergenceError, Observer, Trainer, final_metrics
-from seqsuite.models.build import build_model
+from seqsuite.experiments.checkpoints import Checkpoints
+from seqsuite.experiments.config.schema import CellConfig
+from seqsuite.experiments.interruption import InterruptionFlag
+from seqsuite.experiments.tracking import schema
+from seqsuite.experiments.tracking.journal import Journal, RunHeader
+from seqsuite.experiments.tracking.lease import Lease, LeaseHeld
+from seqsuite.experiments.tracking.schema import FinalStatus
+from seqsuite.experiments.tracking.store import CellRun, Store
+from seqsuite.experiments.tracking.uploader import Uploader
+from seqsuite.experiments.training.callbacks import Callback, Patience
+from seqsuite.experiments.training.objectives import objective_for, shape_of
+from seqsuite.experiments.training.placement import Single, check_batches
+from seqsuite.experiments.training.publish import Published, publish
+from seqsuite.experiments.training.rhythm import CheckpointRhythm
+from seqsuite.experiments.training.trainer import DivergenceError, Parts, Trainer
+from seqsuite.models.build import build_shaped
 from seqsuite.tasks.base import Task
 
-MakeObserver = Callable[[CellConfig, int], AbstractContextManager[Observer]]
-"""Makes the progress display, from the cell and the step it starts at."""
+MakeDisplay = Callable[[CellConfig, Task, int], AbstractContextManager[Callback]]
+"""Makes the progress display, from the cell, its task and the step it starts at."""
 
-_PREVIEW = 60  # tokens of a sample to show
+Illustrate = Callable[[Journal, Path], Path]
+"""Draws a cell's curves from its journal into a folder; returns the picture."""
 
-Device = Literal["auto", "cpu", "cuda"]
-Outcome = Literal["finished", "skipped", "busy", "diverged"]
+Outcome = Literal["finished", "skipped", "busy", "diverged", "failed"]
+
+SENDING_SECONDS = 120.0
+"""How long a cell that has ended waits for MLflow to take what is left."""
+SENDING_SECONDS_INTERRUPTED = 5.0
 
 
 @dataclass(frozen=True)
@@ -38,142 +54,286 @@ class CellResult:
     Attributes:
         config: The cell.
         outcome: ``"finished"`` now, ``"skipped"`` because it was finished before, ``"busy"`` because another
-            process is running it, or ``"diverged"``.
-        run_id: Its MLflow run.
-        message: Why it diverged, or the beginning of the sample that it generated.
+            process is running it, ``"diverged"`` or ``"failed"``.
+        run_id: Its MLflow run; empty if there is none yet.
+        message: Why it did not finish, or the beginning of the sample that it generated.
+        metrics: The final metrics, such as ``"test/accuracy"``, of a finished cell.
+        unsent: How many of its events MLflow has not taken yet; ``seqsuite sync`` sends them.
     """
 
     config: CellConfig
     outcome: Outcome
     run_id: str
     message: str = ""
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    unsent: int = 0
 
 
-def work_folder(config: CellConfig) -> Path:
-    """Return the folder that holds a cell's checkpoints until it is finished."""
-    return config.run.output / f"{config.title}-{config.cell_id}"
+@dataclass(frozen=True)
+class Host:
+    """What cells are run with.
 
-
-def choose_device(name: Device, setting: str = "run.device=cuda") -> torch.device:
-    """Return the device to compute on.
-
-    Args:
-        name: What is asked for; ``"auto"`` is a GPU if there is one.
-        setting: How a GPU was asked for, for the message.
-
-    Raises:
-        UserError: if a GPU is asked for and there is none.
+    Attributes:
+        store: Where runs are recorded; ``None`` keeps them in their journals.
+        make_display: Makes the progress display.
+        illustrate: Draws a finished cell's curves.
+        interruption: Set when the user asks to stop.
+        force: Whether to start afresh in any case.
+        takeover: Whether to take cells over from processes that seem to be running them.
     """
-    if name == "cuda" and not torch.cuda.is_available():
-        raise UserError(f"{setting} needs a GPU that PyTorch can use, and finds none: leave it out.")
-    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+    store: Store | None
+    make_display: MakeDisplay
+    illustrate: Illustrate
+    interruption: InterruptionFlag
+    force: bool = False
+    takeover: bool = False
 
 
-def run_cell(
-    config: CellConfig,
-    store: Store,
-    make_observer: MakeObserver,
-    interruption: InterruptionFlag,
-    *,
-    parent_run_id: str | None = None,
-    force: bool = False,
-) -> CellResult:
-    """Run one cell, unless it is finished; continue it if it was interrupted.
+class _Recorder(Callback):
+    """Journals a cell's training, and stops it if another process has taken it over."""
+
+    def __init__(self, journal: Journal, lease: Lease) -> None:
+        self._journal, self._lease = journal, lease
+
+    def stepped(self, step: int, loss: float | None, tokens_per_second: float) -> None:
+        """Check that the cell is still this process's."""
+        if self._lease.lost():
+            raise _TakenOver(f"{self._journal.folder.name} was taken over by another process")
+
+    def logged(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Write a point."""
+        self._journal.metrics(metrics, step)
+
+    def saved(self, step: int) -> None:
+        """Write all points to disk: a checkpoint never knows more than the journal."""
+        self._journal.flush()
+
+
+class _TakenOver(Exception):  # noqa: N818  # the state of things, not a fault
+    """Another process runs the cell now."""
+
+
+def work_folder(config: CellConfig, cell_id: str) -> Path:
+    """Return the folder that holds a cell's journal and checkpoints until it is finished and sent."""
+    return config.run.output / f"{config.title}-{cell_id}"
+
+
+def run_cell(config: CellConfig, host: Host, *, parent_run_id: str | None = None) -> CellResult:
+    """Run one cell, unless it is finished; continue it if it ended in any other way.
+
+    What stops the cell is in its result, never raised: a full disk, lack of memory, vanished data, an
+    exception in a plug-in.
 
     Args:
         config: The cell.
-        store: Where runs are recorded.
-        make_observer: Makes the progress display.
-        interruption: Set when the user asks to stop.
+        host: What it is run with.
         parent_run_id: Run of the grid that the cell belongs to.
-        force: Whether to start afresh in any case.
 
     Raises:
         Interrupted: after an interruption, with the run KILLED and a checkpoint saved.
-        UserError: if the data, the output folder or the store cannot be used.
     """
-    earlier = None if force else store.find_cell(config.cell_id)
-    if earlier is not None and earlier.status == "FINISHED":
-        return CellResult(config, "skipped", earlier.run_id)
-    if earlier is not None and earlier.status == "RUNNING":
-        return CellResult(config, "busy", earlier.run_id)
-    folder = work_folder(config)
-    resumed = _resumable(earlier, folder)
-    task = config.make_task()
-    torch.manual_seed(config.seed)
-    model = build_model(config.model, vocab_size=task.spec.vocab_size, seqlen=task.spec.seqlen)
-    tags = _tags(config, task)
-    logger = store.start_cell(
-        cell_id=config.cell_id,
-        group_id=config.group_id,
-        name=config.title,
-        params=config.model_dump(mode="json"),
-        tags=tags,
-        parent_run_id=parent_run_id,
-        resume_run_id=resumed.run_id if resumed else None,
-    )
-    trainer = Trainer(config, task, model, choose_device(config.run.device), logger, folder)
     try:
-        with logger:
-            if resumed:
-                trainer.resume()
-            with make_observer(config, trainer.progress.step) as observer:
-                trainer.train(interruption, observer)
-            sample = _publish(trainer, interruption)
-    except DivergenceError as error:
-        shutil.rmtree(folder, ignore_errors=True)
-        return CellResult(config, "diverged", logger.run_id, str(error))
-    shutil.rmtree(folder)
-    return CellResult(config, "finished", logger.run_id, sample)
+        task = config.make_task()
+        cell_id = config.cell_id(task.fingerprint())
+        folder = work_folder(config, cell_id)
+        with Lease.take(folder, takeover=host.takeover) as lease:
+            return _run_leased(_Cell(config, task, cell_id, folder, lease, parent_run_id), host)
+    except LeaseHeld as held:
+        return CellResult(config, "busy", "", str(held))
+    except Exception as error:
+        return CellResult(config, "failed", "", sentence(error))
 
 
-def _resumable(earlier: CellRun | None, folder: Path) -> CellRun | None:
-    """Return the interrupted run to continue: one that was KILLED and left a checkpoint."""
-    if earlier is not None and earlier.status == "KILLED" and (folder / "last").is_dir():
-        return earlier
-    shutil.rmtree(folder, ignore_errors=True)
-    return None
+@dataclass(frozen=True)
+class _Cell:
+    config: CellConfig
+    task: Task
+    cell_id: str
+    folder: Path
+    lease: Lease
+    parent_run_id: str | None
+
+    def header(self) -> RunHeader:
+        config, metric = self.config, self.task.metrics[0]
+        fingerprint = self.task.fingerprint()
+        baselines = self.task.baselines(self.task.eval_sets("validation")[0])
+        tags = {
+            schema.TAG_TASK: config.task.name,
+            schema.TAG_MODEL: config.model.name,
+            schema.TAG_SCALE: config.scale,
+            schema.TAG_SEED: str(config.seed),
+            schema.TAG_DATA: fingerprint,
+            schema.TAG_METRIC: metric.name,
+            schema.TAG_METRIC_UNIT: metric.unit,
+            schema.TAG_METRIC_DIGITS: str(metric.digits),
+            schema.TAG_HIGHER_IS_BETTER: str(metric.higher_is_better).lower(),
+        }
+        if baselines:
+            tags[schema.TAG_BASELINE] = baselines[0].name
+        return RunHeader(
+            cell_id=self.cell_id,
+            group_id=config.group_id(fingerprint),
+            name=config.title,
+            params=config.model_dump(mode="json"),
+            tags=tags,
+            parent_run_id=self.parent_run_id,
+        )
 
 
-def _tags(config: CellConfig, task: Task) -> dict[str, str]:
-    return {
-        tracking.TAG_TASK: config.task.name,
-        tracking.TAG_MODEL: config.model.name,
-        tracking.TAG_SCALE: config.scale,
-        tracking.TAG_SEED: str(config.seed),
-        tracking.TAG_METRIC: task.spec.metric,
-        tracking.TAG_HIGHER_IS_BETTER: str(task.spec.higher_is_better).lower(),
-        tracking.TAG_BASELINE: task.baseline("validation")[0],
-    }
+def _run_leased(cell: _Cell, host: Host) -> CellResult:
+    """Run a cell whose lease is held."""
+    earlier = None if host.force or host.store is None else host.store.find_cell(cell.cell_id)
+    if earlier is not None and earlier.status == "FINISHED":
+        shutil.rmtree(cell.folder, ignore_errors=True)
+        return CellResult(cell.config, "skipped", earlier.run_id, metrics=earlier.metrics)
+    if host.force:
+        shutil.rmtree(cell.folder, ignore_errors=True)
+    with Journal.open(cell.folder) as journal:
+        if journal.status == "FINISHED":
+            return _send(cell, host, journal, Published({}, ""), known="skipped")
+        diverged = journal.tag(schema.TAG_DIVERGED)
+        if earlier is not None:
+            diverged = diverged or earlier.tags.get(schema.TAG_DIVERGED)
+        if diverged:
+            run_id = journal.run_id or (earlier.run_id if earlier is not None else "")
+            message = f"{diverged} It is tried again with --force, or with other settings."
+            return CellResult(cell.config, "diverged", run_id, message)
+        _start(cell, host, journal, earlier)
+        uploader = Uploader(journal, host.store)
+        uploader.start()
+        return _train(cell, host, journal, uploader)
 
 
-def _publish(trainer: Trainer, interruption: InterruptionFlag) -> str:
-    """Test the best checkpoint, and log its metrics, its weights, a sample and the last checkpoint.
+def _start(cell: _Cell, host: Host, journal: Journal, earlier: CellRun | None) -> None:
+    """Journal the start; where MLflow has the run but the journal is gone, ask it how far that came."""
+    last_steps: Mapping[str, int] = {}
+    if earlier is not None and journal.run_id is None and journal.header is None:
+        assert host.store is not None
+        last_steps = host.store.last_steps(earlier.run_id)
+    run_id = journal.run_id or (earlier.run_id if earlier is not None and journal.header is None else None)
+    journal.start(cell.header(), run_id, last_steps)
 
-    Returns:
-        The beginning of the sample, as text; empty if the task has nothing to generate.
-    """
-    config, task, logger = trainer.config, trainer.task, trainer.logger
-    model, _ = load_for_inference(trainer.best_folder)
-    model.to(trainer.device)
-    test = evaluate(
-        model,
-        task,
-        "test",
-        config.train.eval_batch_size,
-        trainer.device,
-        stop=lambda: interruption.requested,
+
+def _train(cell: _Cell, host: Host, journal: Journal, uploader: Uploader) -> CellResult:
+    """Train, publish and send; whatever happens instead is journaled, and what was done is kept."""
+    try:
+        published = _compute(cell, host, journal)
+        journal.artifact(host.illustrate(journal, cell.folder))
+        journal.end("FINISHED")
+    except _TakenOver as error:
+        return CellResult(cell.config, "busy", journal.run_id or "", str(error))
+    except Exception as error:
+        diverged = isinstance(error, DivergenceError)
+        message = sentence(error, cell.folder)
+        with _best_effort():
+            tags = {schema.TAG_FAILURE: message}
+            journal.tags(tags | ({schema.TAG_DIVERGED: message} if diverged else {}))
+        _end(cell, journal, uploader, "FAILED", SENDING_SECONDS)
+        outcome: Outcome = "diverged" if diverged else "failed"
+        return CellResult(cell.config, outcome, journal.run_id or "", message)
+    except BaseException:
+        _end(cell, journal, uploader, "KILLED", SENDING_SECONDS_INTERRUPTED)
+        raise
+    return _send(cell, host, journal, published, uploader)
+
+
+def _end(cell: _Cell, journal: Journal, uploader: Uploader, status: FinalStatus, seconds: float) -> None:
+    """Journal how a cell has ended, and give MLflow a while to take what is left."""
+    if not cell.lease.lost():
+        with _best_effort():
+            journal.end(status)
+        uploader.close(seconds)
+
+
+def _compute(cell: _Cell, host: Host, journal: Journal) -> Published:
+    """Train from the newest whole checkpoint, or from the start, and publish."""
+    config, task = cell.config, cell.task
+    check_batches(config.train, task.io)
+    shape = shape_of(task.io)
+    torch.manual_seed(config.seed)
+    placement = Single(choose_device(config.run.device), config.train)
+    model = build_shaped(config.model, shape)
+    placement.place(model)
+    checkpoints = Checkpoints(cell.folder, config, shape)
+    found = checkpoints.newest()
+    with _deterministic(config.train.deterministic):
+        callbacks: list[Callback] = [_Recorder(journal, cell.lease)]
+        if config.train.patience is not None:
+            metric = task.metrics[0]
+            callbacks.append(Patience(config.train.patience, metric.name, metric.higher_is_better))
+        rhythm = CheckpointRhythm(config.run.checkpoint_every, config.run.checkpoint_seconds)
+        parts = Parts(task, model, objective_for(task), placement, checkpoints, rhythm, callbacks)
+        trainer = Trainer(config.train, parts)
+        if found is not None:
+            trainer.resume(found)
+        with host.make_display(config, task, trainer.progress.step) as display:
+            trainer.train(host.interruption, display)
+        return publish(trainer, config, config.title, journal, host.interruption)
+
+
+def _send(
+    cell: _Cell,
+    host: Host,
+    journal: Journal,
+    published: Published,
+    uploader: Uploader | None = None,
+    *,
+    known: Outcome = "finished",
+) -> CellResult:
+    """Wait until MLflow has everything; then the cell's folder is no longer needed."""
+    if uploader is None:
+        uploader = Uploader(journal, host.store)
+        uploader.start()
+    unsent = uploader.close(SENDING_SECONDS)
+    if unsent == 0 and host.store is not None:
+        shutil.rmtree(cell.folder)
+    return CellResult(
+        cell.config, known, journal.run_id or "", published.sample, dict(published.metrics), unsent
     )
-    if test is None:
-        raise Interrupted
-    logger.log(final_metrics(trainer, test), trainer.progress.step)
-    logger.model(trainer.best_folder, name=config.title, params={"step": str(trainer.progress.best_step)})
-    for path in sorted(trainer.last_folder.iterdir()):
-        logger.artifact(path, "last")
-    if task.spec.sample_suffix is None:
-        return ""
-    with tempfile.TemporaryDirectory() as folder:
-        sample = Path(folder) / f"sample{task.spec.sample_suffix}"
-        tokens = write_sample(model, task, config.run.sample_length, sample)
-        logger.artifact(sample)
-    return task.decode(tokens[:_PREVIEW])
+
+
+def sentence(error: Exception, folder: Path | None = None) -> str:
+    """Return what happened in one sentence; the traceback of what is nobody's input goes into a file.
+
+    Args:
+        error: What was raised.
+        folder: Where ``traceback.txt`` goes.
+    """
+    if isinstance(error, UserError | DivergenceError):
+        return str(error)
+    text = " ".join(str(error).split()).rstrip(".")
+    if isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in text:
+        return (
+            "It needs more memory than there is: choose a smaller train.batch_size, train.eval_batch_size, "
+            "model or sequence, or a larger train.accumulate."
+        )
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    place = f"{type(error).__name__} in {where.filename}, line {where.lineno}: {text or where.line}"
+    if folder is None:
+        return f"{place}."
+    with _best_effort():
+        (folder / "traceback.txt").write_text(
+            "".join(traceback.format_exception(error)), encoding="utf-8", errors="replace"
+        )
+    return f"{place} (the traceback is in {folder / 'traceback.txt'})."
+
+
+@contextmanager
+def _best_effort() -> Iterator[None]:
+    """Let a failure to write pass where another failure is being told."""
+    try:
+        yield
+    except (OSError, UserError, RuntimeError):
+        return
+
+
+@contextmanager
+def _deterministic(wanted: bool) -> Iterator[None]:
+    """Within the context PyTorch refuses what may give other bits in another run, if that is wanted."""
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(wanted or before)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)

@@ -1,107 +1,125 @@
 """A grid of cells, run one after the other."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
-import torch
-
+from seqsuite.devices import choose_device
 from seqsuite.errors import UserError
-from seqsuite.experiments.cell import CellResult, MakeObserver, choose_device, run_cell
-from seqsuite.experiments.config import CellConfig
-from seqsuite.experiments.interruption import deferred_interrupts
-from seqsuite.experiments.tracking import FinalStatus, Store, open_store
+from seqsuite.experiments.cell import CellResult, Host, run_cell
+from seqsuite.experiments.config.schema import CellConfig
+from seqsuite.experiments.tracking.schema import FinalStatus
+from seqsuite.experiments.tracking.store import Store
+from seqsuite.experiments.training.objectives import shape_of
+from seqsuite.experiments.training.placement import check_batches
 from seqsuite.models.build import count_parameters
 
 
 def parameter_counts(cells: Sequence[CellConfig]) -> list[int]:
-    """Return each cell's parameter count, without building its model.
+    """Return each cell's parameter count, without building its model or reading its data.
 
     Raises:
         UserError: if a cell's task or model contradicts itself.
     """
-    counts = []
-    for cell in cells:
-        spec = cell.make_task().spec
-        counts.append(count_parameters(cell.model, vocab_size=spec.vocab_size, seqlen=spec.seqlen))
-    return counts
+    return [count_parameters(cell.model, shape_of(cell.make_task().io)) for cell in cells]
 
 
-def check_cells(cells: Sequence[CellConfig]) -> None:
-    """Find what would stop any cell, before the first one starts: options, data, device, output folder.
+def check_cells(cells: Sequence[CellConfig]) -> list[UserError | None]:
+    """Find what would stop a cell, before the first one starts: options, data, device, output folder.
+
+    Returns:
+        For each cell what is wrong with it, or ``None``.
 
     Raises:
-        UserError: at the first thing that cannot work.
+        UserError: if the grid as a whole cannot run, or none of its cells can.
     """
-    parameter_counts(cells)
     if len({cell.run.experiment for cell in cells}) > 1:
         raise UserError("A grid is recorded in one experiment: give run.experiment a single value.")
-    for cell in {str(cell.task): cell for cell in cells}.values():
-        cell.make_task().baseline("validation")
-    for output, device in {(cell.run.output, cell.run.device) for cell in cells}:
+    for device in {cell.run.device for cell in cells}:
         choose_device(device)
+    by_task: dict[str, UserError | None] = {}
+    faults = []
+    for cell in cells:
+        key = str(cell.task)
+        if key not in by_task:
+            by_task[key] = _fault_of_data(cell)
+        faults.append(by_task[key] or _fault(cell))
+    known = [fault for fault in faults if fault is not None]
+    if len(known) == len(cells):
+        raise known[0]
+    for output in {cell.run.output for cell in cells}:
         _check_writable(output)
+    return faults
 
 
 def run_grid(
     cells: Sequence[CellConfig],
-    make_observer: MakeObserver,
-    after_cell: Callable[[Store, CellResult], None],
-    *,
-    force: bool = False,
+    host: Host,
+    after_cell: Callable[[CellResult], None],
+    faults: Sequence[UserError | None] | None = None,
 ) -> list[CellResult]:
-    """Run cells in order, skipping finished ones and continuing interrupted ones.
+    """Run cells in order, skipping finished ones and continuing others; one that fails stops no other.
 
     Args:
-        cells: What to run, checked by :func:`check_cells`.
-        make_observer: Makes a cell's progress display.
+        cells: What to run.
+        host: What they are run with.
         after_cell: Called after each cell, with what became of it.
-        force: Whether to run finished cells again.
+        faults: What :func:`check_cells` found: such cells are not tried.
 
     Raises:
         Interrupted: if the user asked to stop; finished cells stay finished.
-        UserError: if the store or the output folder fails.
     """
-    store = open_store(cells[0].run.experiment)
-    store.reap_stale()
-    parent: str | None = None
-    if len(cells) > 1:
-        parent = store.start_grid(f"grid of {len(cells)} cells", {"cells": [cell.title for cell in cells]})
+    parent = _start_parent(cells, host.store)
     status: FinalStatus = "KILLED"
     results: list[CellResult] = []
     try:
-        with deferred_interrupts() as interruption:
-            for cell in cells:
-                with _memory_errors(cell):
-                    result = run_cell(
-                        cell, store, make_observer, interruption, parent_run_id=parent, force=force
-                    )
-                after_cell(store, result)
-                results.append(result)
-        status = "FINISHED"
+        for cell, fault in zip(cells, faults or [None] * len(cells), strict=True):
+            if fault is not None:
+                result = CellResult(cell, "failed", "", str(fault))
+            else:
+                result = run_cell(cell, host, parent_run_id=parent)
+            after_cell(result)
+            results.append(result)
+        good = all(result.outcome in ("finished", "skipped") for result in results)
+        status = "FINISHED" if good else "FAILED"
     except Exception:
         status = "FAILED"
         raise
     finally:
-        if parent is not None:
-            store.finish(parent, status)
+        if parent is not None and host.store is not None:
+            with suppress(UserError):  # a store that is gone must not hide what became of the cells
+                host.store.finish(parent, status)
     return results
 
 
-@contextmanager
-def _memory_errors(cell: CellConfig) -> Iterator[None]:
-    """Turn a lack of memory into a sentence; on a CPU, PyTorch has no exception type of its own for it."""
+def _start_parent(cells: Sequence[CellConfig], store: Store | None) -> str | None:
+    """Start the run that holds a grid's cells together, if there are several and a store."""
+    if len(cells) == 1 or store is None:
+        return None
+    return store.start_grid(f"grid of {len(cells)} cells", {"cells": [cell.title for cell in cells]})
+
+
+def _fault_of_data(cell: CellConfig) -> UserError | None:
+    """Return what is wrong with a task and its data, which is read."""
     try:
-        yield
-    except (MemoryError, RuntimeError) as error:
-        typed = isinstance(error, MemoryError | torch.OutOfMemoryError)
-        if not typed and "allocate memory" not in str(error):
-            raise
-        raise UserError(
-            f"{cell.title} needs more memory than there is: choose a smaller train.batch_size, "
-            "train.eval_batch_size, model or sequence."
-        ) from error
+        task = cell.make_task()
+        for split in ("validation", "test"):
+            task.eval_sets(split)
+    except UserError as error:
+        return error
+    return None
+
+
+def _fault(cell: CellConfig) -> UserError | None:
+    """Return what is wrong with a cell's options."""
+    try:
+        io = cell.make_task().io
+        check_batches(cell.train, io)
+        count_parameters(cell.model, shape_of(io))
+    except UserError as error:
+        return error
+    return None
 
 
 def _check_writable(folder: Path) -> None:

@@ -10,12 +10,57 @@ import torch
 
 from seqsuite.errors import UserError
 from seqsuite.models import BACKBONES, BLOCKS, MIXERS, MODELS
-from seqsuite.models.sequence_model import NORMS, LanguageModel, SequenceClassifier
 from seqsuite.models.backbones.base import MAIN, Backbone
 from seqsuite.models.base import Block, Mixer
-from seqsuite.models.config import LayerConfig, ModelConfig
+from seqsuite.models.config import LayerConfig, ModelConfig, ModelShape
+from seqsuite.models.sequence_model import (
+    NORMS,
+    LanguageModel,
+    SequenceClassifier,
+    SequenceModel,
+    SequenceTagger,
+)
 from seqsuite.options import Options
 from seqsuite.registry import did_you_mean
+
+
+def build_shaped(config: ModelConfig, shape: ModelShape) -> SequenceModel:
+    """Build the model that ``config`` describes for data of a shape, from torch's global generator.
+
+    Returns:
+        A :class:`~seqsuite.models.sequence_model.SequenceClassifier` where the shape has classes, a
+        :class:`~seqsuite.models.sequence_model.LanguageModel` where the outputs are the vocabulary of the
+        input, else a :class:`~seqsuite.models.sequence_model.SequenceTagger`.
+
+    Raises:
+        UserError: if the options contradict each other (such as a width that the heads do not divide).
+    """
+    if shape.vocab_size is not None and shape.n_outputs is None and shape.n_classes is None:
+        return build_model(config, vocab_size=shape.vocab_size, seqlen=shape.seqlen)
+    with _contradictions(config):
+        model: SequenceModel
+        backbone = _build_backbone(config, shape.seqlen)
+        if shape.n_classes is not None:
+            model = SequenceClassifier(
+                shape.vocab_size,
+                config.d_model,
+                backbone,
+                shape.n_classes,
+                **_common(config, shape.seqlen),
+                d_input=shape.d_input,
+            )
+        else:
+            assert shape.n_outputs is not None
+            model = SequenceTagger(
+                shape.vocab_size,
+                config.d_model,
+                backbone,
+                shape.n_outputs,
+                **_common(config, shape.seqlen),
+                d_input=shape.d_input,
+            )
+    model.config = config
+    return model
 
 
 def build_model(config: ModelConfig, *, vocab_size: int, seqlen: int) -> LanguageModel:
@@ -41,26 +86,10 @@ def build_model(config: ModelConfig, *, vocab_size: int, seqlen: int) -> Languag
     return model
 
 
-def build_classifier(
-    config: ModelConfig, *, vocab_size: int, seqlen: int, n_classes: int
-) -> SequenceClassifier:
-    """Build the same model with a head that gives each sequence one of ``n_classes`` classes.
-
-    Raises:
-        UserError: if the options contradict each other.
-    """
-    with _contradictions(config):
-        model = SequenceClassifier(
-            vocab_size, config.d_model, _build_backbone(config, seqlen), n_classes, **_common(config, seqlen)
-        )
-    model.config = config
-    return model
-
-
-def count_parameters(config: ModelConfig, *, vocab_size: int, seqlen: int) -> int:
+def count_parameters(config: ModelConfig, shape: ModelShape) -> int:
     """Return the parameter count without allocating the parameters."""
     with torch.device("meta"):
-        return build_model(config, vocab_size=vocab_size, seqlen=seqlen).num_parameters()
+        return build_shaped(config, shape).num_parameters()
 
 
 def _common(config: ModelConfig, seqlen: int) -> dict[str, Any]:

@@ -1,11 +1,31 @@
-"""The schema of ``model.*``."""
+"""The schema of ``model.*``, and what of the data a model is built from."""
 
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, field_validator
 
 from seqsuite.models import BACKBONES, BLOCKS, MIXERS
 from seqsuite.options import Options, PositiveFloat, PositiveInt, named_options
+
+
+@dataclass(frozen=True)
+class ModelShape:
+    """What of the data a model is built from.
+
+    Attributes:
+        seqlen: Longest input: the number of positions, where positions are learned.
+        vocab_size: Vocabulary V of the input, or ``None`` if it is numbers.
+        d_input: Numbers a position, where the input is numbers.
+        n_outputs: Outputs a position, where they are not the vocabulary's logits.
+        n_classes: Classes of whole sequences, for a classifier.
+    """
+
+    seqlen: int
+    vocab_size: int | None = None
+    d_input: int | None = None
+    n_outputs: int | None = None
+    n_classes: int | None = None
 
 
 class _Schema(BaseModel):

@@ -5,8 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from seqsuite.models.sequence_model import SequenceModel
 from seqsuite.models.base import ControlledMixer, Mixer
+from seqsuite.models.sequence_model import SequenceModel
 
 
 @torch.no_grad()

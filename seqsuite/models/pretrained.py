@@ -37,7 +37,10 @@ def from_pretrained(folder_or_name: str | Path, *, revision: str | None = None) 
     try:
         if native.MARK not in description:
             return foreign.read(folder, description).eval()
-        return native.read(folder, description).eval()
+        model = native.read(folder, description)
+        if not isinstance(model, LanguageModel):
+            raise UserError("it is no model of language: it does not predict the tokens that it reads.")
+        return model.eval()
     except UserError as error:
         raise UserError(f"{folder} cannot be loaded: {error}") from error
     except UNFIT as error:

@@ -33,13 +33,16 @@ class Initialisation(nn.Module):
     ``"meta"``, comes to it last and so makes what the constructor makes.
 
     Args:
-        embedding: The tokens'.
+        embedding: The inputs': of tokens, or a linear map of numbers, which is left as it is.
         position_embedding: The positions', if they are learned.
         blocks: The backbone.
     """
 
     def __init__(
-        self, embedding: nn.Embedding, position_embedding: nn.Embedding | None, blocks: Backbone
+        self,
+        embedding: nn.Embedding | nn.Linear,
+        position_embedding: nn.Embedding | None,
+        blocks: Backbone,
     ) -> None:
         super().__init__()
         self._parts = (embedding, position_embedding, blocks)  # in a tuple they are no children of this one
@@ -49,7 +52,7 @@ class Initialisation(nn.Module):
         """Normal embeddings of deviation 0.02; residual outputs divided by √(number of residual branches)."""
         *embeddings, blocks = self._parts
         for embedding in embeddings:
-            if embedding is not None:
+            if isinstance(embedding, nn.Embedding):
                 nn.init.normal_(embedding.weight, std=0.02)
         layers = blocks.layers()
         branches = sum(block.residual_branches for block in layers)
@@ -64,7 +67,7 @@ class SequenceModel(nn.Module):
     """Token ids (B, L) to one output a position (B, L, …): what models for all heads share.
 
     Args:
-        vocab_size: Vocabulary V of the input.
+        vocab_size: Vocabulary V of the input, or ``None`` if it is numbers.
         d_model: Width D.
         blocks: The backbone.
         n_outputs: Width of the head.
@@ -72,6 +75,7 @@ class SequenceModel(nn.Module):
         norm_eps: That norm's epsilon.
         positions: ``"learned"`` adds a learned embedding of absolute positions, ``"none"`` adds nothing.
         max_seqlen: Number of learned positions; inputs cannot be longer.
+        d_input: Numbers a position, where the input is numbers.
 
     Attributes:
         config: What :mod:`~seqsuite.models.build` built the model from; ``None`` if something else made it.
@@ -83,7 +87,7 @@ class SequenceModel(nn.Module):
 
     def __init__(
         self,
-        vocab_size: int,
+        vocab_size: int | None,
         d_model: int,
         blocks: Backbone,
         n_outputs: int,
@@ -92,11 +96,18 @@ class SequenceModel(nn.Module):
         norm_eps: float = 1e-5,
         positions: Literal["learned", "none"] = "none",
         max_seqlen: int,
+        d_input: int | None = None,
     ) -> None:
         super().__init__()
-        self.vocab_size, self.max_seqlen = vocab_size, max_seqlen
+        self.max_seqlen = max_seqlen
         self.rest: dict[str, Any] = {}
-        self.embedding = nn.Embedding(vocab_size, d_model)
+        self.embedding: nn.Embedding | nn.Linear
+        if vocab_size is not None:
+            self.embedding = nn.Embedding(vocab_size, d_model)
+        elif d_input is not None:
+            self.embedding = nn.Linear(d_input, d_model)
+        else:
+            raise ValueError("a model takes tokens of a vocabulary or numbers, and is told how many")
         self.position_embedding = nn.Embedding(max_seqlen, d_model) if positions == "learned" else None
         self.blocks = blocks
         self.norm = NORMS[norm](d_model, norm_eps)
@@ -206,6 +217,7 @@ class LanguageModel(SequenceModel):
             positions=positions,
             max_seqlen=max_seqlen,
         )
+        self.vocab_size = vocab_size
         if tie_embeddings:
             self.head.weight = self.embedding.weight
 
@@ -225,6 +237,14 @@ class LanguageModel(SequenceModel):
         if tied:
             self.head.weight = self.embedding.weight
         return self
+
+
+class SequenceTagger(SequenceModel):
+    """Token ids (B, L) or numbers (B, L, C) to K outputs a position: logits of labels, or values."""
+
+    def forward(self, inputs: Tensor, cu_seqlens: Tensor | None = None) -> Tensor:
+        """Return outputs (B, L, K); ``cu_seqlens`` (S + 1,) packs S sequences, B = 1."""
+        return self._logits(self._outputs(inputs, cu_seqlens))
 
 
 class SequenceClassifier(SequenceModel):

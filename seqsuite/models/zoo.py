@@ -14,7 +14,7 @@ import torch
 from seqsuite.models import BACKBONES, BLOCKS, MIXERS, MODELS
 from seqsuite.models.base import Mixer
 from seqsuite.models.build import build_mixer, count_parameters
-from seqsuite.models.config import ModelConfig
+from seqsuite.models.config import ModelConfig, ModelShape
 from seqsuite.models.presets import sizes
 from seqsuite.options import named_options
 from seqsuite.registry import Registry
@@ -91,7 +91,7 @@ def size_table() -> str:
             names = [size for size in named if named[size] == settings]
             config = _sized(model, settings)
             vocab_size, seqlen = VOCABULARIES["dna" if config.d_model <= 512 else "language"]
-            parameters = count_parameters(config, vocab_size=vocab_size, seqlen=seqlen)
+            parameters = count_parameters(config, ModelShape(vocab_size=vocab_size, seqlen=seqlen))
             size = ", ".join(f"`{name}`" for name in names)
             rows.append((f"`{model}`", size, str(config.n_layer), str(config.d_model), f"{parameters:,}"))
     return markdown_table(("model", "size", "blocks", "width", "parameters"), rows)

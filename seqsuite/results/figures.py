@@ -2,7 +2,7 @@
 
 import math
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from seqsuite.errors import UserError
-from seqsuite.experiments import tracking
-from seqsuite.experiments.mlflow_store import store_errors
-from seqsuite.experiments.tracking import CellRun, Store
+from seqsuite.experiments.tracking import schema
+from seqsuite.experiments.tracking.connection import store_errors
+from seqsuite.experiments.tracking.store import CellRun, Store
 from seqsuite.results.formats import mean_and_spread, metric_label, number, options_text
 from seqsuite.results.table import LARGEST, Results, Section
 
@@ -27,38 +27,37 @@ _SMOOTHING = 50
 """The training loss is averaged over a window of this fraction of the run: one part in fifty."""
 
 Floats = npt.NDArray[np.float64]
+Series = Callable[[str], Sequence[tuple[int, float]]]
+"""Steps and values of a metric by its name."""
 
 
-def loss_curve(store: Store, run_id: str, folder: Path) -> Path:
+def loss_curve(cell: CellRun, series: Series, folder: Path) -> Path:
     """Draw a cell's training and validation loss in bits, and its metric if that is another.
 
     The trivial baseline is a line in the plot of the task's metric.
 
     Args:
-        store: Where the run is recorded.
-        run_id: MLflow's id of the cell's run.
+        cell: The cell's tags, parameters and last metrics.
+        series: Gives steps and values of a metric, in order.
         folder: Where to write ``loss_curve.png``; created if missing.
 
     Raises:
-        UserError: if there is no such run, it has no training loss yet, or the folder cannot be written.
+        UserError: if the folder cannot be written.
     """
-    cell = store.get(run_id)
-    steps, loss = _history(store, run_id, tracking.TRAIN_LOSS)
-    if not len(steps):
-        raise UserError(f"Run {run_id!r} has recorded no training loss yet, so there is nothing to draw.")
-    metric = cell.tags[tracking.TAG_METRIC]
+    metric = cell.tags[schema.TAG_METRIC]
     in_bits = metric.startswith("bits_per_")
     figure = Figure(figsize=(7, 4 if in_bits else 6), layout="constrained")
     upper = figure.subplots() if in_bits else figure.subplots(2, 1, sharex=True)[0]
 
+    steps, loss = _arrays(series(schema.TRAIN_LOSS))
     upper.plot(steps, loss / math.log(2), color=_BLUE, alpha=0.25, linewidth=0.8)
     upper.plot(*_smooth(steps, loss / math.log(2)), color=_BLUE, label="training")
-    validated, validation = _history(store, run_id, tracking.VALIDATION_LOSS)
+    validated, validation = _arrays(series(schema.VALIDATION_LOSS))
     upper.plot(validated, validation / math.log(2), "o-", color=_ORANGE, markersize=4, label="validation")
     upper.set_ylabel(metric_label(metric) if in_bits else "loss (bits per target)")
     lower = figure.axes[-1]
     if not in_bits:
-        measured, values = _history(store, run_id, tracking.VALIDATION + metric)
+        measured, values = _arrays(series(schema.VALIDATION + metric))
         lower.plot(measured, values, "o-", color=_ORANGE, markersize=4, label="validation")
         lower.set_ylabel(metric_label(metric))
     _draw_baseline(lower, cell, metric)
@@ -96,7 +95,7 @@ def _draw_learning(axes: Axes, store: Store, section: Section, colours: Sequence
     """Draw the validation metric by step."""
     for row, colour in zip(section.rows, colours, strict=True):
         for run_id in row.run_ids:
-            steps, values = _history(store, run_id, tracking.VALIDATION + section.metric)
+            steps, values = _history(store, run_id, schema.VALIDATION + section.metric)
             axes.plot(steps, values, ".-", color=colour, linewidth=1, markersize=4)
     axes.set_xlabel("step")
     axes.set_ylabel(f"validation {metric_label(section.metric)}")
@@ -149,6 +148,11 @@ def _history(store: Store, run_id: str, metric: str) -> tuple[Floats, Floats]:
     return np.array(list(by_step), dtype=np.float64), np.array(list(by_step.values()), dtype=np.float64)
 
 
+def _arrays(points: Sequence[tuple[int, float]]) -> tuple[Floats, Floats]:
+    steps, values = zip(*points, strict=True) if points else ((), ())
+    return np.array(steps, dtype=np.float64), np.array(values, dtype=np.float64)
+
+
 def _smooth(steps: Floats, values: Floats) -> tuple[Floats, Floats]:
     """Return a moving average, placed at the middle of its window."""
     width = max(1, len(values) // _SMOOTHING)
@@ -157,19 +161,19 @@ def _smooth(steps: Floats, values: Floats) -> tuple[Floats, Floats]:
 
 
 def _draw_baseline(axes: Axes, cell: CellRun, metric: str) -> None:
-    value = cell.metrics.get(tracking.BASELINE_VALIDATION + metric)
+    value = cell.metrics.get(schema.BASELINE_VALIDATION + metric)
     if value is not None:
-        name = cell.tags.get(tracking.TAG_BASELINE, "baseline")
+        name = cell.tags.get(schema.TAG_BASELINE, "baseline")
         axes.axhline(
             value, color=_GREY, linestyle="--", linewidth=1, label=f"{name}: {number(value, metric)}"
         )
 
 
 def _title(cell: CellRun) -> str:
-    names = {"task": tracking.TAG_TASK, "model": tracking.TAG_MODEL, "scale": tracking.TAG_SCALE}
+    names = {"task": schema.TAG_TASK, "model": schema.TAG_MODEL, "scale": schema.TAG_SCALE}
     steps = cell.params.get("train.steps", "?")
     parts = [f"{key}={cell.tags.get(tag)}" for key, tag in names.items()]
-    return " ".join([*parts, f"train.steps={steps}", f"seed={cell.tags.get(tracking.TAG_SEED)}"])
+    return " ".join([*parts, f"train.steps={steps}", f"seed={cell.tags.get(schema.TAG_SEED)}"])
 
 
 def _save(figure: Figure, path: Path) -> Path:

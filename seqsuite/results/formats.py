@@ -15,8 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from seqsuite.results.table import Results, Row, Section, describe
-from seqsuite.tasks.base import PaperRow
+from seqsuite.results.table import PaperRow, Results, Row, Section, describe
 
 FORMATS = ("table", "md", "csv", "json", "latex")
 _PIPED_WIDTH = 200

@@ -7,14 +7,23 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from seqsuite.errors import UserError
-from seqsuite.experiments import tracking
-from seqsuite.experiments.tracking import CellRun, Store
-from seqsuite.tasks import TASKS
-from seqsuite.tasks.base import PaperRow, Task
+from seqsuite.experiments.tracking import schema
+from seqsuite.experiments.tracking.store import CellRun, Store
 
 _NO_OPTIONS = ("task.name", "model.name", "scale", "seed")
 LARGEST = 1e308
 """MLflow's databases store infinity as the largest float."""
+
+
+@dataclass(frozen=True)
+class PaperRow:
+    """One published number."""
+
+    model: str
+    metric: str
+    value: float
+    protocol: str
+    source: str
 
 
 @dataclass(frozen=True)
@@ -92,24 +101,23 @@ def collect(
     Raises:
         UserError: if no finished cell remains; the sentence says what there is instead.
     """
-    cells = _newest(store.search(f"tags.`{tracking.TAG_KIND}` = 'cell'"))
+    cells = _newest(store.search(f"tags.`{schema.TAG_KIND}` = 'cell'"))
     kept = [
         cell
         for cell in cells
-        if _keeps(tasks, cell.tags.get(tracking.TAG_TASK))
-        and _keeps(models, cell.tags.get(tracking.TAG_MODEL))
-        and _keeps(scales, cell.tags.get(tracking.TAG_SCALE))
+        if _keeps(tasks, cell.tags.get(schema.TAG_TASK))
+        and _keeps(models, cell.tags.get(schema.TAG_MODEL))
+        and _keeps(scales, cell.tags.get(schema.TAG_SCALE))
     ]
     finished = [cell for cell in kept if cell.status == "FINISHED"]
     if not finished:
         raise UserError(_nothing_found(store, cells, kept))
     sections: dict[tuple[str, str], list[CellRun]] = defaultdict(list)
     for cell in finished:
-        sections[cell.tags[tracking.TAG_TASK], cell.tags[tracking.TAG_SCALE]].append(cell)
+        sections[cell.tags[schema.TAG_TASK], cell.tags[schema.TAG_SCALE]].append(cell)
     return Results(
         sections=tuple(
-            _section(task, scale, members, _published(task) if paper else ())
-            for (task, scale), members in sorted(sections.items())
+            _section(task, scale, members, ()) for (task, scale), members in sorted(sections.items())
         ),
         unfinished=Counter(cell.status for cell in kept if cell.status != "FINISHED"),
     )
@@ -123,9 +131,9 @@ def _newest(cells: Iterable[CellRun]) -> list[CellRun]:
     """Keep the first run of each cell, given newest first; a finished one before any other."""
     chosen: dict[str, CellRun] = {}
     for cell in cells:
-        known = chosen.setdefault(cell.tags[tracking.TAG_CELL], cell)
+        known = chosen.setdefault(cell.tags[schema.TAG_CELL], cell)
         if cell.status == "FINISHED" and known.status != "FINISHED":
-            chosen[cell.tags[tracking.TAG_CELL]] = cell
+            chosen[cell.tags[schema.TAG_CELL]] = cell
     return list(chosen.values())
 
 
@@ -141,9 +149,9 @@ def _nothing_found(store: Store, cells: Sequence[CellRun], kept: Sequence[CellRu
                 " ".join(
                     f"{key}={cell.tags.get(tag)}"
                     for key, tag in (
-                        ("task", tracking.TAG_TASK),
-                        ("model", tracking.TAG_MODEL),
-                        ("scale", tracking.TAG_SCALE),
+                        ("task", schema.TAG_TASK),
+                        ("model", schema.TAG_MODEL),
+                        ("scale", schema.TAG_SCALE),
                     )
                 )
                 for cell in cells
@@ -160,11 +168,11 @@ def describe(counts: Mapping[str, int]) -> str:
 
 def _section(task: str, scale: str, cells: Sequence[CellRun], paper: tuple[PaperRow, ...]) -> Section:
     first = cells[0]
-    metric = first.tags[tracking.TAG_METRIC]
-    higher = first.tags[tracking.TAG_HIGHER_IS_BETTER] == "true"
+    metric = first.tags[schema.TAG_METRIC]
+    higher = first.tags[schema.TAG_HIGHER_IS_BETTER] == "true"
     groups: dict[str, list[CellRun]] = defaultdict(list)
     for cell in cells:
-        groups[cell.tags[tracking.TAG_GROUP]].append(cell)
+        groups[cell.tags[schema.TAG_GROUP]].append(cell)
     options = _differing_options(list(groups.values()))
     rows = [_row(members, options[group]) for group, members in groups.items()]
     return Section(
@@ -183,29 +191,29 @@ def _rank(row: Row, higher_is_better: bool) -> tuple[bool, float]:
 
 
 def _row(cells: Sequence[CellRun], options: Mapping[str, str]) -> Row:
-    values = {int(cell.tags[tracking.TAG_SEED]): _test(cell) for cell in cells}
-    metric = cells[0].tags[tracking.TAG_METRIC]
+    values = {int(cell.tags[schema.TAG_SEED]): _test(cell) for cell in cells}
+    metric = cells[0].tags[schema.TAG_METRIC]
     steps = cells[0].params.get("train.steps")
-    parameters = cells[0].metrics.get(tracking.PARAMETERS)
+    parameters = cells[0].metrics.get(schema.PARAMETERS)
     return Row(
-        model=cells[0].tags[tracking.TAG_MODEL],
+        model=cells[0].tags[schema.TAG_MODEL],
         options=options,
         mean=statistics.fmean(values.values()),
         spread=statistics.stdev(values.values()) if len(values) > 1 else None,
         values=dict(sorted(values.items())),
-        validation=_mean(cells, tracking.BEST + metric),
+        validation=_mean(cells, schema.BEST + metric),
         steps=int(steps) if steps is not None else None,
         parameters=int(parameters) if parameters is not None else None,
-        tokens_per_second=_mean(cells, tracking.TOKENS_PER_SECOND),
-        train_seconds=_mean(cells, tracking.TRAIN_SECONDS),
+        tokens_per_second=_mean(cells, schema.TOKENS_PER_SECOND),
+        train_seconds=_mean(cells, schema.TRAIN_SECONDS),
         baseline=_baseline(cells, metric),
-        versions=tuple(sorted({cell.tags[tracking.TAG_VERSION] for cell in cells})),
+        versions=tuple(sorted({cell.tags[schema.TAG_VERSION] for cell in cells})),
         run_ids=tuple(cell.run_id for cell in cells),
     )
 
 
 def _test(cell: CellRun) -> float:
-    value = cell.metrics.get(tracking.TEST + cell.tags[tracking.TAG_METRIC], math.nan)
+    value = cell.metrics.get(schema.TEST + cell.tags[schema.TAG_METRIC], math.nan)
     return math.inf if value > LARGEST else value
 
 
@@ -215,8 +223,8 @@ def _mean(cells: Sequence[CellRun], metric: str) -> float | None:
 
 
 def _baseline(cells: Sequence[CellRun], metric: str) -> tuple[str, float] | None:
-    value = _mean(cells, tracking.BASELINE + metric)
-    return None if value is None else (cells[0].tags.get(tracking.TAG_BASELINE, "baseline"), value)
+    value = _mean(cells, schema.BASELINE + metric)
+    return None if value is None else (cells[0].tags.get(schema.TAG_BASELINE, "baseline"), value)
 
 
 def _differing_options(groups: Sequence[Sequence[CellRun]]) -> dict[str, dict[str, str]]:
@@ -231,7 +239,7 @@ def _differing_options(groups: Sequence[Sequence[CellRun]]) -> dict[str, dict[st
         for cell in members:
             values[_scope(cell, key)].add(cell.params.get(key))
     return {
-        cell.tags[tracking.TAG_GROUP]: {
+        cell.tags[schema.TAG_GROUP]: {
             key: cell.params[key]
             for key in sorted(cell.params, key=lambda key: (not key.endswith(".name"), key))
             if len(values.get(_scope(cell, key), ())) > 1
@@ -245,17 +253,8 @@ def _scope(cell: CellRun, key: str) -> tuple[str, ...]:
     owner = key.removesuffix(".name").rpartition(".")[0]
     while owner and f"{owner}.name" not in cell.params:
         owner = owner.rpartition(".")[0]
-    return key, cell.tags[tracking.TAG_MODEL], cell.params.get(f"{owner}.name", "")
+    return key, cell.tags[schema.TAG_MODEL], cell.params.get(f"{owner}.name", "")
 
 
 def _is_option(key: str) -> bool:
     return key not in _NO_OPTIONS and not key.startswith("run.")
-
-
-def _published(task: str) -> tuple[PaperRow, ...]:
-    """Return the task's published numbers; none for the task of a plug-in that is not installed here."""
-    try:
-        loaded: Task = TASKS.load(task)(seed=0)
-    except UserError:
-        return ()
-    return loaded.spec.paper

@@ -15,8 +15,8 @@ from contextlib import suppress
 from typing import IO
 
 from seqsuite.errors import UserError
-from seqsuite.experiments import tracking
-from seqsuite.experiments.tracking import Store, open_store
+from seqsuite.experiments.tracking import schema
+from seqsuite.experiments.tracking.store import Store, open_store
 
 _HOST = "127.0.0.1"
 _VIEW = "seqsuite"
@@ -72,13 +72,13 @@ def save_view(store: Store) -> None:
 
     MLflow keeps a view that a user shares as a tag of the experiment. Its own first view hides all metrics.
     """
-    cells = store.search(f"tags.`{tracking.TAG_KIND}` = 'cell'")
-    metrics = sorted({tracking.TEST + cell.tags[tracking.TAG_METRIC] for cell in cells})
-    metrics += [tracking.PARAMETERS, tracking.TOKENS_PER_SECOND]
-    tags = (tracking.TAG_TASK, tracking.TAG_MODEL, tracking.TAG_SCALE, tracking.TAG_SEED)
+    cells = store.search(f"tags.`{schema.TAG_KIND}` = 'cell'")
+    metrics = sorted({schema.TEST + cell.tags[schema.TAG_METRIC] for cell in cells})
+    metrics += [schema.PARAMETERS, schema.TOKENS_PER_SECOND]
+    tags = (schema.TAG_TASK, schema.TAG_MODEL, schema.TAG_SCALE, schema.TAG_SEED)
     view = {
-        "searchFilter": f"tags.`{tracking.TAG_KIND}` = 'cell'",
-        "orderByKey": f"tags.`{tracking.TAG_TASK}`",
+        "searchFilter": f"tags.`{schema.TAG_KIND}` = 'cell'",
+        "orderByKey": f"tags.`{schema.TAG_TASK}`",
         "orderByAsc": True,
         "lifecycleFilter": "Active",
         "modelVersionFilter": "All Runs",

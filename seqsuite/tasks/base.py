@@ -1,19 +1,22 @@
 """The contract between a task and everything that trains, evaluates or shows it.
 
-A task knows its data and nothing of models. It hands out NumPy arrays of token ids, says what they mean in
-its :class:`TaskSpec`, and turns generated ids back into something a person can read or hear.
+A task knows its data and nothing of models. It hands out NumPy arrays by rows, says in its :class:`ModelIO`
+what a model must take and give, and in its :class:`Metric` s what is measured; its codec turns tokens into
+something a person can read or hear.
+
+**A row of data is a pure function of (seed, split, row)**, see :mod:`seqsuite.tasks.random`: batch size,
+gradient accumulation, ranks, workers and resumption never change what is trained on.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from seqsuite.errors import UserError
+from seqsuite.tasks.codecs.base import Codec, TokenIds
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
@@ -21,125 +24,180 @@ SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 IGNORE = -100
 """Target of a position that counts neither in the loss nor in a metric."""
 
-TokenIds = npt.NDArray[np.int64]
+Ints = npt.NDArray[np.int64]
+Array = npt.NDArray[Any]
 
 
 class Batch(NamedTuple):
-    """Token ids ``inputs`` (B, L) and ``targets`` (B, L); a target of :data:`IGNORE` does not count."""
+    """What a step is made of.
 
-    inputs: TokenIds
-    targets: TokenIds
+    Attributes:
+        inputs: Token ids (B, L) int64, (1, L) if rows are packed; or numbers (B, L, C) float32, where the
+            task's ``io.d_input`` is C.
+        targets: Token ids or labels (B, L) with :data:`IGNORE` where a position does not count; or one class
+            a sequence, (B,) or (S,) if packed; or numbers (B, L, K) float32, NaN where one does not count.
+        lengths: True lengths (B,) where rows are padded on the right.
+        cu_seqlens: Offsets (S + 1,) of S sequences packed along L.
+        continues: Whether the batch goes on where the batch before ended: the model's state is carried in.
+    """
+
+    inputs: Array
+    targets: Array
+    lengths: Ints | None = None
+    cu_seqlens: Ints | None = None
+    continues: bool = False
+
+    def counted(self) -> int:
+        """Return how many targets count."""
+        if self.targets.dtype.kind == "f":
+            return int(np.isfinite(self.targets).sum())
+        return int((self.targets != IGNORE).sum())
 
 
 @dataclass(frozen=True)
-class PaperRow:
-    """One published number to print beside ours: never a target.
+class ModelIO:
+    """What a model takes and gives for a task; it is known without reading data.
 
     Attributes:
-        model: The row's name in the paper.
-        metric: What the number measures, in this suite's metric names.
-        value: The published number, in the metric's unit.
-        protocol: The budget it was reached with.
-        source: Paper and table or figure.
+        seqlen: Length L of training sequences; the longest, where they vary.
+        vocab_size: Number of token ids V of the input, or ``None`` if it is numbers.
+        d_input: Numbers C a position, where the input is numbers.
+        eval_seqlen: Length of the longest sequence that is evaluated; ``None`` if not above ``seqlen``.
+        n_labels: Labels a position, where they are not the token ids.
+        n_classes: Classes of whole sequences, where a sequence has one target.
+        d_target: Numbers a position to regress.
+        lanes: Rows of a step, ``train.batch_size``, where they go on from those of the step before.
     """
 
-    model: str
-    metric: str
-    value: float
-    protocol: str
-    source: str
-
-
-@dataclass(frozen=True)
-class TaskSpec:
-    """What a task feeds and expects; a model is built from it.
-
-    Attributes:
-        vocab_size: Number of token ids V; inputs and targets lie in ``0 … V - 1``.
-        seqlen: Length L of the input sequences.
-        unit: What one token is: ``"token"``, ``"byte"``, ``"base"`` or ``"sample"``.
-        metric: The metric that ranks models: ``"accuracy"`` (fraction of counted targets, in percent) or
-            ``"bits_per_<unit>"`` (cross-entropy in bits).
-        higher_is_better: Direction of ``metric``.
-        train_examples: Number of distinct training windows, or ``None`` if they are generated without end.
-        sample_suffix: Suffix of the file that :meth:`Task.render` writes, such as ``".fasta"``; ``None``
-            where continuing a prompt means nothing, so that no samples are generated.
-        paper: Published numbers for this task.
-    """
-
-    vocab_size: int
     seqlen: int
-    unit: Literal["token", "byte", "base", "sample"]
-    metric: str
-    higher_is_better: bool
-    train_examples: int | None
-    sample_suffix: str | None
-    paper: tuple[PaperRow, ...] = ()
+    vocab_size: int | None = None
+    d_input: int | None = None
+    eval_seqlen: int | None = None
+    n_labels: int | None = None
+    n_classes: int | None = None
+    d_target: int | None = None
+    lanes: int | None = None
+
+    @property
+    def longest(self) -> int:
+        """Return the length of the longest sequence of training and evaluation."""
+        return max(self.seqlen, self.eval_seqlen or 0)
+
+
+@dataclass(frozen=True)
+class Metric:
+    """Something measured.
+
+    Attributes:
+        name: Its name, such as ``"bits_per_base"``.
+        unit: Its unit, such as ``"%"`` or ``"bits"``; empty if it has none.
+        higher_is_better: Its direction.
+        digits: Digits after the point that matter.
+    """
+
+    name: str
+    unit: str = ""
+    higher_is_better: bool = False
+    digits: int = 3
+
+
+ACCURACY = Metric("accuracy", "%", higher_is_better=True, digits=2)
+"""The fraction of counted targets that are most likely for the model, in percent."""
+
+
+def bits_per(unit: str) -> Metric:
+    """Return the metric of cross-entropy in bits a ``unit``, such as a byte."""
+    return Metric(f"bits_per_{unit}", "bits")
+
+
+@dataclass(frozen=True)
+class EvalSet:
+    """One fixed set to evaluate on: a length, a species, a slice.
+
+    Attributes:
+        split: ``"validation"`` or ``"test"``.
+        name: Its name, such as ``"length_512"``.
+        rows: How many rows it has.
+        seqlen: Their length, the longest if they vary.
+        lanes: Rows that are evaluated at once, where they go on from those before; 0 if they do not.
+    """
+
+    split: Split
+    name: str
+    rows: int
+    seqlen: int
+    lanes: int = 0
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """What a trivial predictor reaches: its name and its value in the task's first metric."""
+
+    name: str
+    value: float
+
+
+SampleMetric = Callable[[list[TokenIds], "Task"], Mapping[str, float]]
+"""Scores generated samples, each (L,) with its prompt: named values, logged as ``sample/<name>``."""
 
 
 class Task(ABC):
-    """Data for one experiment, split once and for all, and handed out by index.
+    """Data for one experiment, split once and for all, and handed out by rows.
 
     A subclass is one file and one line in the registry. Its constructor's keyword arguments, with their type
     annotations and defaults, are the options that users set as ``task.<option>=…``; ``seed`` is passed in by
-    the suite. Construction must be cheap: read data on first use, so that listing and dry runs stay fast,
-    but raise :class:`~seqsuite.errors.UserError` as early as bad input can be seen.
+    the suite. Construction must be cheap: read data on first use, so that listing and dry runs stay fast, but
+    raise :class:`~seqsuite.errors.UserError` as early as bad input can be seen. The constructor sets ``io``.
+    Most tasks are simpler written as a :class:`~seqsuite.tasks.rows.RowTask` or a
+    :class:`~seqsuite.tasks.windows.WindowTask`.
     """
+
+    io: ModelIO
+    """What a model takes and gives."""
+
+    metrics: ClassVar[tuple[Metric, ...]] = (ACCURACY,)
+    """What is measured; the first ranks models."""
+
+    unit: ClassVar[str] = "token"
+    """What one token is: ``"byte"``, ``"base"``, ``"sample"`` …"""
+
+    codec: Codec | None = None
+    """Tokens to text, FASTA or WAV and back; ``None`` where continuing a prompt means nothing."""
+
+    sample_metrics: ClassVar[tuple[SampleMetric, ...]] = ()
+    """What is measured on generated samples of a finished model."""
 
     def __init__(self, *, seed: int) -> None:
         self.seed = seed
 
-    @property
     @abstractmethod
-    def spec(self) -> TaskSpec:
-        """What the task feeds and expects."""
+    def train_batch(self, rows: range) -> Batch:
+        """Return training rows: each a pure function of the seed and its number."""
 
     @abstractmethod
-    def batch(self, split: Split, index: int, batch_size: int) -> Batch:
-        """Return batch number ``index`` of ``split``: a pure function of (seed, split, index, batch_size).
-
-        A resumed run asks for the index where it stopped, and ranks of a distributed run take indices in
-        turn. The batches of ``"validation"`` and ``"test"`` are the same for every seed and every model where
-        the data is fixed, and depend only on the seed where it is generated.
-        """
+    def eval_sets(self, split: Split) -> tuple[EvalSet, ...]:
+        """Return the sets of ``"validation"`` or ``"test"``; the first is what models are ranked by."""
 
     @abstractmethod
-    def num_eval_batches(self, split: Split, batch_size: int) -> int:
-        """Return how many batches cover the evaluation set of ``split`` (the last may be smaller)."""
+    def eval_batch(self, which: EvalSet, rows: range) -> Batch:
+        """Return rows of an evaluation set: the same for every model, and every seed where data is fixed."""
 
-    @abstractmethod
-    def baseline(self, split: Split) -> tuple[str, float]:
-        """Return the trivial baseline, as its name and its value in ``spec.metric`` on ``split``."""
+    def fingerprint(self) -> str:
+        """Return a hash of the data's content, part of a cell's identity; empty where data is generated."""
+        return ""
 
-    @abstractmethod
+    def describe(self) -> str | None:
+        """Return in one line what data was read: files, records, splits; ``None`` where it is generated."""
+        return None
+
+    def baselines(self, which: EvalSet) -> tuple[Baseline, ...]:
+        """Return what trivial predictors reach on an evaluation set, the usual one first."""
+        return ()
+
+    def train_examples(self) -> int | None:
+        """Return the number of distinct training rows, or ``None`` if they are generated without end."""
+        return None
+
     def prompt(self) -> TokenIds:
-        """Return a short prompt (L,) to start a generated sample from."""
-
-    def encode(self, text: str) -> TokenIds:
-        """Return the tokens (L,) of a prompt that a user wrote.
-
-        Raises:
-            UserError: if the task has no such letters.
-        """
-        raise UserError(f"The task {type(self).__name__} takes no prompt as text.")
-
-    def read(self, path: Path) -> TokenIds:
-        """Return the tokens (L,) of a prompt in a file of the task's own format, as :meth:`render` writes.
-
-        Raises:
-            UserError: if the file cannot be read, or the task has no such format.
-        """
-        raise UserError(f"The task {type(self).__name__} takes no prompt from a file.")
-
-    @abstractmethod
-    def decode(self, tokens: Sequence[int] | TokenIds) -> str:
-        """Return tokens as text that a terminal can show."""
-
-    @abstractmethod
-    def render(self, tokens: Sequence[int] | TokenIds, path: Path) -> None:
-        """Write tokens to ``path`` in the task's own format (text, FASTA, WAV)."""
-
-
-def batch_rng(seed: int, split: Split, index: int) -> np.random.Generator:
-    """Return the generator for one batch: independent streams for each (seed, split, index)."""
-    return np.random.default_rng([seed, SPLITS.index(split), index])
+        """Return a short prompt (L,) to start a generated sample from: by default one token 0."""
+        return np.zeros(1, dtype=np.int64)

@@ -1,22 +1,13 @@
 """Piano audio as 8-bit mu-law samples: predict the next sample."""
 
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Annotated
-
-import numpy as np
-from pydantic import Field
-
-from seqsuite.options import UserPath
-from seqsuite.tasks.base import SPLITS, TaskSpec, TokenIds
+from seqsuite.options import PositiveInt, UserPath
+from seqsuite.tasks.base import SPLITS
+from seqsuite.tasks.codecs.audio import AudioCodec
 from seqsuite.tasks.sources import audio
 from seqsuite.tasks.sources.files import find_files
 from seqsuite.tasks.sources.rendered_piano import rendered_pieces
 from seqsuite.tasks.sources.samples import require_samples
-from seqsuite.tasks.windows import Streams, WindowTask, split_streams
-
-_BLOCKS = " ▁▂▃▄▅▆▇█"
-_COLUMN_SECONDS = 0.01
+from seqsuite.tasks.windows import Streams, WindowTask, bits_metrics, split_streams
 
 
 class Piano(WindowTask):
@@ -36,39 +27,42 @@ class Piano(WindowTask):
         seqlen: Length of a window in samples.
         path: An audio file (WAV, FLAC, OGG, MP3), or a folder of them, instead of the default data.
         eval_examples: At most this many windows, evenly spaced, are scored in an evaluation.
+        carry_state: Whether pieces are read in order, in lanes, with the model's state carried over.
+        lanes: How many lanes then; the same as ``train.batch_size``.
 
     Raises:
         UserError: if the data is missing, unreadable, not audio, or too short.
     """
 
-    prompt_length = audio.SAMPLE_RATE // 4
+    name = "piano"
+    vocab_size = audio.LEVELS
+    unit = "sample"
     units = "samples"
+    metrics = bits_metrics("sample")
+    codec = AudioCodec()
+    prompt_length = audio.SAMPLE_RATE // 4
 
     def __init__(
         self,
         *,
         seed: int,
-        seqlen: Annotated[int, Field(gt=0)] = 1024,
+        seqlen: PositiveInt = 1024,
         path: UserPath | None = None,
-        eval_examples: Annotated[int, Field(gt=0)] = 256,
+        eval_examples: PositiveInt = 256,
+        carry_state: bool = False,
+        lanes: PositiveInt = 32,
     ) -> None:
-        super().__init__(seed=seed, seqlen=seqlen, path=path, eval_examples=eval_examples)
+        super().__init__(
+            seed=seed,
+            seqlen=seqlen,
+            path=path,
+            eval_examples=eval_examples,
+            carry_state=carry_state,
+            lanes=lanes,
+        )
         self._files = find_files(path, audio.SUFFIXES, "audio") if path is not None else None
         if self._files is None:
             require_samples("piano")
-
-    @property
-    def spec(self) -> TaskSpec:
-        """What the task feeds and expects."""
-        return TaskSpec(
-            vocab_size=audio.LEVELS,
-            seqlen=self.seqlen,
-            unit="sample",
-            metric="bits_per_sample",
-            higher_is_better=False,
-            train_examples=self.num_train_windows(),
-            sample_suffix=".wav",
-        )
 
     def load_streams(self) -> Streams:
         """Read the rendered pieces, or the user's files."""
@@ -76,22 +70,3 @@ class Piano(WindowTask):
             return split_streams({str(file): audio.read_audio(file) for file in self._files})
         pieces = rendered_pieces()
         return {split: [audio.read_audio(file) for file in pieces[split]] for split in SPLITS}
-
-    def read(self, path: Path) -> TokenIds:
-        """Return the samples of an audio file."""
-        return audio.read_audio(path).astype(np.int64)
-
-    def decode(self, tokens: Sequence[int] | TokenIds) -> str:
-        """Return a line with the duration, the peak level and the loudness of every hundredth of a second."""
-        wave = audio.decode(np.asarray(tokens, dtype=np.uint8))
-        if not len(wave):
-            return "0.00 s"
-        columns = np.array_split(wave, max(round(len(wave) / (_COLUMN_SECONDS * audio.SAMPLE_RATE)), 1))
-        # A cube root spreads quiet levels over the blocks about as the ear does.
-        heights = [round(float(np.abs(column).max()) ** (1 / 3) * (len(_BLOCKS) - 1)) for column in columns]
-        drawn = "".join(_BLOCKS[height] for height in heights)
-        return f"{len(wave) / audio.SAMPLE_RATE:.2f} s, peak {np.abs(wave).max():.2f} |{drawn}|"
-
-    def render(self, tokens: Sequence[int] | TokenIds, path: Path) -> None:
-        """Write the samples as a WAV file, 16 kHz, mono, 16 bits."""
-        audio.write_wav(np.asarray(tokens, dtype=np.uint8), path)

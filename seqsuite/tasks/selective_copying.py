@@ -1,34 +1,19 @@
 """Selective copying: recall the data tokens that stand at random places among noise."""
 
 import string
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 from pydantic import Field
 
 from seqsuite.errors import UserError
-from seqsuite.tasks.base import IGNORE, Batch, PaperRow, Split, Task, TaskSpec, TokenIds, batch_rng
+from seqsuite.options import PositiveInt
+from seqsuite.tasks.base import ACCURACY, IGNORE, Baseline, Batch, EvalSet, ModelIO, Split, Task
+from seqsuite.tasks.codecs.base import TokenIds
+from seqsuite.tasks.random import below, row_words
 
 NOISE = 0
 """Token id of the noise between data tokens."""
-
-_PROTOCOL = "L = 4096, vocabulary 16, 16 data tokens, 2 layers, D = 64, 400 K steps"
-_SOURCE = "Gu & Dao, arXiv 2312.00752v2, Table 1"
-_PAPER = tuple(
-    PaperRow(model, "accuracy", value, _PROTOCOL, _SOURCE)
-    for model, value in [
-        ("S4 (no block)", 18.3),
-        ("S6 (no block)", 97.0),
-        ("H3 block, S4", 57.0),
-        ("H3 block, Hyena", 30.1),
-        ("H3 block, S6", 99.7),
-        ("Mamba block, S4", 56.4),
-        ("Mamba block, Hyena", 28.4),
-        ("Mamba block, S6", 99.8),
-    ]
-)
 
 
 class SelectiveCopying(Task):
@@ -38,7 +23,7 @@ class SelectiveCopying(Task):
     noise everywhere else; then come ``num_tokens`` copy markers, and the target at the i-th marker is the
     i-th data token. The input sequence is therefore ``length + num_tokens`` long. Of the ``vocab_size``
     ids, 0 is noise, ``vocab_size - 1`` is the copy marker, and those between are data. Training data is
-    fresh for every batch; the evaluation sets depend only on the seed.
+    fresh for every row; the evaluation sets depend only on the seed.
 
     Task of Gu & Dao (arXiv 2312.00752), section 3.1 and Table 1, which uses ``length=4096``.
 
@@ -53,14 +38,16 @@ class SelectiveCopying(Task):
         UserError: if ``num_tokens`` exceeds ``length``.
     """
 
+    metrics = (ACCURACY,)
+
     def __init__(
         self,
         *,
         seed: int,
-        length: Annotated[int, Field(gt=0)] = 256,
-        vocab_size: Annotated[int, Field(ge=4)] = 16,
-        num_tokens: Annotated[int, Field(gt=0)] = 16,
-        eval_examples: Annotated[int, Field(gt=0)] = 512,
+        length: PositiveInt = 256,
+        vocab_size: Annotated[int, Field(ge=4, le=2**31)] = 16,
+        num_tokens: PositiveInt = 16,
+        eval_examples: PositiveInt = 512,
     ) -> None:
         super().__init__(seed=seed)
         if num_tokens > length:
@@ -72,54 +59,37 @@ class SelectiveCopying(Task):
         self.vocab_size = vocab_size
         self.num_tokens = num_tokens
         self.eval_examples = eval_examples
-        self._eval_sets: dict[Split, Batch] = {}
+        self.io = ModelIO(vocab_size=vocab_size, seqlen=length + num_tokens)
 
     @property
     def marker(self) -> int:
         """Token id of the copy marker."""
         return self.vocab_size - 1
 
-    @property
-    def spec(self) -> TaskSpec:
-        """What the task feeds and expects."""
-        return TaskSpec(
-            vocab_size=self.vocab_size,
-            seqlen=self.length + self.num_tokens,
-            unit="token",
-            metric="accuracy",
-            higher_is_better=True,
-            train_examples=None,
-            sample_suffix=None,
-            paper=_PAPER,
-        )
+    def train_batch(self, rows: range) -> Batch:
+        """Return fresh sequences."""
+        return self._generate("train", rows)
 
-    def batch(self, split: Split, index: int, batch_size: int) -> Batch:
-        """Return fresh sequences for training, or a slice of the fixed evaluation set."""
-        if split == "train":
-            return self._generate(batch_rng(self.seed, split, index), batch_size)
-        rows = slice(index * batch_size, (index + 1) * batch_size)
-        inputs, targets = self._eval_set(split)
-        return Batch(inputs[rows], targets[rows])
+    def eval_sets(self, split: Split) -> tuple[EvalSet, ...]:
+        """Return the one set of ``eval_examples`` sequences."""
+        return (EvalSet(split, "all", self.eval_examples, self.io.seqlen),)
 
-    def num_eval_batches(self, split: Split, batch_size: int) -> int:
-        """Return how many batches cover the ``eval_examples`` sequences."""
-        return -(-self.eval_examples // batch_size)
+    def eval_batch(self, which: EvalSet, rows: range) -> Batch:
+        """Return sequences of an evaluation set."""
+        return self._generate(which.split, rows)
 
-    def baseline(self, split: Split) -> tuple[str, float]:
+    def baselines(self, which: EvalSet) -> tuple[Baseline, ...]:
         """Return the accuracy of guessing a data symbol, in percent."""
-        return "chance", 100.0 / (self.vocab_size - 2)
+        return (Baseline("chance", 100.0 / (self.vocab_size - 2)),)
 
     def prompt(self) -> TokenIds:
         """Return the first test sequence up to and with its first marker, which asks for a data token."""
-        return self._eval_set("test").inputs[0, : self.length + 1].copy()
+        tokens: TokenIds = self._generate("test", range(1)).inputs[0, : self.length + 1]
+        return tokens
 
-    def decode(self, tokens: Sequence[int] | TokenIds) -> str:
+    def show(self, tokens: TokenIds) -> str:
         """Return noise as ``.``, markers as ``|`` and data as letters (``<id>`` where letters run out)."""
         return "".join(self._symbol(int(token)) for token in tokens)
-
-    def render(self, tokens: Sequence[int] | TokenIds, path: Path) -> None:
-        """Write the decoded tokens as a line of text."""
-        path.write_text(self.decode(tokens) + "\n", encoding="utf-8")
 
     def _symbol(self, token: int) -> str:
         if token == NOISE:
@@ -128,20 +98,14 @@ class SelectiveCopying(Task):
             return "|"
         return string.ascii_letters[token - 1] if token <= len(string.ascii_letters) else f"<{token}>"
 
-    def _eval_set(self, split: Split) -> Batch:
-        # Drawn whole, so that the set is the same whatever the evaluation's batch size.
-        if split not in self._eval_sets:
-            self._eval_sets[split] = self._generate(batch_rng(self.seed, split, 0), self.eval_examples)
-        return self._eval_sets[split]
-
-    def _generate(self, rng: np.random.Generator, batch_size: int) -> Batch:
+    def _generate(self, split: Split, rows: range) -> Batch:
         K = self.num_tokens
-        data = rng.integers(1, self.marker, size=(batch_size, K))
+        words = row_words(self.seed, split, rows, K + self.length)
+        data = 1 + below(words[:, :K], self.marker - 1)
         # The K smallest of L random keys mark a uniformly random set of K places.
-        keys = rng.random((batch_size, self.length))
-        places = np.sort(np.argpartition(keys, K - 1, axis=1)[:, :K], axis=1)
+        places = np.sort(np.argpartition(words[:, K:], K - 1, axis=1)[:, :K], axis=1)
 
-        inputs = np.full((batch_size, self.length + K), NOISE, dtype=np.int64)
+        inputs = np.full((len(rows), self.length + K), NOISE, dtype=np.int64)
         inputs[:, self.length :] = self.marker
         np.put_along_axis(inputs, places, data, axis=1)
         targets = np.full_like(inputs, IGNORE)

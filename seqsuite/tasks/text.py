@@ -2,19 +2,17 @@
 
 import logging
 import re
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
-from pydantic import Field
 
 from seqsuite.errors import UserError
-from seqsuite.options import UserPath
-from seqsuite.tasks.base import SPLITS, Split, TaskSpec, TokenIds
+from seqsuite.options import PositiveInt, UserPath
+from seqsuite.tasks.base import SPLITS, Split
+from seqsuite.tasks.codecs.bytes import BytesCodec
 from seqsuite.tasks.sources.files import find_files, read_bytes
 from seqsuite.tasks.sources.samples import require_samples, sample_files
-from seqsuite.tasks.windows import Streams, WindowTask, split_streams
+from seqsuite.tasks.windows import Streams, WindowTask, bits_metrics, split_streams
 
 log = logging.getLogger(__name__)
 
@@ -26,8 +24,6 @@ _NOTE = re.compile(
     re.IGNORECASE,
 )
 """Notes that a transcriber put into a speech; other brackets are the text's own."""
-
-_UNSHOWABLE = re.compile(r"[^\n\t -~\u00a0-\U0010ffff]")
 
 
 class Text(WindowTask):
@@ -44,38 +40,41 @@ class Text(WindowTask):
         seqlen: Length of a window in bytes.
         path: A text file, or a folder searched for ``.txt`` files, instead of the default data.
         eval_examples: At most this many windows, evenly spaced, are scored in an evaluation.
+        carry_state: Whether documents are read in order, in lanes, with the model's state carried over.
+        lanes: How many lanes then; the same as ``train.batch_size``.
 
     Raises:
         UserError: if the data is missing, unreadable, not text, or too short.
     """
 
+    name = "text"
+    vocab_size = 256
+    unit = "byte"
     units = "bytes"
+    metrics = bits_metrics("byte")
+    codec = BytesCodec()
 
     def __init__(
         self,
         *,
         seed: int,
-        seqlen: Annotated[int, Field(gt=0)] = 256,
+        seqlen: PositiveInt = 256,
         path: UserPath | None = None,
-        eval_examples: Annotated[int, Field(gt=0)] = 512,
+        eval_examples: PositiveInt = 512,
+        carry_state: bool = False,
+        lanes: PositiveInt = 32,
     ) -> None:
-        super().__init__(seed=seed, seqlen=seqlen, path=path, eval_examples=eval_examples)
+        super().__init__(
+            seed=seed,
+            seqlen=seqlen,
+            path=path,
+            eval_examples=eval_examples,
+            carry_state=carry_state,
+            lanes=lanes,
+        )
         self._files = find_files(path, SUFFIXES, "text") if path is not None else None
         if self._files is None:
             require_samples("text")
-
-    @property
-    def spec(self) -> TaskSpec:
-        """What the task feeds and expects."""
-        return TaskSpec(
-            vocab_size=256,
-            seqlen=self.seqlen,
-            unit="byte",
-            metric="bits_per_byte",
-            higher_is_better=False,
-            train_examples=self.num_train_windows(),
-            sample_suffix=".txt",
-        )
 
     def load_streams(self) -> Streams:
         """Read the speeches, or the user's files; files without text are left out."""
@@ -94,27 +93,6 @@ class Text(WindowTask):
                 empty[0],
             )
         return split_streams({name: np.frombuffer(text, dtype=np.uint8) for name, text in texts.items()})
-
-    def encode(self, text: str) -> TokenIds:
-        """Return the bytes of the text."""
-        content = text.encode("utf-8", errors="surrogateescape")  # how Python has bytes that are not UTF-8
-        return np.frombuffer(content, dtype=np.uint8).astype(np.int64)
-
-    def read(self, path: Path) -> TokenIds:
-        """Return the bytes of a file."""
-        return np.frombuffer(read_bytes(path), dtype=np.uint8).astype(np.int64)
-
-    def decode(self, tokens: Sequence[int] | TokenIds) -> str:
-        """Return the bytes as UTF-8 text; what a terminal cannot show becomes U+FFFD."""
-        return _UNSHOWABLE.sub("\ufffd", _to_bytes(tokens).decode("utf-8", errors="replace"))
-
-    def render(self, tokens: Sequence[int] | TokenIds, path: Path) -> None:
-        """Write the bytes as they are."""
-        path.write_bytes(_to_bytes(tokens))
-
-
-def _to_bytes(tokens: Sequence[int] | TokenIds) -> bytes:
-    return np.asarray(tokens, dtype=np.uint8).tobytes()
 
 
 def _load_speeches() -> Streams:

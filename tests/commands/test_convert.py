@@ -8,7 +8,7 @@ import torch
 import transformers
 from click.testing import Result
 
-from seqsuite.experiments.checkpoint import load_for_inference
+from seqsuite.experiments.checkpoints import load_for_inference
 from seqsuite.models import from_pretrained
 
 Seqsuite = Callable[..., Result]

@@ -13,7 +13,7 @@ import yaml
 from click.testing import Result
 
 from seqsuite.commands.sources import find_run
-from seqsuite.experiments.tracking import open_store
+from seqsuite.experiments.tracking.store import open_store
 from seqsuite.models import from_pretrained
 from seqsuite.models.scoring import score
 

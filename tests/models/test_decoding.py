@@ -7,11 +7,11 @@ from torch import Tensor
 from seqsuite.kernels import backends
 from seqsuite.kernels.llvm.target import Target
 from seqsuite.kernels.mamba_decoder import cpu as cpu_decoder
-from seqsuite.models.sequence_model import BackboneState, LanguageModel
 from seqsuite.models.build import build_model
 from seqsuite.models.config import ModelConfig
 from seqsuite.models.decoding import Decoder, _FusedDecoder, _StepDecoder, make_decoder
 from seqsuite.models.generation import generate
+from seqsuite.models.sequence_model import BackboneState, LanguageModel
 
 VOCABULARY, BATCH = 11, 3
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-5}

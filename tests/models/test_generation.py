@@ -16,12 +16,12 @@ from transformers.generation.logits_process import (
 
 from seqsuite.errors import UserError
 from seqsuite.models import MODELS, generation
-from seqsuite.models.sequence_model import LanguageModel
 from seqsuite.models.build import build_model
 from seqsuite.models.config import ModelConfig
 from seqsuite.models.decoding import make_decoder
 from seqsuite.models.generation import PREFILL, Generation, generate
 from seqsuite.models.sampling import Sampling, draw
+from seqsuite.models.sequence_model import LanguageModel
 
 VOCAB = 11
 

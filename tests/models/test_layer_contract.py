@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from seqsuite.models import BLOCKS, MIXERS
-from seqsuite.models.sequence_model import NORMS
 from seqsuite.models.base import Mixer, SequenceLayer, State
 from seqsuite.models.build import build_mixer
+from seqsuite.models.sequence_model import NORMS
 from seqsuite.options import named_options
 
 WIDTH, BATCH, SEQLEN = 16, 3, 30

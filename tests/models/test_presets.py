@@ -5,7 +5,7 @@ import pytest
 from seqsuite.errors import UserError
 from seqsuite.models import MODELS
 from seqsuite.models.build import count_parameters
-from seqsuite.models.config import ModelConfig
+from seqsuite.models.config import ModelConfig, ModelShape
 from seqsuite.models.presets import size_settings
 
 # state-spaces/mamba-* on the Hugging Face hub: GPT-NeoX's 50 277 tokens, padded to a multiple of 8, tied.
@@ -25,7 +25,9 @@ def count(model: str, size: str, vocab_size: int, seqlen: int = 2048, **settings
     values = {**MODELS.load(model)(), **settings}
     for key, value in size_settings(model, size).items():
         values[key] = {**values[key], **value} if isinstance(value, dict) else value
-    return count_parameters(ModelConfig(name=model, **values), vocab_size=vocab_size, seqlen=seqlen)
+    return count_parameters(
+        ModelConfig(name=model, **values), ModelShape(vocab_size=vocab_size, seqlen=seqlen)
+    )
 
 
 def labelled(size: str) -> float:
@@ -71,7 +73,7 @@ def test_audio_model_has_the_papers_size():
     """Piano audio: width 64, pooling 16, three blocks a stage, five stages: 3.5 M parameters."""
     settings = {"d_model": 64, "n_layer": 3, "backbone": {"name": "unet"}}
     config = ModelConfig(name="mamba", **{**MODELS.load("mamba")(), **settings})
-    assert count_parameters(config, vocab_size=256, seqlen=8192) == pytest.approx(3.5e6, rel=0.02)
+    assert count_parameters(config, ModelShape(vocab_size=256, seqlen=8192)) == pytest.approx(3.5e6, rel=0.02)
 
 
 def test_sizes_that_do_not_exist_are_named():

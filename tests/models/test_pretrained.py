@@ -11,10 +11,10 @@ from safetensors.torch import load_file, save_file
 import seqsuite.models
 from seqsuite.errors import UserError
 from seqsuite.models import MODELS, from_pretrained, save_pretrained
-from seqsuite.models.sequence_model import LanguageModel
 from seqsuite.models.build import build_model
 from seqsuite.models.config import ModelConfig
 from seqsuite.models.generation import generate
+from seqsuite.models.sequence_model import LanguageModel
 
 MAMBA = {
     "published": {},

@@ -7,9 +7,9 @@ import torch
 
 from seqsuite.errors import UserError
 from seqsuite.models import MODELS
+from seqsuite.models.build import build_model, build_shaped, count_parameters
+from seqsuite.models.config import ModelConfig, ModelShape
 from seqsuite.models.sequence_model import LanguageModel
-from seqsuite.models.build import build_classifier, build_model, count_parameters
-from seqsuite.models.config import ModelConfig
 
 
 def make_config(name: str, **settings: object) -> ModelConfig:
@@ -55,7 +55,7 @@ def test_packed_sequences_do_not_see_each_other(name, backbone):
 def test_a_classifier_reads_the_last_token(backbone):
     torch.manual_seed(0)
     config = make_config("mamba", **backbone)
-    model = build_classifier(config, vocab_size=11, seqlen=40, n_classes=5).double()
+    model = build_shaped(config, ModelShape(vocab_size=11, seqlen=40, n_classes=5)).double()
     tokens = torch.randint(11, (3, 12))
     classes = model(tokens)
     assert classes.shape == (3, 5)
@@ -76,7 +76,7 @@ def test_mamba_parameter_count_is_the_published_blocks():
     D, N, E, R, V = 64, 16, 128, 4, 50
     block = D + D * 2 * E + E * D + E * 4 + E + E * (R + 2 * N) + R * E + E + E * N + E
     config = ModelConfig(name="mamba", **MODELS.load("mamba")(), d_model=D, n_layer=3)
-    assert count_parameters(config, vocab_size=V, seqlen=8) == V * D + 3 * block + D
+    assert count_parameters(config, ModelShape(vocab_size=V, seqlen=8)) == V * D + 3 * block + D
 
 
 def test_residual_outputs_shrink_with_the_depth():

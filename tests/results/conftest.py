@@ -3,8 +3,10 @@ from pathlib import Path
 
 import pytest
 
-from seqsuite.experiments import tracking
-from seqsuite.experiments.tracking import FinalStatus, Store, open_store
+from seqsuite.experiments.tracking import schema
+from seqsuite.experiments.tracking.journal import RunHeader
+from seqsuite.experiments.tracking.schema import FinalStatus
+from seqsuite.experiments.tracking.store import Point, Store, open_store
 
 Record = Callable[..., str]
 
@@ -24,7 +26,7 @@ def store(results_folder: Path, monkeypatch: pytest.MonkeyPatch, request: pytest
 
 @pytest.fixture
 def record(store: Store) -> Record:
-    """Record a cell as the trainer does, and return its run's id."""
+    """Record a cell as the uploader does, and return its run's id."""
 
     def write(
         model: str,
@@ -48,35 +50,43 @@ def record(store: Store) -> Record:
         }
         group = " ".join(f"{key}={value}" for key, value in sorted(settings.items()))
         tags = {
-            tracking.TAG_TASK: task,
-            tracking.TAG_MODEL: model,
-            tracking.TAG_SCALE: scale,
-            tracking.TAG_SEED: str(seed),
-            tracking.TAG_METRIC: metric,
-            tracking.TAG_HIGHER_IS_BETTER: "true" if metric == "accuracy" else "false",
-            tracking.TAG_BASELINE: "chance" if metric == "accuracy" else "unigram entropy",
+            schema.TAG_TASK: task,
+            schema.TAG_MODEL: model,
+            schema.TAG_SCALE: scale,
+            schema.TAG_SEED: str(seed),
+            schema.TAG_METRIC: metric,
+            schema.TAG_HIGHER_IS_BETTER: "true" if metric == "accuracy" else "false",
+            schema.TAG_BASELINE: "chance" if metric == "accuracy" else "unigram entropy",
         }
-        with store.start_cell(
+        header = RunHeader(
             cell_id=f"{group} seed={seed}",
             group_id=group,
             name=f"{task}-{model}-{scale}-seed{seed}",
             params=settings | {"seed": seed},
             tags=tags,
-        ) as logger:
-            for step, loss in (losses or {}).items():
-                logger.log({tracking.TRAIN_LOSS: loss, tracking.VALIDATION_LOSS: loss + 0.1}, step)
-                logger.log({tracking.VALIDATION + metric: loss}, step)
-            if test is not None:
-                summary = {
-                    tracking.TEST + metric: test,
-                    tracking.BEST + metric: test - 0.01,
-                    tracking.BASELINE + metric: 6.25 if metric == "accuracy" else 1.97,
-                    tracking.PARAMETERS: 123_456,
-                    tracking.TRAIN_SECONDS: 10.0,
-                    tracking.TOKENS_PER_SECOND: 2500.0,
-                }
-                logger.log(summary, 100)
-            logger.finish(status)
-        return logger.run_id
+        )
+        run_id = store.start_cell(header)
+        points = [
+            Point(name, value, 1, step)
+            for step, loss in (losses or {}).items()
+            for name, value in (
+                (schema.TRAIN_LOSS, loss),
+                (schema.VALIDATION_LOSS, loss + 0.1),
+                (schema.VALIDATION + metric, loss),
+            )
+        ]
+        if test is not None:
+            summary = {
+                schema.TEST + metric: test,
+                schema.BEST + metric: test - 0.01,
+                schema.BASELINE + metric: 6.25 if metric == "accuracy" else 1.97,
+                schema.PARAMETERS: 123_456,
+                schema.TRAIN_SECONDS: 10.0,
+                schema.TOKENS_PER_SECOND: 2500.0,
+            }
+            points += [Point(name, value, 1, 100) for name, value in summary.items()]
+        store.log_points(run_id, points)
+        store.finish(run_id, status)
+        return run_id
 
     return write

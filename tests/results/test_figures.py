@@ -5,7 +5,7 @@ import pytest
 from matplotlib.image import imread
 
 from seqsuite.errors import UserError
-from seqsuite.experiments.tracking import Store
+from seqsuite.experiments.tracking.store import Store
 from seqsuite.results import figures
 from seqsuite.results.table import collect
 

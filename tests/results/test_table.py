@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from seqsuite.errors import UserError
-from seqsuite.experiments.tracking import Store
+from seqsuite.experiments.tracking.store import Store
 from seqsuite.results.formats import options_text
 from seqsuite.results.table import collect
 

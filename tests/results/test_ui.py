@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from seqsuite.errors import UserError
-from seqsuite.experiments.tracking import Store
+from seqsuite.experiments.tracking.store import Store
 from seqsuite.results import ui
 
 Record = Callable[..., str]

@@ -28,34 +28,42 @@ def test_every_option_is_described(name):
 
 
 @pytest.mark.parametrize("split", ["train", "validation", "test"])
-def test_batches_keep_the_declaration(name, split):
+def test_batches_keep_the_declaration(rows, name, split):
     task = TASKS.load(name)(seed=0)
-    spec = task.spec
-    inputs, targets = task.batch(split, 0, 3)
-    assert inputs.shape == targets.shape == (3, spec.seqlen)
-    assert inputs.dtype == targets.dtype == np.int64
-    assert inputs.min() >= 0
-    assert inputs.max() < spec.vocab_size
-    counted = targets[targets != IGNORE]
-    assert len(counted)
+    batch = rows(task, split, 0, 3)
+    assert batch.inputs.shape == batch.targets.shape == (3, task.io.seqlen)
+    assert batch.inputs.dtype == batch.targets.dtype == np.int64
+    assert batch.inputs.min() >= 0
+    assert batch.inputs.max() < task.io.vocab_size
+    counted = batch.targets[batch.targets != IGNORE]
+    assert len(counted) == batch.counted() > 0
     assert counted.min() >= 0
-    assert counted.max() < spec.vocab_size
+    assert counted.max() < task.io.vocab_size
+
+
+def test_the_ranking_baseline_comes_first_and_has_a_name(name):
+    task = TASKS.load(name)(seed=0)
+    for split in ("validation", "test"):
+        first, *_ = task.baselines(task.eval_sets(split)[0])
+        assert first.name in ("unigram", "chance")
+        assert 0 < first.value < 100
 
 
 def test_prompt_fits_and_can_be_shown(name):
     task = TASKS.load(name)(seed=0)
     prompt = task.prompt()
     assert prompt.dtype == np.int64
-    assert 0 < len(prompt) <= task.spec.seqlen
-    assert task.decode(prompt).isprintable()
+    assert 0 < len(prompt) <= task.io.seqlen
+    assert task.codec is None or task.codec.decode(prompt).isprintable()
 
 
-def test_a_copy_in_another_process_hands_out_the_same(name):
+def test_a_copy_in_another_process_hands_out_the_same(rows, name):
     task = TASKS.load(name)(seed=0)
-    batch = task.batch("validation", 0, 2)
+    batch = rows(task, "validation", 0, 2)
     copy = pickle.loads(pickle.dumps(task))
-    np.testing.assert_array_equal(copy.batch("validation", 0, 2).inputs, batch.inputs)
-    np.testing.assert_array_equal(copy.batch("train", 1, 2).inputs, task.batch("train", 1, 2).inputs)
+    np.testing.assert_array_equal(rows(copy, "validation", 0, 2).inputs, batch.inputs)
+    np.testing.assert_array_equal(rows(copy, "train", 5, 2).inputs, rows(task, "train", 4, 3).inputs[1:])
+    assert copy.fingerprint() == task.fingerprint()
 
 
 def test_construction_imports_nothing_heavy():

@@ -37,21 +37,23 @@ def test_transcribers_notes_are_gone_and_the_texts_own_brackets_stay(speeches):
     assert b"[in millions]" in everything
 
 
-def test_a_batch_decodes_to_prose(speeches):
-    inputs, targets = speeches.batch("train", 0, 2)
+def test_a_batch_decodes_to_prose(rows, speeches):
+    inputs, targets, *_ = rows(speeches, "train", 0, 2)
     assert inputs.shape == targets.shape == (2, 256)
-    assert speeches.decode(inputs[0])[1:] == speeches.decode(targets[0])[:-1]
-    assert " the " in speeches.decode(np.concatenate([*inputs]))
+    assert speeches.codec.decode(inputs[0])[1:] == speeches.codec.decode(targets[0])[:-1]
+    assert " the " in speeches.codec.decode(np.concatenate([*inputs]))
 
 
 def test_unigram_baseline_is_that_of_english(speeches):
-    name, bits = speeches.baseline("validation")
+    task_ = speeches
+    first, *_ = task_.baselines(task_.eval_sets("validation")[0])
+    name, bits = first.name, first.value
     assert name == "unigram"
     assert 4.2 < bits < 4.6
 
 
 def test_evaluation_is_capped(speeches):
-    assert speeches.num_eval_batches("validation", 32) == 512 // 32
+    assert [which.rows for which in speeches.eval_sets("validation")] == [512]
 
 
 def test_a_file_of_ones_own(tmp_path: Path):
@@ -84,8 +86,8 @@ def test_files_without_text_are_left_out_with_a_notice(tmp_path: Path, caplog: p
 
 def test_decode_shows_what_a_terminal_can_and_render_keeps_the_bytes(tmp_path: Path, speeches):
     tokens = [*"a\x1b[31mé\n".encode(), 0xFF]
-    assert speeches.decode(tokens) == "a\ufffd[31mé\n\ufffd"
-    speeches.render(tokens, tmp_path / "sample.txt")
+    assert speeches.codec.decode(tokens) == "a\ufffd[31mé\n\ufffd"
+    speeches.codec.write(tokens, tmp_path / "sample.txt")
     assert (tmp_path / "sample.txt").read_bytes() == bytes(tokens)
 
 
@@ -96,13 +98,13 @@ def test_bad_files_are_one_sentence(tmp_path: Path):
         Text(seed=0, path=tmp_path)
     (tmp_path / "empty.txt").write_text(" \n")
     with pytest.raises(UserError, match="has no text in it"):
-        _ = Text(seed=0, path=tmp_path).spec
+        Text(seed=0, path=tmp_path).train_examples()
     (tmp_path / "binary.bin").write_bytes(b"PK\0\0")
     with pytest.raises(UserError, match="not plain text"):
-        _ = Text(seed=0, path=tmp_path / "binary.bin").spec
+        Text(seed=0, path=tmp_path / "binary.bin").train_examples()
     (tmp_path / "short.txt").write_text("abc")
     with pytest.raises(UserError, match="too short"):
-        _ = Text(seed=0, path=tmp_path / "short.txt").spec
+        Text(seed=0, path=tmp_path / "short.txt").train_examples()
 
 
 def test_a_missing_sample_package_is_named(monkeypatch):

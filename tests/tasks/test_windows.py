@@ -1,5 +1,5 @@
 from collections.abc import Sequence
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -7,13 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seqsuite.errors import UserError
-from seqsuite.tasks.base import IGNORE, TaskSpec, TokenIds
+from seqsuite.tasks.base import IGNORE
 from seqsuite.tasks.windows import Stream, Streams, WindowTask, split_by_position, split_streams
 
 
 class Toy(WindowTask):
     """Streams given by a test; no two tokens are equal, so a token tells where it stood."""
 
+    name = "text"
+    vocab_size = 256
+    unit = "letter"
     units = "letters"
 
     def __init__(
@@ -23,23 +26,14 @@ class Toy(WindowTask):
         seed: int = 0,
         seqlen: int = 4,
         eval_examples: int = 10_000,
+        **options: Any,
     ) -> None:
-        super().__init__(seed=seed, seqlen=seqlen, path=None, eval_examples=eval_examples)
+        super().__init__(seed=seed, seqlen=seqlen, path=None, eval_examples=eval_examples, **options)
         ends = np.cumsum(lengths)
         self.parts = [np.arange(end - n, end).astype(np.uint8) for end, n in zip(ends, lengths, strict=True)]
 
-    @property
-    def spec(self) -> TaskSpec:
-        return TaskSpec(256, self.seqlen, "token", "bits_per_token", False, self.num_train_windows(), ".txt")
-
     def load_streams(self) -> Streams:
         return {"train": self.parts, "validation": self.parts, "test": self.parts}
-
-    def decode(self, tokens: Sequence[int] | TokenIds) -> str:
-        return str(list(tokens))
-
-    def render(self, tokens: Sequence[int] | TokenIds, path: Path) -> None:
-        path.write_text(self.decode(tokens))
 
 
 lengths = st.lists(st.integers(0, 30), min_size=1, max_size=8).filter(lambda ns: max(ns) > 4)
@@ -48,71 +42,76 @@ lengths = st.lists(st.integers(0, 30), min_size=1, max_size=8).filter(lambda ns:
 @given(lengths, st.integers(1, 5))
 def test_evaluation_scores_every_token_but_the_first_of_a_stream_once(ns, batch_size):
     task = Toy(ns)
-    batches = [
-        task.batch("validation", i, batch_size)
-        for i in range(task.num_eval_batches("validation", batch_size))
-    ]
+    (which,) = task.eval_sets("validation")
+    starts = range(0, which.rows, batch_size)
+    batches = [task.eval_batch(which, range(start, min(start + batch_size, which.rows))) for start in starts]
     scored = np.concatenate([batch.targets[batch.targets != IGNORE] for batch in batches])
     expected = np.concatenate([part[1:] for part in task.parts])
     np.testing.assert_array_equal(np.sort(scored), np.sort(expected))
-    assert sum(len(batch.inputs) for batch in batches[:-1]) == batch_size * (len(batches) - 1)
 
 
-@given(lengths, st.sampled_from(["train", "validation"]), st.integers(0, 3))
-def test_targets_are_the_inputs_shifted_and_never_cross_streams(ns, split, index):
+@given(lengths, st.integers(0, 3))
+def test_targets_are_the_inputs_shifted_and_never_cross_streams(ns, start):
     task = Toy(ns)
-    inputs, targets = task.batch(split, index, 3)
-    counted = targets != IGNORE
-    np.testing.assert_array_equal(targets[counted], inputs[counted] + 1)
-    starts = {int(part[0]) for part in task.parts if len(part)}
-    assert not starts & set(targets[counted].tolist())
+    for batch in (
+        task.train_batch(range(start, start + 3)),
+        task.eval_batch(task.eval_sets("test")[0], range(1)),
+    ):
+        counted = batch.targets != IGNORE
+        np.testing.assert_array_equal(batch.targets[counted], batch.inputs[counted] + 1)
+        starts = {int(part[0]) for part in task.parts if len(part)}
+        assert not starts & set(batch.targets[counted].tolist())
 
 
-def test_training_windows_reach_every_place_of_every_stream():
+def test_training_windows_reach_every_place_of_every_stream(rows):
     task = Toy([40, 3, 10])
-    targets = task.batch("train", 0, 4000).targets
+    targets = rows(task, "train", 0, 4000).targets
     counts = np.bincount(targets[targets != IGNORE], minlength=53)
     never = np.flatnonzero(counts == 0).tolist()
     assert never == [0, 40, 43]  # the streams' first tokens
     assert (targets[(targets == 41).any(axis=1)][:, 2:] == IGNORE).all()
 
 
-def test_cap_takes_evenly_spaced_windows():
+def test_cap_takes_evenly_spaced_windows(rows):
     full, capped = Toy([200]), Toy([200], eval_examples=5)
-    starts = capped.batch("test", 0, 100).inputs[:, 0]
-    assert capped.num_eval_batches("test", 2) == 3
+    starts = rows(capped, "test", 0, 5).inputs[:, 0]
+    assert [which.rows for which in capped.eval_sets("test")] == [5]
     assert len(starts) == 5
     assert starts[0] == 0
-    assert starts[-1] == full.batch("test", 0, 100).inputs[-1, 0]
+    assert starts[-1] == rows(full, "test", 0, 50).inputs[-1, 0]
     assert np.ptp(np.diff(starts)) <= 4
 
 
-def test_batches_are_pure_and_training_depends_on_the_seed():
+def test_batches_are_pure_and_training_depends_on_the_seed(rows):
     np.testing.assert_array_equal(
-        Toy([200]).batch("train", 5, 8).inputs, Toy([200]).batch("train", 5, 8).inputs
+        rows(Toy([200]), "train", 5 * 8, 8).inputs, rows(Toy([200]), "train", 5 * 8, 8).inputs
     )
-    assert (Toy([200]).batch("train", 5, 8).inputs != Toy([200], seed=1).batch("train", 5, 8).inputs).any()
-    assert (Toy([200]).batch("train", 5, 8).inputs != Toy([200]).batch("train", 6, 8).inputs).any()
+    assert (
+        rows(Toy([200]), "train", 5 * 8, 8).inputs != rows(Toy([200], seed=1), "train", 5 * 8, 8).inputs
+    ).any()
+    assert (rows(Toy([200]), "train", 5 * 8, 8).inputs != rows(Toy([200]), "train", 6 * 8, 8).inputs).any()
     np.testing.assert_array_equal(
-        Toy([200]).batch("test", 1, 8).inputs, Toy([200], seed=1).batch("test", 1, 8).inputs
+        rows(Toy([200]), "test", 1 * 8, 8).inputs, rows(Toy([200], seed=1), "test", 1 * 8, 8).inputs
     )
 
 
 def test_unigram_baseline_is_the_entropy_of_equally_frequent_tokens():
-    name, bits = Toy([256]).baseline("validation")
+    task_ = Toy([256])
+    first, *_ = task_.baselines(task_.eval_sets("validation")[0])
+    name, bits = first.name, first.value
     assert name == "unigram"
     assert bits == pytest.approx(8.0)
 
 
 def test_train_examples_counts_distinct_windows():
-    assert Toy([40, 3, 10]).spec.train_examples == 36 + 1 + 6
+    assert Toy([40, 3, 10]).train_examples() == 36 + 1 + 6
 
 
 def test_too_short_for_seqlen_and_for_a_split():
     with pytest.raises(UserError, match=r"seqlen=9 .* has 9 letters; choose at most 8"):
-        Toy([5, 9], seqlen=9).batch("train", 0, 1)
+        Toy([5, 9], seqlen=9).train_batch(range(1))
     with pytest.raises(UserError, match=r"The sample is too short: nothing is left for its train split"):
-        Toy([1, 1]).batch("train", 0, 1)
+        Toy([1, 1]).train_batch(range(1))
 
 
 def stream(length: int) -> Stream:
@@ -137,3 +136,60 @@ def test_ten_files_are_held_out_whole_and_fewer_are_cut():
         "validation": {10},
         "test": {10},
     }
+
+
+class Unknown(Toy):
+    """Only every ninth token can be a target."""
+
+    unscored_token = 0
+
+    def load_streams(self) -> Streams:
+        streams = super().load_streams()
+        return {
+            split: [np.where(part % 9 == 8, part, 0).astype(np.uint8) for part in parts]
+            for split, parts in streams.items()
+        }
+
+
+def test_a_window_without_targets_is_never_handed_out(rows):
+    task = Unknown([200])
+    for split, count in (("train", 300), ("test", task.eval_sets("test")[0].rows)):
+        targets = rows(task, split, 0, count).targets
+        assert (targets != IGNORE).any(axis=1).all()
+    whole = rows(task, "train", 0, 300).inputs
+    np.testing.assert_array_equal(rows(task, "train", 100, 7).inputs, whole[100:107])
+
+
+def test_lanes_are_read_in_order_and_side_by_side(rows):
+    task = Toy([50, 3, 31], seqlen=5, carry_state=True, lanes=4)
+    assert task.io.lanes == 4
+    part = 84 // 4
+    seen = [rows(task, "train", 4 * step, 4) for step in range(5)]
+    assert [batch.continues for batch in seen] == [False, True, True, True, False]
+    for lane in range(4):
+        read = np.concatenate([batch.inputs[lane] for batch in seen[:4]])
+        np.testing.assert_array_equal(read, np.arange(lane * part, lane * part + 20))
+        np.testing.assert_array_equal(seen[2].targets[lane], seen[2].inputs[lane] + 1)
+    np.testing.assert_array_equal(seen[4].inputs, seen[0].inputs)
+    np.testing.assert_array_equal(rows(task, "train", 6, 2).inputs, seen[1].inputs[2:])
+    (which,) = task.eval_sets("validation")
+    assert (which.rows, which.lanes) == (16, 4)
+    with pytest.raises(UserError, match=r"lanes=40 parts of the data have 2 tokens"):
+        Toy([50, 31], seqlen=5, carry_state=True, lanes=40).train_batch(range(40))
+
+
+def test_the_fingerprint_is_the_contents(tmp_path):
+    def fingerprint(*lengths: int, path: Any = tmp_path) -> str:
+        task = Toy(lengths)
+        task.path = path
+        return task.fingerprint()
+
+    assert fingerprint(40, 30) == fingerprint(40, 30)
+    assert len({fingerprint(40, 30), fingerprint(40, 31), fingerprint(70), fingerprint(70, path=None)}) == 4
+
+
+def test_what_was_read_is_said():
+    assert Toy([50, 30]).describe() == (
+        "the sample: 6 stretches; train 80 letters, validation 80 letters, test 80 letters"
+    )
+    assert Unknown([90]).describe().endswith("; 89 % unknown")

@@ -1,0 +1,275 @@
+"""Checkpoints on disk: only whole ones are read, and only a newer whole one replaces one.
+
+A checkpoint is a folder ``step-N`` with ``model.safetensors`` and ``config.json``, which is all that using
+the model takes, ``training.pt`` (tensors and numbers only), which is what resuming adds, and
+``manifest.json`` with the sizes and hashes of the others, written last. The folder is made under another
+name, flushed to disk and then renamed.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import pickle
+import shutil
+import threading
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_model, save_file
+from torch import Tensor
+
+import seqsuite
+from seqsuite.errors import UserError
+from seqsuite.experiments.config.schema import CellConfig
+from seqsuite.models.config import ModelShape
+from seqsuite.models.formats import native
+from seqsuite.models.formats.files import CONFIG, UNFIT, WEIGHTS, read_description
+from seqsuite.models.sequence_model import SequenceModel
+from seqsuite.tasks import TASKS
+
+TRAINING = "training.pt"
+MANIFEST = "manifest.json"
+
+_BEST = "best.json"
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What a checkpoint holds, in memory that training no longer changes.
+
+    Attributes:
+        step: How many steps the model was trained for.
+        weights: The weights to use the model with, by name; shared ones once.
+        training: State to resume from, of tensors, numbers, strings and containers of them.
+    """
+
+    step: int
+    weights: Mapping[str, Tensor]
+    training: Mapping[str, Any]
+
+
+class Checkpoints:
+    """The checkpoints of a cell in progress: the newest two and the best.
+
+    They are written in a thread of their own, one at a time; what fails there is raised by the next
+    :meth:`save` or :meth:`wait`.
+
+    Args:
+        folder: Where they go; created if missing.
+        config: The cell's configuration.
+        shape: What the model was built from besides.
+        keep_last: How many of the newest to keep.
+    """
+
+    def __init__(self, folder: Path, config: CellConfig, shape: ModelShape, *, keep_last: int = 2) -> None:
+        self.folder = folder
+        self._description = {
+            native.MARK: seqsuite.__version__,
+            "shape": asdict(shape),
+            "config": config.model_dump(mode="json", exclude={"run"}),
+        }
+        self._keep_last = keep_last
+        self._thread: threading.Thread | None = None
+        self._error: UserError | None = None
+
+    def save(self, snapshot: Snapshot, *, best: bool = False) -> None:
+        """Start to write a checkpoint, once the one before is written.
+
+        Args:
+            snapshot: What it holds.
+            best: Whether it is the best so far.
+
+        Raises:
+            UserError: if the one before could not be written, for want of space or permission.
+        """
+        self.wait()
+        self._thread = threading.Thread(target=self._write_safely, args=(snapshot, best), name="checkpoint")
+        self._thread.start()
+
+    def wait(self) -> None:
+        """Return once everything is on disk.
+
+        Raises:
+            UserError: if something could not be written; older checkpoints are kept.
+        """
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+        if self._error is not None:
+            error, self._error = self._error, None
+            raise error
+
+    def newest(self) -> Path | None:
+        """Return the newest whole checkpoint, or ``None``; damaged ones are named in a notice."""
+        for folder in sorted(self.folder.glob("step-*"), reverse=True):
+            reason = what_is_wrong(folder)
+            if reason is None:
+                return folder
+            log.warning("The checkpoint %s is damaged (%s); going back to the one before", folder, reason)
+        return None
+
+    def best(self) -> Path | None:
+        """Return the best checkpoint, or ``None`` if there is no whole one."""
+        try:
+            name = str(json.loads((self.folder / _BEST).read_text(encoding="utf-8"))["checkpoint"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        folder = self.folder / name
+        return folder if what_is_wrong(folder) is None else None
+
+    def _write_safely(self, snapshot: Snapshot, best: bool) -> None:
+        try:
+            self.write(snapshot, best)
+        except (OSError, SafetensorError, RuntimeError) as error:
+            reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
+            self._error = UserError(
+                f"The checkpoint in {self.folder} cannot be written: {reason.rstrip('.')}; make room or set "
+                "run.output to another folder, then run the same command to go on from the one before."
+            )
+
+    def write(self, snapshot: Snapshot, best: bool) -> None:
+        """Write a checkpoint, then delete those that are no longer kept."""
+        folder = self.folder / f"step-{snapshot.step:09d}"
+        if what_is_wrong(folder) is not None:
+            self._make(folder, snapshot)
+        if best:
+            _replace_text(self.folder / _BEST, json.dumps({"checkpoint": folder.name}))
+        best_folder = self.best()
+        kept = {best_folder.name} if best_folder else set()
+        whole = [
+            path for path in sorted(self.folder.glob("step-*")) if what_is_wrong(path, quick=True) is None
+        ]
+        for stale in whole[: -self._keep_last]:
+            if stale.name not in kept:
+                shutil.rmtree(stale)
+
+    def _make(self, folder: Path, snapshot: Snapshot) -> None:
+        """Write a checkpoint under another name and move it into place."""
+        partial = folder.with_name(f".{folder.name}.partial")
+        for stale in (partial, folder):
+            if stale.exists():
+                shutil.rmtree(stale)
+        partial.mkdir(parents=True)
+        try:
+            description = {**self._description, "step": snapshot.step}
+            (partial / CONFIG).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
+            save_file(dict(snapshot.weights), partial / WEIGHTS)
+            # safetensors makes files that only their owner can read.
+            os.chmod(partial / WEIGHTS, (partial / CONFIG).stat().st_mode)
+            torch.save(dict(snapshot.training), partial / TRAINING)
+            manifest = {path.name: _entry(path) for path in sorted(partial.iterdir())}
+            for path in partial.iterdir():
+                _flush_to_disk(path)
+            _replace_text(partial / MANIFEST, json.dumps(manifest, indent=2) + "\n")
+            os.replace(partial, folder)
+            _flush_to_disk(folder.parent)
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
+
+
+def what_is_wrong(folder: Path, *, quick: bool = False) -> str | None:
+    """Return why a folder holds no whole checkpoint, or ``None`` if it does.
+
+    Args:
+        folder: The checkpoint.
+        quick: Whether to compare sizes only, not hashes.
+    """
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        for name, expected in manifest.items():
+            path = folder / name
+            if path.stat().st_size != expected["bytes"]:
+                return f"{name} has {path.stat().st_size} bytes, not {expected['bytes']}"
+            if not quick and _hash(path) != expected["sha256"]:
+                return f"{name} has other content than was written"
+    except FileNotFoundError as error:
+        return f"there is no {Path(error.filename).name}"
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        return f"{MANIFEST} cannot be read: {error}"
+    return None
+
+
+def load_for_inference(folder: Path) -> tuple[SequenceModel, CellConfig]:
+    """Return the model of a checkpoint, in evaluation mode, and the configuration it was trained with.
+
+    Raises:
+        UserError: if the folder holds no checkpoint that this version can read.
+    """
+    try:
+        description = read_description(folder)
+        config = CellConfig.model_validate(description["config"])
+        model = native.read(folder, description)
+    except (UserError, *UNFIT) as error:
+        reason = str(error).partition("\n")[0].rstrip(".")
+        raise UserError(f"{folder} holds no checkpoint that this version can read: {reason}.") from error
+    return model.eval(), config
+
+
+def reads_bytes(description: Mapping[str, Any]) -> bool:
+    """Return whether a model's ``config.json`` says that its tokens are the bytes of text."""
+    task = native.settings_of(description).get("task")
+    name = task.get("name") if isinstance(task, dict) else None
+    return name in TASKS.names() and getattr(TASKS.load(name), "units", None) == "bytes"
+
+
+def load_training(folder: Path, model: SequenceModel) -> dict[str, Any]:
+    """Load a checkpoint's weights into ``model`` and return its training state.
+
+    Raises:
+        UserError: if the checkpoint is damaged.
+    """
+    try:
+        load_model(model, str(folder / WEIGHTS))
+        state = torch.load(folder / TRAINING, weights_only=True)
+        if not isinstance(state, dict):
+            raise ValueError(f"{TRAINING} holds no training state")
+    except (OSError, EOFError, RuntimeError, ValueError, pickle.UnpicklingError, SafetensorError) as error:
+        reason = str(error).partition("\n")[0]
+        raise UserError(
+            f"The checkpoint {folder} cannot be resumed from ({reason}): start afresh with --force."
+        ) from error
+    return state
+
+
+def weights_of(model: SequenceModel) -> dict[str, Tensor]:
+    """Return copies of a model's weights in CPU memory, each shared one once, under its first name."""
+    weights: dict[str, Tensor] = {}
+    seen: set[int] = set()
+    for name, value in model.state_dict(keep_vars=True).items():
+        if id(value) not in seen:
+            seen.add(id(value))
+            weights[name] = value.detach().to("cpu", copy=True).contiguous()
+    return weights
+
+
+def _entry(path: Path) -> dict[str, Any]:
+    return {"bytes": path.stat().st_size, "sha256": _hash(path)}
+
+
+def _hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _replace_text(path: Path, text: str) -> None:
+    """Write a small file, flushed, in one step."""
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(text, encoding="utf-8")
+    _flush_to_disk(partial)
+    os.replace(partial, path)
+
+
+def _flush_to_disk(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,1 @@
+"""What can be set: the schema, the grammar of settings and grids, and the presets of tasks."""

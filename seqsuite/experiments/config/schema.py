@@ -1,0 +1,140 @@
+"""The schema of one cell: what can be set, the defaults, and the identity that follows."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, field_validator
+
+from seqsuite.devices import Device
+from seqsuite.models.config import ModelConfig
+from seqsuite.options import (
+    Fraction,
+    NonNegativeFloat,
+    Options,
+    PositiveFloat,
+    PositiveInt,
+    UserPath,
+    named_options,
+)
+from seqsuite.tasks import TASKS
+from seqsuite.tasks.base import Task
+
+Scale = Literal["smoke", "cpu", "paper"]
+SCALES: tuple[str, ...] = get_args(Scale)
+
+
+class _Schema(BaseModel):
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False, protected_namespaces=()
+    )
+
+
+class TrainConfig(_Schema):
+    """How a cell is trained."""
+
+    steps: PositiveInt = 1000
+    """Optimizer steps."""
+    batch_size: PositiveInt = 32
+    """Sequences B a step."""
+    accumulate: PositiveInt = 1
+    """Parts that a step's batch is computed in, one after the other: the same numbers in less memory."""
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    """Numbers of forward and backward passes; weights and the optimizer stay in float32."""
+    optimizer: Literal["adamw", "muon"] = "adamw"
+    """AdamW, or Muon for matrices with AdamW for all other parameters."""
+    learning_rate: PositiveFloat = 1e-3
+    """Peak learning rate of AdamW."""
+    muon_rate: PositiveFloat = 10.0
+    """Muon's learning rate in multiples of AdamW's."""
+    schedule: Literal["cosine", "linear", "wsd", "constant"] = "cosine"
+    """What the learning rate does after the warm-up."""
+    warmup: Fraction = 0.1
+    """Fraction of the steps over which the learning rate rises linearly from zero."""
+    decay: Fraction = 0.2
+    """Fraction of the steps over which the schedule wsd falls at the end."""
+    min_learning_rate: NonNegativeFloat = 1e-5
+    """Where the schedules end that fall; never above the peak."""
+    beta1: Fraction = 0.9
+    """AdamW's decay of the gradient's mean."""
+    beta2: Fraction = 0.95
+    """AdamW's decay of the gradient's second moment."""
+    weight_decay: NonNegativeFloat = 0.1
+    """Weight decay of matrices; biases, norms, embeddings and state space parameters have none."""
+    clip: PositiveFloat | None = 1.0
+    """Largest norm of the gradient, or none."""
+    ema: Fraction | None = None
+    """Decay of a moving average of the weights, which is what is evaluated and published; or none."""
+    eval_every: PositiveInt = 100
+    """Steps between evaluations on the validation set."""
+    eval_batch_size: PositiveInt = 32
+    """Sequences a batch in evaluation."""
+    patience: PositiveInt | None = None
+    """Evaluations without a better one after which training stops early, or none."""
+    max_time: PositiveFloat | None = None
+    """Seconds of training after which it stops early, or none."""
+    log_every: PositiveInt | None = None
+    """Steps between points of the training curve; by default such that there are about 500."""
+    deterministic: bool = False
+    """Whether PyTorch refuses operations that may give other bits in another run; they are often slower."""
+
+
+class RunConfig(_Schema):
+    """Where and as what a cell runs; none of this changes its results' meaning, nor its identity."""
+
+    experiment: str = "seqsuite"
+    """MLflow experiment."""
+    output: UserPath = Path("runs")
+    """Folder for the checkpoints of cells in progress."""
+    device: Device = "auto"
+    """Where to compute; auto takes a GPU if there is one."""
+    checkpoint_every: PositiveInt | None = None
+    """Steps between checkpoints; by default they go by time."""
+    checkpoint_seconds: PositiveFloat = 60.0
+    """Seconds between checkpoints, where no steps are given."""
+    sample_length: PositiveInt = 512
+    """Tokens of the sample that a finished cell generates."""
+
+
+class CellConfig(_Schema):
+    """One cell of a grid: everything that decides its result, and where it runs."""
+
+    task: SerializeAsAny[Options]
+    model: ModelConfig
+    train: TrainConfig = TrainConfig()
+    run: RunConfig = RunConfig()
+    scale: Scale = "cpu"
+    seed: Annotated[int, Field(ge=0)] = 0
+
+    @field_validator("task", mode="before")
+    @classmethod
+    def _load_task(cls, value: Any) -> Options:
+        return named_options(TASKS, value)
+
+    @property
+    def title(self) -> str:
+        """Return the cell's short name, such as ``dna-mamba-cpu-seed0``."""
+        return f"{self.task.name}-{self.model.name}-{self.scale}-seed{self.seed}"
+
+    def cell_id(self, fingerprint: str) -> str:
+        """Return the cell's identity: a hash of all that decides its result, its data included."""
+        return _digest(self.model_dump(mode="json", exclude={"run"}), fingerprint)
+
+    def group_id(self, fingerprint: str) -> str:
+        """Return the identity that cells share which differ in their seed only."""
+        return _digest(self.model_dump(mode="json", exclude={"run", "seed"}), fingerprint)
+
+    def make_task(self) -> Task:
+        """Construct the task.
+
+        Raises:
+            UserError: if its options contradict each other or its data cannot be found.
+        """
+        task: Task = TASKS.load(self.task.name)(seed=self.seed, **self.task.arguments())
+        return task
+
+
+def _digest(values: dict[str, Any], fingerprint: str) -> str:
+    text = json.dumps([values, fingerprint], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

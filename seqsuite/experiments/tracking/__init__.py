@@ -1,0 +1,1 @@
+"""What is recorded of runs, and where it is read."""

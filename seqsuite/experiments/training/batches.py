@@ -1,0 +1,116 @@
+"""From a task's rows to tensors on a device, made ready while the model computes."""
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Generic, NamedTuple, TypeVar
+
+import torch
+from torch import Tensor
+
+from seqsuite.tasks.base import Array, Batch
+
+Item = TypeVar("Item")
+
+
+class TensorBatch(NamedTuple):
+    """A :class:`~seqsuite.tasks.base.Batch` as tensors.
+
+    Attributes:
+        inputs: (B, L) int64, or (B, L, C) float32.
+        targets: (B, L), (B,) or (S,) int64, or (B, L, K) float32.
+        lengths: (B,) int64, or ``None``.
+        cu_seqlens: (S + 1,) int64, or ``None``.
+        continues: Whether the model's state is carried in.
+        counted: How many targets count.
+    """
+
+    inputs: Tensor
+    targets: Tensor
+    lengths: Tensor | None
+    cu_seqlens: Tensor | None
+    continues: bool
+    counted: int
+
+
+def to_tensors(batch: Batch, device: torch.device) -> TensorBatch:
+    """Return a batch as tensors on ``device``; to a GPU they go by pinned memory, without waiting."""
+
+    def convert(values: Array | None) -> Tensor | None:
+        if values is None:
+            return None
+        tensor = torch.from_numpy(values)
+        return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
+
+    inputs, targets = convert(batch.inputs), convert(batch.targets)
+    assert inputs is not None
+    assert targets is not None
+    return TensorBatch(
+        inputs,
+        targets,
+        convert(batch.lengths),
+        convert(batch.cu_seqlens),
+        batch.continues,
+        batch.counted(),
+    )
+
+
+class Prefetcher(Generic[Item]):
+    """Makes what comes next in a thread, a few items ahead; an iterator, and a context manager that ends it.
+
+    Args:
+        make: Makes item number i; what it raises is raised to who asks for that item.
+        numbers: Which items, in order.
+        depth: How many are held at most.
+
+    Attributes:
+        waited: Seconds that :meth:`__next__` has waited for items.
+    """
+
+    def __init__(self, make: Callable[[int], Item], numbers: Sequence[int], depth: int = 2) -> None:
+        self.waited = 0.0
+        self._queue: queue.Queue[tuple[Item | None, BaseException | None]] = queue.Queue(depth)
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._fill, args=(make, numbers), daemon=True, name="prefetch")
+        self._thread.start()
+
+    def __iter__(self) -> Iterator[Item]:
+        return self
+
+    def __next__(self) -> Item:
+        started = time.perf_counter()
+        item, error = self._queue.get()
+        self.waited += time.perf_counter() - started
+        if error is not None:
+            self._put((None, error))  # whoever asks again is told again
+            raise error
+        assert item is not None
+        return item
+
+    def __enter__(self) -> "Prefetcher[Item]":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopped.set()
+        self._thread.join()
+
+    def _fill(self, make: Callable[[int], Item], numbers: Sequence[int]) -> None:
+        for number in numbers:
+            try:
+                item = make(number)
+            except BaseException as error:
+                self._put((None, error))
+                return
+            if not self._put((item, None)):
+                return
+        self._put((None, StopIteration()))
+
+    def _put(self, entry: tuple[Item | None, BaseException | None]) -> bool:
+        while not self._stopped.is_set():
+            try:
+                self._queue.put(entry, timeout=0.1)
+            except queue.Full:
+                continue
+            return True
+        return False

@@ -1,0 +1,159 @@
+"""What a trained model is published with: test scores, weights, a sample in the task's own format."""
+
+import os
+import resource
+import shutil
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from seqsuite.experiments.checkpoints import load_for_inference
+from seqsuite.experiments.config.schema import CellConfig
+from seqsuite.experiments.interruption import Interrupted, InterruptionFlag
+from seqsuite.experiments.tracking import schema
+from seqsuite.experiments.tracking.journal import Journal
+from seqsuite.experiments.training.scores import evaluate
+from seqsuite.experiments.training.trainer import Trainer
+from seqsuite.models.formats.files import CONFIG, WEIGHTS
+from seqsuite.models.generation import generate
+from seqsuite.models.sequence_model import LanguageModel
+from seqsuite.tasks.base import Task
+from seqsuite.tasks.codecs.base import TokenIds
+
+_PREVIEW = 60  # tokens of a sample to show
+_SAMPLES = 4  # for metrics of samples
+
+
+@dataclass(frozen=True)
+class Published:
+    """What became of a trained cell: its final metrics, and the beginning of its sample as text."""
+
+    metrics: Mapping[str, float]
+    sample: str
+
+
+def publish(
+    trainer: Trainer, config: CellConfig, title: str, journal: Journal, interruption: InterruptionFlag
+) -> Published:
+    """Test the best checkpoint, and journal its metrics, its weights, a sample and the last checkpoint.
+
+    Raises:
+        Interrupted: if an interruption was requested meanwhile.
+        UserError: if something cannot be written.
+    """
+    parts, progress = trainer.parts, trainer.progress
+    best, last = parts.checkpoints.best(), parts.checkpoints.newest()
+    assert best is not None, "a trained cell has a best checkpoint"
+    assert last is not None
+    model, _ = load_for_inference(best)
+    model.to(parts.placement.device)
+    test = evaluate(
+        model,
+        parts.task,
+        "test",
+        parts.objective,
+        batch_size=config.train.eval_batch_size,
+        device=parts.placement.device,
+        stop=lambda: interruption.requested,
+    )
+    if test is None:
+        raise Interrupted
+    metrics = _final_metrics(trainer, test) | _baseline_metrics(parts.task)
+    sample = ""
+    if parts.task.codec is not None and isinstance(model, LanguageModel):
+        tokens = write_sample(model, parts.task, config.run.sample_length, journal.folder)
+        journal.artifact(journal.folder / f"sample{parts.task.codec.suffix}")
+        sample = parts.task.codec.decode(tokens[:_PREVIEW])
+        metrics |= _sample_metrics(model, parts.task, config.run.sample_length)
+    journal.metrics(metrics, progress.step)
+    if progress.stopped:
+        journal.tags({schema.TAG_STOPPED: progress.stopped})
+    journal.model(_to_publish(best), name=title, params={"step": str(progress.best_step)})
+    for path in sorted(last.iterdir()):
+        journal.artifact(path, "last")
+    return Published(metrics, sample)
+
+
+def write_sample(model: LanguageModel, task: Task, length: int, folder: Path, *, seed: int = 0) -> list[int]:
+    """Write ``sample`` with at most ``length`` generated tokens, after the task's prompt, into ``folder``.
+
+    It is shorter where the model has learned positions for fewer.
+
+    Returns:
+        The generated tokens, without the prompt.
+    """
+    assert task.codec is not None
+    prompt, tokens = _sample(model, task, length, seed)
+    task.codec.write([*prompt.tolist(), *tokens], folder / f"sample{task.codec.suffix}")
+    return tokens
+
+
+def _sample(model: LanguageModel, task: Task, length: int, seed: int) -> tuple[TokenIds, list[int]]:
+    prompt = task.prompt()
+    if model.longest_input is not None:
+        length = min(length, model.longest_input - len(prompt))
+    generated = generate(model, [torch.from_numpy(prompt)], length, seed=seed)
+    return prompt, [int(token) for token in generated]
+
+
+def _sample_metrics(model: LanguageModel, task: Task, length: int) -> dict[str, float]:
+    if not task.sample_metrics:
+        return {}
+    samples = []
+    for seed in range(_SAMPLES):
+        prompt, tokens = _sample(model, task, length, seed)
+        samples.append(torch.tensor([*prompt.tolist(), *tokens]).numpy())
+    found = {name: value for metric in task.sample_metrics for name, value in metric(samples, task).items()}
+    return {schema.SAMPLE + name: float(value) for name, value in found.items()}
+
+
+def _final_metrics(trainer: Trainer, test: Mapping[str, float]) -> dict[str, float]:
+    """Return the summary that a finished cell is compared by."""
+    progress, metric = trainer.progress, trainer.parts.task.metrics[0]
+    assert progress.best is not None
+    return {
+        **{schema.TEST + name: value for name, value in test.items()},
+        schema.BEST + metric.name: progress.best,
+        schema.BEST_STEP: float(progress.best_step),
+        schema.PARAMETERS: float(trainer.parts.model.num_parameters()),
+        schema.TRAIN_SECONDS: progress.seconds,
+        schema.TOKENS_PER_SECOND: progress.tokens_per_second(),
+        schema.INPUT_WAIT: progress.waited / max(progress.seconds, 1e-9),
+        schema.PEAK_MEMORY: float(peak_memory(trainer.parts.placement.device)),
+    }
+
+
+def _baseline_metrics(task: Task) -> dict[str, float]:
+    name = task.metrics[0].name
+    found = {}
+    for split, prefix in (("test", schema.BASELINE), ("validation", schema.BASELINE_VALIDATION)):
+        baselines = task.baselines(task.eval_sets(split)[0])  # type: ignore[arg-type]
+        if baselines:
+            found[prefix + name] = baselines[0].value
+        if split == "test":
+            found |= {f"{prefix}{other.name}/{name}": other.value for other in baselines}
+    return found
+
+
+def peak_memory(device: torch.device) -> int:
+    """Return the most bytes that were in use at once: of the GPU's memory, or of the process's."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, kibibytes elsewhere
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def _to_publish(checkpoint: Path) -> Path:
+    """Return a folder with what using the model takes, and nothing of its training."""
+    folder = checkpoint.parent / "model"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    for name in (CONFIG, WEIGHTS):
+        try:
+            os.link(checkpoint / name, folder / name)
+        except OSError:  # a file system without hard links
+            shutil.copyfile(checkpoint / name, folder / name)
+    return folder

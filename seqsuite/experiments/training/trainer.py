@@ -1,0 +1,340 @@
+"""The training loop of one cell: steps, evaluations, checkpoints, and stopping well."""
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from seqsuite.errors import UserError
+from seqsuite.experiments.checkpoints import Checkpoints, Snapshot, load_training, weights_of
+from seqsuite.experiments.config.schema import TrainConfig
+from seqsuite.experiments.interruption import Interrupted, InterruptionFlag
+from seqsuite.experiments.tracking import schema
+from seqsuite.experiments.training.averaging import WeightAverage
+from seqsuite.experiments.training.batches import Prefetcher, TensorBatch, to_tensors
+from seqsuite.experiments.training.callbacks import Callback
+from seqsuite.experiments.training.objectives import Objective
+from seqsuite.experiments.training.optimizer import learning_rate, make_optimizer
+from seqsuite.experiments.training.placement import Placement
+from seqsuite.experiments.training.precision import MixedPrecision
+from seqsuite.experiments.training.rhythm import CheckpointRhythm
+from seqsuite.experiments.training.scores import CarriedModel, evaluate
+from seqsuite.models.sequence_model import BackboneState, SequenceModel
+from seqsuite.tasks.base import Task
+
+_LOGGED_STEPS = 500
+"""About how many points a training curve has."""
+
+
+class DivergenceError(Exception):
+    """A loss, gradient or parameter is no longer finite; the message says which and at what step."""
+
+
+@dataclass
+class Progress:
+    """How far training has come: all of it is saved, so that a resumed run continues exactly.
+
+    Attributes:
+        step: Steps that are done.
+        seconds: How long they took, evaluations left out.
+        waited: How much of it the model waited for data.
+        tokens: Positions that were trained on.
+        evaluated_step: Last step after which the validation set was scored.
+        best: Best value of the task's first metric on it, or ``None``.
+        best_step: After which step.
+        stopped: Why training ended before its last step; empty if it did not.
+    """
+
+    step: int = 0
+    seconds: float = 0.0
+    waited: float = 0.0
+    tokens: int = 0
+    evaluated_step: int = 0
+    best: float | None = None
+    best_step: int = 0
+    stopped: str = ""
+
+    def tokens_per_second(self) -> float:
+        """Return the average training speed."""
+        return self.tokens / max(self.seconds, 1e-9)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a trainer is handed: everything that varies.
+
+    Attributes:
+        task: Where batches come from.
+        model: What is trained, placed.
+        objective: What is minimised and measured.
+        placement: Where, and which rows of a step.
+        checkpoints: Where progress is kept.
+        rhythm: How often.
+        callbacks: Who is told.
+    """
+
+    task: Task
+    model: SequenceModel
+    objective: Objective
+    placement: Placement
+    checkpoints: Checkpoints
+    rhythm: CheckpointRhythm = field(default_factory=CheckpointRhythm)
+    callbacks: Sequence[Callback] = ()
+
+
+class Trainer:
+    """Trains one model on one task.
+
+    Args:
+        config: How.
+        parts: With what.
+    """
+
+    def __init__(self, config: TrainConfig, parts: Parts) -> None:
+        self.config, self.parts = config, parts
+        self.progress = Progress()
+        self._optimizer = make_optimizer(parts.model, config)
+        self._precision = MixedPrecision(config.precision, parts.placement.device)
+        self._average = None if config.ema is None else WeightAverage(parts.model, config.ema)
+        self._carried = [CarriedModel(parts.model) for _ in parts.placement.rows(0)]
+        self._log_every = config.log_every or max(1, config.steps // _LOGGED_STEPS)
+        self._largest_loss: Tensor | None = None
+        self._listeners: list[Callback] = list(parts.callbacks)
+
+    def resume(self, folder: Path) -> None:
+        """Continue from a checkpoint: weights, optimizer, progress, random state and what callbacks keep.
+
+        Raises:
+            UserError: if the checkpoint is damaged, or of other settings.
+        """
+        state = load_training(folder, self.parts.model)
+        try:
+            if self._average is not None:
+                self._average.load_state_dict(state["average"])
+            self._optimizer.load_state_dict(state["optimizer"])
+            self._precision.scaler.load_state_dict(state["scaler"])
+            for carried, kept in zip(self._carried, state["carried"], strict=True):
+                carried.state = (
+                    None if kept is None else BackboneState(kept["position"], tuple(kept["blocks"]))
+                )
+            for callback, kept in zip(self.parts.callbacks, state["callbacks"], strict=True):
+                callback.load_state_dict(kept)
+            torch.set_rng_state(state["rng"])
+            self.progress = Progress(**state["progress"])
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise UserError(
+                f"The checkpoint {folder} cannot be resumed from ({error}): start afresh with --force."
+            ) from error
+
+    def train(self, interruption: InterruptionFlag, display: Callback | None = None) -> None:
+        """Train to the last step, evaluating every ``eval_every`` steps, with checkpoints by their rhythm.
+
+        Args:
+            interruption: Set when the user asks to stop.
+            display: A further callback, of which nothing is saved.
+
+        Raises:
+            DivergenceError: at a step whose loss or gradient is not finite, before it is taken on a CPU.
+            Interrupted: after saving a checkpoint, once an interruption was requested.
+            UserError: if a checkpoint cannot be written, or the task's data fails.
+        """
+        self._listeners = [*self.parts.callbacks, *([] if display is None else [display])]
+        self.parts.model.train()
+        steps = range(self.progress.step, self.config.steps)
+        self.parts.rhythm.start(self.progress.step)
+        with Prefetcher(self._prepare, steps) as batches:
+            while True:
+                if self._evaluation_is_due():
+                    self._evaluate(interruption)
+                if interruption.requested:
+                    self.save()
+                    self.parts.checkpoints.wait()
+                    raise Interrupted
+                if self.progress.step == self.config.steps or self.progress.stopped:
+                    break
+                if self.parts.rhythm.is_due(self.progress.step):
+                    self.save()
+                self._advance(batches)
+        self.parts.checkpoints.wait()
+
+    def save(self, *, best: bool = False) -> None:
+        """Start to write a checkpoint of where training is."""
+        for callback in self.parts.callbacks:
+            callback.saved(self.progress.step)
+        training = {
+            "optimizer": _copied(self._optimizer.state_dict()),
+            "scaler": self._precision.scaler.state_dict(),
+            "progress": asdict(self.progress),
+            "rng": torch.get_rng_state(),
+            "carried": [_state_dict(carried.state) for carried in self._carried],
+            "callbacks": [_copied(callback.state_dict()) for callback in self.parts.callbacks],
+        }
+        if self._average is None:
+            weights = weights_of(self.parts.model)
+        else:
+            training["average"] = self._average.state_dict()
+            with self._average.in_place():
+                weights = weights_of(self.parts.model)
+        self.parts.checkpoints.save(Snapshot(self.progress.step, weights, training), best=best)
+        self.parts.rhythm.saved(self.progress.step)
+
+    def _prepare(self, step: int) -> list[TensorBatch]:
+        """Return the micro-batches of a step; called in the prefetching thread."""
+        task, placement = self.parts.task, self.parts.placement
+        return [to_tensors(task.train_batch(rows), placement.device) for rows in placement.rows(step)]
+
+    def _evaluation_is_due(self) -> bool:
+        step = self.progress.step
+        last = step == self.config.steps or bool(self.progress.stopped)
+        return (
+            last or (step > 0 and step % self.config.eval_every == 0)
+        ) and self.progress.evaluated_step < step
+
+    def _advance(self, batches: Prefetcher[list[TensorBatch]]) -> None:
+        """Take one step, time it, and report it."""
+        waited = batches.waited
+        started = time.perf_counter()
+        step = self.progress.step + 1
+        rate = learning_rate(self.progress.step, self.config)
+        is_logged = step % self._log_every == 0 or step == self.config.steps
+        micro_batches = next(batches)
+        loss, norm = self._compute(micro_batches)
+        # Reading a number makes a GPU's host wait: it is done where the number is logged.
+        read = is_logged or self.parts.placement.device.type == "cpu"
+        if read:
+            self._check_finite(step, float(loss), float(norm))
+        self._optimizer.set_rate(rate)
+        self._optimizer.step(self._precision.scaler)
+        if self._average is not None:
+            self._average.update()
+        elapsed = time.perf_counter() - started
+        tokens = sum(batch.inputs.shape[0] * batch.inputs.shape[1] for batch in micro_batches)
+        self._count(step, elapsed, batches.waited - waited, tokens * self.parts.placement.world)
+        largest = loss if self._largest_loss is None else torch.maximum(self._largest_loss, loss)
+        self._largest_loss = largest
+        for callback in self._listeners:
+            callback.stepped(step, float(loss) if read else None, tokens / elapsed)
+        if is_logged:
+            self._largest_loss = None
+            self._log(
+                step,
+                {
+                    schema.TRAIN_LOSS: float(loss),
+                    schema.LARGEST_LOSS: float(largest),
+                    schema.GRADIENT_NORM: float(norm),
+                    schema.LEARNING_RATE: rate,
+                    schema.SPEED: tokens / elapsed,
+                },
+            )
+
+    def _compute(self, micro_batches: Sequence[TensorBatch]) -> tuple[Tensor, Tensor]:
+        """Compute the gradients of a step; return its mean loss and the gradient's norm before clipping."""
+        count = max(sum(batch.counted for batch in micro_batches), 1)
+        total: Tensor | None = None
+        self._optimizer.zero_grad()
+        for carried, batch in zip(self._carried, micro_batches, strict=True):
+            with self._precision.autocast():
+                outputs = carried(batch, carry=self.parts.task.io.lanes is not None)
+                loss = self.parts.objective.loss(outputs, batch) / count
+            self._precision.scale(loss).backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+            total = loss.detach() if total is None else total + loss.detach()
+        assert total is not None
+        self._optimizer.unscale(self._precision.scaler)
+        limit = math.inf if self.config.clip is None else self.config.clip
+        norm = torch.nn.utils.clip_grad_norm_(self.parts.model.parameters(), limit)
+        return total, norm
+
+    def _count(self, step: int, seconds: float, waited: float, tokens: int) -> None:
+        progress = self.progress
+        progress.step = step
+        progress.seconds += seconds
+        progress.waited += waited
+        progress.tokens += tokens
+        limit = self.config.max_time
+        if limit is not None and progress.seconds >= limit and step < self.config.steps:
+            progress.stopped = f"train.max_time={limit:g} seconds of training are over"
+
+    def _log(self, step: int, metrics: Mapping[str, float]) -> None:
+        for callback in self._listeners:
+            callback.logged(step, metrics)
+
+    def _check_finite(self, step: int, loss: float, norm: float) -> None:
+        if math.isfinite(loss) and (math.isfinite(norm) or self._precision.scaler.is_enabled()):
+            return
+        for kind in ("parameter", "gradient"):
+            for name, parameter in self.parts.model.named_parameters():
+                values = parameter if kind == "parameter" else parameter.grad
+                if values is not None and not torch.isfinite(values).all():
+                    raise DivergenceError(
+                        f"the {kind} of {name} is not finite at step {step} (loss {loss:.4g}): "
+                        "try a lower train.learning_rate."
+                    )
+        raise DivergenceError(
+            f"the loss is {loss} at step {step} though every parameter and gradient is finite: the outputs "
+            "have overflowed; try a lower train.learning_rate."
+        )
+
+    def _evaluate(self, interruption: InterruptionFlag) -> None:
+        """Score the validation set, tell it, and save a checkpoint if it is the best so far, or the last."""
+        progress = self.progress
+        metrics = self.score("validation", interruption)
+        if metrics is None:
+            return
+        step, metric = progress.step, self.parts.task.metrics[0]
+        value = metrics[metric.name]
+        if not math.isfinite(metrics["loss"]) or not math.isfinite(value):
+            raise DivergenceError(
+                f"the validation loss is {metrics['loss']} after step {step}: try a lower "
+                "train.learning_rate."
+            )
+        self._log(step, {schema.VALIDATION + name: number for name, number in metrics.items()})
+        progress.evaluated_step = step
+        reasons = [callback.evaluated(step, metrics) for callback in self._listeners]
+        if step < self.config.steps:
+            progress.stopped = progress.stopped or next(filter(None, reasons), "")
+        best = progress.best
+        improves = best is None or (value > best if metric.higher_is_better else value < best)
+        if improves:
+            progress.best, progress.best_step = value, step
+        if improves or step == self.config.steps or progress.stopped:
+            self.save(best=improves)
+
+    def score(self, split: Any, interruption: InterruptionFlag) -> dict[str, float] | None:
+        """Return the scores of a split with the weights to publish; ``None`` after an interruption."""
+        average = self._average
+
+        def run() -> dict[str, float] | None:
+            return evaluate(
+                self.parts.model,
+                self.parts.task,
+                split,
+                self.parts.objective,
+                batch_size=self.config.eval_batch_size,
+                device=self.parts.placement.device,
+                stop=lambda: interruption.requested,
+            )
+
+        if average is None:
+            return run()
+        with average.in_place():
+            return run()
+
+
+def _copied(value: Any) -> Any:
+    """Return containers of tensors with every tensor copied into CPU memory."""
+    if isinstance(value, Tensor):
+        return value.detach().to("cpu", copy=True)
+    if isinstance(value, dict):
+        return {key: _copied(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_copied(item) for item in value]
+    return value
+
+
+def _state_dict(state: BackboneState | None) -> dict[str, Any] | None:
+    return None if state is None else {"position": state.position, "blocks": _copied(list(state.blocks))}

@@ -1,0 +1,42 @@
+"""The contract of a codec."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+TokenIds = npt.NDArray[np.int64]
+
+
+class Codec(ABC):
+    """Turns token ids into text, FASTA or WAV, and such input into token ids."""
+
+    suffix: ClassVar[str]
+    """Suffix of the files that :meth:`write` writes, such as ``".fasta"``."""
+
+    @abstractmethod
+    def encode(self, text: str) -> TokenIds:
+        """Return the tokens (L,) of a prompt that a user typed.
+
+        Raises:
+            UserError: if it cannot be typed as text.
+        """
+
+    @abstractmethod
+    def read(self, path: Path) -> TokenIds:
+        """Return the tokens (L,) of a file, as :meth:`write` writes it.
+
+        Raises:
+            UserError: if the file cannot be read.
+        """
+
+    @abstractmethod
+    def decode(self, tokens: Sequence[int] | TokenIds) -> str:
+        """Return tokens as text that a terminal can show."""
+
+    @abstractmethod
+    def write(self, tokens: Sequence[int] | TokenIds, path: Path) -> None:
+        """Write tokens to a file."""

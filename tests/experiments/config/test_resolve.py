@@ -1,0 +1,154 @@
+"""From settings to a checked configuration."""
+
+import json
+
+import pytest
+
+from seqsuite.errors import UserError
+from seqsuite.experiments.config.resolve import override_keys, preset, resolve
+from seqsuite.experiments.config.schema import SCALES, CellConfig
+from seqsuite.models import MODELS
+from seqsuite.tasks import TASKS
+
+
+def cell(**settings: str) -> CellConfig:
+    return resolve({"task": "selective_copying", **{k.replace("__", "."): v for k, v in settings.items()}})
+
+
+def test_later_layers_win():
+    assert cell().model.name == "mamba"
+    assert cell().train.steps == preset("selective_copying")["cpu"]["train"]["steps"]
+    assert cell(scale="paper").train.steps == 400_000
+    assert cell(scale="paper", train__steps="5").train.steps == 5
+    assert cell(model="s4").model.mixer.name == "s4"
+    assert cell(model__mixer="s4d", model__mixer__d_state="8").model.mixer.arguments()["d_state"] == 8
+
+
+def test_another_mixer_loses_the_presets_options_for_the_old_one():
+    config = resolve({"task": "text", "model": "transformer", "model.mixer": "s4d"})
+    assert config.model.block.arguments()["bias"] is True
+    assert config.model.mixer.name == "s4d"
+
+
+def test_none_is_a_value_and_for_blocks_a_name():
+    assert cell(train__clip=None).train.clip is None
+    assert cell(model__block=None).model.block.name == "none"
+
+
+def test_a_named_size_is_between_the_tasks_preset_and_the_users_settings():
+    assert (cell(model__size="130m").model.n_layer, cell(model__size="130m").model.d_model) == (24, 768)
+    assert cell(model__size="130m", model__n_layer="3").model.n_layer == 3
+    assert cell(model__size="130m", scale="smoke").model.d_model == 768
+    small = cell(model="transformer++", model__size="125m")
+    assert (small.model.n_layer, small.model.mixer.arguments()["n_heads"]) == (12, 12)
+    other = cell(model="transformer", model__size="1.3b", model__mixer="s4")
+    assert (other.model.d_model, other.model.mixer.name) == (2048, "s4")
+
+
+def test_further_layers_are_choices_with_options():
+    hybrid = cell(model="hybrid", model__layers__attention__mixer__n_heads="4").model
+    assert hybrid.backbone.arguments()["pattern"] == ("main*3", "attention")
+    assert hybrid.layers["attention"].mixer.arguments()["n_heads"] == 4
+    assert hybrid.layers["attention"].block.arguments()["mlp"] == "swiglu"
+    mixed = resolve(
+        {
+            "task": "text",
+            "model.backbone.pattern": ["main*2", "wide"],
+            "model.layers.wide.block": "transformer",
+            "model.layers.wide.mixer": "retention",
+            "model.layers.wide.mixer.value_expand": "3",
+        }
+    ).model
+    assert mixed.layers["wide"].mixer.arguments()["value_expand"] == 3
+    inherited = cell(model__layers__mamba__mixer__d_state="7").model.layers["mamba"]
+    assert (inherited.block.name, inherited.mixer.arguments()["d_state"]) == ("mamba", 7)
+    unet = cell(model__backbone="unet", model__backbone__outer="s4").model
+    assert unet.backbone.arguments()["outer"] == "s4"
+
+
+@pytest.mark.parametrize("task", TASKS.names())
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("model", MODELS.names())
+def test_every_preset_is_valid_for_every_model(task, scale, model):
+    assert resolve({"task": task, "model": model, "scale": scale}).scale == scale
+
+
+def test_configurations_survive_json():
+    config = cell(model="s4", train__steps="7")
+    again = CellConfig.model_validate(json.loads(json.dumps(config.model_dump(mode="json"))))
+    assert again == config
+    assert again.cell_id == config.cell_id
+
+
+def test_identity_is_what_decides_the_result():
+    assert cell(run__output="elsewhere").cell_id == cell().cell_id
+    assert cell(seed="1").cell_id != cell().cell_id
+    assert cell(seed="1").group_id == cell().group_id
+    assert cell(train__learning_rate="0.5").group_id != cell().group_id
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"task": "dnb"}, "Unknown task 'dnb': choose from .*Did you mean 'dna'"),
+        ({"task": None}, "Unknown task 'none'"),
+        ({"model": "manba"}, "Unknown model 'manba'.*Did you mean 'mamba'"),
+        ({"modle": "mamba"}, "Unknown key 'modle'.*Did you mean 'model'"),
+        ({"scale": "cup"}, "Unknown scale 'cup'.*Did you mean 'cpu'"),
+        ({"train.step": "5"}, "Unknown key 'train.step'.*Did you mean 'train.steps'"),
+        ({"task.lenght": "5"}, "Unknown key 'task.lenght'.*Did you mean 'task.length'"),
+        ({"model.mixer.dstate": "5"}, "Unknown key 'model.mixer.dstate'.*Did you mean 'model.mixer.d_state'"),
+        ({"model.mixer": "s7"}, "Unknown mixer 's7'"),
+        ({"train.steps": "many"}, "train.steps=many cannot be used: input should be a valid integer"),
+        ({"train.steps": "0"}, "train.steps=0 cannot be used: input should be greater than 0"),
+        ({"train.learning_rate": "nan"}, "train.learning_rate=nan cannot be used"),
+        ({"train.schedule": "linear"}, "train.schedule=linear cannot be used: input should be 'cosine'"),
+        ({"seed": "-1"}, "seed=-1 cannot be used"),
+        ({"train": "5"}, "train=5 cannot be set: train is a table"),
+        ({"model.size": "131m"}, "model 'mamba' has no size '131m': choose from .*Did you mean '130m'"),
+        (
+            {"model": "s4", "model.size": "130m"},
+            "'s4' has no size '130m': set model.d_model and model.n_layer",
+        ),
+        ({"model.backbone": "unit"}, "Unknown backbone 'unit'.*Did you mean 'unet'"),
+        ({"model.backbone": "unet", "model.backbone.pools": "4"}, "Did you mean 'model.backbone.pool'"),
+        ({"model.backbone.pattern": "mamba"}, "model.backbone.pattern=mamba cannot be used"),
+        ({"model.layers.x.mixer": "s4"}, "model.layers.x has no block: set model.layers.x.block"),
+        ({"model.layers.x.mixer.d_state": "4"}, "model.layers.x has no block"),
+        (
+            {
+                "model.layers.x.block": "none",
+                "model.layers.x.mixer": "s4",
+                "model.layers.x.mixer.dstate": "4",
+            },
+            "Unknown key 'model.layers.x.mixer.dstate'.*Did you mean 'model.layers.x.mixer.d_state'",
+        ),
+        ({"model.layers.x": "s4"}, "model.layers.x=s4 cannot be set"),
+        ({"train.steps": "5", "train.steps.x": "1"}, "cannot be set"),
+    ],
+)
+def test_bad_settings_are_named_in_one_sentence(settings, message):
+    with pytest.raises(UserError, match=message) as raised:
+        resolve({"task": "selective_copying", **settings})
+    assert "\n" not in str(raised.value)
+
+
+def test_a_task_must_be_named():
+    with pytest.raises(UserError, match="Which task"):
+        resolve({"model": "mamba"})
+
+
+def test_every_key_that_completion_offers_can_be_set():
+    keys = override_keys("selective_copying", "mamba")
+    assert {
+        "task",
+        "model",
+        "train.steps",
+        "task.length",
+        "model.mixer.d_state",
+        "model.block.expand",
+    } <= set(keys)
+    assert keys["train.schedule"] == ["cosine", "constant"]
+    for key, choices in keys.items():
+        for choice in choices:
+            resolve({"task": "selective_copying", key: choice})

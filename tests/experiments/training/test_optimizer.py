@@ -1,0 +1,77 @@
+"""Parameter groups and the learning rate."""
+
+import pytest
+
+from seqsuite.experiments.config.schema import TrainConfig
+from seqsuite.experiments.training.optimizer import learning_rate, make_optimizer
+from seqsuite.models import MODELS
+from seqsuite.models.build import build_model
+from seqsuite.models.config import ModelConfig
+
+
+@pytest.mark.parametrize("name", MODELS.names())
+def test_only_matrices_decay(name):
+    model = build_model(ModelConfig(name=name, **MODELS.load(name)()), vocab_size=5, seqlen=8)
+    decayed, exempt = make_optimizer(model, TrainConfig(weight_decay=0.3)).param_groups
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    assert (decayed["weight_decay"], exempt["weight_decay"]) == (0.3, 0.0)
+    assert len(decayed["params"]) + len(exempt["params"]) == len(names)
+    for parameter in decayed["params"]:
+        assert names[id(parameter)].endswith(("weight", "mixer.C"))
+        assert parameter.ndim >= 2
+    exempt_names = {names[id(parameter)].rpartition(".")[2] for parameter in exempt["params"]}
+    assert exempt_names <= {
+        "weight",
+        "bias",
+        "A_log",
+        "D",
+        "conv_bias",
+        "log_dt",
+        "A_real_log",
+        "A_imag",
+        "dt_bias",
+        "frequencies",
+        "P",
+        "B",
+    }
+    for parameter in exempt["params"]:
+        if names[id(parameter)].endswith("weight"):
+            assert "norm" in names[id(parameter)] or "embedding" in names[id(parameter)]
+
+
+def test_cosine_rises_and_falls():
+    config = TrainConfig(steps=100, learning_rate=1.0, warmup=0.1, min_learning_rate=0.0, schedule="cosine")
+    rates = [learning_rate(step, config) for step in range(100)]
+    assert rates[0] == pytest.approx(0.1)
+    assert rates[9] == rates[10] == 1.0
+    assert rates[55] == pytest.approx(0.5)
+    assert rates[99] < 0.001
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+
+
+def test_constant_without_warm_up_is_constant():
+    config = TrainConfig(steps=5, learning_rate=0.01, warmup=0.0, schedule="constant")
+    assert {learning_rate(step, config) for step in range(5)} == {0.01}
+
+
+def test_linear_falls_straight_and_wsd_only_at_the_end():
+    common = {"steps": 100, "learning_rate": 1.0, "warmup": 0.1, "min_learning_rate": 0.0}
+    linear = TrainConfig(**common, schedule="linear")
+    assert learning_rate(55, linear) == pytest.approx(0.5)
+    wsd = TrainConfig(**common, schedule="wsd", decay=0.2)
+    assert {learning_rate(step, wsd) for step in range(10, 80)} == {1.0}
+    assert learning_rate(90, wsd) == pytest.approx(0.5)
+
+
+def test_muon_takes_the_matrices_and_adamw_the_rest():
+    model = build_model(ModelConfig(name="mamba", **MODELS.load("mamba")()), vocab_size=5, seqlen=8)
+    optimizer = make_optimizer(model, TrainConfig(optimizer="muon", learning_rate=0.01, muon_rate=5.0))
+    adamw, muon = optimizer.parts
+    matrices = [p for group in muon.param_groups for p in group["params"]]
+    assert matrices
+    assert all(parameter.ndim == 2 for parameter in matrices)
+    count = len(matrices) + sum(len(group["params"]) for group in adamw.param_groups)
+    assert count == len(list(model.parameters()))
+    optimizer.set_rate(0.002)
+    assert {group["lr"] for group in adamw.param_groups} == {0.002}
+    assert [group["lr"] for group in muon.param_groups] == [pytest.approx(0.01)]
