@@ -9,7 +9,7 @@ from seqsuite.kernels.long_conv import long_conv
 from seqsuite.kernels.mamba_decoder import BACKENDS as MAMBA_DECODER_BACKENDS
 from seqsuite.kernels.mamba_decoder import mamba_decoder
 from seqsuite.kernels.mamba_inner import BACKENDS as MAMBA_INNER_BACKENDS
-from seqsuite.kernels.mamba_inner import ScanWeights, mamba_inner
+from seqsuite.kernels.mamba_inner import InnerStates, ScanWeights, mamba_inner
 from seqsuite.kernels.parallel_scan import parallel_scan
 from seqsuite.kernels.precision import full_precision
 from seqsuite.kernels.rms_norm import BACKENDS as RMS_NORM_BACKENDS
@@ -22,6 +22,7 @@ from seqsuite.kernels.ssd import ssd, ssd_state_update
 
 __all__ = [
     "BackendStatus",
+    "InnerStates",
     "ScanWeights",
     "backends",
     "causal_conv1d",

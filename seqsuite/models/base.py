@@ -6,6 +6,7 @@ cut into chunks with the state carried over, or packed with others (``cu_seqlens
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import ClassVar
 
@@ -20,6 +21,44 @@ State = dict[str, Tensor]
 
 Controls = tuple[Tensor, Tensor]
 """What a :class:`ControlledMixer` is told: the controls that were convolved, and those that were not."""
+
+
+AXES = {
+    "batch": "sequences",
+    "position": "positions in a sequence",
+    "query": "positions that look at others",
+    "key": "positions that are looked at",
+    "lag": "positions back from the present, which is 0",
+    "channel": "channels D",
+    "head": "heads H",
+    "group": "groups G of heads",
+    "state": "states N of a channel or a head",
+}
+"""What dimensions of inspected values can count."""
+
+
+@dataclass(frozen=True, eq=False)
+class Inspected:
+    """Something that a mixer decides, as a page needs it for drawing.
+
+    Attributes:
+        values: The numbers, real or complex.
+        axes: What each of their dimensions counts, by the names in :data:`AXES`.
+        unit: What they are measured in, for the side of a scale; empty if they have no unit.
+
+    Raises:
+        ValueError: if there are not as many axes as dimensions, or one has another name.
+    """
+
+    values: Tensor
+    axes: tuple[str, ...]
+    unit: str = ""
+
+    def __post_init__(self) -> None:
+        if len(self.axes) != self.values.dim():
+            raise ValueError(f"axes must name {self.values.dim()} dimensions, but are {self.axes}")
+        if unknown := set(self.axes) - AXES.keys():
+            raise ValueError(f"axes must be of {', '.join(AXES)}, not {', '.join(sorted(unknown))}")
 
 
 class SequenceLayer(nn.Module, ABC):
@@ -76,14 +115,22 @@ class Mixer(SequenceLayer):
     """Whether packed sequences can start from a state and return one. A layer whose state grows cannot: the
     states of sequences of different lengths do not fit into one tensor."""
 
-    def inspect(self, x: Tensor) -> dict[str, Tensor]:
-        """Return what the mixer decides at each position of whole sequences ``x`` (B, L, D), for drawing it.
+    def inspect(self, x: Tensor) -> dict[str, Inspected]:
+        """Return by name what the mixer decides at each position of whole sequences ``x`` (B, L, D).
 
         Such as step sizes, decays and states of a selective layer, the weights of attention, or the kernel of
         a convolution; a subclass says which. It is computed anew, so that layers that are not asked pay
-        nothing. By default there is nothing to show.
+        nothing. By default there is nothing to show. Of all mixers one name has one meaning: ``delta``,
+        ``decay``, ``state``, ``B``, ``C``, ``beta``, ``weights`` and ``kernel``.
         """
         return {}
+
+    def output_projection(self) -> nn.Linear | None:
+        """Return the linear layer that the mixer's output comes from, ``None`` if it comes from none.
+
+        A block that adds this output to the residual stream as it is initialises that layer smaller.
+        """
+        return None
 
     def check_packed_state(self, state: State | None) -> None:
         """Refuse a state for packed sequences, where the layer declares that it carries none.
@@ -154,7 +201,7 @@ class ControlledMixer(Mixer):
         """Process one position as any layer does; ``controls`` is (B, …) each."""
 
     @abstractmethod
-    def inspect(self, x: Tensor, controls: Controls | None = None) -> dict[str, Tensor]:
+    def inspect(self, x: Tensor, controls: Controls | None = None) -> dict[str, Inspected]:
         """Return what the mixer decides as any mixer does; ``controls`` is (B, L, …) each."""
 
     def ssd_weights(self) -> SSDWeights | None:
@@ -184,7 +231,12 @@ class Block(SequenceLayer):
 
     A subclass's constructor takes ``d_model``, a function from a width to a mixer, and a function from a
     width to a norm, then its options as parameters with defaults.
+
+    Attributes:
+        mixer: The mixer.
     """
+
+    mixer: Mixer
 
     @abstractmethod
     def residual_outputs(self) -> list[nn.Linear]:
@@ -196,6 +248,13 @@ class Block(SequenceLayer):
     def residual_branches(self) -> int:
         """How many residual branches the block adds."""
         return 1
+
+    def inspect(self, x: Tensor) -> dict[str, Inspected]:
+        """Return what :meth:`Mixer.inspect` shows, for whole inputs ``x`` (B, L, D) of the block.
+
+        A subclass gives the mixer what it gives it in its forward. By default there is nothing to show.
+        """
+        return {}
 
     def decoder_weights(self) -> BlockWeights | None:
         """Return the block's parameters if it is what :mod:`seqsuite.kernels.mamba_decoder` computes."""
@@ -231,6 +290,21 @@ def packed_positions(cu_seqlens: Tensor, length: int) -> tuple[Tensor, Tensor]:
     return sequence, positions - offsets[sequence]
 
 
+def positions_of(x: Tensor, start: Tensor | None, cu_seqlens: Tensor | None) -> Tensor:
+    """Return the place of each input (B, L, D) in its sequence, int64 (1 or B, L).
+
+    Args:
+        x: The inputs.
+        start: How many positions each sequence has had before (B,), or (S,) if packed; ``None`` is none.
+        cu_seqlens: Offsets (S + 1,) of packed sequences.
+    """
+    if cu_seqlens is None:
+        positions = torch.arange(x.shape[1], device=x.device).unsqueeze(0)
+        return positions if start is None else positions + start.unsqueeze(1)
+    sequence, positions = packed_positions(cu_seqlens, x.shape[1])
+    return (positions if start is None else positions + start[sequence]).unsqueeze(0)
+
+
 def longest_sequence(x: Tensor, cu_seqlens: Tensor | None) -> int:
     """Return the length of the longest sequence in inputs (B, L, D), packed or not."""
     return x.shape[1] if cu_seqlens is None else int(cu_seqlens.diff().max())
@@ -242,7 +316,7 @@ def run_packed(
     state: State | None,
     cu_seqlens: Tensor,
 ) -> tuple[Tensor, State | None]:
-    """Run ``forward`` on each packed sequence by itself, for mixers without a kernel that packs.
+    """Run ``forward`` on each packed sequence by itself: the simplest way to pack, for mixers of one's own.
 
     Args:
         forward: The layer's computation on unpacked chunks.

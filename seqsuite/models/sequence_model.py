@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, overload
 
 import torch
 from torch import Tensor, nn
@@ -20,10 +20,20 @@ NORMS: dict[str, Callable[..., nn.Module]] = {"rms": RMSNorm, "layer": nn.LayerN
 
 @dataclass(frozen=True)
 class BackboneState:
-    """What a model must remember: how many tokens it has seen, and the states of its backbone."""
+    """What a model must remember: how many tokens it has seen, and the states of its backbone.
+
+    Attributes:
+        position: Number of tokens; of sequences with different numbers, the largest.
+        blocks: The states.
+    """
 
     position: int
     blocks: States
+
+    def detach(self) -> "BackboneState":
+        """Return the same state without its history: gradients stop here (truncated backpropagation)."""
+        blocks = tuple({key: value.detach() for key, value in state.items()} for state in self.blocks)
+        return BackboneState(self.position, blocks)
 
 
 class Initialisation(nn.Module):
@@ -114,10 +124,28 @@ class SequenceModel(nn.Module):
         self.head = nn.Linear(d_model, n_outputs, bias=False)
         self.initialisation = Initialisation(self.embedding, self.position_embedding, blocks)
 
-    def prefill(self, tokens: Tensor, state: BackboneState) -> tuple[Tensor, BackboneState]:
-        """Process a chunk of tokens (B, L) from ``state``; return logits (B, L, …) and the state after it."""
-        x, after = self.blocks(self._embed(tokens, state.position), state.blocks)
-        return self._logits(x), BackboneState(state.position + tokens.shape[1], after)
+    def prefill(
+        self, tokens: Tensor, state: BackboneState, cu_seqlens: Tensor | None = None
+    ) -> tuple[Tensor, BackboneState]:
+        """Process a chunk of tokens (B, L) from ``state``; return logits (B, L, …) and the state after it.
+
+        Both are differentiable, and so is what comes after them: to train on a sequence chunk by chunk, give
+        each chunk the state after the last one, :meth:`~BackboneState.detach`-ed so that memory stays that of
+        one chunk.
+
+        Args:
+            tokens: Token ids.
+            state: The state before the first of them.
+            cu_seqlens: Offsets (S + 1,) of S chunks packed along L, with B = 1; the state is of S sequences.
+
+        Raises:
+            ValueError: if chunks are packed and the model has no state for that: see :attr:`packed_state`.
+        """
+        if cu_seqlens is not None and self.position_embedding is not None:
+            raise ValueError("a model with learned positions carries no state for packed sequences")
+        x, after = self.blocks(self._embed(tokens, state.position), state.blocks, cu_seqlens)
+        seen = tokens.shape[1] if cu_seqlens is None else int(cu_seqlens.diff().max())
+        return self._logits(x), BackboneState(state.position + seen, after)
 
     def step(self, token: Tensor, state: BackboneState) -> tuple[Tensor, BackboneState]:
         """Process one token a sequence (B,); return logits (B, …) and the next state."""
@@ -151,6 +179,14 @@ class SequenceModel(nn.Module):
     def num_parameters(self) -> int:
         """Return how many numbers are learned; shared weights count once."""
         return sum(parameter.numel() for parameter in self.parameters())
+
+    @property
+    def packed_state(self) -> bool:
+        """Whether packed sequences can start from a state and return one.
+
+        A state that grows cannot be packed, nor one that depends on where in a frame a sequence stands.
+        """
+        return self.position_embedding is None and self.blocks.packed_state
 
     @property
     def longest_input(self) -> int | None:
@@ -226,8 +262,29 @@ class LanguageModel(SequenceModel):
         """Whether the head shares the embedding's weights."""
         return self.head.weight is self.embedding.weight
 
-    def forward(self, tokens: Tensor, cu_seqlens: Tensor | None = None) -> Tensor:
-        """Return logits (B, L, V) for token ids (B, L); ``cu_seqlens`` (S + 1,) packs S sequences, B = 1."""
+    @overload
+    def forward(self, tokens: Tensor, cu_seqlens: Tensor | None = None, state: None = None) -> Tensor: ...
+
+    @overload
+    def forward(
+        self, tokens: Tensor, cu_seqlens: Tensor | None = None, *, state: BackboneState
+    ) -> tuple[Tensor, BackboneState]: ...
+
+    def forward(
+        self, tokens: Tensor, cu_seqlens: Tensor | None = None, state: BackboneState | None = None
+    ) -> Tensor | tuple[Tensor, BackboneState]:
+        """Predict the token after each one.
+
+        Args:
+            tokens: Token ids (B, L).
+            cu_seqlens: Offsets (S + 1,) of S sequences packed along L, with B = 1.
+            state: What the sequences go on from: see :meth:`prefill`. Without one they start afresh.
+
+        Returns:
+            Logits (B, L, V), or these and the state after the last token if ``state`` was given.
+        """
+        if state is not None:
+            return self.prefill(tokens, state, cu_seqlens)
         return self._logits(self._outputs(tokens, cu_seqlens))
 
     def _apply(self, fn: Callable[..., Tensor], recurse: bool = True) -> Self:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from seqsuite.kernels import ScanWeights, backends, mamba_inner
+from seqsuite.kernels import InnerStates, ScanWeights, backends, mamba_inner
 from seqsuite.kernels.selective_scan.cpu_layout import CHUNK
 
 from .scan_cases import assert_close, in_float64
@@ -15,6 +15,7 @@ from .scan_cases import assert_close, in_float64
 Case = dict[str, Any]
 
 SCAN = tuple(f"scan.{name}" for name in ScanWeights._fields)
+STATES = tuple(f"initial_states.{name}" for name in InnerStates._fields)
 every_backend = pytest.mark.parametrize("backend", ["reference", "cpu"])
 
 
@@ -28,6 +29,7 @@ def inner_case(
     dtype: torch.dtype = torch.float64,
     conv_bias: bool = True,
     offsets: list[int] | None = None,
+    states: bool = True,
 ) -> Case:
     """Return arguments of :func:`run`, every floating one with a gradient to come."""
     generator = torch.Generator().manual_seed(0)
@@ -35,6 +37,7 @@ def inner_case(
     def normal(*shape: int) -> Tensor:
         return torch.randn(shape, generator=generator, dtype=torch.float64)
 
+    sequences = batch if offsets is None else len(offsets) - 1
     case = {
         "xz": normal(batch, seqlen, 2 * d_inner),
         "conv_weight": normal(d_inner, 4) / 2,
@@ -45,24 +48,39 @@ def inner_case(
         "scan.A": -normal(d_inner, d_state).abs() - 0.05,
         "scan.D": normal(d_inner),
         "out_proj": normal(d_out, d_inner) / d_inner**0.5,
+        "initial_states.conv": normal(sequences, 3, d_inner) if states else None,
+        "initial_states.scan": normal(sequences, d_inner, d_state) if states else None,
     }
     tensors = {name: None if t is None else t.to(dtype).requires_grad_() for name, t in case.items()}
     return tensors | {"cu_seqlens": None if offsets is None else torch.tensor(offsets)}
 
 
-def run(case: Case, backend: str | None) -> Tensor:
-    others = {name: value for name, value in case.items() if name not in SCAN}
+def run(case: Case, backend: str | None) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the output and the final states."""
+    others = {name: value for name, value in case.items() if name not in SCAN + STATES}
     scan = ScanWeights(*(case[name] for name in SCAN))
-    return mamba_inner(**others, scan=scan, backend=backend)
+    given = [case[name] for name in STATES]
+    states = None if given[0] is None else InnerStates(*given)
+    out, after = mamba_inner(
+        **others, scan=scan, initial_states=states, return_final_states=True, backend=backend
+    )
+    return out, *after
 
 
-def results(case: Case, backend: str) -> dict[str, Tensor]:
-    """Return the output and the gradient of each input of a fixed random sum over it."""
-    out = run(case, backend)
-    weight = torch.randn(out.shape, generator=torch.Generator().manual_seed(1)).to(out.dtype)
+def results(case: Case, backend: str, outputs: tuple[str, ...] = ("y", "conv", "scan")) -> dict[str, Tensor]:
+    """Return the outputs and the gradient of each input of a fixed random sum over those named."""
+    computed = dict(zip(("y", "conv", "scan"), run(case, backend), strict=True))
+    generator = torch.Generator().manual_seed(1)
+    weights = {name: torch.randn(t.shape, generator=generator).to(t.dtype) for name, t in computed.items()}
     inputs = {name: t for name, t in case.items() if isinstance(t, Tensor) and t.requires_grad}
-    gradients = torch.autograd.grad(out, list(inputs.values()), weight)
-    return {"y": out.detach()} | {f"d{name}": g for name, g in zip(inputs, gradients, strict=True)}
+    gradients = torch.autograd.grad(
+        [computed[name] for name in outputs],
+        list(inputs.values()),
+        [weights[name] for name in outputs],
+        materialize_grads=True,
+    )
+    found = {name: t.detach() for name, t in computed.items()}
+    return found | {f"d{name}": g for name, g in zip(inputs, gradients, strict=True)}
 
 
 CASES = [
@@ -71,12 +89,42 @@ CASES = [
     inner_case(seqlen=100, d_inner=70, d_state=16, rank=1),
     inner_case(conv_bias=False),
     inner_case(batch=1, offsets=[0, 3, 3, 36, 37]),
+    inner_case(states=False),
+    inner_case(batch=1, offsets=[0, 3, 3, 36, 37], states=False),
 ]
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_cpu_equals_the_composition(case: Case) -> None:
     assert_close(results(case, "cpu"), results(case, "reference"), forward=1e-12, gradients=1e-12)
+
+
+def test_gradients_of_some_outputs_only() -> None:
+    case = inner_case()
+    actual, expected = (results(case, backend, ("y",)) for backend in ("cpu", "reference"))
+    assert_close(actual, expected, forward=1e-12, gradients=1e-12)
+    actual, expected = (results(case, backend, ("scan",)) for backend in ("cpu", "reference"))
+    for name in ("dscan.D", "dout_proj"):  # which do not reach the state
+        assert not actual.pop(name).any()
+        assert not expected.pop(name).any()
+    assert_close(actual, expected, forward=1e-12, gradients=1e-12)
+
+
+@every_backend
+def test_chunks_equal_the_whole(backend: str) -> None:
+    """Values and gradients, the states of one chunk handed on to the next."""
+    case = inner_case(seqlen=70)
+    pieces, now = [], dict(case)
+    for part in (slice(0, 2), slice(2, 41), slice(41, None)):
+        out, *states = run(now | {"xz": case["xz"][:, part]}, backend)
+        pieces.append(out)
+        now |= dict(zip(STATES, states, strict=True))
+    chunked, whole = (torch.cat(pieces, dim=1), *states), run(case, backend)
+    inputs = [t for t in case.values() if isinstance(t, Tensor)]
+    weights = [torch.randn_like(t) for t in whole]
+    gradients = (torch.autograd.grad(outputs, inputs, weights) for outputs in (chunked, whole))
+    for ours, expected in zip((*chunked, *next(gradients)), (*whole, *next(gradients)), strict=True):
+        torch.testing.assert_close(ours, expected, rtol=1e-10, atol=1e-10)
 
 
 def test_single_precision() -> None:
@@ -91,8 +139,9 @@ def test_under_autocast(backend: str) -> None:
     case = inner_case(d_inner=48, dtype=torch.float32)
     with torch.autocast("cpu", torch.bfloat16):
         actual = results(case | {"xz": case["xz"].detach().bfloat16().requires_grad_()}, backend)
-    assert actual["y"].dtype == actual["dxz"].dtype == torch.bfloat16
-    assert all(g.dtype == torch.float32 for name, g in actual.items() if name not in ("y", "dxz"))
+    narrow = ("y", "conv", "dxz")
+    assert all(actual[name].dtype == torch.bfloat16 for name in narrow)
+    assert all(g.dtype == torch.float32 for name, g in actual.items() if name not in narrow)
     assert_close(actual, results(in_float64(case), "reference"), forward=2e-2, gradients=4e-2)
 
 
@@ -100,7 +149,7 @@ def test_gradcheck() -> None:
     case = inner_case(batch=1, seqlen=5, d_inner=3, d_state=2, rank=1, d_out=2)
     names = [name for name, value in case.items() if isinstance(value, Tensor)]
 
-    def inner(*tensors: Tensor) -> Tensor:
+    def inner(*tensors: Tensor) -> tuple[Tensor, ...]:
         return run(case | dict(zip(names, tensors, strict=True)), "cpu")
 
     assert torch.autograd.gradcheck(inner, [case[name] for name in names])
@@ -108,11 +157,12 @@ def test_gradcheck() -> None:
 
 def test_gradients_of_some_inputs_only() -> None:
     case = inner_case()
-    expected = results(case, "cpu")
-    for name in ("xz", "scan.A"):
+    expected = results(case, "cpu", ("y",))
+    for name in ("xz", "scan.A", "initial_states.scan"):
         alone = {k: v.detach() if isinstance(v, Tensor) else v for k, v in case.items()}
         alone[name].requires_grad_()
-        torch.testing.assert_close(results(alone, "cpu")[f"d{name}"], expected[f"d{name}"], rtol=0, atol=0)
+        actual = results(alone, "cpu", ("y",))
+        torch.testing.assert_close(actual[f"d{name}"], expected[f"d{name}"], rtol=0, atol=0)
 
 
 def test_keeps_little_for_the_backward() -> None:
@@ -138,9 +188,10 @@ def test_operators_keep_the_dispatcher_rules() -> None:
     forward = torch.ops.seqsuite.mamba_inner_forward.default
     torch.library.opcheck(forward, (False, *case.values()))
     plain = [t if t is None else t.detach() for t in case.values()]
-    out, projected, checkpoints = forward(True, *plain)
+    out, final_state, projected, checkpoints = forward(True, *plain)
     backward = torch.ops.seqsuite.mamba_inner_backward.default
-    torch.library.opcheck(backward, (torch.ones_like(out), projected, checkpoints, *plain))
+    given = torch.ones_like(out), torch.ones_like(final_state), projected, checkpoints
+    torch.library.opcheck(backward, (*given, *plain))
 
 
 def test_compiles_as_one_graph() -> None:
@@ -148,7 +199,7 @@ def test_compiles_as_one_graph() -> None:
     leaves = [t for t in case.values() if isinstance(t, Tensor)]
 
     def loss(case: Case) -> Tensor:
-        return run(case, None).square().sum()
+        return sum(t.square().sum() for t in run(case, None))
 
     expected = torch.autograd.grad(loss(case), leaves)
     actual = torch.autograd.grad(torch.compile(loss, fullgraph=True, backend="aot_eager")(case), leaves)
@@ -159,7 +210,7 @@ def test_compiles_as_one_graph() -> None:
 def test_differentiating_twice_is_refused() -> None:
     case = inner_case()
     with pytest.raises(NotImplementedError, match="backend='reference'"):
-        torch.autograd.grad(run(case, "cpu").sum(), case["xz"], create_graph=True)
+        torch.autograd.grad(run(case, "cpu")[0].sum(), case["xz"], create_graph=True)
 
 
 def test_says_which_backends_are_available() -> None:
@@ -175,6 +226,8 @@ def test_says_which_backends_are_available() -> None:
         ({"scan.x_proj": torch.zeros(10, 20)}, ValueError, r"scan.x_proj must have .*\(11, 20\)"),
         ({"scan.A": torch.zeros(20, 4).long()}, TypeError, r"scan.A must be floating"),
         ({"out_proj": torch.zeros(10, 19)}, ValueError, r"out_proj must have shape \(M, D\)"),
+        ({"initial_states.conv": torch.zeros(2, 4, 20)}, ValueError, r"conv must have .*= \(2, 3, 20\)"),
+        ({"initial_states.scan": torch.zeros(1, 20, 4)}, ValueError, r"scan must have shape \(B, D, N\)"),
         ({"scan.D": torch.zeros(20, device="meta")}, ValueError, r"scan.D is on meta, but xz is on cpu"),
         ({"cu_seqlens": torch.tensor([0, 37])}, ValueError, r"xz must have shape \(1, L, D\)"),
     ],

@@ -1,6 +1,7 @@
 """The fused kernels of Mamba-2's scan against the selective scan, of which it is a special case."""
 
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -217,9 +218,30 @@ def test_the_number_of_threads_changes_no_bit() -> None:
         assert all(torch.equal(run[name], runs[0][name]) for name in runs[0])
 
 
+def test_packed_sequences_are_separate() -> None:
+    """Values and gradients, of sequences without positions, short ones, and some longer than a chunk."""
+    offsets = [0, 0, 3, 20, 91, 92]
+    case = ssd_case(batch=1, seqlen=offsets[-1])
+    case["state"] = ssd_case(batch=5)["state"]
+
+    def separately(**case: Tensor) -> tuple[Tensor, Tensor]:
+        along, pieces = ("x", "delta", "a", "B", "C"), []
+        for s, (start, end) in enumerate(pairwise(offsets)):
+            cut = {name: case[name][:, start:end] for name in along}
+            pieces.append(ssd_cpu(**case | cut | {"state": case["state"][s : s + 1]}))
+        ys, states = zip(*pieces, strict=True)
+        return torch.cat(ys, dim=1), torch.cat(states)
+
+    packed = results(case, partial(ssd_cpu, cu_seqlens=torch.tensor(offsets)))
+    assert_close(packed, results(case, separately), forward=1e-14, gradients=1e-13)
+
+
 @with_and_without_skip
-def test_operators_keep_the_dispatcher_rules(skip: bool) -> None:
-    inputs = [tensor if skip or name != "D" else None for name, tensor in ssd_case().items()]
+@pytest.mark.parametrize("offsets", [None, [0, 40, 45]])
+def test_operators_keep_the_dispatcher_rules(skip: bool, offsets: list[int] | None) -> None:
+    case = ssd_case() if offsets is None else ssd_case(batch=1) | {"state": ssd_case()["state"]}
+    inputs = [tensor if skip or name != "D" else None for name, tensor in case.items()]
+    inputs.append(None if offsets is None else torch.tensor(offsets))
     torch.library.opcheck(torch.ops.seqsuite.ssd_forward.default, (False, *inputs))
     plain = [None if tensor is None else tensor.detach() for tensor in inputs]
     outputs = torch.ops.seqsuite.ssd_forward(True, *plain)

@@ -4,10 +4,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from seqsuite.models import MIXERS, MODELS
+from seqsuite.models import BLOCKS, MIXERS, MODELS
+from seqsuite.models.base import GatedMixer, Inspected
 from seqsuite.models.build import build_mixer, build_model
 from seqsuite.models.config import ModelConfig
 from seqsuite.models.inspection import inspect_model
+from seqsuite.models.sequence_model import NORMS
 from seqsuite.options import named_options
 
 
@@ -15,7 +17,8 @@ def make(name, width=8, **options):
     torch.manual_seed(0)
     layer = build_mixer(named_options(MIXERS, {"name": name, **options}), width, 9).double()
     x = torch.randn(2, 9, width).double()
-    return layer, x, layer.inspect(x), layer(x)[0]
+    shown = {name: inspected.values for name, inspected in layer.inspect(x).items()}
+    return layer, x, shown, layer(x)[0]
 
 
 @pytest.mark.parametrize(
@@ -86,6 +89,35 @@ def test_gated_deltas_rates_are_between_nothing_and_all():
         assert ((shown[name] > 0) & (shown[name] < 1)).all()
 
 
+@pytest.mark.parametrize("block", BLOCKS.names())
+@pytest.mark.parametrize("mixer", MIXERS.names())
+def test_every_block_shows_what_its_mixer_gets(block, mixer):
+    """What the mixer is asked to show is of the inputs that the block gives it, fused or not."""
+    torch.manual_seed(0)
+    make = lambda width: build_mixer(named_options(MIXERS, {"name": mixer}), width, 9)  # noqa: E731
+    layer, x = BLOCKS.load(block)(16, make, NORMS["rms"]).double(), torch.randn(2, 9, 16).double()
+    taken = []
+    layer.mixer.register_forward_pre_hook(
+        lambda _, inputs, options: taken.append((inputs[0], options.get("controls"))), with_kwargs=True
+    )
+    if isinstance(layer.mixer, GatedMixer):
+        layer.mixer.scan_weights = lambda: None  # so that the block does not run it within a fused operation
+    layer(x)
+    [(u, controls)] = taken
+    expected = layer.mixer.inspect(u) if controls is None else layer.mixer.inspect(u, controls)
+    shown = layer.inspect(x)
+    assert shown.keys() == expected.keys() != set()
+    for name, inspected in shown.items():
+        torch.testing.assert_close(inspected.values, expected[name].values)
+
+
+def test_axes_are_as_many_as_dimensions_and_known():
+    with pytest.raises(ValueError, match="axes must name 2 dimensions"):
+        Inspected(torch.zeros(2, 3), ("batch",))
+    with pytest.raises(ValueError, match=r"axes must be of batch, .*, not time"):
+        Inspected(torch.zeros(2, 3), ("batch", "time"))
+
+
 @pytest.mark.parametrize("name", MODELS.names())
 def test_every_models_mixers_can_be_inspected_without_a_trace(name):
     config = ModelConfig(name=name, **{**MODELS.load(name)(), "d_model": 16, "n_layer": 4})
@@ -93,7 +125,12 @@ def test_every_models_mixers_can_be_inspected_without_a_trace(name):
     shown = inspect_model(model, tokens)
     assert len(shown) == 4
     assert all(shown)
-    assert not any(value.requires_grad for decided in shown for value in decided.values())
+    for decided in shown:
+        for inspected in decided.values():
+            assert not inspected.values.requires_grad
+            sizes = dict(zip(inspected.axes, inspected.values.shape, strict=True))
+            assert sizes.get("batch", 2) == 2
+            assert all(sizes.get(axis, 12) == 12 for axis in ("position", "query", "key"))
     assert not any(module._forward_pre_hooks for module in model.modules())
 
 
@@ -103,4 +140,4 @@ def test_what_a_block_passes_to_its_mixer_is_what_is_inspected():
     block = model.blocks[0]
     projected = block.in_proj(block.norm(model.embedding(tokens)))
     delta = F.softplus(projected[..., -block.plain :] + block.mixer.dt_bias)
-    torch.testing.assert_close(inspect_model(model, tokens)[0]["delta"], delta.detach())
+    torch.testing.assert_close(inspect_model(model, tokens)[0]["delta"].values, delta.detach())

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from seqsuite.models import BLOCKS, MIXERS
-from seqsuite.models.base import Mixer, SequenceLayer, State
+from seqsuite.models.base import Block, Mixer, SequenceLayer, State
 from seqsuite.models.build import build_mixer
 from seqsuite.models.sequence_model import NORMS
 from seqsuite.options import named_options
@@ -77,9 +77,10 @@ def make_layer(case: str, dtype: torch.dtype = torch.float64) -> SequenceLayer:
 
 
 def carries_packed_state(layer: SequenceLayer) -> bool:
-    mixer = layer if isinstance(layer, Mixer) else layer.mixer
-    assert isinstance(mixer, Mixer)
-    return mixer.packed_state
+    if isinstance(layer, Block):
+        layer = layer.mixer
+    assert isinstance(layer, Mixer)
+    return layer.packed_state
 
 
 def inputs(length: int, dtype: torch.dtype = torch.float64, batch: int = BATCH) -> torch.Tensor:
@@ -165,6 +166,72 @@ def test_packed_equals_separate_and_padded(case):
         torch.testing.assert_close(value, torch.cat([state[key] for _, state in states]))
 
 
+OFFSETS = [0, 9, 9, 10, 31, 39]
+"""Of packed sequences: an empty one, one of a single position, and two that share a padded batch."""
+
+
+def states_on_the_way(layer: SequenceLayer, sequences: int) -> State:
+    """Return states after four positions each, as leaves that take gradients."""
+    generator = torch.Generator().manual_seed(4)
+    x = torch.randn(sequences, 4, WIDTH, dtype=torch.float64, generator=generator)
+    with torch.no_grad():
+        _, state = layer(x, layer.initial_state(sequences, dtype=torch.float64))
+    return {
+        key: value.clone().requires_grad_(value.is_floating_point() or value.is_complex())
+        for key, value in state.items()
+    }
+
+
+def with_gradients(
+    layer: SequenceLayer, x: torch.Tensor, before: State | None, y: torch.Tensor, after: State
+) -> list[torch.Tensor]:
+    """Return outputs, states, and gradients of a sum over them: of inputs, parameters and states before."""
+    outputs = [y, *(value for value in after.values() if value.requires_grad)]
+    generator = torch.Generator().manual_seed(3)
+    weights = [torch.randn(t.shape, dtype=torch.float64, generator=generator).to(t.dtype) for t in outputs]
+    leaves = [x, *layer.parameters(), *(v for v in (before or {}).values() if v.requires_grad)]
+    gradients = torch.autograd.grad(outputs, leaves, weights, materialize_grads=True)
+    return [*outputs, *gradients]
+
+
+def assert_equal_to_the_digit(actual: list[torch.Tensor], expected: list[torch.Tensor]) -> None:
+    for ours, theirs in zip(actual, expected, strict=True):
+        scale = max(theirs.abs().max().item() if theirs.numel() else 0, 1e-3)
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-10 * scale)
+
+
+@pytest.mark.parametrize("case", MIXER_CASES | BLOCK_CASES)
+def test_packed_from_states_equals_separate_with_every_gradient(case):
+    """From where there is a state for packed sequences; from the start where there is none."""
+    layer, x = make_layer(case), inputs(OFFSETS[-1], batch=1).requires_grad_()
+    before = states_on_the_way(layer, 5) if carries_packed_state(layer) else None
+    ys, states = [], []
+    for s, (start, end) in enumerate(pairwise(OFFSETS)):
+        alone = None if before is None else {key: value[s : s + 1] for key, value in before.items()}
+        if end > start:
+            y, alone = layer(x[:, start:end], alone)
+            ys.append(y)
+        states.append(alone)
+    after = {} if before is None else {key: torch.cat([state[key] for state in states]) for key in before}
+    expected = with_gradients(layer, x, before, torch.cat(ys, dim=1), after)
+    y, after = layer(x, before, torch.tensor(OFFSETS))
+    assert (after is None) == (before is None)
+    assert_equal_to_the_digit(with_gradients(layer, x, before, y, after or {}), expected)
+
+
+@pytest.mark.parametrize("case", BLOCK_CASES)
+def test_chunks_from_a_state_equal_steps_with_every_gradient(case):
+    """The training path of truncated backpropagation, against the recurrence."""
+    layer, x = make_layer(case), inputs(11).requires_grad_()
+    before = states_on_the_way(layer, BATCH)
+    state, ys = before, []
+    for t in range(x.shape[1]):
+        y, state = layer.step(x[:, t], state)
+        ys.append(y)
+    expected = with_gradients(layer, x, before, torch.stack(ys, dim=1), state)
+    assert_equal_to_the_digit(with_gradients(layer, x, before, *layer(x, before)), expected)
+
+
 @every_layer
 def test_no_output_sees_a_later_input(case):
     layer, x = make_layer(case), inputs(20)
@@ -224,4 +291,4 @@ def test_every_tensor_is_made_on_the_inputs_device(case):
     layer(x)[0].sum().backward()
     assert {y.device.type, stepped.device.type} == {"meta"}
     if isinstance(layer, Mixer):
-        assert all(value.device.type == "meta" for value in layer.inspect(x).values())
+        assert all(shown.values.device.type == "meta" for shown in layer.inspect(x).values())

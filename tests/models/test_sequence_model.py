@@ -1,6 +1,7 @@
 """Whole models: sizes, initialisation, state."""
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ from seqsuite.errors import UserError
 from seqsuite.models import MODELS
 from seqsuite.models.build import build_model, build_shaped, count_parameters
 from seqsuite.models.config import ModelConfig, ModelShape
-from seqsuite.models.sequence_model import LanguageModel
+from seqsuite.models.sequence_model import BackboneState, LanguageModel
 
 
 def make_config(name: str, **settings: object) -> ModelConfig:
@@ -49,6 +50,86 @@ def test_packed_sequences_do_not_see_each_other(name, backbone):
     packed = model(tokens, torch.tensor([0, 4, 20], dtype=torch.int32))
     torch.testing.assert_close(packed[:, :4], model(tokens[:, :4]))
     torch.testing.assert_close(packed[:, 4:], model(tokens[:, 4:]))
+
+
+def gradients(model, outputs):
+    """Return the gradients of a fixed random sum over outputs."""
+    weights = torch.randn(outputs.shape, generator=torch.Generator().manual_seed(1)).double()
+    return torch.autograd.grad(outputs, list(model.parameters()), weights, materialize_grads=True)
+
+
+def assert_all_close(actual, expected):
+    for ours, theirs in zip(actual, expected, strict=True):
+        scale = theirs.abs().max().clamp_min(1e-3).item()
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-10 * scale)
+
+
+@every_model
+@pytest.mark.parametrize("backbone", ["isotropic", "unet"])
+def test_training_from_a_carried_state(name, backbone):
+    """Values of chunks are the whole's; gradients are those of the chunk alone, or of all if not detached."""
+    settings = unet() if backbone == "unet" else {"n_layer": 4}
+    model, tokens = make_model(name, **settings), torch.randint(11, (2, 21))
+    whole, state, attached = model(tokens), model.initial_state(2), model.initial_state(2)
+    through = []
+    for chunk in (slice(0, 8), slice(8, 11), slice(11, 21)):
+        logits, after = model(tokens[:, chunk], state=state)
+        assert_all_close([logits], [whole[:, chunk]])
+        stepped, now = [], state
+        for t in range(chunk.start, chunk.stop):
+            y, now = model.step(tokens[:, t], now)
+            stepped.append(y)
+        assert_all_close(gradients(model, logits), gradients(model, torch.stack(stepped, dim=1)))
+        state = after.detach()
+        assert not any(value.requires_grad for block in state.blocks for value in block.values())
+        logits, attached = model(tokens[:, chunk], state=attached)
+        through.append(logits)
+    assert (state.position, attached.position) == (21, 21)
+    assert_all_close(gradients(model, torch.cat(through, dim=1)), gradients(model, whole))
+
+
+@every_model
+def test_packed_chunks_go_on_from_states(name):
+    model, tokens = make_model(name), torch.randint(11, (1, 20))
+    offsets = torch.tensor([0, 4, 5, 20])
+    state = model.prefill(torch.randint(11, (3, 6)), model.initial_state(3))[1].detach()
+    if not model.packed_state:
+        with pytest.raises(ValueError, match="no state for packed sequences"):
+            model(tokens, offsets, state=state)
+        return
+    logits, after = model(tokens, offsets, state=state)
+    separate = []
+    for s, (start, end) in enumerate(pairwise(offsets.tolist())):
+        blocks = tuple({key: value[s : s + 1] for key, value in block.items()} for block in state.blocks)
+        separate.append(model(tokens[:, start:end], state=BackboneState(6, blocks)))
+    expected = torch.cat([y for y, _ in separate], dim=1)
+    assert_all_close([logits, *gradients(model, logits)], [expected, *gradients(model, expected)])
+    assert after.position == max(one.position for _, one in separate) == 21
+    joined = model.join_states([one for _, one in separate])
+    for ours, theirs in zip(after.blocks, joined.blocks, strict=True):
+        assert ours.keys() == theirs.keys()
+        assert_all_close(ours.values(), theirs.values())
+
+
+@pytest.mark.parametrize("name", ["mamba", "mamba2", "s4", "s4d", "h3", "retnet", "gated_deltanet"])
+def test_memory_of_training_on_chunks_does_not_grow_with_the_document(name):
+    """What the backward of the tenth chunk keeps is as large as of the second, and so is the state."""
+    model, kept = make_model(name), {}
+
+    def pack(tensor):
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage()
+        return tensor
+
+    sizes, state = [], model.initial_state(2)
+    for _ in range(10):
+        kept.clear()
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            logits, state = model(torch.randint(11, (2, 6)), state=state)
+        logits.sum().backward()
+        state = state.detach()
+        held = sum(value.numel() for block in state.blocks for value in block.values())
+        sizes.append((sum(storage.nbytes() for storage in kept.values()), held))
+    assert sizes[1] == sizes[9]
 
 
 @pytest.mark.parametrize("backbone", [{}, unet()], ids=["isotropic", "unet"])

@@ -39,13 +39,19 @@ def last_inputs(x: Tensor, count: int, initial_state: Tensor | None, cu_seqlens:
         initial_state: The ``count`` inputs before the first, zeros if not given.
         cu_seqlens: Offsets (S + 1,) of packed sequences; the result is (S, count, D) then.
     """
-    if cu_seqlens is None and x.shape[1] >= count:
-        return x[:, x.shape[1] - count :].clone()  # a view would keep all of x in memory
-    tails = [
-        torch.cat([history, part], dim=1)[:, part.shape[1] :]
-        for part, history in _sequences(x, count, initial_state, cu_seqlens)
-    ]
-    return torch.cat(tails)
+    length = x.shape[1]
+    if cu_seqlens is None and length >= count:
+        return x[:, length - count :].clone()  # a view would keep all of x in memory
+    if initial_state is None:
+        sequences = len(x) if cu_seqlens is None else len(cu_seqlens) - 1
+        initial_state = x.new_zeros(sequences, count, x.shape[2])
+    if cu_seqlens is None or length == 0:
+        return torch.cat([initial_state, x.expand(len(initial_state), -1, -1)], dim=1)[:, length:]
+    starts, ends = cu_seqlens[:-1].long().unsqueeze(1), cu_seqlens[1:].long().unsqueeze(1)
+    positions = ends - count + torch.arange(count, device=x.device)
+    rows = torch.arange(len(initial_state), device=x.device).unsqueeze(1)
+    before = initial_state[rows, (positions - starts + count).clamp_max(count - 1)]
+    return torch.where((positions >= starts).unsqueeze(2), x[0, positions.clamp_min(0)], before)
 
 
 def _sequences(

@@ -1,14 +1,14 @@
 """The gated delta rule: a state that forgets, and replaces what it holds under a key (arXiv 2412.06464)."""
 
-from itertools import pairwise
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from seqsuite.kernels.checks import check_cu_seqlens, sequence_offsets
+from seqsuite.kernels.checks import check_cu_seqlens
 from seqsuite.kernels.gated_delta_rule.chunked import gated_delta_rule_chunked
 from seqsuite.kernels.gated_delta_rule.reference import gated_delta_rule_reference, step
+from seqsuite.kernels.packing import PaddedBatches
 from seqsuite.kernels.precision import full_precision
 
 CHUNK = 64
@@ -71,12 +71,12 @@ def gated_delta_rule(
     if cu_seqlens is None:
         y, final_state = scan(inputs, state)
     else:
-        pieces = [
-            scan([t[:, start:end] for t in inputs], state[s : s + 1])
-            for s, (start, end) in enumerate(pairwise(sequence_offsets(cu_seqlens, v.shape[1])))
-        ]
-        y = torch.cat([y for y, _ in pieces], dim=1)
-        final_state = torch.cat([state for _, state in pieces])
+        # Where there is padding, nothing decays and nothing is replaced: the state passes through it.
+        batches = PaddedBatches.of(cu_seqlens, v.shape[1], v.device)
+        parts = zip(*(batches.split(t) for t in inputs), batches.split_states(state), strict=True)
+        scanned = [scan(list(part[:-1]), part[-1]) for part in parts]
+        y = batches.join([y for y, _ in scanned])
+        final_state = batches.join_states([state for _, state in scanned])
     return y.to(v.dtype), final_state
 
 

@@ -5,6 +5,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from seqsuite.kernels.packing import PaddedBatches
+
 
 def long_conv(
     u: Tensor, kernel: Tensor, *, initial_state: Tensor | None = None, cu_seqlens: Tensor | None = None
@@ -27,11 +29,10 @@ def long_conv(
     _check(u, kernel, initial_state, cu_seqlens)
     if cu_seqlens is None:
         return _convolve(u, kernel, initial_state)
-    parts = [
-        _convolve(u[:, start:end], kernel, None if initial_state is None else initial_state[s : s + 1])
-        for s, (start, end) in enumerate(pairwise(cu_seqlens.tolist()))
-    ]
-    return torch.cat(parts, dim=1)
+    batches = PaddedBatches.of(cu_seqlens, u.shape[1], u.device)
+    parts = batches.split(u)
+    histories = [None for _ in parts] if initial_state is None else batches.split_states(initial_state)
+    return batches.join([_convolve(part, kernel, h) for part, h in zip(parts, histories, strict=True)])
 
 
 def _convolve(u: Tensor, kernel: Tensor, history: Tensor | None) -> Tensor:

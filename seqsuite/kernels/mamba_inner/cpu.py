@@ -22,21 +22,24 @@ from seqsuite.kernels.selective_scan.inputs import Inputs as ScanInputs
 
 INPUTS = (
     "Tensor xz, Tensor conv_weight, Tensor? conv_bias, Tensor x_proj, Tensor dt_proj, Tensor dt_bias, "
-    "Tensor A, Tensor D, Tensor out_proj, Tensor? cu_seqlens"
+    "Tensor A, Tensor D, Tensor out_proj, Tensor? conv_state, Tensor? scan_state, Tensor? cu_seqlens"
 )
 
-# The forward gives the output and, where a backward follows (``save``), the projections (B·L, R + 2 N) and
-# the scan's checkpoints. The backward gives the gradients of those inputs that are given, in their order.
+# The forward gives the output, the scan's final state and, where a backward follows (``save``), the
+# projections (B·L, R + 2 N) and the scan's checkpoints. The backward gives the gradients of those inputs that
+# are given, in their order.
 FORWARD = define_operator(
-    f"mamba_inner_forward(bool save, {INPUTS}) -> (Tensor out, Tensor projected, Tensor checkpoints)"
+    f"mamba_inner_forward(bool save, {INPUTS}) "
+    "-> (Tensor out, Tensor final_state, Tensor projected, Tensor checkpoints)"
 )
 BACKWARD = define_operator(
-    f"mamba_inner_backward(Tensor dout, Tensor projected, Tensor checkpoints, {INPUTS}) -> Tensor[]"
+    "mamba_inner_backward("
+    f"Tensor dout, Tensor? dfinal_state, Tensor projected, Tensor checkpoints, {INPUTS}) -> Tensor[]"
 )
 
 
 class Inputs(NamedTuple):
-    """The operators' inputs: matrices in xz's dtype, the others float32, or float64 where xz is."""
+    """The operators' inputs: matrices and conv_state in xz's dtype, the rest float32, or float64 if xz is."""
 
     xz: Tensor
     conv_weight: Tensor
@@ -47,6 +50,8 @@ class Inputs(NamedTuple):
     A: Tensor
     D: Tensor
     out_proj: Tensor
+    conv_state: Tensor | None
+    scan_state: Tensor | None
     cu_seqlens: Tensor | None
 
     def differentiable(self) -> dict[str, Tensor]:
@@ -58,7 +63,8 @@ class Inputs(NamedTuple):
     def convolution(self) -> ConvolutionInputs:
         """Return the inputs of the convolution."""
         x = self.xz[..., : self.A.shape[0]]
-        return ConvolutionInputs(x, self.conv_weight, self.conv_bias, True, None, self.cu_seqlens)
+        weights = self.conv_weight, self.conv_bias
+        return ConvolutionInputs(x, *weights, True, self.conv_state, self.cu_seqlens)
 
     def scan(self, u: Tensor, projected: Tensor) -> ScanInputs:
         """Return the inputs of the scan, given its input u and the projections."""
@@ -69,7 +75,8 @@ class Inputs(NamedTuple):
             for start in (rank, rank + d_state)
         )
         z = self.xz[..., d_model:]
-        return ScanInputs(u, delta, self.A, B, C, self.D, z, self.dt_bias, True, None, self.cu_seqlens)
+        state = self.scan_state
+        return ScanInputs(u, delta, self.A, B, C, self.D, z, self.dt_bias, True, state, self.cu_seqlens)
 
 
 def mamba_inner_cpu(
@@ -82,12 +89,13 @@ def mamba_inner_cpu(
     A: Tensor,
     D: Tensor,
     out_proj: Tensor,
+    conv_state: Tensor | None,
+    scan_state: Tensor | None,
     cu_seqlens: Tensor | None,
-) -> Tensor:
-    """Compute :func:`seqsuite.kernels.mamba_inner`."""
+) -> tuple[Tensor, Tensor]:
+    """Compute :func:`seqsuite.kernels.mamba_inner`; return out and the scan's final state."""
     narrow, wide = xz.dtype, torch.promote_types(xz.dtype, torch.float32)
-    out: Tensor
-    out, _, _ = FORWARD(
+    out, final_state, _, _ = FORWARD(
         False,
         xz,
         conv_weight.to(wide),
@@ -98,25 +106,27 @@ def mamba_inner_cpu(
         A.to(wide),
         D.to(wide),
         out_proj.to(narrow),
+        conv_state,
+        None if scan_state is None else scan_state.to(wide),
         cu_seqlens,
     )
-    return out
+    return out, final_state
 
 
-def _forward(save: bool, *arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
+def _forward(save: bool, *arguments: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     with torch.autocast("cpu", enabled=False):  # the dtypes are right already
         return _run_forward(Inputs(*arguments), save)
 
 
-def _run_forward(inputs: Inputs, save: bool) -> tuple[Tensor, Tensor, Tensor]:
+def _run_forward(inputs: Inputs, save: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     u = conv.run_forward(inputs.convolution())
     projected = torch.mm(_rows(u), inputs.x_proj.t())
-    y, _, checkpoints = scan.run_forward(inputs.scan(u, projected), save)
+    y, final_state, checkpoints = scan.run_forward(inputs.scan(u, projected), save)
     out = torch.mm(_rows(y), inputs.out_proj.t()).view(*u.shape[:2], -1)
-    return out, projected if save else projected.new_empty(0), checkpoints
+    return out, final_state, projected if save else projected.new_empty(0), checkpoints
 
 
-def _forward_fake(save: bool, *arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
+def _forward_fake(save: bool, *arguments: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     inputs = Inputs(*arguments)
     xz, A = inputs.xz, inputs.A
     projected = xz.new_empty((xz.shape[0] * xz.shape[1], inputs.x_proj.shape[0]))
@@ -124,6 +134,7 @@ def _forward_fake(save: bool, *arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
     geometry = scan.Geometry.of_scan(inputs.scan(u, projected))
     return (
         xz.new_empty((*xz.shape[:2], inputs.out_proj.shape[0])),
+        A.new_empty((geometry.sequences, *A.shape)),
         projected if save else xz.new_empty(0),
         A.new_empty(geometry.checkpoint_shape if save else (0,)),
     )
@@ -133,34 +144,42 @@ class _MambaInner(torch.autograd.Function):
     """The forward with its derivative."""
 
     @staticmethod
-    def forward(ctx: Any, save: bool, *inputs: Any) -> tuple[Tensor, Tensor, Tensor]:
-        out, projected, checkpoints = below_autograd(FORWARD, True, *inputs)
+    def forward(ctx: Any, save: bool, *inputs: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        out, final_state, projected, checkpoints = below_autograd(FORWARD, True, *inputs)
         ctx.save_for_backward(projected, checkpoints, *inputs)
         ctx.mark_non_differentiable(projected, checkpoints)
         ctx.set_materialize_grads(False)
-        return out, projected, checkpoints
+        return out, final_state, projected, checkpoints
 
     @staticmethod
-    def backward(ctx: Any, dout: Tensor | None, *_: None) -> tuple[Any, ...]:
+    def backward(ctx: Any, dout: Tensor | None, dfinal_state: Tensor | None, *_: None) -> tuple[Any, ...]:
         refuse_second_derivative("mamba_inner")
-        if dout is None:
-            return (None,) * len(ctx.needs_input_grad)
         projected, checkpoints, *saved = ctx.saved_tensors
         inputs = Inputs(*saved)
-        gradients = BACKWARD(dout, projected, checkpoints, *inputs)
+        if dout is None:
+            dout = inputs.xz.new_zeros(*inputs.xz.shape[:2], inputs.out_proj.shape[0])
+        gradients = BACKWARD(dout, dfinal_state, projected, checkpoints, *inputs)
         by_name = dict(zip(inputs.differentiable(), gradients, strict=True))
         needed = zip(Inputs._fields, ctx.needs_input_grad[1:], strict=True)
         return (None, *(by_name.get(name) if wanted else None for name, wanted in needed))
 
 
-def _backward(dout: Tensor, projected: Tensor, checkpoints: Tensor, *arguments: Any) -> list[Tensor]:
+def _backward(
+    dout: Tensor,
+    dfinal_state: Tensor | None,
+    projected: Tensor,
+    checkpoints: Tensor,
+    *arguments: Any,
+) -> list[Tensor]:
     inputs = Inputs(*arguments)
     with torch.autocast("cpu", enabled=False):
-        gradients = _run_backward(dout, projected, checkpoints, inputs)
+        gradients = _run_backward(dout, dfinal_state, projected, checkpoints, inputs)
     return [gradients[name] for name in inputs.differentiable()]
 
 
-def _run_backward(dout: Tensor, projected: Tensor, checkpoints: Tensor, inputs: Inputs) -> dict[str, Tensor]:
+def _run_backward(
+    dout: Tensor, dfinal_state: Tensor | None, projected: Tensor, checkpoints: Tensor, inputs: Inputs
+) -> dict[str, Tensor]:
     """Return the gradients by the names of the inputs."""
     (d_model, d_state), rank = inputs.A.shape, inputs.dt_proj.shape[1]
     dout = _rows(dout)
@@ -170,7 +189,7 @@ def _run_backward(dout: Tensor, projected: Tensor, checkpoints: Tensor, inputs: 
     scan_inputs = inputs.scan(u, projected)
     y = dy  # its memory, as delta's becomes ddelta's: new memory costs as much as the work on it
     into = {"dz": dxz[..., d_model:], "ddelta": scan_inputs.delta, "y": y}
-    by_scan = scan.run_backward(dy, None, checkpoints, scan_inputs, into)
+    by_scan = scan.run_backward(dy, dfinal_state, checkpoints, scan_inputs, into)
     ddelta, du = _rows(by_scan["ddelta"]), _rows(by_scan["du"])
     dprojected = torch.empty_like(projected)
     # Where a matrix is narrow, which way round its product is taken makes MKL several times faster.
@@ -179,20 +198,31 @@ def _run_backward(dout: Tensor, projected: Tensor, checkpoints: Tensor, inputs: 
     dprojected[:, rank + d_state :] = by_scan["dC"].view(-1, d_state)
     du.addmm_(dprojected, inputs.x_proj)
     by_convolution = conv.run_backward(du.view(u.shape), inputs.convolution(), dx=dxz[..., :d_model])
+    optional = {
+        "conv_bias": by_convolution.get("bias"),
+        "conv_state": by_convolution.get("initial_state"),
+        "scan_state": by_scan.get("dinitial_state"),
+    }
     return {
         "xz": dxz,
         "conv_weight": by_convolution["weight"],
-        **({} if inputs.conv_bias is None else {"conv_bias": by_convolution["bias"]}),
         "x_proj": torch.mm(dprojected.t(), _rows(u)),
         "dt_proj": torch.mm(projected[:, :rank].t(), ddelta).t().contiguous(),
         "dt_bias": by_scan["ddelta_bias"],
         "A": by_scan["dA"],
         "D": by_scan["dD"],
         "out_proj": torch.mm(dout.t(), _rows(y)),
+        **{name: gradient for name, gradient in optional.items() if gradient is not None},
     }
 
 
-def _backward_fake(dout: Tensor, projected: Tensor, checkpoints: Tensor, *arguments: Any) -> list[Tensor]:
+def _backward_fake(
+    dout: Tensor,
+    dfinal_state: Tensor | None,
+    projected: Tensor,
+    checkpoints: Tensor,
+    *arguments: Any,
+) -> list[Tensor]:
     return [tensor.new_empty(tensor.shape) for tensor in Inputs(*arguments).differentiable().values()]
 
 

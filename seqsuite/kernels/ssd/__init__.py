@@ -1,13 +1,12 @@
 """State space duality: the scan of Mamba-2 (arXiv 2405.21060), as a recurrence or by matrix products."""
 
-from itertools import pairwise
 from typing import Literal, overload
 
 import torch
 from torch import Tensor
 
 from seqsuite.kernels.backend import CPU, REFERENCE, Backend, choose_backend
-from seqsuite.kernels.checks import sequence_offsets
+from seqsuite.kernels.packing import PaddedBatches
 from seqsuite.kernels.precision import full_precision
 from seqsuite.kernels.selective_scan.reference import discretise_step_size
 from seqsuite.kernels.ssd.arguments import check_arguments
@@ -122,32 +121,16 @@ def ssd(
         initial_state = delta.new_zeros(sequences, *x.shape[2:], B.shape[-1])
     state = initial_state.to(real)
 
-    def scan(
-        x: Tensor, delta: Tensor, a: Tensor, B: Tensor, C: Tensor, state: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        if name == "cpu":
-            from seqsuite.kernels.ssd.cpu import ssd_cpu
+    if name == "cpu":
+        from seqsuite.kernels.ssd.cpu import ssd_cpu
 
-            y, state = ssd_cpu(x.to(real), delta, a, B, C, None if D is None else D.to(real), state)
-            return y.to(x.dtype), state
-        u = x.to(real) * delta.unsqueeze(-1)
-        with full_precision(u.device):
-            if name == "reference":
-                y, state = ssd_reference(u, a, B, C, state)
-            else:
-                y, state = ssd_chunked(u, a, B, C, state, chunk_size)
-        return _with_skip(y, x, D), state
-
-    if cu_seqlens is None:
-        y, final_state = scan(x, delta, a, B, C, state)
+        skip = None if D is None else D.to(real)
+        y, final_state = ssd_cpu(x.to(real), delta, a, B, C, skip, state, cu_seqlens)
+        y = y.to(x.dtype)
     else:
-        pieces = []
-        for s, (start, end) in enumerate(pairwise(sequence_offsets(cu_seqlens, x.shape[1]))):
-            here = slice(start, end)
-            inputs = x[:, here], delta[:, here], a[:, here], B[:, here], C[:, here]
-            pieces.append(scan(*inputs, state[s : s + 1]))
-        y = torch.cat([y for y, _ in pieces], dim=1)
-        final_state = torch.cat([state for _, state in pieces])
+        u, chunk = x.to(real) * delta.unsqueeze(-1), None if name == "reference" else chunk_size
+        y, final_state = _scan(u, a, B, C, state, cu_seqlens, chunk)
+        y = _with_skip(y, x, D)
     return (y, final_state) if return_final_state else y
 
 
@@ -184,6 +167,28 @@ def ssd_state_update(
     delta, a, B, C, real = _prepare(x, dt, A, B, C, dt_bias, dt_softplus)
     y, state = step(state.to(real), x.to(real) * delta.unsqueeze(-1), a, B, C)
     return _with_skip(y, x, D), state
+
+
+def _scan(
+    u: Tensor,
+    a: Tensor,
+    B: Tensor,
+    C: Tensor,
+    state: Tensor,
+    cu_seqlens: Tensor | None,
+    chunk_size: int | None,
+) -> tuple[Tensor, Tensor]:
+    """Run the scan of u = Δ x in plain PyTorch: in chunks, or by position if ``chunk_size`` is ``None``."""
+    if cu_seqlens is not None:
+        # Where there is padding, nothing decays and nothing is added: the state passes through it.
+        batches = PaddedBatches.of(cu_seqlens, u.shape[1], u.device)
+        parts = [*(batches.split(t) for t in (u, a, B, C)), batches.split_states(state)]
+        scanned = [_scan(u, a, B, C, h, None, chunk_size) for u, a, B, C, h in zip(*parts, strict=True)]
+        return batches.join([y for y, _ in scanned]), batches.join_states([state for _, state in scanned])
+    with full_precision(u.device):
+        if chunk_size is None:
+            return ssd_reference(u, a, B, C, state)
+        return ssd_chunked(u, a, B, C, state, chunk_size)
 
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]  # untyped in PyTorch

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from seqsuite.kernels.llvm.jit import CompiledKernel, compile_kernel
 from seqsuite.kernels.llvm.memory import new_empty
-from seqsuite.kernels.llvm.run import Argument, Division, dtype_name, worthwhile_threads
+from seqsuite.kernels.llvm.run import Argument, Division, dtype_name, packed_sequences, worthwhile_threads
 from seqsuite.kernels.llvm.target import host_target
 from seqsuite.kernels.operators import (
     below_autograd,
@@ -23,7 +23,7 @@ from seqsuite.kernels.ssd import cpu_backward, cpu_forward
 from seqsuite.kernels.ssd.cpu_chunks import CHUNK, Options, whole_vectors
 from seqsuite.kernels.strides import with_row_stride
 
-INPUTS = "Tensor x, Tensor delta, Tensor a, Tensor B, Tensor C, Tensor? D, Tensor state"
+INPUTS = "Tensor x, Tensor delta, Tensor a, Tensor B, Tensor C, Tensor? D, Tensor state, Tensor? cu_seqlens"
 
 # The forward gives y, the final state and, where a backward follows (``save``), the states between chunks.
 # The backward gives the gradients of those inputs that are given, in their order.
@@ -40,7 +40,7 @@ BACKWARD_UPDATES_PER_THREAD = 1 << 17
 
 
 class Inputs(NamedTuple):
-    """The operators' inputs, all float32 or all float64."""
+    """The operators' inputs, the floating ones all float32 or all float64."""
 
     x: Tensor
     delta: Tensor
@@ -49,14 +49,24 @@ class Inputs(NamedTuple):
     C: Tensor
     D: Tensor | None
     state: Tensor
+    cu_seqlens: Tensor | None
 
-    def given(self) -> dict[str, Tensor]:
-        """Return by name those that are given."""
-        return {name: tensor for name, tensor in self._asdict().items() if tensor is not None}
+    def differentiable(self) -> dict[str, Tensor]:
+        """Return by name the tensors that are given and have gradients."""
+        given = self._asdict()
+        del given["cu_seqlens"]
+        return {name: tensor for name, tensor in given.items() if tensor is not None}
 
 
 def ssd_cpu(
-    x: Tensor, delta: Tensor, a: Tensor, B: Tensor, C: Tensor, D: Tensor | None, state: Tensor
+    x: Tensor,
+    delta: Tensor,
+    a: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor | None,
+    state: Tensor,
+    cu_seqlens: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Run h_t = exp(a_t) h_{t-1} + Δ_t x_t B_tᵀ, y_t = h_t C_t + D x_t over whole sequences.
 
@@ -66,12 +76,13 @@ def ssd_cpu(
         a: logarithm of the decay (B, L, H).
         B, C: (B, L, G, N), for G groups of H / G heads each.
         D: (H,).
-        state: h_{-1} (B, H, P, N).
+        state: h_{-1} (B, H, P, N), or (S, H, P, N) of packed sequences.
+        cu_seqlens: Offsets (S + 1,) of sequences packed along L, with B = 1.
 
     Returns:
-        y (B, L, H, P) and the final state (B, H, P, N).
+        y (B, L, H, P) and the final state, of the initial one's shape.
     """
-    y, final_state, _ = FORWARD(False, x, delta, a, B, C, D, state)
+    y, final_state, _ = FORWARD(False, x, delta, a, B, C, D, state, cu_seqlens)
     return y, final_state
 
 
@@ -93,7 +104,7 @@ def run_forward(inputs: Inputs, save: bool) -> tuple[Tensor, Tensor, Tensor]:
         scratch_size=cpu_forward.forward_scratch(options, division.lanes).size(0),
         parts=1,
         threads=worthwhile_threads(_updates(inputs), FORWARD_UPDATES_PER_THREAD),
-        cu_seqlens=None,
+        cu_seqlens=inputs.cu_seqlens,
         like=inputs.x,
     )
     return y, final_state, checkpoints
@@ -103,10 +114,10 @@ def run_backward(dy: Tensor, dfinal_state: Tensor, checkpoints: Tensor, inputs: 
     """Return the gradients of the inputs that are given, in their order."""
     division, options = _division(inputs), _options(inputs)
     heads_per_group = division.groups // inputs.B.shape[2]  # each writes a dB and a dC of its own
-    parts = {"B": heads_per_group, "C": heads_per_group, "D": inputs.x.shape[0]}
+    parts = {"B": heads_per_group, "C": heads_per_group, "D": division.sequences}
     gradients = {
         name: new_empty(tensor, (parts[name], *tensor.shape) if name in parts else tensor.shape)
-        for name, tensor in inputs.given().items()
+        for name, tensor in inputs.differentiable().items()
     }
     arguments = _kernel_inputs(inputs) | {
         "checkpoints": checkpoints,
@@ -122,7 +133,7 @@ def run_backward(dy: Tensor, dfinal_state: Tensor, checkpoints: Tensor, inputs: 
         scratch_size=cpu_backward.backward_scratch(options, division.lanes).size(0),
         parts=1,
         threads=worthwhile_threads(_updates(inputs), BACKWARD_UPDATES_PER_THREAD),
-        cu_seqlens=None,
+        cu_seqlens=inputs.cu_seqlens,
         like=inputs.x,
     )
     for name in parts.keys() & gradients.keys():
@@ -147,7 +158,8 @@ def _division(inputs: Inputs) -> Division:
     """Return the division of (B, L, H · P) tensors, each head a group of channels."""
     batch, seqlen, heads, width = inputs.x.shape
     lanes = host_target().vector_bytes // inputs.x.dtype.itemsize
-    return Division.of(torch.Size((batch, seqlen, heads * width)), None, heads, lanes, CHUNK)
+    packed = packed_sequences(inputs.cu_seqlens)
+    return Division.of(torch.Size((batch, seqlen, heads * width)), packed, heads, lanes, CHUNK)
 
 
 def _checkpoint_shape(inputs: Inputs) -> tuple[int, ...]:
@@ -208,7 +220,7 @@ class _Ssd(torch.autograd.Function):
         dy = torch.zeros_like(given.x) if dy is None else dy
         dfinal_state = torch.zeros_like(given.state) if dfinal_state is None else dfinal_state
         gradients = BACKWARD(dy, dfinal_state, checkpoints, *inputs)
-        by_name = dict(zip(given.given(), gradients, strict=True))
+        by_name = dict(zip(given.differentiable(), gradients, strict=True))
         needed = zip(Inputs._fields, ctx.needs_input_grad[1:], strict=True)
         return (None, *(by_name.get(name) if wanted else None for name, wanted in needed))
 
@@ -218,7 +230,7 @@ def _backward(dy: Tensor, dfinal_state: Tensor, checkpoints: Tensor, *arguments:
 
 
 def _backward_fake(dy: Tensor, dfinal_state: Tensor, checkpoints: Tensor, *arguments: Any) -> list[Tensor]:
-    return [tensor.new_empty(tensor.shape) for tensor in Inputs(*arguments).given().values()]
+    return [tensor.new_empty(tensor.shape) for tensor in Inputs(*arguments).differentiable().values()]
 
 
 implement_operator(FORWARD, _forward, _forward_fake, _Ssd)

@@ -46,5 +46,10 @@ class Backbone(nn.Module, ABC):
 
     @property
     @abstractmethod
+    def packed_state(self) -> bool:
+        """Whether packed sequences can start from states and return them."""
+
+    @property
+    @abstractmethod
     def num_states(self) -> int:
         """How many states there are."""

@@ -68,6 +68,11 @@ class Isotropic(nn.ModuleList, Backbone):
         return cast("list[Block]", list(self))
 
     @property
+    def packed_state(self) -> bool:
+        """Whether every mixer carries a state for packed sequences."""
+        return all(block.mixer.packed_state for block in self.layers())
+
+    @property
     def num_states(self) -> int:
         """One a block."""
         return len(self)

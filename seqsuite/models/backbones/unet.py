@@ -1,10 +1,9 @@
 """The multi-stage backbone for audio: fine stages around coarse ones (SaShiMi, arXiv 2202.09729)."""
 
-from itertools import pairwise
-
 import torch
 from torch import Tensor, nn
 
+from seqsuite.kernels.packing import PaddedBatches
 from seqsuite.models.backbones.base import MAIN, Backbone, MakeBlock, States
 from seqsuite.models.backbones.isotropic import Isotropic
 from seqsuite.models.base import Block
@@ -65,8 +64,8 @@ class UNet(Backbone):
         if cu_seqlens is not None:
             if states is not None:
                 raise ValueError("unet carries no state for packed sequences: feed them one by one")
-            parts = [self.forward(x[:, start:end])[0] for start, end in pairwise(cu_seqlens.tolist())]
-            return torch.cat(parts, dim=1), None
+            batches = PaddedBatches.of(cu_seqlens, x.shape[1], x.device)
+            return batches.join([self.forward(part)[0] for part in batches.split(x)]), None
         if x.shape[1] == 0:
             return x, states
         frames = self._initial_frames(x.shape[0], x.device, x.dtype)
@@ -120,6 +119,11 @@ class UNet(Backbone):
     def layers(self) -> list[Block]:
         """Return every block, from the first on the way down to the last on the way up."""
         return [*self.down.layers(), *self.inner.layers(), *self.up.layers()]
+
+    @property
+    def packed_state(self) -> bool:
+        """No: packed sequences would stand at different places of a frame."""
+        return False
 
     @property
     def num_states(self) -> int:

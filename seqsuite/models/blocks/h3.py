@@ -5,7 +5,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from seqsuite.models.base import Block, MakeMixer, MakeNorm, State
+from seqsuite.models.base import Block, Inspected, MakeMixer, MakeNorm, State
 from seqsuite.models.blocks.feed_forward import FeedForward
 from seqsuite.models.mixers.shift import ShiftSSM
 from seqsuite.options import PositiveFloat, PositiveInt
@@ -60,13 +60,8 @@ class H3Block(Block):
     ) -> tuple[Tensor, State | None]:
         """See :meth:`SequenceLayer.forward`."""
         shift, inner = (None, None) if state is None else self._split(state)
-        projected = self.qkv(self.norm(x))
-        if self.convolve_all:
-            projected, shift = self.shift(projected, shift, cu_seqlens)
-        query, key, value = projected.chunk(3, dim=-1)
-        if not self.convolve_all:
-            key, shift = self.shift(key, shift, cu_seqlens)
-        y, inner = self.mixer(key * value, inner, cu_seqlens)
+        query, mixed, shift = self._project(x, shift, cu_seqlens)
+        y, inner = self.mixer(mixed, inner, cu_seqlens)
         after = None if shift is None or inner is None else self._join(shift, inner)
         return self._finish(x, query * y), after
 
@@ -93,9 +88,25 @@ class H3Block(Block):
         """Return the mixer's state size plus the shift SSM's."""
         return self.mixer.state_size(seqlen) + self.shift.state_size(seqlen)
 
+    def inspect(self, x: Tensor) -> dict[str, Inspected]:
+        """See :meth:`Block.inspect`."""
+        return self.mixer.inspect(self._project(x, None, None)[1])
+
     def residual_outputs(self) -> list[nn.Linear]:
         """Return the out-projection and the feed-forward layer's."""
         return [self.out_proj] if self.mlp is None else [self.out_proj, self.mlp.down_proj]
+
+    def _project(
+        self, x: Tensor, shift: State | None, cu_seqlens: Tensor | None
+    ) -> tuple[Tensor, Tensor, State | None]:
+        """Return the queries, what is mixed, and the shift SSM's state."""
+        projected = self.qkv(self.norm(x))
+        if self.convolve_all:
+            projected, shift = self.shift(projected, shift, cu_seqlens)
+        query, key, value = projected.chunk(3, dim=-1)
+        if not self.convolve_all:
+            key, shift = self.shift(key, shift, cu_seqlens)
+        return query, key * value, shift
 
     def _finish(self, x: Tensor, y: Tensor) -> Tensor:
         x = x + self.out_proj(y)

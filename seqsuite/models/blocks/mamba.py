@@ -4,9 +4,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from seqsuite.kernels import ScanWeights, mamba_inner
+from seqsuite.kernels import InnerStates, ScanWeights, mamba_inner
 from seqsuite.kernels.mamba_decoder.weights import MambaWeights
-from seqsuite.models.base import Block, GatedMixer, MakeMixer, MakeNorm, State, are_plain, norm_weights
+from seqsuite.models.base import (
+    Block,
+    GatedMixer,
+    Inspected,
+    MakeMixer,
+    MakeNorm,
+    State,
+    are_plain,
+    norm_weights,
+)
 from seqsuite.models.initialization import assign
 from seqsuite.models.short_convolution import convolve, convolve_step, short_biases, short_filters
 from seqsuite.options import PositiveInt
@@ -57,8 +66,9 @@ class MambaBlock(Block):
         """See :meth:`SequenceLayer.forward`."""
         xz = self.in_proj(self.norm(x))
         weights = self._scan_weights()
-        if state is None and weights is not None:
-            return x + self._fused(xz, weights, cu_seqlens), None
+        if weights is not None:
+            y, state = self._fused(xz, weights, state, cu_seqlens)
+            return x + y, state
         u, gate = xz.chunk(2, dim=-1)
         history, inner = split_state(state)
         u, after = convolve(
@@ -97,6 +107,11 @@ class MambaBlock(Block):
         """Return the mixer's state size plus (K − 1) · expand · D."""
         return self.mixer.state_size(seqlen) + (self.d_conv - 1) * self.d_inner
 
+    def inspect(self, x: Tensor) -> dict[str, Inspected]:
+        """See :meth:`Block.inspect`."""
+        u = self.in_proj(self.norm(x))[..., : self.d_inner]
+        return self.mixer.inspect(convolve(u, None, self.conv_weight, self.conv_bias, activation=True)[0])
+
     def residual_outputs(self) -> list[nn.Linear]:
         """Return the out-projection."""
         return [self.out_proj]
@@ -122,11 +137,22 @@ class MambaBlock(Block):
             return self.mixer.scan_weights()
         return None
 
-    def _fused(self, xz: Tensor, weights: ScanWeights, cu_seqlens: Tensor | None) -> Tensor:
+    def _fused(
+        self, xz: Tensor, weights: ScanWeights, state: State | None, cu_seqlens: Tensor | None
+    ) -> tuple[Tensor, State | None]:
         """Compute everything from the convolution to the out-projection in one operation."""
-        convolution, out_proj = (self.conv_weight, self.conv_bias), self.out_proj
-        y = mamba_inner(xz, *convolution, weights, out_proj.weight, cu_seqlens=cu_seqlens)
-        return y if out_proj.bias is None else y + out_proj.bias
+        y, after = mamba_inner(
+            xz,
+            self.conv_weight,
+            self.conv_bias,
+            weights,
+            self.out_proj.weight,
+            initial_states=None if state is None else InnerStates(state["conv"], state["ssm"]),
+            cu_seqlens=cu_seqlens,
+            return_final_states=True,
+        )
+        y = y if self.out_proj.bias is None else y + self.out_proj.bias
+        return y, None if state is None else {"conv": after.conv, "ssm": after.scan}
 
 
 def split_state(state: State | None) -> tuple[Tensor | None, State | None]:

@@ -5,7 +5,16 @@ from torch import Tensor, nn
 
 from seqsuite.kernels import rms_norm
 from seqsuite.kernels.mamba_decoder.weights import Mamba2Weights
-from seqsuite.models.base import Block, ControlledMixer, MakeMixer, MakeNorm, State, are_plain, norm_weights
+from seqsuite.models.base import (
+    Block,
+    ControlledMixer,
+    Inspected,
+    MakeMixer,
+    MakeNorm,
+    State,
+    are_plain,
+    norm_weights,
+)
 from seqsuite.models.blocks.mamba import join_state, split_state
 from seqsuite.models.initialization import assign
 from seqsuite.models.norms import RMSNorm
@@ -114,6 +123,15 @@ class Mamba2Block(Block):
     def state_size(self, seqlen: int) -> int:
         """Return the mixer's state size plus that of the convolution's last inputs."""
         return self.mixer.state_size(seqlen) + (self.d_conv - 1) * self.d_convolved
+
+    def inspect(self, x: Tensor) -> dict[str, Inspected]:
+        """See :meth:`Block.inspect`."""
+        _, u, plain = self._project(x)
+        u, _ = convolve(u, None, self.conv_weight, self.conv_bias, activation=True)
+        if not isinstance(self.mixer, ControlledMixer):
+            return self.mixer.inspect(u)
+        u, convolved = torch.split(u, [self.d_inner, self.d_convolved - self.d_inner], dim=-1)
+        return self.mixer.inspect(u, (convolved, plain))
 
     def residual_outputs(self) -> list[nn.Linear]:
         """Return the out-projection."""

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from seqsuite.models.base import Block, MakeMixer, MakeNorm, State
+from seqsuite.models.base import Block, Inspected, MakeMixer, MakeNorm, State
 
 
 class PlainBlock(Block):
@@ -45,6 +45,10 @@ class PlainBlock(Block):
     def state_size(self, seqlen: int) -> int:
         """Return the mixer's state size."""
         return self.mixer.state_size(seqlen)
+
+    def inspect(self, x: Tensor) -> dict[str, Inspected]:
+        """See :meth:`Block.inspect`."""
+        return self.mixer.inspect(self.norm(x))
 
     def residual_outputs(self) -> list[nn.Linear]:
         """Return the linear layer of the gated linear unit."""

@@ -5,7 +5,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from seqsuite.models.base import Block, MakeMixer, MakeNorm, State
+from seqsuite.models.base import Block, Inspected, MakeMixer, MakeNorm, State
 from seqsuite.models.blocks.feed_forward import FeedForward
 from seqsuite.options import PositiveFloat
 
@@ -65,7 +65,11 @@ class TransformerBlock(Block):
         """Two: the mixer's and the feed-forward layer's."""
         return 2
 
+    def inspect(self, x: Tensor) -> dict[str, Inspected]:
+        """See :meth:`Block.inspect`."""
+        return self.mixer.inspect(self.mixer_norm(x))
+
     def residual_outputs(self) -> list[nn.Linear]:
         """Return the mixer's out-projection, where it has one, and the feed-forward layer's."""
-        mixer_output = getattr(self.mixer, "out_proj", None)
-        return [self.mlp.down_proj, *([mixer_output] if isinstance(mixer_output, nn.Linear) else [])]
+        mixer_output = self.mixer.output_projection()
+        return [self.mlp.down_proj] if mixer_output is None else [self.mlp.down_proj, mixer_output]

@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from seqsuite.models.base import Mixer, State, run_packed
+from seqsuite.kernels.packing import PaddedBatches
+from seqsuite.models.base import Inspected, Mixer, State, positions_of
 from seqsuite.models.mixers.positions import alibi_slopes, rotate, xpos_scale
 from seqsuite.options import PositiveFloat, PositiveInt
 
@@ -67,25 +68,18 @@ class Attention(Mixer):
         Raises:
             ValueError: if packed sequences come with a state: their caches would differ in length.
         """
+        query, key, value = self._project(x, state, cu_seqlens)
         if cu_seqlens is not None:
             self.check_packed_state(state)
-            return run_packed(self.forward, x, state, cu_seqlens)
-        query, key, value = self._project(x, state)
+            batches = PaddedBatches.of(cu_seqlens, x.shape[1], x.device)
+            parts = zip(*(batches.split(t) for t in (query, key, value)), strict=True)
+            return self.out_proj(batches.join([self._attend(*part) for part in parts])), None
         after = None
         if state is not None:
             key = torch.cat([state["key"].to(key.dtype), key], dim=1)
             value = torch.cat([state["value"].to(value.dtype), value], dim=1)
             after = self._remember(key, value, state, x.shape[1])
-        mask = self._mask(query, key)
-        y = F.scaled_dot_product_attention(
-            query.transpose(1, 2),
-            key.transpose(1, 2),
-            value.transpose(1, 2),
-            attn_mask=mask,
-            is_causal=mask is None and query.shape[1] == key.shape[1],
-            enable_gqa=self.n_kv_heads != self.n_heads,
-        )
-        return self.out_proj(y.transpose(1, 2).flatten(2)), after
+        return self.out_proj(self._attend(query, key, value)), after
 
     def step(self, x_t: Tensor, state: State) -> tuple[Tensor, State]:
         """See :meth:`SequenceLayer.step`."""
@@ -93,16 +87,21 @@ class Attention(Mixer):
         assert after is not None
         return y.squeeze(1), after
 
-    def inspect(self, x: Tensor) -> dict[str, Tensor]:
+    def output_projection(self) -> nn.Linear:
+        """See :meth:`Mixer.output_projection`."""
+        return self.out_proj
+
+    def inspect(self, x: Tensor) -> dict[str, Inspected]:
         """Return the attention ``weights`` (B, H, L, L), a row for each query."""
-        query, key, _ = self._project(x, None)
+        query, key, _ = self._project(x)
         key = key.repeat_interleave(self.n_heads // self.n_kv_heads, dim=2)
         scores = query.transpose(1, 2) @ key.permute(0, 2, 3, 1) / self.head_dim**0.5
         mask = self._mask(query, key)
         if mask is None:
             mask = torch.ones_like(scores[0, 0], dtype=torch.bool).tril()
         scores = scores.masked_fill(~mask, -torch.inf) if mask.dtype == torch.bool else scores + mask
-        return {"weights": scores.softmax(-1)}
+        weights = Inspected(scores.softmax(-1), ("batch", "head", "query", "key"), "share of the query")
+        return {"weights": weights}
 
     def initial_state(
         self, batch_size: int, *, device: torch.device | None = None, dtype: torch.dtype | None = None
@@ -123,18 +122,31 @@ class Attention(Mixer):
         kept = seqlen if self.window is None else min(seqlen, self.window - 1)
         return 2 * kept * self.n_kv_heads * self.head_dim + self.turning
 
-    def _project(self, x: Tensor, state: State | None) -> tuple[Tensor, Tensor, Tensor]:
+    def _project(
+        self, x: Tensor, state: State | None = None, cu_seqlens: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Return queries (B, L, H, P), keys and values (B, L, n_kv_heads, P), the first two turned."""
         heads = self.qkv(x).unflatten(-1, (-1, self.head_dim))
         query, key, value = heads.split([self.n_heads, self.n_kv_heads, self.n_kv_heads], dim=2)
         if self.turning:
-            positions = torch.arange(x.shape[1], device=x.device).unsqueeze(0)
-            if state is not None:
-                positions = positions + state["position"].unsqueeze(1)
+            positions = positions_of(x, None if state is None else state["position"], cu_seqlens)
             query, key = (rotate(v, positions, self.rotary_base) for v in (query, key))
             if self.positions == "xpos":
                 query, key = xpos_scale(query, positions, 1), xpos_scale(key, positions, -1)
         return query, key, value
+
+    def _attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """Return the heads' outputs side by side, (B, L, D)."""
+        mask = self._mask(query, key)
+        y = F.scaled_dot_product_attention(
+            query.transpose(1, 2),
+            key.transpose(1, 2),
+            value.transpose(1, 2),
+            attn_mask=mask,
+            is_causal=mask is None and query.shape[1] == key.shape[1],
+            enable_gqa=self.n_kv_heads != self.n_heads,
+        )
+        return y.transpose(1, 2).flatten(2)
 
     def _remember(self, key: Tensor, value: Tensor, state: State, seen: int) -> State:
         """Return the cache after ``seen`` more positions, without what no later one will look at."""

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from seqsuite.kernels import gated_delta_rule, gated_delta_update
-from seqsuite.models.base import Mixer, State
+from seqsuite.models.base import Inspected, Mixer, State
 from seqsuite.models.initialization import assign, inverse_softplus, log_uniform
 from seqsuite.models.precision import widened
 from seqsuite.models.short_convolution import convolve, convolve_step, short_filters
@@ -84,10 +84,18 @@ class GatedDelta(Mixer):
         y, after = gated_delta_update(state["delta"], *self._heads(qkv), *self._controls(controls))
         return self._finish(y, gate), {"window": history, "delta": after}
 
-    def inspect(self, x: Tensor) -> dict[str, Tensor]:
+    def output_projection(self) -> nn.Linear:
+        """See :meth:`Mixer.output_projection`."""
+        return self.out_proj
+
+    def inspect(self, x: Tensor) -> dict[str, Inspected]:
         """Return ``decay`` α and ``beta`` (B, L, H): how much is kept, and how much of a value replaced."""
         log_decay, beta = self._controls(self._project(x)[2])
-        return {"decay": torch.exp(log_decay), "beta": beta}
+        axes = ("batch", "position", "head")
+        return {
+            "decay": Inspected(torch.exp(log_decay), axes, "share kept a position"),
+            "beta": Inspected(beta, axes, "share replaced"),
+        }
 
     def initial_state(
         self, batch_size: int, *, device: torch.device | None = None, dtype: torch.dtype | None = None

@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from seqsuite.kernels import full_precision, long_conv
-from seqsuite.models.base import Mixer, State, longest_sequence
+from seqsuite.models.base import Inspected, Mixer, State, longest_sequence
 from seqsuite.models.initialization import assign
 from seqsuite.models.precision import WideLinear, widened
 from seqsuite.options import PositiveFloat, PositiveInt
@@ -88,9 +88,9 @@ class Hyena(Mixer):
             y = torch.einsum("bld,dl->bd", inputs.to(kernel.dtype), kernel.flip(1))
         return y.to(x_t.dtype) + x_t * self.D, {"inputs": inputs}
 
-    def inspect(self, x: Tensor) -> dict[str, Tensor]:
+    def inspect(self, x: Tensor) -> dict[str, Inspected]:
         """Return the convolution's ``kernel`` (D, L), without the skip."""
-        return {"kernel": self.kernel(x.shape[1])}
+        return {"kernel": Inspected(self.kernel(x.shape[1]), ("channel", "lag"), "output an input")}
 
     def initial_state(
         self, batch_size: int, *, device: torch.device | None = None, dtype: torch.dtype | None = None

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from seqsuite.kernels import ssd, ssd_state_update
-from seqsuite.models.base import Mixer, State
+from seqsuite.models.base import Inspected, Mixer, State
 from seqsuite.options import PositiveInt
 
 
@@ -59,11 +59,16 @@ class LinearAttention(Mixer):
         sums, after = ssd_state_update(state["sums"], value, ones, no_decay, key, query)
         return self._normalise(sums), {"sums": after}
 
-    def inspect(self, x: Tensor) -> dict[str, Tensor]:
+    def output_projection(self) -> nn.Linear:
+        """See :meth:`Mixer.output_projection`."""
+        return self.out_proj
+
+    def inspect(self, x: Tensor) -> dict[str, Inspected]:
         """Return the normalised attention ``weights`` (B, H, L, L), a row for each query."""
         query, key, _ = self._project(x)
         scores = (query.transpose(1, 2) @ key.permute(0, 2, 3, 1)).tril()
-        return {"weights": scores / scores.sum(-1, keepdim=True)}
+        shares = scores / scores.sum(-1, keepdim=True)
+        return {"weights": Inspected(shares, ("batch", "head", "query", "key"), "share of the query")}
 
     def initial_state(
         self, batch_size: int, *, device: torch.device | None = None, dtype: torch.dtype | None = None

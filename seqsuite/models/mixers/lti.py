@@ -1,20 +1,27 @@
 """What the time-invariant state space layers share: convolution when training, recurrence when generating."""
 
 from abc import abstractmethod
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
 from seqsuite.kernels import full_precision, long_conv
-from seqsuite.models.base import Mixer, State, longest_sequence, run_packed
+from seqsuite.kernels.packing import PaddedBatches
+from seqsuite.models.base import Inspected, Mixer, State, longest_sequence
 from seqsuite.models.initialization import assign
+
+Carry = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
+"""Takes states h (B, D, …) before chunks, the chunks' inputs with the last first (B, L, D), and their lengths
+(B,) or (1,), after which inputs are zero. Returns what the states add to the outputs, C Ā^{t+1} h, real
+(B, L, D), and the states after the chunks."""
 
 
 class TimeInvariantSSM(Mixer):
     """D independent single-input single-output state space models with fixed parameters, plus a skip D·u.
 
     A subclass says how one channel's system looks: its convolution kernel (CNN mode), its step (RNN mode),
-    and the two maps that carry a state across chunks.
+    and how a state goes through a chunk.
     """
 
     complex_state = True
@@ -34,16 +41,8 @@ class TimeInvariantSSM(Mixer):
         """Return the convolution kernel K_k = C Ā^k B̄ for k < seqlen, real (D, seqlen)."""
 
     @abstractmethod
-    def carry(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        """Return what an entering state adds to the outputs of a chunk, and the state after the chunk.
-
-        Args:
-            x: The chunk's inputs (B, L, D).
-            state: The state before it.
-
-        Returns:
-            The contribution C Ā^{t+1} h (B, L, D), real, and the next state.
-        """
+    def carrier(self, longest: int, batch: int) -> Carry:
+        """Return what carries states through ``batch`` chunks at once, of up to ``longest`` positions."""
 
     @abstractmethod
     def advance(self, x_t: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
@@ -53,24 +52,36 @@ class TimeInvariantSSM(Mixer):
         self, x: Tensor, state: State | None = None, cu_seqlens: Tensor | None = None
     ) -> tuple[Tensor, State | None]:
         """CNN mode: see :meth:`SequenceLayer.forward`."""
-        if cu_seqlens is not None and state is not None:
-            return run_packed(self.forward, x, state, cu_seqlens)
+        longest = longest_sequence(x, cu_seqlens)
         with full_precision(x.device):
-            kernel = self.kernel(longest_sequence(x, cu_seqlens))
-            y = long_conv(x, kernel, cu_seqlens=cu_seqlens) + x * self.D
+            y = long_conv(x, self.kernel(longest), cu_seqlens=cu_seqlens) + x * self.D
             if state is None:
                 return y, None
-            carried, after = self.carry(x, state)
-            return y + carried.to(y.dtype), after
+            carry, h = self.carrier(longest, x.shape[0]), state["ssm"]
+            inputs = x.to(torch.promote_types(x.dtype, torch.float32))
+            if cu_seqlens is None:
+                carried, h = carry(h, inputs.flip(1), torch.full((1,), longest, device=x.device))
+            else:
+                batches = PaddedBatches.of(cu_seqlens, x.shape[1], x.device)
+                parts = zip(
+                    batches.split_states(h),
+                    batches.split(inputs, backwards=True),
+                    batches.lengths,
+                    strict=True,
+                )
+                done = [carry(*part) for part in parts]
+                carried = batches.join([y for y, _ in done])
+                h = batches.join_states([after for _, after in done])
+            return y + carried.to(y.dtype), {"ssm": h}
 
     def step(self, x_t: Tensor, state: State) -> tuple[Tensor, State]:
         """RNN mode: see :meth:`SequenceLayer.step`."""
         y, h = self.advance(x_t, state["ssm"])
         return y.to(x_t.dtype) + x_t * self.D, {"ssm": h}
 
-    def inspect(self, x: Tensor) -> dict[str, Tensor]:
+    def inspect(self, x: Tensor) -> dict[str, Inspected]:
         """Return the convolution's ``kernel`` (D, L), without the skip."""
-        return {"kernel": self.kernel(x.shape[1])}
+        return {"kernel": Inspected(self.kernel(x.shape[1]), ("channel", "lag"), "output an input")}
 
     def initial_state(
         self, batch_size: int, *, device: torch.device | None = None, dtype: torch.dtype | None = None

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from seqsuite.kernels import ssd, ssd_state_update
-from seqsuite.models.base import Mixer, State, packed_positions
+from seqsuite.models.base import Inspected, Mixer, State, positions_of
 from seqsuite.models.mixers.positions import rotate
 from seqsuite.options import PositiveFloat, PositiveInt
 
@@ -49,7 +49,8 @@ class Retention(Mixer):
         self, x: Tensor, state: State | None = None, cu_seqlens: Tensor | None = None
     ) -> tuple[Tensor, State | None]:
         """See :meth:`SequenceLayer.forward`."""
-        query, key, value, gate = self._project(x, self._positions(x, state, cu_seqlens))
+        positions = positions_of(x, None if state is None else state["position"], cu_seqlens)
+        query, key, value, gate = self._project(x, positions)
         retained, after = ssd(
             value,
             torch.ones_like(value[..., 0]),
@@ -75,14 +76,21 @@ class Retention(Mixer):
         retained, after = ssd_state_update(state["retained"], value, ones, log_gamma, key, query)
         return self._finish(retained, gate), {"retained": after, "position": state["position"] + 1}
 
-    def inspect(self, x: Tensor) -> dict[str, Tensor]:
+    def output_projection(self) -> nn.Linear:
+        """See :meth:`Mixer.output_projection`."""
+        return self.out_proj
+
+    def inspect(self, x: Tensor) -> dict[str, Inspected]:
         """Return each head's ``decay`` γ (H,), and the ``weights`` (B, H, L, L), decay included."""
-        positions = self._positions(x, None, None)
+        positions = positions_of(x, None, None)
         query, key, _, _ = self._project(x, positions)
         decay = torch.exp(self.log_gamma(x.device))
         distance = (positions.T - positions).clamp_min(0)
         scores = query.transpose(1, 2) @ key.permute(0, 2, 3, 1) * decay[:, None, None] ** distance
-        return {"decay": decay, "weights": scores.tril()}
+        return {
+            "decay": Inspected(decay, ("head",), "share kept a position"),
+            "weights": Inspected(scores.tril(), ("batch", "head", "query", "key")),
+        }
 
     def initial_state(
         self, batch_size: int, *, device: torch.device | None = None, dtype: torch.dtype | None = None
@@ -103,14 +111,6 @@ class Retention(Mixer):
         """Return log γ of each head, float32 (H,). It is no buffer: those are lost on the device "meta"."""
         heads = torch.arange(self.n_heads, device=device, dtype=torch.float32)
         return torch.log1p(-(2.0 ** (-5.0 - heads)))
-
-    def _positions(self, x: Tensor, state: State | None, cu_seqlens: Tensor | None) -> Tensor:
-        """Return the positions of a chunk (B, L, D), (1 or B, L)."""
-        start = x.new_zeros(1, dtype=torch.int64) if state is None else state["position"]
-        if cu_seqlens is None:
-            return start.unsqueeze(1) + torch.arange(x.shape[1], device=start.device)
-        sequence, positions = packed_positions(cu_seqlens, x.shape[1])
-        return (positions if state is None else positions + start[sequence]).unsqueeze(0)
 
     def _project(self, x: Tensor, positions: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return turned queries and keys (B, L, H, P), values (B, L, H, P_value), and the gate (B, L, …)."""

@@ -9,11 +9,11 @@ matrix, which is what powers and chunk boundaries are computed with.
 """
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from seqsuite.models.base import State
 from seqsuite.models.initialization import assign, hippo_legs, log_uniform
-from seqsuite.models.mixers.lti import TimeInvariantSSM
+from seqsuite.models.mixers.lti import Carry, TimeInvariantSSM
 from seqsuite.models.precision import widened
 from seqsuite.options import PositiveFloat, PositiveInt
 
@@ -65,7 +65,8 @@ class S4(TimeInvariantSSM):
         # The generating function of a kernel cut after `seqlen` steps is that of the endless one with
         # C (I − Ā^seqlen) for C.
         row = _to_row(C).unsqueeze(1)
-        C = _from_row((row - _times_power(row, self._real_transition(), seqlen)).squeeze(1))
+        squarings = _squarings(self._real_transition(), seqlen.bit_length())
+        C = _from_row((row - _times_power(row, squarings, seqlen)).squeeze(1))
         dt = torch.exp(widened(self.log_dt)).unsqueeze(1)
         k = torch.arange(seqlen // 2 + 1, device=dt.device, dtype=dt.dtype)
         z = torch.polar(torch.ones_like(k), -2 * torch.pi * k / seqlen)
@@ -77,18 +78,39 @@ class S4(TimeInvariantSSM):
         kernel: Tensor = torch.fft.irfft(dt * (direct - woodbury), n=seqlen)
         return kernel
 
-    def carry(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        """See :meth:`TimeInvariantSSM.carry`, in real coordinates."""
+    def carrier(self, longest: int, batch: int) -> Carry:
+        """See :meth:`TimeInvariantSSM.carrier`, in real coordinates.
+
+        Chunks are cut into blocks of M, near √(B L): with k = a M + b, both C Ā^k h and
+        Σ_k Ā^k B̄ u_k take tables of M powers, and powers of Ā^M between the blocks. All of them come from a
+        few squarings of Ā.
+        """
         _, _, B, C = self._system()
-        transition, seqlen = self._real_transition(), x.shape[1]
-        rows = _krylov(_to_row(C).unsqueeze(1) @ transition, transition, seqlen)
-        input_column = self.advance(B.real.new_ones(1, self.d_model), torch.zeros_like(B).unsqueeze(0))[1]
-        columns = _krylov(_to_column(input_column).transpose(0, 1), transition.transpose(1, 2), seqlen)
-        h = _to_column(state["ssm"])
-        output = torch.einsum("dln,bdn->bld", rows, h)
-        fed = torch.einsum("bld,dln->bdn", x.to(columns.dtype), columns.flip(1))
-        kept = _times_power(h.transpose(0, 1), transition.transpose(1, 2), seqlen).transpose(0, 1)
-        return output, {"ssm": _from_column(kept + fed)}
+        transition, bits = self._real_transition(), longest.bit_length()
+        inner = min((batch * longest).bit_length() // 2, bits)
+        width = 1 << inner
+        # A row v times Āᵀ is the state after v, so that states can be rows.
+        squarings = _squarings(transition, bits)
+        advancing = [matrix.mT for matrix in squarings]
+        rows = _krylov(_to_row(C).unsqueeze(1) @ transition, squarings[:inner])
+        fed_once = self.advance(B.real.new_ones(1, self.d_model), torch.zeros_like(B).unsqueeze(0))[1]
+        columns = _krylov(_to_column(fed_once).transpose(0, 1), advancing[:inner])
+
+        def carry(h: Tensor, backwards: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+            batch, length, _ = backwards.shape
+            taken = min(width, length)  # of a chunk that is shorter than the tables
+            blocks = -(-length // width)
+            levels = advancing[inner : inner + max(blocks - 1, 0).bit_length()]
+            states = _to_column(h).transpose(0, 1)
+            entering = _krylov(states.unsqueeze(2), levels)[:, :, :blocks]
+            added = (entering.flatten(1, 2) @ rows[:, :taken].mT).reshape(self.d_model, batch, blocks * taken)
+            inputs = F.pad(backwards, (0, 0, 0, blocks * taken - length)).permute(2, 0, 1)
+            sums = inputs.reshape(self.d_model, batch * blocks, taken) @ columns[:, :taken]
+            fed = _polynomial(sums.view(self.d_model, batch, blocks, self.d_state), levels)
+            kept = _times_powers(states, advancing, lengths)
+            return added[..., :length].permute(1, 2, 0), _from_column((kept + fed).transpose(0, 1))
+
+        return carry
 
     def advance(self, x_t: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
         """See :meth:`TimeInvariantSSM.advance`: O(N) a channel, by the Woodbury identity."""
@@ -168,21 +190,45 @@ def _from_row(row: Tensor) -> Tensor:
     return torch.complex(real / 2, -imaginary / 2)
 
 
-def _times_power(rows: Tensor, matrix: Tensor, exponent: int) -> Tensor:
-    """Return rows (D, …, N) times matrix (D, N, N) to the power ``exponent``, by repeated squaring."""
-    while exponent:
-        if exponent & 1:
+def _squarings(matrix: Tensor, count: int) -> list[Tensor]:
+    """Return the matrix (D, N, N) to the powers 1, 2, 4, …: ``count`` of them."""
+    squarings = [matrix][:count]
+    while len(squarings) < count:
+        squarings.append(squarings[-1] @ squarings[-1])
+    return squarings
+
+
+def _times_power(rows: Tensor, squarings: list[Tensor], exponent: int) -> Tensor:
+    """Return rows (D, R, N) times a matrix to the power ``exponent``, from its squarings."""
+    for bit, matrix in enumerate(squarings):
+        if exponent >> bit & 1:
             rows = rows @ matrix
-        exponent >>= 1
-        if exponent:
-            matrix = matrix @ matrix
     return rows
 
 
-def _krylov(start: Tensor, matrix: Tensor, count: int) -> Tensor:
-    """Return start · matrix^k for k < count as (D, count, N), from start (D, 1, N), by doubling."""
+def _times_powers(rows: Tensor, squarings: list[Tensor], exponents: Tensor) -> Tensor:
+    """Do the same with an exponent for each row (R,), or one for all (1,)."""
+    for bit, matrix in enumerate(squarings):
+        rows = torch.where((exponents >> bit & 1).bool().unsqueeze(1), rows @ matrix, rows)
+    return rows
+
+
+def _krylov(start: Tensor, squarings: list[Tensor]) -> Tensor:
+    """Return start · matrix^k for k < 2^(number of squarings) as (D, …, 2^…, N), from start (D, …, 1, N)."""
     rows = start
-    while rows.shape[1] < count:
-        rows = torch.cat([rows, rows @ matrix], dim=1)
-        matrix = matrix @ matrix
-    return rows[:, :count]
+    for matrix in squarings:
+        rows = torch.cat([rows, _rows_times(rows, matrix)], dim=-2)
+    return rows
+
+
+def _polynomial(terms: Tensor, squarings: list[Tensor]) -> Tensor:
+    """Return Σ_a terms_a · matrix^a (D, R, N), from terms (D, R, up to 2^(number of squarings), N)."""
+    for matrix in squarings:
+        terms = F.pad(terms, (0, 0, 0, terms.shape[2] % 2))
+        terms = terms[:, :, ::2] + _rows_times(terms[:, :, 1::2], matrix)
+    return terms.sum(2)  # of one term, or of none for a chunk without positions
+
+
+def _rows_times(rows: Tensor, matrix: Tensor) -> Tensor:
+    """Return rows (D, …, N) times a matrix (D, N, N)."""
+    return (rows.flatten(1, -2) @ matrix).view(rows.shape)

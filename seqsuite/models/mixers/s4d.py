@@ -3,11 +3,11 @@
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from seqsuite.models.base import State
 from seqsuite.models.initialization import ComplexInit, RealInit, assign, diagonal_A, is_complex, log_uniform
-from seqsuite.models.mixers.lti import TimeInvariantSSM
+from seqsuite.models.mixers.lti import Carry, TimeInvariantSSM
 from seqsuite.models.precision import widened
 from seqsuite.options import PositiveFloat, PositiveInt
 
@@ -68,19 +68,32 @@ class S4D(TimeInvariantSSM):
         tables: exponentials, which cost most, are taken 2 √L times a state and not L times.
         """
         dtA, B_bar, C = self._discretise()
-        width = math.isqrt(max(seqlen - 1, 0)) + 1
-        rows = -(-seqlen // width)
+        width, rows = _split(seqlen, 1)
         left = (C * B_bar).unsqueeze(1) * _powers(width * dtA, rows).transpose(1, 2)
         return _real_product(left, _powers(dtA, width)).flatten(1)[:, :seqlen]
 
-    def carry(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        """See :meth:`TimeInvariantSSM.carry`."""
+    def carrier(self, longest: int, batch: int) -> Carry:
+        """See :meth:`TimeInvariantSSM.carrier`; exponents are split as in :meth:`kernel`.
+
+        M near √(B L) makes the table and what is computed for each M positions of the batch one size.
+        """
         dtA, B_bar, C = self._discretise()
-        powers = _powers(dtA, x.shape[1] + 1)
-        h = state["ssm"]
-        output = torch.einsum("bdn,dn,dnl->bld", h, C, powers[..., 1:])
-        fed = torch.einsum("bld,dnl->bdn", x.to(powers.dtype), powers[..., :-1].flip(-1))
-        return _real(output), {"ssm": h * powers[..., -1] + B_bar * fed}
+        width, rows = _split(longest, batch)
+        table, far = _powers(dtA, width), _powers(width * dtA, rows).transpose(1, 2)
+
+        def carry(h: Tensor, backwards: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+            batch, length, _ = backwards.shape
+            taken = min(width, length)  # of a chunk that is shorter than the table
+            rows, near = -(-length // width), table[..., :taken]
+            left = (h * C * torch.exp(dtA)).unsqueeze(2) * far[:, :rows]
+            added = _real_product(left, near).flatten(2)[..., :length].transpose(1, 2)
+            inputs = F.pad(backwards, (0, 0, 0, rows * taken - length)).permute(2, 0, 1)
+            sums = _product(inputs.reshape(self.d_model, batch * rows, taken), near.mT)
+            sums = sums.view(self.d_model, batch, rows, h.shape[2]) * far[:, :rows].unsqueeze(1)
+            fed = sums.sum(2).transpose(0, 1)
+            return added, h * _exp(dtA, lengths[:, None, None]) + B_bar * fed
+
+        return carry
 
     def advance(self, x_t: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
         """See :meth:`TimeInvariantSSM.advance`."""
@@ -97,10 +110,23 @@ class S4D(TimeInvariantSSM):
         return dtA, torch.expm1(dtA) / A, C
 
 
+def _split(seqlen: int, batch: int) -> tuple[int, int]:
+    """Return M, near √(B L), and how many rows of M positions a sequence takes."""
+    width = min(math.isqrt(max(batch * seqlen - 1, 0)) + 1, max(seqlen, 1))
+    return width, -(-seqlen // width)
+
+
 def _powers(dtA: Tensor, count: int) -> Tensor:
     """Return exp(ΔA)^k for k < count, (D, N/2 or N, count)."""
     k = torch.arange(count, device=dtA.device, dtype=dtA.real.dtype)
-    return torch.exp(dtA.unsqueeze(-1) * k)
+    return _exp(dtA.unsqueeze(-1), k)
+
+
+def _exp(dtA: Tensor, k: Tensor) -> Tensor:
+    """Return exp(ΔA k) for a real k, by its absolute value and its angle: five times as fast as PyTorch's."""
+    if not dtA.is_complex():
+        return torch.exp(dtA * k)
+    return torch.polar(torch.exp(dtA.real * k), dtA.imag * k)
 
 
 def _real_product(left: Tensor, right: Tensor) -> Tensor:
@@ -109,6 +135,14 @@ def _real_product(left: Tensor, right: Tensor) -> Tensor:
         return left @ right
     left = torch.cat([2 * left.real, -2 * left.imag], dim=-1)
     return left @ torch.cat([right.real, right.imag], dim=-2)
+
+
+def _product(left: Tensor, right: Tensor) -> Tensor:
+    """Return ``left @ right`` for a real ``left``, of complex numbers as one product of real matrices."""
+    if not right.is_complex():
+        return left @ right
+    product = left @ torch.cat([right.real, right.imag], dim=-1)
+    return torch.complex(*product.chunk(2, dim=-1))
 
 
 def _real(pairs: Tensor) -> Tensor:

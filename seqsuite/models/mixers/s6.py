@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from seqsuite.kernels import ScanWeights, parallel_scan, selective_scan, selective_state_update
-from seqsuite.models.base import GatedMixer, State, are_plain
+from seqsuite.models.base import GatedMixer, Inspected, State, are_plain
 from seqsuite.models.initialization import (
     ComplexInit,
     RealInit,
@@ -195,7 +195,7 @@ class S6(GatedMixer):
         """Return D · N, whatever the length."""
         return self.d_model * self.d_state
 
-    def inspect(self, x: Tensor) -> dict[str, Tensor]:
+    def inspect(self, x: Tensor) -> dict[str, Inspected]:
         """Return ``delta`` (B, L, D), ``decay`` exp(ΔA) and ``state`` (B, L, D, N), and ``B`` and ``C``.
 
         B and C are (B, L, N), or (B, L, D, N) where one is constant; complex if A is, with N/2 for N.
@@ -206,7 +206,15 @@ class S6(GatedMixer):
         decay = torch.exp(delta.unsqueeze(-1) * self._A())
         fed = (delta * x).unsqueeze(-1) * (B if B.dim() == 4 else B.unsqueeze(2))
         state = parallel_scan(decay, fed.to(decay.dtype))
-        return {"delta": delta, "decay": decay, "state": state, "B": B, "C": C}
+        by_channel = ("batch", "position", "channel", "state")
+        projected = {4: by_channel, 3: ("batch", "position", "state")}
+        return {
+            "delta": Inspected(delta, by_channel[:3], "time a position"),
+            "decay": Inspected(decay, by_channel, "share kept a position"),
+            "state": Inspected(state, by_channel),
+            "B": Inspected(B, projected[B.dim()]),
+            "C": Inspected(C, projected[C.dim()]),
+        }
 
     def _projected_widths(self) -> list[int]:
         """Return how many numbers of Δ's low rank, B and C are projected from the input."""

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from seqsuite.models.base import Mixer, State
+from seqsuite.models.base import Inspected, Mixer, State
 from seqsuite.models.initialization import assign
 from seqsuite.models.short_convolution import convolve, convolve_step, short_filters
 from seqsuite.options import PositiveInt
@@ -42,9 +42,9 @@ class ShiftSSM(Mixer):
         y, after = convolve_step(x_t, state["shift"], self.weight)
         return y, {"shift": after}
 
-    def inspect(self, x: Tensor) -> dict[str, Tensor]:
+    def inspect(self, x: Tensor) -> dict[str, Inspected]:
         """Return the convolution's ``kernel`` (D, N), the tap of the present first."""
-        return {"kernel": self.weight.flip(1)}
+        return {"kernel": Inspected(self.weight.flip(1), ("channel", "lag"), "output an input")}
 
     def initial_state(
         self, batch_size: int, *, device: torch.device | None = None, dtype: torch.dtype | None = None

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from seqsuite.kernels import ssd, ssd_state_update
 from seqsuite.kernels.mamba_decoder.weights import SSDWeights
-from seqsuite.models.base import ControlledMixer, Controls, State
+from seqsuite.models.base import ControlledMixer, Controls, Inspected, State
 from seqsuite.models.initialization import assign, inverse_softplus, log_uniform
 from seqsuite.models.precision import widened
 from seqsuite.options import PositiveFloat, PositiveInt
@@ -102,11 +102,17 @@ class SSD(ControlledMixer):
         )
         return y.flatten(-2), {"ssm": after}
 
-    def inspect(self, x: Tensor, controls: Controls | None = None) -> dict[str, Tensor]:
+    def inspect(self, x: Tensor, controls: Controls | None = None) -> dict[str, Inspected]:
         """Return ``delta`` and ``decay`` exp(ΔA) (B, L, H), and ``B`` and ``C`` (B, L, G, N)."""
         B, C, dt = self._split(self.controls_of(x, controls))
         delta = F.softplus(dt + self.dt_bias)
-        return {"delta": delta, "decay": torch.exp(delta * self._A()), "B": B, "C": C}
+        by_head, by_group = ("batch", "position", "head"), ("batch", "position", "group", "state")
+        return {
+            "delta": Inspected(delta, by_head, "time a position"),
+            "decay": Inspected(torch.exp(delta * self._A()), by_head, "share kept a position"),
+            "B": Inspected(B, by_group),
+            "C": Inspected(C, by_group),
+        }
 
     def ssd_weights(self) -> SSDWeights:
         """See :meth:`ControlledMixer.ssd_weights`."""
