@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from seqsuite.kernels import ScanWeights, mamba_inner
 from seqsuite.kernels.mamba_decoder.weights import MambaWeights
-from seqsuite.models.base import Block, GatedMixer, MakeMixer, MakeNorm, State, are_plain, norm_weights
+from seqsuite.models.base import Block, GatedMixer, MakeMixer, MakeNorm, State, is_plain_linear, norm_weights
 from seqsuite.models.initialization import assign
 from seqsuite.models.short_convolution import convolve, convolve_step, short_biases, short_filters
 from seqsuite.options import PositiveInt
@@ -56,7 +56,7 @@ class MambaBlock(Block):
     ) -> tuple[Tensor, State | None]:
         """See :meth:`SequenceLayer.forward`."""
         xz = self.in_proj(self.norm(x))
-        weights = self._scan_weights()
+        weights = self._scan_weights() if is_plain_linear(self.out_proj) else None
         if state is None and weights is not None:
             return x + self._fused(xz, weights, cu_seqlens), None
         u, gate = xz.chunk(2, dim=-1)
@@ -104,7 +104,7 @@ class MambaBlock(Block):
     def decoder_weights(self) -> MambaWeights | None:
         """See :meth:`Block.decoder_weights`: of a block with S6 and RMSNorm."""
         norm, scan = norm_weights(self.norm), self._scan_weights()
-        if norm is None or scan is None or not are_plain(self.in_proj):
+        if norm is None or scan is None or not is_plain_linear(self.in_proj, self.out_proj):
             return None
         return MambaWeights(
             norm=norm,
@@ -118,9 +118,7 @@ class MambaBlock(Block):
         )
 
     def _scan_weights(self) -> ScanWeights | None:
-        if isinstance(self.mixer, GatedMixer) and are_plain(self.out_proj):
-            return self.mixer.scan_weights()
-        return None
+        return self.mixer.scan_weights() if isinstance(self.mixer, GatedMixer) else None
 
     def _fused(self, xz: Tensor, weights: ScanWeights, cu_seqlens: Tensor | None) -> Tensor:
         """Compute everything from the convolution to the out-projection in one operation."""
