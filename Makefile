@@ -34,7 +34,7 @@ lint: $(VENV)/.with-dev
 
 docs: $(VENV)/.with-dev
 	$(VENV)/bin/python -m seqsuite.models.zoo docs/zoo.md
-	$(PYTEST) -q tests/models/test_torch_*.py --junitxml=build/citizenship.xml
+	$(PYTEST) -q tests/models/test_t*.py --junitxml=build/citizenship.xml
 	$(VENV)/bin/python -m seqsuite.models.citizenship docs/pytorch.md build/citizenship.xml
 
 setup: $(VENV)/.with-dev

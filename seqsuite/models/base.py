@@ -265,16 +265,19 @@ MakeMixer = Callable[[int], Mixer]
 MakeNorm = Callable[[int], nn.Module]
 
 
-def are_plain(*linears: nn.Module) -> bool:
-    """Return whether kernels may read the layers' weights: not those of one quantised or with an adapter."""
-    return all(isinstance(linear, nn.Linear) for linear in linears)
-
-
 def norm_weights(module: nn.Module) -> Norm | None:
     """Return what the kernels need of a norm, ``None`` if it is no RMSNorm with a weight and an epsilon."""
     if not isinstance(module, nn.RMSNorm) or module.eps is None or not module.elementwise_affine:
         return None
     return Norm(module.weight, module.eps)
+
+
+def is_plain_linear(*modules: nn.Module | None) -> bool:
+    """Return whether each module does what its weight and bias say, so that a kernel may read these.
+
+    What quantisation or an adapter puts in the place of an ``nn.Linear`` does something else.
+    """
+    return all(isinstance(m, nn.Linear) and type(m).forward is nn.Linear.forward for m in modules)
 
 
 def packed_positions(cu_seqlens: Tensor, length: int) -> tuple[Tensor, Tensor]:

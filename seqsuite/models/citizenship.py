@@ -21,10 +21,12 @@ PROPERTIES = {
     "DDP": "test_ddp",
     "FSDP2": "test_fsdp2",
     "int8": "test_quantize",
-    "compile": "test_compile",
-    "export": "test_export",
-    "func.grad": "test_func_grad",
-    "vmap(grad)": "test_vmap_grad",
+    "adapters": "test_adapters_in_the_place_of_linear_layers",
+    "compile": "test_compiles_as_one_graph_at_any_length",
+    "export": "test_exports_with_batch_and_length_dynamic",
+    "func.grad": "test_grad",
+    "vmap(grad)": "test_gradients_of_each_example",
+    "ensemble": "test_an_ensemble",
     "jvp": "test_jvp",
 }
 """Columns, and the tests behind them: each takes the name of a model."""

@@ -13,8 +13,8 @@ def widened(values: Tensor) -> Tensor:
 class WideLinear(nn.Linear):
     """A linear layer that computes in its input's dtype, whatever its weights are stored in.
 
-    It is for inputs that half precision cannot tell apart, such as positions, and for weights that a kernel
-    reads: dynamic quantisation, which replaces plain ``nn.Linear``, leaves it as it is.
+    It is for inputs that half precision cannot tell apart, such as positions; dynamic quantisation, which
+    replaces plain ``nn.Linear``, leaves it as it is.
     """
 
     def forward(self, x: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from seqsuite.models.base import (
     MakeMixer,
     MakeNorm,
     State,
-    are_plain,
+    is_plain_linear,
     norm_weights,
 )
 from seqsuite.models.initialization import assign
@@ -65,7 +65,7 @@ class MambaBlock(Block):
     ) -> tuple[Tensor, State | None]:
         """See :meth:`SequenceLayer.forward`."""
         xz = self.in_proj(self.norm(x))
-        weights = self._scan_weights()
+        weights = self._scan_weights() if is_plain_linear(self.out_proj) else None
         if weights is not None:
             y, state = self._fused(xz, weights, state, cu_seqlens)
             return x + y, state
@@ -119,7 +119,7 @@ class MambaBlock(Block):
     def decoder_weights(self) -> MambaWeights | None:
         """See :meth:`Block.decoder_weights`: of a block with S6 and RMSNorm."""
         norm, scan = norm_weights(self.norm), self._scan_weights()
-        if norm is None or scan is None or not are_plain(self.in_proj):
+        if norm is None or scan is None or not is_plain_linear(self.in_proj, self.out_proj):
             return None
         return MambaWeights(
             norm=norm,
@@ -133,9 +133,7 @@ class MambaBlock(Block):
         )
 
     def _scan_weights(self) -> ScanWeights | None:
-        if isinstance(self.mixer, GatedMixer) and are_plain(self.out_proj):
-            return self.mixer.scan_weights()
-        return None
+        return self.mixer.scan_weights() if isinstance(self.mixer, GatedMixer) else None
 
     def _fused(
         self, xz: Tensor, weights: ScanWeights, state: State | None, cu_seqlens: Tensor | None

@@ -12,7 +12,7 @@ from seqsuite.models.base import (
     MakeMixer,
     MakeNorm,
     State,
-    are_plain,
+    is_plain_linear,
     norm_weights,
 )
 from seqsuite.models.blocks.mamba import join_state, split_state
@@ -141,8 +141,9 @@ class Mamba2Block(Block):
         """See :meth:`Block.decoder_weights`: of a block with SSD and RMSNorm."""
         norm, gated_norm = norm_weights(self.norm), norm_weights(self.gated_norm)
         ssd = self.mixer.ssd_weights() if isinstance(self.mixer, ControlledMixer) else None
-        plain = are_plain(self.in_proj, self.out_proj)
-        if norm is None or gated_norm is None or ssd is None or not plain:
+        if norm is None or gated_norm is None or ssd is None:
+            return None
+        if not is_plain_linear(self.in_proj, self.out_proj):
             return None
         return Mamba2Weights(
             norm=norm,

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from seqsuite.kernels import ScanWeights, parallel_scan, selective_scan, selective_state_update
-from seqsuite.models.base import GatedMixer, Inspected, State, are_plain
+from seqsuite.models.base import GatedMixer, Inspected, State, is_plain_linear
 from seqsuite.models.initialization import (
     ComplexInit,
     RealInit,
@@ -18,11 +18,11 @@ from seqsuite.models.initialization import (
     is_complex,
     log_uniform,
 )
-from seqsuite.models.precision import WideLinear, widened
+from seqsuite.models.precision import widened
 from seqsuite.options import PositiveFloat, PositiveInt
 
 
-class StepProjection(WideLinear):
+class StepProjection(nn.Linear):
     """From the low rank to the step sizes; its bias starts so that Δ is log-uniform.
 
     Args:
@@ -173,12 +173,14 @@ class S6(GatedMixer):
 
     def scan_weights(self) -> ScanWeights | None:
         """See :meth:`GatedMixer.scan_weights`."""
-        selective = self.dt_rank and self.selective_B and self.selective_C
-        if self.complex or not selective or self.x_proj is None:
+        if (
+            self.complex
+            or self.x_proj is None
+            or not (self.dt_rank and self.selective_B and self.selective_C)
+            or not is_plain_linear(self.x_proj, self.dt_proj)
+        ):
             return None
         dt_proj = self.dt_proj
-        if not are_plain(self.x_proj, dt_proj):
-            return None
         return ScanWeights(self.x_proj.weight, dt_proj.weight, dt_proj.bias, self._A(), self.D)
 
     def initial_state(
@@ -202,7 +204,8 @@ class S6(GatedMixer):
         """
         dt, *projections = self._controls(x)
         B, C = self._by_position(dt, *projections)
-        delta = F.softplus(dt + self._dt_bias())
+        bias = self._dt_bias()
+        delta = F.softplus(dt if bias is None else dt + bias)
         decay = torch.exp(delta.unsqueeze(-1) * self._A())
         fed = (delta * x).unsqueeze(-1) * (B if B.dim() == 4 else B.unsqueeze(2))
         state = parallel_scan(decay, fed.to(decay.dtype))
@@ -225,14 +228,22 @@ class S6(GatedMixer):
             return torch.complex(-torch.exp(widened(self.A_real_log)), widened(self.A_imag))
         return -torch.exp(widened(self.A_log))
 
-    def _dt_bias(self) -> Tensor:
-        return self.dt_proj.bias if self.dt_rank else self.dt_bias
+    def _dt_bias(self) -> Tensor | None:
+        """Return what the kernels add to the raw step sizes, ``None`` where the projection did."""
+        if not self.dt_rank:
+            return self.dt_bias
+        return self.dt_proj.bias if is_plain_linear(self.dt_proj) else None
 
     def _controls(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the raw step sizes (…, D), and B and C, (…, N) where they are selective, else (D, N)."""
         projected = x.new_empty(*x.shape[:-1], 0) if self.x_proj is None else self.x_proj(x)
         dt, B, C = projected.split(self._projected_widths(), dim=-1)
-        dt = F.linear(dt, self.dt_proj.weight) if self.dt_rank else torch.zeros_like(x)
+        if not self.dt_rank:
+            dt = torch.zeros_like(x)
+        elif is_plain_linear(self.dt_proj):
+            dt = F.linear(dt, self.dt_proj.weight)
+        else:
+            dt = self.dt_proj(dt)
         B = self._from_projection(B) if self.B is None else self._from_parameter(self.B)
         C = self._from_projection(C) if self.C is None else self._from_parameter(self.C)
         return dt, B, C
