@@ -9,27 +9,16 @@ import click
 from click.core import ParameterSource
 
 from seqsuite import __version__
+from seqsuite.cli_runs import runs
+from seqsuite.commands.data_group import data
+from seqsuite.commands.group import SeqsuiteGroup, require_address_space
 from seqsuite.errors import UserError
-
-EXIT_USAGE = 2
-
+from seqsuite.report import FORMATS
 
 if "_SEQSUITE_COMPLETE" in os.environ:  # a shell asks for completions
     from seqsuite.completion import register
 
     register()
-
-
-class SeqsuiteGroup(click.Group):
-    """A command group that shows :class:`UserError` as one sentence with exit status 2."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        """Run the command."""
-        try:
-            return super().invoke(ctx)
-        except UserError as error:
-            click.echo(f"Error: {error}", err=True)
-            ctx.exit(EXIT_USAGE)
 
 
 def _complete_setting(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
@@ -74,11 +63,16 @@ def main() -> None:
 @click.option("--force", is_flag=True, help="Start afresh, even cells that are finished or interrupted.")
 @click.option("--takeover", is_flag=True, help="Take cells over from a process that seems to run them.")
 @click.option("--offline", is_flag=True, help="Record to files only; `seqsuite sync` sends them later.")
-def run(settings: tuple[str, ...], dry_run: bool, force: bool, takeover: bool, offline: bool) -> None:
+@click.option("--config", "file", type=_FILE, help="TOML file of settings or a grid; arguments are over it.")
+@click.option("--zip", "zipped", is_flag=True, help="Pair the values of all keys in place of their product.")
+@click.option("--print-config", is_flag=True, help="Print the cell as a file for --config; run nothing.")
+def run(settings: tuple[str, ...], **options: Any) -> None:
     """Train and evaluate a task and a model, or a grid of them.
 
     A value may be several: a,b,c or 0..4 make a grid, the product over all keys. Finished cells are skipped;
     interrupted ones continue where they stopped. Press Ctrl-C to stop and keep the work.
+
+    A file for --config has the same keys, as tables or with dots, and those with several values in [grid].
 
     \b
     Examples:
@@ -87,21 +81,42 @@ def run(settings: tuple[str, ...], dry_run: bool, force: bool, takeover: bool, o
       seqsuite run task=selective_copying model=mamba,s4,transformer seed=0..2
       seqsuite run task=text,piano model=mamba scale=smoke
       seqsuite run task=dna model=mamba model.d_model=128 model.mixer.d_state=32 --dry-run
+      seqsuite run task=text model.d_model=64,128 model.n_layer=8,4 --zip
+      seqsuite run task=text --print-config > cell.toml && seqsuite run --config cell.toml seed=0..2
 
     \b
     Keys:
       task, model    what and with what; `seqsuite list` shows the names
-      scale          smoke (seconds), cpu (minutes), paper (the exact protocol)
+      scale          smoke (seconds), cpu (minutes), gpu (minutes on a GPU), paper (the exact protocol)
       seed           of the data and of the initial weights
       task.*         options of the task, such as task.path and task.seqlen
       model.*        model.size, model.d_model, model.n_layer; model.block, model.mixer, model.backbone and
-                     their options; docs/zoo.md has them all
+                     their options; `seqsuite keys` has them all
       train.*        train.steps, train.batch_size, train.learning_rate, ...
-      run.*          run.experiment, run.output, run.device, run.sample_length
+      run.*          run.name, run.experiment, run.output, run.device, run.memory, ...
     """
+    require_address_space()
     from seqsuite.commands.run import run_settings
 
-    sys.exit(run_settings(settings, dry_run=dry_run, force=force, takeover=takeover, offline=offline))
+    sys.exit(run_settings(settings, **options))
+
+
+main.add_command(runs)
+
+
+@main.command()
+@click.argument("prefix", default="", shell_complete=_complete_setting)
+def keys(prefix: str) -> None:
+    """List the keys that can be set and begin with PREFIX: type, default, meaning and choices.
+
+    \b
+    Examples:
+      seqsuite keys train
+      seqsuite keys model.mixer.
+    """
+    from seqsuite.commands.keys import show_keys
+
+    show_keys(prefix)
 
 
 @main.command(name="list")
@@ -168,6 +183,7 @@ def generate(ctx: click.Context, /, source: str, experiment: str, **options: Any
       seqsuite generate latest --length 100000 --save-state half.safetensors
       seqsuite generate latest --length 100000 --resume-state half.safetensors
     """
+    require_address_space()
     from seqsuite.commands.generate import Request, generate_samples
 
     if options["resume_state"] is not None:
@@ -197,6 +213,7 @@ def convert(source: str, destination: Path, style: Literal["hf", "native"], expe
       seqsuite convert text-mamba-cpu-seed0 my-mamba --format hf
       seqsuite convert state-spaces/mamba-130m mamba-130m --format native
     """
+    require_address_space()
     from seqsuite.commands.convert import convert as convert_model
 
     convert_model(source, destination, format=style, experiment=experiment)
@@ -226,31 +243,36 @@ def evaluate(source: str, tasks: str, output: Path | None, experiment: str, **op
       seqsuite eval text-mamba-cpu-seed0 --tasks lambada_openai,wikitext --limit 100
       seqsuite eval state-spaces/mamba-130m --tokenizer EleutherAI/gpt-neox-20b --tasks lambada_openai
     """
+    require_address_space()
     from seqsuite.commands.eval import EvalOptions, evaluate_model
 
     evaluate_model(source, experiment, EvalOptions(tasks.split(","), **options), output)
 
 
+_FORMAT = click.option("--format", "style", type=click.Choice(FORMATS), default="table", help="Form.")
+_FIGURE = click.option(
+    "--figure", type=click.Path(path_type=Path), help="Also draw it here: a .png, .pdf or .svg."
+)
+
+
 @main.command()
 @click.argument("filters", nargs=-1, metavar="[KEY=VALUE]...")
-@click.option(
-    "--format",
-    "style",
-    type=click.Choice(["table", "md", "csv", "json", "latex"]),
-    default="table",
-    help="Form.",
-)
-@click.option("--paper/--no-paper", default=True, help="Show the paper's numbers beside ours.")
-@click.option("--figure", type=click.Path(dir_okay=False, path_type=Path), help="Also draw a PNG here.")
+@_FORMAT
+@click.option("--paper/--no-paper", default=True, help="Show published numbers beside ours.")
+@_FIGURE
 @click.option("--experiment", default="seqsuite", help="MLflow experiment to read.")
 def results(filters: tuple[str, ...], style: str, paper: bool, figure: Path | None, experiment: str) -> None:
-    """Show the finished runs: mean ± spread over seeds, best first, beside baseline and paper.
+    """Show the finished runs: mean ± spread over seeds, best first, beside baselines and published numbers.
+
+    Only what was scored on the same data in the same way shares a table. KEY is any setting; = and != take
+    several values, and >=, <=, > and < a number (quote them: a shell takes them for itself).
 
     \b
     Examples:
       seqsuite results
       seqsuite results task=dna,text scale=cpu --format md
-      seqsuite results task=selective_copying --figure copying.png
+      seqsuite results task=selective_copying 'task.length>=256' model.mixer=s4d,s6
+      seqsuite results task=selective_copying --figure copying.svg
     """
     from seqsuite.commands.results import show_results
 
@@ -258,7 +280,9 @@ def results(filters: tuple[str, ...], style: str, paper: bool, figure: Path | No
 
 
 @main.command()
-@click.argument("what", type=click.Choice(["scan", "conv", "ssd", "block", "decode", "zoo"]))
+@click.argument(
+    "what", type=click.Choice(["scan", "conv", "ssd", "block", "decode", "zoo", "tracking", "host"])
+)
 @click.option("--shape", "shapes", multiple=True, help="Sizes in place of the usual ones; may be repeated.")
 @click.option("--sweep", is_flag=True, help="scan: sweep lengths; without --shape, only that.")
 @click.option("--peers", help="Names of peers, by commas: only these beside ours.")
@@ -275,10 +299,8 @@ def results(filters: tuple[str, ...], style: str, paper: bool, figure: Path | No
 )
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", help="Where to run.")
 @click.option("--dtype", type=click.Choice(["float32", "bfloat16"]), default="float32", help="Of sequences.")
-@click.option(
-    "--format", "style", type=click.Choice(["table", "md", "csv", "json"]), default="table", help="Form."
-)
-@click.option("--figure", type=click.Path(path_type=Path), help="Also draw a PNG here.")
+@_FORMAT
+@_FIGURE
 @click.option("--quick", is_flag=True, help="Tiny sizes, in seconds: only to see that it works.")
 def bench(
     what: str,
@@ -305,6 +327,8 @@ def bench(
       block    a train step of a two-layer Mamba language model (shape B,L,d_model)
       decode   generating, one token at a time (shape d_model)
       zoo      training and generating with every named model (shape B,L,d_model)
+      tracking what the journal, MLflow and checkpoints cost a small model's training
+      host     what a call of each GPU kernel costs the host, and launches: needs no GPU
 
     All peers take turns in one process; ratios to ours are what counts. Peers that are not installed
     (pip install -e '.[bench]') are listed as such.
@@ -346,6 +370,24 @@ def ui(port: int, browser: bool, experiment: str) -> None:
 
 
 @main.command()
+@click.argument("folder", type=_FOLDER, default=Path("runs"))
+def sync(folder: Path) -> None:
+    """Send to MLflow what runs could not: those with --offline, and those whose server was away.
+
+    FOLDER holds the folders of cells in progress (run.output). Finished cells that are sent are deleted from
+    it; interrupted ones stay, and go on with the same `seqsuite run`.
+
+    \b
+    Examples:
+      seqsuite sync
+      MLFLOW_TRACKING_URI=http://server:5000 seqsuite sync
+    """
+    from seqsuite.commands.sync import sync_runs
+
+    sys.exit(sync_runs(folder))
+
+
+@main.command()
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
     """Print the completion script for a SHELL.
@@ -359,3 +401,6 @@ def completion(shell: str) -> None:
     from seqsuite.completion import script
 
     click.echo(script(shell))
+
+
+main.add_command(data)

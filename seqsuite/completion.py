@@ -84,10 +84,10 @@ def complete_run(incomplete: str, experiment: str) -> list[CompletionItem[str]]:
         incomplete: What is typed of the name.
         experiment: MLflow experiment that the runs are in.
     """
-    from seqsuite.experiments.tracking.store import open_store
+    from seqsuite.experiments.tracking.reader import open_reader
 
     try:
-        names = [run.name for run in open_store(experiment, create=False).finished()]
+        names = [run.name for run in open_reader(experiment).cells() if run.status == "FINISHED"]
     except UserError:
         return []
     known = dict.fromkeys(["latest", *names])
@@ -101,11 +101,8 @@ def _keys(key: str, given: Sequence[str]) -> dict[str, list[str]]:
 
     if key == "model.size":
         return {key: list(sizes(_single(given, "model") or "mamba"))}
-    # Only a model's own options need its module, and with it torch, which takes seconds to import.
-    parts = ("model.block.", "model.mixer.", "model.backbone.")
-    model = _single(given, "model") or "mamba" if key.startswith(parts) else None
     try:
-        return override_keys(_single(given, "task"), model)
+        return override_keys(_single(given, "task"), _single(given, "model") or "mamba")
     except UserError:  # a name before this argument is wrong, which its own error will say
         return override_keys(None, None)
 

@@ -18,7 +18,19 @@ PositiveInt = Annotated[int, Field(gt=0)]
 NonNegativeFloat = Annotated[float, Field(ge=0)]
 PositiveFloat = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
-UserPath = Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())]
+
+
+def _absolute(path: Path) -> Path:
+    """Return a user's path from the root on, or say why there can be no such path."""
+    if "\0" in str(path):
+        raise ValueError("a path has no zero bytes")
+    try:
+        return path.expanduser().absolute()
+    except RuntimeError as error:  # ~nobody
+        raise ValueError(f"{path.parts[0]} names no user of this machine") from error
+
+
+UserPath = Annotated[Path, AfterValidator(_absolute)]
 """A file or folder of the user's, absolute so that it means the same from every working folder."""
 
 

@@ -35,7 +35,7 @@ def test_a_grid_runs_is_skipped_on_a_rerun_and_shown(seqsuite: Seqsuite) -> None
     assert {"loss_curve.png", "last"} <= artifacts
 
     table = seqsuite("results", "model=mamba", "--format", "json", "--experiment", "grid")
-    (section,) = json.loads(table.output)["sections"]
+    section, *_ = json.loads(table.output)["sections"]
     (row,) = section["rows"]
     assert (section["task"], row["model"], len(row["values"])) == ("selective_copying", "mamba", 2)
 

@@ -3,9 +3,9 @@
 from seqsuite.bench.model_peers import Model
 from seqsuite.bench.models import ModelBench
 from seqsuite.bench.operations import Say, each_setting, setting_title
-from seqsuite.bench.report import Report, Section
 from seqsuite.bench.settings import Settings
 from seqsuite.bench.timing import Run
+from seqsuite.report import Report, Section
 
 SHAPES = [(8, 256, 64), (8, 256, 256)]
 QUICK_SHAPES = [(2, 32, 16)]

@@ -2,8 +2,8 @@
 
 from seqsuite.bench.operations import Say, compare
 from seqsuite.bench.peers import Shape
-from seqsuite.bench.report import Report
 from seqsuite.bench.settings import Settings
+from seqsuite.report import Report
 
 SHAPES = [Shape(8, 1024, 512, 4), Shape(1, 16384, 512, 4), Shape(64, 256, 128, 4), Shape(2, 128, 128, 4)]
 QUICK_SHAPES = [Shape(2, 64, 32, 4)]

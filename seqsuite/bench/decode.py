@@ -3,8 +3,8 @@
 from seqsuite.bench.model_peers import MODEL_PEERS
 from seqsuite.bench.models import ModelBench
 from seqsuite.bench.operations import Say, each_setting, setting_title
-from seqsuite.bench.report import Report, Section
 from seqsuite.bench.settings import Settings
+from seqsuite.report import Report, Section
 
 WIDTHS = [(64,), (256,), (768,)]
 QUICK_WIDTHS = [(16,)]

@@ -7,17 +7,15 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from seqsuite.bench.peers import BOTH, FORWARD, OURS
-from seqsuite.bench.report import Report, Row, Section, digits
-from seqsuite.errors import UserError
+from seqsuite.report import Report, Row, Section
+from seqsuite.report.format import digits
+from seqsuite.report.pictures import COLOURS, save_picture
 
-# From the palette of Okabe and Ito, which is told apart with any colour vision; ours is black.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _MARKERS = "osD^vP*X<>hd"
-_DPI = 150
 
 
 def draw(report: Report, path: Path) -> None:
-    """Write a PNG of a report.
+    """Write a picture of a report as PNG, PDF or SVG, by the suffix.
 
     Raises:
         UserError: the file cannot be written.
@@ -39,10 +37,7 @@ def draw(report: Report, path: Path) -> None:
     machine = report.machine
     where = machine.get("GPU", f"{machine['processor']}, {machine['cores']} cores")
     figure.suptitle(f"{report.command} — {where}, PyTorch {machine['PyTorch']}", fontsize=10)
-    try:
-        figure.savefig(path, dpi=_DPI, format="png")
-    except OSError as error:
-        raise UserError(f"--figure {path} cannot be written: {error.strerror}.") from error
+    save_picture(figure, path)
 
 
 def _draw_ratios(axes: Axes, times: list[Section]) -> None:
@@ -72,7 +67,7 @@ def _draw_points(axes: Axes, times: list[Section], key: str, peers: list[str]) -
             [peers.index(name) for name in shown],
             linestyle="none",
             marker=_MARKERS[index % len(_MARKERS)],
-            color=_COLOURS[index % len(_COLOURS)],
+            color=COLOURS[index % len(COLOURS)],
             markersize=5,
             label=section.title,
         )
@@ -97,7 +92,7 @@ def _draw_growth(axes: Axes, growth: Section, slopes: Section, work: str) -> Non
             [row["seqlen"] for row in rows],
             [row["median_s"] for row in rows],
             marker=_MARKERS[index % len(_MARKERS)],
-            color="black" if peer == OURS else _COLOURS[index % len(_COLOURS)],
+            color="black" if peer == OURS else COLOURS[index % len(COLOURS)],
             linewidth=2 if peer == OURS else 1,
             markersize=4,
             label=peer if slope is None else f"{peer}, slope {digits(slope)}",

@@ -26,9 +26,9 @@ from seqsuite.bench.operations import (
     too_long,
 )
 from seqsuite.bench.peers import OURS
-from seqsuite.bench.report import Column, Report, Row, Section
 from seqsuite.bench.settings import Settings
 from seqsuite.bench.timing import Run, Times, expected_time, interleave, warm_up
+from seqsuite.report import Column, Report, Row, Section
 
 MakeRun = Callable[[Model, int], Run]
 """Makes a call that does what is timed, from a model and a number of tokens."""
@@ -149,7 +149,7 @@ class ModelBench:
                 row["tokens_per_second"] = tokens / row["median_s"]
         columns = (
             *TIME_COLUMNS,
-            Column("tokens_per_second", "tokens/s", "rate"),
+            Column("tokens_per_second", "tokens/s", "quantity"),
             Column("parameters", "parameters", "count"),
             NOTE,
         )

@@ -24,11 +24,11 @@ from seqsuite.bench.peers import (
     make_inputs,
     runner,
 )
-from seqsuite.bench.report import Column, Report, Row, Section
 from seqsuite.bench.settings import Settings
 from seqsuite.bench.timing import Run, Times, expected_time, interleave, time_once, warm_up
 from seqsuite.errors import UserError
 from seqsuite.registry import did_you_mean
+from seqsuite.report import Column, Report, Row, Section
 
 # From this length on a peer is tried at shorter ones first, to estimate what the whole would take.
 SHORTEST_PROBED = 128

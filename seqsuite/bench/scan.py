@@ -20,9 +20,9 @@ from seqsuite.bench.peers import (
     make_inputs,
     runner,
 )
-from seqsuite.bench.report import Column, Report, Row, Section
 from seqsuite.bench.settings import Settings
 from seqsuite.bench.timing import Times, loglog_slope
+from seqsuite.report import Column, Report, Row, Section
 
 SHAPES = [Shape(8, 1024, 512, 16), Shape(1, 16384, 512, 16), Shape(64, 256, 128, 16), Shape(2, 128, 64, 16)]
 QUICK_SHAPES = [Shape(2, 64, 32, 4)]
@@ -215,7 +215,7 @@ def _against_floor(bench: Bench, shapes: list[Shape], threads: int) -> Section:
         Column("floor_s", "floor", "seconds"),
         Column("share", "of the floor", "share"),
         Column("share_of_minimum", "by minimum", "share"),
-        Column("bandwidth", "bytes/s", "rate"),
+        Column("bandwidth", "bytes/s", "quantity"),
         Column("share_of_copy", "of a copy", "share"),
     )
     return Section("floor", "seqsuite against the machine's floor", columns, rows, notes)

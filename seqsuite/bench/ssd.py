@@ -2,10 +2,10 @@
 
 from seqsuite.bench.operations import Say, compare
 from seqsuite.bench.peers import Shape
-from seqsuite.bench.report import Report
 from seqsuite.bench.settings import Settings
 from seqsuite.bench.ssd_peers import HEAD_WIDTH
 from seqsuite.errors import UserError
+from seqsuite.report import Report
 
 SHAPES = [Shape(8, 1024, 512, 64), Shape(8, 1024, 512, 128), Shape(1, 16384, 512, 128)]
 QUICK_SHAPES = [Shape(2, 64, 64, 16)]

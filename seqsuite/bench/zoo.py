@@ -10,10 +10,10 @@ import torch
 from seqsuite.bench.model_peers import Model, ModelPeer, as_it_is, our_model, random_tokens, transformers_twin
 from seqsuite.bench.models import ModelBench
 from seqsuite.bench.operations import Say, each_setting, setting_title
-from seqsuite.bench.report import Report, Section
 from seqsuite.bench.settings import Settings
 from seqsuite.bench.timing import Run
 from seqsuite.models import MODELS
+from seqsuite.report import Report, Section
 
 LAYERS = 4
 SHAPES = [(8, 512, 128)]

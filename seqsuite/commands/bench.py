@@ -1,7 +1,6 @@
 """``seqsuite bench``: options to settings, progress on the error output, the report on the other."""
 
 import importlib
-import os
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -14,9 +13,10 @@ from rich.console import Console
 from seqsuite.bench.figure import draw
 from seqsuite.bench.machine import usable_cores
 from seqsuite.bench.operations import using_threads
-from seqsuite.bench.report import Report, write
 from seqsuite.bench.settings import Settings
 from seqsuite.errors import UserError
+from seqsuite.report import Report, write
+from seqsuite.report.pictures import check_picture
 
 SIZES = {
     "scan": ("B", "L", "D", "N"),
@@ -24,6 +24,7 @@ SIZES = {
     "ssd": ("B", "L", "D", "N"),
     "block": ("B", "L", "d_model"),
     "decode": ("d_model",),
+    "host": (),
     "zoo": ("B", "L", "d_model"),
 }
 _LIMIT_S = {"block": 60.0, "zoo": 60.0}
@@ -53,6 +54,8 @@ def run_benchmark(
     Raises:
         UserError: an option cannot be used, or a peer asked for cannot run here.
     """
+    if what == "tracking" and (shapes or peers):
+        raise UserError("tracking trains one small model: leave out --shape and --peers.")
     options: dict[str, object] = {
         "--shape": list(shapes),
         "--sweep": sweep,
@@ -80,16 +83,21 @@ def run_benchmark(
     )
     if sweep and what != "scan":
         raise UserError(f"--sweep is for scan: {what} has no sweep over lengths.")
+    if what == "host" and (shapes or peers):
+        raise UserError("bench host has no --shape and no --peers: it takes small calls of our own kernels.")
     if dtype != "float32" and what in ("block", "decode", "zoo"):
         raise UserError(f"--dtype {dtype} is for scan, conv and ssd; whole models are timed in float32.")
     if figure is not None:
-        _check_folder(figure)
+        check_picture(figure)
     benchmark = importlib.import_module(f"seqsuite.bench.{what}")
     with _progress() as say, using_threads(settings.threads[0]):
         report: Report = benchmark.run(settings, say)
     write(report, style, sys.stdout)
     if figure is not None:
         draw(report, figure)
+        Console(stderr=True, highlight=False).print(
+            f"The picture is in {figure}.", markup=False, soft_wrap=True
+        )
 
 
 @contextmanager
@@ -140,10 +148,3 @@ def _shape(text: str, names: tuple[str, ...]) -> tuple[int, ...]:
             f"--shape {text} is not {','.join(names)} in positive numbers: write --shape {right}."
         )
     return sizes
-
-
-def _check_folder(path: Path) -> None:
-    """Complain before the measurements, not after them."""
-    folder = path.absolute().parent
-    if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise UserError(f"--figure {path} cannot be written: there is no such folder, or it is not yours.")

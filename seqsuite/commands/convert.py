@@ -5,9 +5,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from seqsuite.commands.sources import open_source
 from seqsuite.errors import UserError
 from seqsuite.experiments.checkpoints import reads_bytes
+from seqsuite.experiments.sources import open_source
 from seqsuite.models.formats import native, tokenizer
 from seqsuite.models.formats.files import CONFIG, WEIGHTS, check_inside, read_description
 from seqsuite.models.pretrained import Format, from_pretrained, save_pretrained

@@ -5,10 +5,10 @@ import platform
 import shutil
 from importlib.metadata import PackageNotFoundError, version
 
-from rich.console import Console
 from rich.table import Table
 
 import seqsuite
+from seqsuite.commands.console import make_console, show
 
 _LIBRARIES = ("torch", "torchaudio", "triton", "llvmlite", "numpy", "mlflow", "biopython")
 _EXTRAS = {
@@ -22,7 +22,7 @@ _EXTRAS = {
 
 def show_machine() -> None:
     """Print versions, cores, GPU, the backend of each kernel and why, and which extras are installed."""
-    console = Console(highlight=False)
+    console = make_console()
     for title, lines in {
         "versions": _versions(),
         "machine": _machine(),
@@ -33,7 +33,7 @@ def show_machine() -> None:
         table.add_column(min_width=18)
         for name, finding in lines.items():
             table.add_row(name, finding)
-        console.print(table)
+        show(console, table)
         console.print()
 
 

@@ -2,28 +2,35 @@
 
 import json
 import re
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
-from seqsuite.commands.sources import open_source
+import seqsuite
+from seqsuite.commands.console import make_console, show
 from seqsuite.devices import Device, choose_device
 from seqsuite.errors import UserError
 from seqsuite.experiments.evaluation.tokenizers import tokenizer_for
+from seqsuite.experiments.sources import open_source, reads_text
 from seqsuite.models.pretrained import from_pretrained
-from seqsuite.registry import did_you_mean
+from seqsuite.registry import describe_error, did_you_mean
 
 try:
+    import lm_eval.evaluator
+    import yaml
     from lm_eval import simple_evaluate
     from lm_eval.tasks import TaskManager
 
     from seqsuite.experiments.evaluation.harness import HarnessModel
 except ImportError as missing:
     raise UserError("`seqsuite eval` needs the extra eval: pip install 'seqsuite[eval]'.") from missing
+
+# The harness runs git for a hash that nothing here reads, and git complains outside of a repository.
+lm_eval.evaluator.get_git_commit_hash = lambda: None
 
 
 @dataclass(frozen=True)
@@ -62,13 +69,13 @@ def evaluate_model(source: str, experiment: str, options: EvalOptions, output: P
     """
     device = choose_device(options.device, "--device cuda")
     tasks = _task_manager(options)
-    with open_source(source, experiment) as found:
+    with open_source(source, experiment, reads_text, "is of text") as found:
+        tokenizer = tokenizer_for(found.folder, options.tokenizer, called=found.name)
         model = from_pretrained(found.folder).to(device)
-        tokenizer = tokenizer_for(found.folder, options.tokenizer)
     harness = HarnessModel(model, tokenizer, batch_size=options.batch_size, seed=options.seed)
     results = _evaluate(harness, tasks, options)
     scores = list(_scores(results["results"]))
-    Console(highlight=False).print(_table(scores))
+    show(make_console(), _table(scores))
     if found.store is not None:
         found.store.metrics(found.identity, {score.key: score.value for score in scores})
     if output is not None:
@@ -88,6 +95,8 @@ def _task_manager(options: EvalOptions) -> Any:
     missing_files = [name for name in names if name.endswith((".yaml", ".yml"))]
     if missing_files:
         raise UserError(f"There is no file {missing_files[0]!r} with an evaluation task.")
+    for file in set(options.tasks) - set(names):
+        _check_file(Path(file))
     manager = TaskManager(include_path=options.include, include_defaults=False)
     if not set(names) <= set(manager.all_tasks):
         manager = TaskManager(include_path=options.include)
@@ -95,6 +104,28 @@ def _task_manager(options: EvalOptions) -> Any:
         if name not in manager.all_tasks:
             raise UserError(f"Unknown evaluation task {name!r}.{did_you_mean(name, manager.all_tasks)}")
     return manager
+
+
+def _check_file(file: Path) -> None:
+    """Check that a file holds a table with a task's name; what else is wrong the harness finds.
+
+    Raises:
+        UserError: if it does not.
+    """
+    try:
+        described = yaml.load(file.read_text(encoding="utf-8"), Loader=_AnyTag)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"The evaluation task {file} cannot be read as YAML: {reason}.") from error
+    if not isinstance(described, dict) or not isinstance(described.get("task", described.get("group")), str):
+        raise UserError(f"The evaluation task {file} is no table with the key task and a name there.")
+
+
+class _AnyTag(yaml.SafeLoader):  # type: ignore[misc]  # PyYAML has no types here
+    """Reads YAML whatever its tags, such as the harness's ``!function``, and runs none of them."""
+
+
+_AnyTag.add_multi_constructor("!", lambda loader, tag, node: None)
 
 
 def _evaluate(harness: HarnessModel, tasks: Any, options: EvalOptions) -> dict[str, Any]:
@@ -111,10 +142,21 @@ def _evaluate(harness: HarnessModel, tasks: Any, options: EvalOptions) -> dict[s
             torch_random_seed=options.seed,
             fewshot_random_seed=options.seed,
         )
-    except (OSError, ImportError) as error:  # data that cannot be had, or a metric's package
-        reason = str(error).partition("\n")[0].rstrip(".")
+    except UserError:
+        raise
+    except (Exception, SystemExit) as error:  # data that cannot be had, a package, or a fault in a YAML file
+        if _is_ours(error):
+            raise
+        reason = describe_error(error)
         raise UserError(f"The tasks {', '.join(options.tasks)} cannot be evaluated: {reason}.") from error
     return results
+
+
+def _is_ours(error: BaseException) -> bool:
+    """Return whether an exception comes from seqsuite's own code, and not from the harness or a task."""
+    here, package = Path(__file__), Path(seqsuite.__file__).parent
+    frames = [Path(frame.filename) for frame in traceback.extract_tb(error.__traceback__)]
+    return any(frame.is_relative_to(package) and frame != here for frame in frames)
 
 
 @dataclass(frozen=True)

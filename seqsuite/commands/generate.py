@@ -12,12 +12,12 @@ import torch
 from rich.console import Console
 from rich.progress import track
 
-from seqsuite.commands.sources import open_source
 from seqsuite.devices import Device, choose_device
 from seqsuite.errors import UserError
 from seqsuite.experiments.checkpoints import load_for_inference
 from seqsuite.experiments.evaluation.tokenizers import TextCodec, tokenizer_for
 from seqsuite.experiments.interruption import deferred_interrupts
+from seqsuite.experiments.sources import has_sample, open_source
 from seqsuite.models.formats import native
 from seqsuite.models.formats.files import read_description
 from seqsuite.models.generation import Generation, check_weights
@@ -118,7 +118,7 @@ def generate_samples(source: str, experiment: str, request: Request) -> int:
         UserError: if there is no such model, its task has nothing to generate, it cannot take so long a
             sequence, or a file cannot be read or written.
     """
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, markup=False, soft_wrap=True)
     device = choose_device(request.device, "--device cuda")
     speaker = _load(source, experiment, request, device)
     output = _output(speaker, request)
@@ -150,7 +150,7 @@ def generate_samples(source: str, experiment: str, request: Request) -> int:
 
 
 def _load(source: str, experiment: str, request: Request, device: torch.device) -> _Speaker:
-    with open_source(source, experiment) as found:
+    with open_source(source, experiment, has_sample, "is of a task that generates") as found:
         if "task" in native.settings_of(read_description(found.folder)):
             model, config = load_for_inference(found.folder)
             task = config.make_task()

@@ -3,8 +3,9 @@
 from rich.console import Console
 from rich.table import Table
 
+from seqsuite.commands.console import make_console, show
 from seqsuite.errors import UserError
-from seqsuite.experiments.config.resolve import preset
+from seqsuite.experiments.config.scales import preset
 from seqsuite.models import BACKBONES, BLOCKS, MIXERS, MODELS
 from seqsuite.registry import Registry
 from seqsuite.tasks import TASKS
@@ -12,16 +13,17 @@ from seqsuite.tasks import TASKS
 _SCALES = {
     "smoke": "seconds: does it run?",
     "cpu": "minutes on two cores, and still shows the finding (the default)",
+    "gpu": "minutes on one GPU",
     "paper": "the exact protocol",
 }
 
 
 def show_names() -> None:
     """Print every task, model, block, mixer, backbone and scale with one line."""
-    console = Console(highlight=False)
+    console = make_console()
     for registry in (TASKS, MODELS, BLOCKS, MIXERS, BACKBONES):
         _print(console, f"{registry.kind}s", {name: _summary(registry, name) for name in registry.names()})
-    presets = {name: preset(name).get("summary", "") for name in TASKS.names()}
+    presets = {name: _preset_summary(name) for name in TASKS.names()}
     _print(console, "presets", {name: summary for name, summary in presets.items() if summary})
     _print(console, "scales of each preset", _SCALES)
 
@@ -34,10 +36,18 @@ def _summary(registry: Registry, name: str) -> str:
         return str(error)
 
 
+def _preset_summary(task: str) -> str:
+    """Return what a task's preset says of itself, or why a plug-in's cannot be read."""
+    try:
+        return str(preset(task).get("summary", ""))
+    except UserError as error:
+        return str(error)
+
+
 def _print(console: Console, title: str, lines: dict[str, str]) -> None:
     table = Table(show_header=False, box=None, title=title, title_justify="left", pad_edge=False)
     table.add_column(min_width=18)
     for name, summary in lines.items():
         table.add_row(name, summary)
-    console.print(table)
+    show(console, table)
     console.print()

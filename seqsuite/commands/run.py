@@ -2,150 +2,244 @@
 
 import logging
 import shlex
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
-from rich.logging import RichHandler
-from rich.markup import escape
+from rich.measure import Measurement
 from rich.table import Table
 
-from seqsuite.allocator import keep_freed_memory
-from seqsuite.commands.progress import ProgressDisplay
-from seqsuite.experiments.cell import CellResult, Host
-from seqsuite.experiments.config.overrides import expand_grid
+from seqsuite.api import run_cells
+from seqsuite.commands.console import make_console, show
+from seqsuite.commands.progress import GridProgress, ProgressDisplay, count, duration, metric_text
+from seqsuite.errors import UserError
+from seqsuite.experiments.cell import GOOD, CellResult
+from seqsuite.experiments.config.grid import resolve_grid
+from seqsuite.experiments.config.overrides import Overrides, parse_arguments, span
 from seqsuite.experiments.config.resolve import resolve
 from seqsuite.experiments.config.schema import CellConfig
-from seqsuite.experiments.grid import check_cells, parameter_counts, run_grid
-from seqsuite.experiments.interruption import Interrupted, deferred_interrupts
+from seqsuite.experiments.config.settings_file import read_settings, to_toml
+from seqsuite.experiments.grid import parameter_counts
+from seqsuite.experiments.interruption import Interrupted
+from seqsuite.experiments.memory import estimate_cells, gigabytes
 from seqsuite.experiments.tracking import schema
-from seqsuite.experiments.tracking.journal import Journal
-from seqsuite.experiments.tracking.store import CellRun, Store, flatten, open_store
-from seqsuite.results.figures import loss_curve
+from seqsuite.experiments.tracking.reader import open_reader
+from seqsuite.results.collect import collect
 from seqsuite.results.formats import print_results
-from seqsuite.results.table import collect
+from seqsuite.tasks.base import Task
 
 EXIT_FAILED, EXIT_INTERRUPTED = 1, 130
 
 _LOOK_NEXT = {
     "seqsuite results": "all results, also as md, csv, json, latex or a figure",
+    "seqsuite runs": "every run; `seqsuite runs show NAME` has its settings and curves",
     "seqsuite generate latest": "a sample from the newest model",
     "seqsuite ui": "curves, checkpoints and samples in MLflow",
 }
 
 
 def run_settings(
-    settings: Sequence[str], *, dry_run: bool, force: bool, takeover: bool = False, offline: bool = False
+    settings: Sequence[str],
+    *,
+    dry_run: bool,
+    force: bool,
+    takeover: bool = False,
+    offline: bool = False,
+    file: Path | None = None,
+    zipped: bool = False,
+    print_config: bool = False,
 ) -> int:
-    """Run the grid that the settings span; return the exit status."""
-    console = Console(highlight=False)
-    cells = [resolve(overrides) for overrides in expand_grid(settings)]
+    """Run the grid that settings span; return the exit status.
+
+    Args:
+        settings: ``key=value`` arguments.
+        dry_run: Whether to show the cells only.
+        force: Whether to start afresh what is finished or was interrupted.
+        takeover: Whether to take cells over from processes that seem to run them.
+        offline: Whether to keep what is recorded in files, for ``seqsuite sync`` to send.
+        file: TOML file of settings that those are over.
+        zipped: Whether the n-th values of all keys belong together, in place of the product.
+        print_config: Whether to print the one cell as such a file only.
+
+    Raises:
+        UserError: if a setting, the data, the folder, the device or the store cannot be used.
+    """
+    base, grid = _grid(settings, file, zipped)
+    if print_config:
+        if len(grid) > 1:
+            raise UserError(
+                f"--print-config prints one cell, and these are {len(grid)}: give each key one value."
+            )
+        sys.stdout.write(to_toml(resolve(grid[0], base)))
+        return 0
+    console = make_console()
+    cells = resolve_grid(grid, base)
     if dry_run:
         _print_plan(console, cells)
         return 0
     _show_notices(console)
-    faults = check_cells(cells)
-    keep_freed_memory()  # a step makes the tensors of the step before
-    store = None if offline else open_store(cells[0].run.experiment)
-    if store is not None:
-        store.reap_stale()
+    progress = GridProgress(cells)
     try:
-        with deferred_interrupts() as interruption:
-            host = Host(
-                store=store,
-                make_display=lambda config, task, start: ProgressDisplay(console, config, start),
-                illustrate=draw_curves,
-                interruption=interruption,
-                force=force,
-                takeover=takeover,
-            )
-            results = run_grid(cells, host, lambda result: _report(console, result), faults)
+        results = run_cells(
+            cells,
+            force=force,
+            takeover=takeover,
+            offline=offline,
+            display=_Displays(console, progress),
+            after_cell=lambda result: _report(console, result, progress),
+        )
     except Interrupted:
-        command = shlex.join(["seqsuite", "run", *settings])
-        console.print(f"Stopped; the work so far is saved. Go on with: {command}", soft_wrap=True)
+        console.print(
+            f"Stopped; the work so far is saved. Go on with: {_command(settings, file, zipped)}",
+            soft_wrap=True,
+        )
         return EXIT_INTERRUPTED
-    if store is not None and any(result.outcome in ("finished", "skipped") for result in results):
-        _print_summary(console, store, cells)
     unsent = sum(result.unsent for result in results)
+    if not offline and not unsent and any(result.outcome in GOOD for result in results):
+        _print_summary(console, cells, results)
     if unsent and not offline:
         console.print(f"MLflow has not taken {unsent} events yet: send them with `seqsuite sync`.")
         return EXIT_FAILED
-    return 0 if all(result.outcome in ("finished", "skipped") for result in results) else EXIT_FAILED
+    return 0 if all(result.outcome in GOOD for result in results) else EXIT_FAILED
 
 
-def draw_curves(journal: Journal, folder: Path) -> Path:
-    """Draw a cell's loss curve from its journal into a folder."""
-    header = journal.header
-    assert header is not None
-    metrics = {
-        name: points[-1][1]
-        for name in (schema.BASELINE_VALIDATION + header.tags[schema.TAG_METRIC],)
-        if (points := journal.series(name))
-    }
-    cell = CellRun(
-        run_id=journal.run_id or "",
-        name=header.name,
-        status="FINISHED",
-        params=flatten(header.params),
-        metrics=metrics,
-        tags=header.tags,
-        start_time=0.0,
-    )
-    return loss_curve(cell, journal.series, folder)
+def _grid(settings: Sequence[str], file: Path | None, zipped: bool) -> tuple[Overrides, list[Overrides]]:
+    """Return the settings of a file, and those of each cell over them."""
+    base: Overrides = {}
+    values = parse_arguments(settings)
+    if file is not None:
+        base, grid = read_settings(file)
+        values = grid | values
+    return base, span(values, zipped=zipped)
+
+
+def _command(settings: Sequence[str], file: Path | None, zipped: bool) -> str:
+    """Return the command that runs the same cells."""
+    options = [*(["--config", str(file)] if file is not None else []), *(["--zip"] if zipped else [])]
+    return shlex.join(["seqsuite", "run", *settings, *options])
+
+
+class _Notices(logging.Handler):
+    """Shows what seqsuite logs, such as that samples are being rendered for the first time, each once."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__()
+        self._console, self._shown = console, set[str]()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Show a notice that is new."""
+        message = record.getMessage()
+        if message not in self._shown:
+            self._shown.add(message)
+            self._console.print(message, soft_wrap=True)
 
 
 def _show_notices(console: Console) -> None:
-    """Show what seqsuite logs, such as that samples are being rendered for the first time."""
     logger = logging.getLogger("seqsuite")
     logger.setLevel(logging.INFO)
-    logger.handlers = [RichHandler(console=console, show_time=False, show_level=False, show_path=False)]
+    logger.handlers = [_Notices(console)]
+
+
+class _Displays:
+    """Makes a cell's progress display, and says once for each choice of data what was read."""
+
+    def __init__(self, console: Console, progress: GridProgress) -> None:
+        self._console, self._progress, self._told = console, progress, set[str]()
+
+    def __call__(self, config: CellConfig, task: Task, start: int) -> ProgressDisplay:
+        """Return the display of a cell that starts at a step."""
+        told = task.describe()
+        if told is not None and told not in self._told:
+            self._told.add(told)
+            self._console.print(f"{config.task.name}: {told}", soft_wrap=True, markup=False)
+        return ProgressDisplay(self._console, config, start, self._progress.place(config))
 
 
 def _print_plan(console: Console, cells: Sequence[CellConfig]) -> None:
-    """Print the cells without running them; the backbone only if not all have the usual one."""
-    backbones = {cell.model.backbone.name for cell in cells} != {"isotropic"}
-    table = Table(title=f"{len(cells)} cells; nothing is run", title_justify="left")
-    table.add_column("cell", overflow="fold")
-    for column in ["backbone"] * backbones + ["block", "mixer"]:
-        table.add_column(column, no_wrap=True)
-    for column in ("parameters", "steps", "batch size"):
-        table.add_column(column, justify="right")
-    for cell, parameters in zip(cells, parameter_counts(cells), strict=True):
-        table.add_row(
-            cell.title,
-            *([cell.model.backbone.name] if backbones else []),
-            cell.model.block.name,
-            cell.model.mixer.name,
-            f"{parameters:,}",
-            f"{cell.train.steps:,}",
-            f"{cell.train.batch_size:,}",
+    """Print the cells without running them: as a table, or where that is too wide one below the other."""
+    columns = _plan(cells)
+    title = f"{count(len(cells), 'cell')}; nothing is run"
+    table = Table(title=title, title_justify="left")
+    for name in columns:
+        number = name in ("parameters", "steps", "batch size", "memory")
+        table.add_column(name, justify="right" if number else "left", no_wrap=True)
+    for row in zip(*columns.values(), strict=True):
+        table.add_row(*row)
+    if Measurement.get(console, console.options.update(max_width=10_000), table).maximum <= console.width:
+        show(console, table)
+        return
+    console.print(title)
+    for row in zip(*columns.values(), strict=True):
+        console.print(row[0], soft_wrap=True)
+        told = ", ".join(
+            f"{name} {value}" for name, value in zip(columns, row, strict=True) if name != "cell"
         )
-    console.print(table)
+        console.print(f"  {told}")
 
 
-def _print_summary(console: Console, store: Store, cells: Sequence[CellConfig]) -> None:
+def _plan(cells: Sequence[CellConfig]) -> dict[str, list[str]]:
+    """Return the columns of a dry run; the backbone only if not all have the usual one."""
+    columns = {"cell": [cell.title for cell in cells]}
+    if {cell.model.backbone.name for cell in cells} != {"isotropic"}:
+        columns["backbone"] = [cell.model.backbone.name for cell in cells]
+    return columns | {
+        "block": [cell.model.block.name for cell in cells],
+        "mixer": [cell.model.mixer.name for cell in cells],
+        "parameters": [f"{parameters:,}" for parameters in parameter_counts(cells)],
+        "steps": [f"{cell.train.steps:,}" for cell in cells],
+        "batch size": [f"{cell.train.batch_size:,}" for cell in cells],
+        "memory": [f"about {gigabytes(estimate.total)}" for estimate in estimate_cells(cells)],
+    }
+
+
+def _print_summary(console: Console, cells: Sequence[CellConfig], results: Sequence[CellResult]) -> None:
     """Print the table of the tasks, models and scales that were run, and where to look next."""
+    experiment = cells[0].run.experiment
     found = collect(
-        store,
+        open_reader(experiment),
         tasks={cell.task.name for cell in cells},
         models={cell.model.name for cell in cells},
         scales={cell.scale for cell in cells},
     )
     print_results(found)
     console.print("Look next:", style="bold")
-    for command, purpose in _LOOK_NEXT.items():
-        console.print(f"  {command:<28}{purpose}", soft_wrap=True)
+    option = "" if experiment == "seqsuite" else f" --experiment {shlex.quote(experiment)}"
+    speaks = any(result.message or result.outcome == "skipped" for result in results)
+    commands = {
+        command + option: purpose
+        for command, purpose in _LOOK_NEXT.items()
+        if speaks or not command.startswith("seqsuite generate")
+    }
+    width = max(map(len, commands)) + 4
+    for command, purpose in commands.items():
+        console.print(f"  {command:<{width}}{purpose}", soft_wrap=True)
 
 
-def _report(console: Console, result: CellResult) -> None:
+def _report(console: Console, result: CellResult, progress: GridProgress) -> None:
     """Say what became of a cell."""
-    title, run = result.config.title, f"(run {result.run_id[:8]})" if result.run_id else ""
+    title = f"{progress.place(result.config)}{result.config.title}"
+    run = f" (run {result.run_id[:8]})" if result.run_id else ""
+    progress.done(result.config, trained=result.outcome in ("finished", "diverged"))
     if result.outcome == "finished":
-        seconds = result.metrics[schema.TRAIN_SECONDS]
-        console.print(f"{title}: trained for {seconds:.0f} s {run}", soft_wrap=True)
+        lines = [f"{title}: {_score(result)}{run}"]
         if result.message:
-            console.print(f"  sample: {result.message!r}", markup=False, soft_wrap=True)
+            lines.append(f"  sample: {result.message!r}")
     elif result.outcome == "skipped":
-        console.print(f"{title}: finished before {run}; --force runs it again", soft_wrap=True)
+        lines = [f"{title}: finished before{run}; --force runs it again"]
     else:
-        console.print(f"[bold]{title}: {result.outcome}:[/bold] {escape(result.message)}", soft_wrap=True)
+        lines = [f"{title}: {result.outcome}: {result.message}"]
+    if remaining := progress.remaining():
+        lines.append(f"  {remaining}")
+    for line in lines:
+        console.print(line, soft_wrap=True, markup=False)
+
+
+def _score(result: CellResult) -> str:
+    """Return the test score of a finished cell, at which step it was tested, and how long it trained."""
+    metric = result.config.make_task().metrics[0].name
+    step, steps = int(result.metrics[schema.BEST_STEP]), result.config.train.steps
+    return (
+        f"test {metric_text(metric, result.metrics[schema.TEST + metric])} with step {step} of {steps}, the "
+        f"best on validation; trained for {duration(result.metrics[schema.TRAIN_SECONDS])}"
+    )

@@ -4,6 +4,7 @@ Whatever ends a cell but success, what was done is kept, and the same command go
 checkpoint.
 """
 
+import logging
 import shutil
 import traceback
 from collections.abc import Callable, Iterator, Mapping
@@ -41,6 +42,11 @@ Illustrate = Callable[[Journal, Path], Path]
 """Draws a cell's curves from its journal into a folder; returns the picture."""
 
 Outcome = Literal["finished", "skipped", "busy", "diverged", "failed"]
+
+log = logging.getLogger(__name__)
+
+GOOD: tuple[Outcome, ...] = ("finished", "skipped")
+"""Outcomes after which there is nothing left to do."""
 
 SENDING_SECONDS = 120.0
 """How long a cell that has ended waits for MLflow to take what is left."""
@@ -90,7 +96,7 @@ class Host:
     takeover: bool = False
 
 
-class _Recorder(Callback):
+class Recorder(Callback):
     """Journals a cell's training, and stops it if another process has taken it over."""
 
     def __init__(self, journal: Journal, lease: Lease) -> None:
@@ -116,7 +122,7 @@ class _TakenOver(Exception):  # noqa: N818  # the state of things, not a fault
 
 def work_folder(config: CellConfig, cell_id: str) -> Path:
     """Return the folder that holds a cell's journal and checkpoints until it is finished and sent."""
-    return config.run.output / f"{config.title}-{cell_id}"
+    return config.run.output / f"{config.label}-{cell_id}"
 
 
 def run_cell(config: CellConfig, host: Host, *, parent_run_id: str | None = None) -> CellResult:
@@ -183,7 +189,7 @@ class _Cell:
 
 def _run_leased(cell: _Cell, host: Host) -> CellResult:
     """Run a cell whose lease is held."""
-    earlier = None if host.force or host.store is None else host.store.find_cell(cell.cell_id)
+    earlier = None if host.force else _earlier(cell, host)
     if earlier is not None and earlier.status == "FINISHED":
         shutil.rmtree(cell.folder, ignore_errors=True)
         return CellResult(cell.config, "skipped", earlier.run_id, metrics=earlier.metrics)
@@ -203,6 +209,15 @@ def _run_leased(cell: _Cell, host: Host) -> CellResult:
         uploader = Uploader(journal, host.store)
         uploader.start()
         return _train(cell, host, journal, uploader)
+
+
+def _earlier(cell: _Cell, host: Host) -> CellRun | None:
+    """Return the cell's run in MLflow, if there is one and MLflow is there."""
+    try:
+        return None if host.store is None else host.store.find_cell(cell.cell_id)
+    except UserError as error:
+        log.warning("%s: %s The cell is run, and sent later.", cell.folder.name, error)
+        return None
 
 
 def _start(cell: _Cell, host: Host, journal: Journal, earlier: CellRun | None) -> None:
@@ -258,7 +273,7 @@ def _compute(cell: _Cell, host: Host, journal: Journal) -> Published:
     checkpoints = Checkpoints(cell.folder, config, shape)
     found = checkpoints.newest()
     with _deterministic(config.train.deterministic):
-        callbacks: list[Callback] = [_Recorder(journal, cell.lease)]
+        callbacks: list[Callback] = [Recorder(journal, cell.lease)]
         if config.train.patience is not None:
             metric = task.metrics[0]
             callbacks.append(Patience(config.train.patience, metric.name, metric.higher_is_better))
@@ -285,7 +300,7 @@ def _send(
     if uploader is None:
         uploader = Uploader(journal, host.store)
         uploader.start()
-    unsent = uploader.close(SENDING_SECONDS)
+    unsent = uploader.close(SENDING_SECONDS, lambda: host.interruption.requested)
     if unsent == 0 and host.store is not None:
         shutil.rmtree(cell.folder)
     return CellResult(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from seqsuite.devices import choose_device
 from seqsuite.errors import UserError
-from seqsuite.experiments.cell import CellResult, Host, run_cell
+from seqsuite.experiments.cell import GOOD, CellResult, Host, run_cell
 from seqsuite.experiments.config.schema import CellConfig
 from seqsuite.experiments.tracking.schema import FinalStatus
 from seqsuite.experiments.tracking.store import Store
@@ -81,7 +81,7 @@ def run_grid(
                 result = run_cell(cell, host, parent_run_id=parent)
             after_cell(result)
             results.append(result)
-        good = all(result.outcome in ("finished", "skipped") for result in results)
+        good = all(result.outcome in GOOD for result in results)
         status = "FINISHED" if good else "FAILED"
     except Exception:
         status = "FAILED"

@@ -113,11 +113,14 @@ def _why_no_triton() -> str | None:
 
 
 def interprets() -> bool:
-    """Return whether Triton's interpreter (TRITON_INTERPRET=1) is on, which runs on the CPU, for tests."""
+    """Return whether Triton takes tensors on the CPU, for tests.
+
+    Its interpreter (TRITON_INTERPRET=1) runs kernels there, a driver that records writes their launches down.
+    """
     import triton
 
-    on: bool = triton.knobs.runtime.interpret
-    return on
+    driver = triton.runtime.driver._active
+    return bool(triton.knobs.runtime.interpret) or getattr(driver, "only_records", False)
 
 
 TRITON = Backend("triton", _why_no_triton, "fused kernels compiled by Triton for the GPU")

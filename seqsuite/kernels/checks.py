@@ -43,14 +43,15 @@ def check_tensor(
 
 
 def check_devices(operation: str, name: str, tensor: Tensor, others: Mapping[str, Tensor | None]) -> None:
-    """Check that all other arguments are on the device of ``tensor``.
+    """Check that all other arguments are on the device of ``tensor``, ``cu_seqlens`` perhaps on the host.
 
     Raises:
         ValueError: one is not.
     """
     device = tensor.device
     for other_name, other in others.items():
-        if other is not None and other.device != device:
+        on_host = other_name == "cu_seqlens" and other is not None and other.is_cpu
+        if other is not None and other.device != device and not on_host:
             raise ValueError(f"{operation}: {other_name} is on {other.device}, but {name} is on {device}")
 
 

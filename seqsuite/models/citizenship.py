@@ -11,7 +11,8 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from seqsuite.models import MODELS
-from seqsuite.models.zoo import markdown_table
+from seqsuite.report import Column
+from seqsuite.report.markup import markdown_table
 
 PROPERTIES = {
     "pickle": "test_pickle",
@@ -40,7 +41,7 @@ def table(report: Path) -> str:
         (f"`{name}`", *("yes" if passed[test].get(name, False) else "no" for test in columns.values()))
         for name in MODELS.names()
     ]
-    return markdown_table(("model", *columns), rows)
+    return markdown_table([Column(head, head) for head in ("model", *columns)], rows).rstrip()
 
 
 def _outcomes(report: Path) -> Mapping[str, Mapping[str, bool]]:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Protocol
 import torch
 from torch import Tensor
 
+from seqsuite.graphs import GraphedCall, Recorder, recorder_for
 from seqsuite.kernels.mamba_decoder import mamba_decoder
 from seqsuite.kernels.mamba_decoder.weights import BlockState, ModelWeights
 from seqsuite.models.backbones.isotropic import Isotropic
@@ -37,7 +38,56 @@ def make_decoder(model: LanguageModel, state: BackboneState) -> Decoder:
         decoder = mamba_decoder(weights, states)
         if decoder is not None:
             return _FusedDecoder(decoder, state.position)
+    recorder = recorder_for(model.embedding.weight.device)
+    if recorder is not None and _has_constant_state(model, state):
+        return GraphDecoder(model, state, recorder)
     return _StepDecoder(model, state)
+
+
+def _has_constant_state(model: LanguageModel, state: BackboneState) -> bool:
+    """Return whether a step changes the numbers of the state and nothing else, as a graph asks for."""
+    if model.position_embedding is not None or not state.blocks:
+        return False
+    example = next(value for block in state.blocks for value in block.values())
+    token = torch.zeros(len(example), dtype=torch.int64, device=example.device)
+    _, after = model.step(token, state)
+    return all(
+        before.keys() == block.keys() and all(before[key].shape == block[key].shape for key in before)
+        for before, block in zip(state.blocks, after.blocks, strict=True)
+    )
+
+
+class GraphDecoder:
+    """By the model's own steps, recorded as one graph a token.
+
+    Args:
+        model: A model whose state has a constant shape.
+        state: Where it goes on from; it stays as it is.
+        recorder: What records the graph.
+    """
+
+    def __init__(self, model: LanguageModel, state: BackboneState, recorder: Recorder) -> None:
+        self._model, self._position = model, state.position
+        self._blocks = tuple({key: value.clone() for key, value in block.items()} for block in state.blocks)
+        self._call = GraphedCall(self._advance, recorder)
+
+    def step(self, token: Tensor) -> Tensor:
+        """See :meth:`Decoder.step`."""
+        (logits,) = self._call(token)
+        self._position += 1
+        return logits.clone()  # a graph writes to the same memory again
+
+    def state(self) -> BackboneState:
+        """See :meth:`Decoder.state`."""
+        copies = tuple({key: value.clone() for key, value in block.items()} for block in self._blocks)
+        return BackboneState(self._position, copies)
+
+    def _advance(self, token: Tensor) -> tuple[Tensor]:
+        logits, after = self._model.step(token, BackboneState(self._position, self._blocks))
+        for kept, new in zip(self._blocks, after.blocks, strict=True):
+            for key, value in kept.items():
+                value.copy_(new[key])
+        return (logits,)
 
 
 class _StepDecoder:

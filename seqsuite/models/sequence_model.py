@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from seqsuite.errors import UserError
 from seqsuite.models.backbones.base import Backbone, States
-from seqsuite.models.base import State, packed_positions
+from seqsuite.models.base import State, longest_sequence, packed_positions
 from seqsuite.models.config import ModelConfig
 from seqsuite.models.norms import RMSNorm
 
@@ -203,15 +203,16 @@ class SequenceModel(nn.Module):
         x: Tensor = self.embedding(tokens)
         if self.position_embedding is None:
             return x
-        end = start + tokens.shape[1]
+        end = start + longest_sequence(tokens, cu_seqlens)
         if end > self.max_seqlen:
             raise UserError(
                 f"This model has learned positions for {self.max_seqlen} tokens and was given {end}: "
                 "use shorter sequences, or a model without learned positions."
             )
-        positions = torch.arange(start, end, device=tokens.device)
         if cu_seqlens is not None:
             _, positions = packed_positions(cu_seqlens, tokens.shape[1])
+        else:
+            positions = torch.arange(start, end, device=tokens.device)
         embedded: Tensor = self.position_embedding(positions)
         return x + embedded
 

@@ -18,6 +18,8 @@ from seqsuite.models.config import ModelConfig, ModelShape
 from seqsuite.models.presets import sizes
 from seqsuite.options import named_options
 from seqsuite.registry import Registry
+from seqsuite.report import Column
+from seqsuite.report.markup import markdown_table
 
 WIDTH = 64
 """Width D that states are counted at."""
@@ -51,19 +53,17 @@ def mixer_table() -> str:
             )
         )
     heads = ("mixer", "what it is", "parallel", "step", "chunks", "packed", "gradients through states")
-    return markdown_table((*heads, *(f"state at L = {length:,}, bytes" for length in LENGTHS)), rows)
+    return _table((*heads, *(f"state at L = {length:,}, bytes" for length in LENGTHS)), rows)
 
 
 def block_table() -> str:
     """Return the blocks with what they are."""
-    return markdown_table(("block", "what it is"), [(f"`{n}`", _summary(BLOCKS, n)) for n in BLOCKS.names()])
+    return _table(("block", "what it is"), [(f"`{n}`", _summary(BLOCKS, n)) for n in BLOCKS.names()])
 
 
 def backbone_table() -> str:
     """Return the backbones with what they are."""
-    return markdown_table(
-        ("backbone", "what it is"), [(f"`{n}`", _summary(BACKBONES, n)) for n in BACKBONES.names()]
-    )
+    return _table(("backbone", "what it is"), [(f"`{n}`", _summary(BACKBONES, n)) for n in BACKBONES.names()])
 
 
 def model_table() -> str:
@@ -79,7 +79,7 @@ def model_table() -> str:
                 _summary(MODELS, name),
             )
         )
-    return markdown_table(("model", "block", "mixer", "what it is"), rows)
+    return _table(("model", "block", "mixer", "what it is"), rows)
 
 
 def size_table() -> str:
@@ -94,7 +94,7 @@ def size_table() -> str:
             parameters = count_parameters(config, ModelShape(vocab_size=vocab_size, seqlen=seqlen))
             size = ", ".join(f"`{name}`" for name in names)
             rows.append((f"`{model}`", size, str(config.n_layer), str(config.d_model), f"{parameters:,}"))
-    return markdown_table(("model", "size", "blocks", "width", "parameters"), rows)
+    return _table(("model", "size", "blocks", "width", "parameters"), rows)
 
 
 TABLES: dict[str, Callable[[], str]] = {
@@ -131,10 +131,8 @@ def _summary(registry: Registry, name: str) -> str:
     return registry.summary(name).rstrip(".")
 
 
-def markdown_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a table in Markdown."""
-    lines = [heads, ["---"] * len(heads), *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    return markdown_table([Column(head, head) for head in heads], rows).rstrip()
 
 
 def main(paths: Sequence[str]) -> None:

@@ -2,26 +2,29 @@
 
 import math
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from seqsuite.errors import UserError
 from seqsuite.experiments.tracking import schema
-from seqsuite.experiments.tracking.connection import store_errors
-from seqsuite.experiments.tracking.store import CellRun, Store
-from seqsuite.results.formats import mean_and_spread, metric_label, number, options_text
-from seqsuite.results.table import LARGEST, Results, Section
+from seqsuite.experiments.tracking.journal import Journal
+from seqsuite.experiments.tracking.reader import Reader
+from seqsuite.experiments.tracking.store import CellRun, flatten
+from seqsuite.report.pictures import COLOURS, GREY, save_picture
+from seqsuite.results.collect import baselines_of, metric_of
+from seqsuite.results.departures import model_label
+from seqsuite.results.formats import mean_and_spread, options_text
+from seqsuite.results.table import MetricInfo, Results, Row, Section
 
-# From the palette of Okabe and Ito, which is told apart with any colour vision.
-_BLUE, _ORANGE, _GREY = "#0072B2", "#D55E00", "#555555"
-_COLOURS = (_BLUE, _ORANGE, "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-_DPI = 150
-_LABEL_WIDTH = 24
+_BLUE, _ORANGE = COLOURS[:2]
+_ALL_COLOURS = (*COLOURS, "#000000")
+_BASELINE_STYLES = ("--", ":", "-.")
+_LABEL_WIDTH = 28
 _ROW_INCHES, _LEAST_ROWS = 0.42, 6
 _SMOOTHING = 50
 """The training loss is averaged over a window of this fraction of the run: one part in fifty."""
@@ -32,20 +35,51 @@ Series = Callable[[str], Sequence[tuple[int, float]]]
 
 
 def loss_curve(cell: CellRun, series: Series, folder: Path) -> Path:
-    """Draw a cell's training and validation loss in bits, and its metric if that is another.
-
-    The trivial baseline is a line in the plot of the task's metric.
-
-    Args:
-        cell: The cell's tags, parameters and last metrics.
-        series: Gives steps and values of a metric, in order.
-        folder: Where to write ``loss_curve.png``; created if missing.
+    """Write a cell's :func:`loss_figure` to ``loss_curve.png`` in ``folder``, which is created if missing.
 
     Raises:
         UserError: if the folder cannot be written.
     """
-    metric = cell.tags[schema.TAG_METRIC]
-    in_bits = metric.startswith("bits_per_")
+    return save_picture(loss_figure(cell, series), folder / "loss_curve.png")
+
+
+def journal_curve(journal: Journal, folder: Path) -> Path:
+    """Write the :func:`loss_curve` of a cell that has just ended, from its journal, into ``folder``."""
+    header = journal.header
+    assert header is not None, "a cell that has ended has started"
+    name = schema.BASELINE_VALIDATION + header.tags[schema.TAG_METRIC]
+    cell = CellRun(
+        run_id=journal.run_id or "",
+        name=header.name,
+        status="FINISHED",
+        params=flatten(header.params),
+        metrics={name: points[-1][1]} if (points := journal.series(name)) else {},
+        tags=header.tags,
+        start_time=0.0,
+    )
+    return loss_curve(cell, journal.series, folder)
+
+
+def compare(reader: Reader, results: Results, path: Path) -> Path:
+    """Write the :func:`comparison` of results to ``path``, whose suffix names the form.
+
+    Raises:
+        UserError: if a run cannot be read or the picture cannot be written.
+    """
+    return save_picture(comparison(reader, results), path)
+
+
+def loss_figure(cell: CellRun, series: Series) -> Figure:
+    """Draw a cell's training and validation loss in bits, and its metric if that is another.
+
+    What trivial predictors reach on the validation set are lines in the plot of the task's metric.
+
+    Args:
+        cell: The cell's tags, settings and last metrics.
+        series: Gives steps and values of a metric, in order; none of one that was not recorded.
+    """
+    metric = metric_of(cell)
+    in_bits = metric.name.startswith("bits_per_")
     figure = Figure(figsize=(7, 4 if in_bits else 6), layout="constrained")
     upper = figure.subplots() if in_bits else figure.subplots(2, 1, sharex=True)[0]
 
@@ -54,132 +88,129 @@ def loss_curve(cell: CellRun, series: Series, folder: Path) -> Path:
     upper.plot(*_smooth(steps, loss / math.log(2)), color=_BLUE, label="training")
     validated, validation = _arrays(series(schema.VALIDATION_LOSS))
     upper.plot(validated, validation / math.log(2), "o-", color=_ORANGE, markersize=4, label="validation")
-    upper.set_ylabel(metric_label(metric) if in_bits else "loss (bits per target)")
+    upper.set_ylabel(metric.label if in_bits else "loss (bits per target)")
     lower = figure.axes[-1]
     if not in_bits:
-        measured, values = _arrays(series(schema.VALIDATION + metric))
+        measured, values = _arrays(series(schema.VALIDATION + metric.name))
         lower.plot(measured, values, "o-", color=_ORANGE, markersize=4, label="validation")
-        lower.set_ylabel(metric_label(metric))
-    _draw_baseline(lower, cell, metric)
+        lower.set_ylabel(metric.label)
+    baselines = baselines_of([cell], schema.BASELINE_VALIDATION, metric.name)
+    _draw_baselines(lower.axhline, baselines, metric)
     lower.set_xlabel("step")
     for axes in figure.axes:
         axes.grid(alpha=0.3)
         axes.legend(frameon=False)
     figure.suptitle(_title(cell))
-    return _save(figure, folder / "loss_curve.png")
+    return figure
 
 
-def compare(store: Store, results: Results, folder: Path) -> Path:
-    """Draw for every section how its models learn (a line a seed), and what they reach, best on top.
+def comparison(reader: Reader, results: Results) -> Figure:
+    """Draw for every section how its models learn, and what they reach, best on top.
 
-    Args:
-        store: Where the runs are recorded.
-        results: What to draw, from :func:`~seqsuite.results.table.collect`.
-        folder: Where to write ``compare.png``; created if missing.
-
-    Raises:
-        UserError: if a run cannot be read or the folder cannot be written.
+    The left panel has the mean over the seeds, in a band from the least to the largest where there are
+    several, and the baselines on the validation set; the right one scores and baselines on the test set.
     """
     heights = [max(len(section.rows), _LEAST_ROWS) + 2 for section in results.sections]
     figure = Figure(figsize=(11, _ROW_INCHES * sum(heights)), layout="constrained")
     panels = figure.subplots(len(heights), 2, squeeze=False, height_ratios=heights)
     for (left, right), section in zip(panels, results.sections, strict=True):
-        colours = [_COLOURS[place % len(_COLOURS)] for place in range(len(section.rows))]
-        _draw_learning(left, store, section, colours)
-        _draw_ranking(right, section, colours)
-        _draw_baselines(left, right, section)
-    return _save(figure, folder / "compare.png")
+        _draw_learning(left, reader, section)
+        _draw_ranking(right, section)
+    return figure
 
 
-def _draw_learning(axes: Axes, store: Store, section: Section, colours: Sequence[str]) -> None:
-    """Draw the validation metric by step."""
-    for row, colour in zip(section.rows, colours, strict=True):
-        for run_id in row.run_ids:
-            steps, values = _history(store, run_id, schema.VALIDATION + section.metric)
-            axes.plot(steps, values, ".-", color=colour, linewidth=1, markersize=4)
-    axes.set_xlabel("step")
-    axes.set_ylabel(f"validation {metric_label(section.metric)}")
-    axes.set_title(f"{section.task}, scale={section.scale}", loc="left", fontsize=10)
-    axes.grid(alpha=0.3)
-
-
-def _draw_ranking(axes: Axes, section: Section, colours: Sequence[str]) -> None:
-    """Draw the rows as points on the test set, with their spread over seeds."""
-    for place, (row, colour) in enumerate(zip(section.rows, colours, strict=True)):
-        if not math.isfinite(row.mean):
+def _draw_learning(axes: Axes, reader: Reader, section: Section) -> None:
+    """Draw the validation metric by step, a line a row."""
+    for place, row in enumerate(section.rows):
+        steps, values = _by_seed(reader, row, schema.VALIDATION + section.metric.name)
+        if not len(steps):
             continue
-        axes.plot(list(row.values.values()), [place] * len(row.values), ".", color=colour, alpha=0.4)
-        axes.errorbar(row.mean, place, xerr=row.spread, fmt="o", color=colour, capsize=4)
-        text = mean_and_spread(row, section.metric)
-        axes.annotate(text, (row.mean, place), (0, 6), textcoords="offset points", ha="center", fontsize=8)
-    labels = [
-        "\n".join([row.model, *textwrap.wrap(options_text(row, section), _LABEL_WIDTH)])
-        for row in section.rows
-    ]
-    axes.set_yticks(range(len(labels)), labels, fontsize=9)
-    for label, colour in zip(axes.get_yticklabels(), colours, strict=True):
-        label.set_color(colour)
+        axes.plot(
+            steps, values.mean(axis=0), ".-", color=_colour(place), linewidth=1, markersize=4, label=row.label
+        )
+        if len(values) > 1:
+            lowest, highest = values.min(axis=0), values.max(axis=0)
+            axes.fill_between(steps, lowest, highest, color=_colour(place), alpha=0.15, linewidth=0)
+    _draw_baselines(axes.axhline, section.validation_baselines, section.metric)
+    axes.set_xlabel("step")
+    axes.set_ylabel(f"validation {section.metric.label}")
+    axes.set_title(section.title, loc="left", fontsize=10)
+    axes.grid(alpha=0.3)
+    _add_legend(axes, "best")
+
+
+def _by_seed(reader: Reader, row: Row, metric: str) -> tuple[Floats, Floats]:
+    """Return the steps (S,) that all seeds have, and the metric there (seeds, S)."""
+    histories = [dict(reader.history(run_id, metric)) for run_id in row.run_ids]
+    steps = sorted(set.intersection(*map(set, histories)))
+    values = [[history[step] for step in steps] for history in histories]
+    return np.array(steps, dtype=np.float64), np.array(values, dtype=np.float64)
+
+
+def _draw_ranking(axes: Axes, section: Section) -> None:
+    """Draw the rows as points on the test set, with their spread over seeds and the paper's numbers."""
+    metric = section.metric
+    published = False
+    for place, row in enumerate(section.rows):
+        paper = row.paper.get(metric.name)
+        if paper is not None:
+            label = None if published else "paper, at its budget"
+            axes.plot(paper.value, place, "D", color=GREY, markerfacecolor="none", markersize=6, label=label)
+            published = True
+        if not math.isfinite(row.score.mean):
+            continue
+        axes.plot(list(row.values.values()), [place] * len(row.values), ".", color=_colour(place), alpha=0.4)
+        axes.errorbar(row.score.mean, place, xerr=row.score.spread, fmt="o", color=_colour(place), capsize=4)
+        text, where = mean_and_spread(row, metric), (row.score.mean, place)
+        axes.annotate(text, where, (0, 6), textcoords="offset points", ha="center", fontsize=8)
+    axes.set_yticks(range(len(section.rows)), [_tick(row, section) for row in section.rows], fontsize=9)
+    for place, tick in enumerate(axes.get_yticklabels()):
+        tick.set_color(_colour(place))
     axes.set_ylim(len(section.rows) - 0.4, -0.8)
     axes.margins(x=0.15)
-    arrow = "→ better" if section.higher_is_better else "← better"
-    axes.set_xlabel(f"test {metric_label(section.metric)} ({arrow})")
+    axes.set_xlabel(f"test {metric.label} ({'→' if metric.higher_is_better else '←'} better)")
     axes.grid(axis="x", alpha=0.3)
+    _draw_baselines(axes.axvline, section.baselines, metric)
+    _add_legend(axes, "lower right")
 
 
-def _draw_baselines(learning: Axes, ranking: Axes, section: Section) -> None:
-    """Draw what a trivial predictor reaches on the test set, beside the ranking and named there."""
-    baselines = {row.baseline for row in section.rows if row.baseline}
-    for name, value in baselines:
-        learning.axhline(value, color=_GREY, linestyle="--", linewidth=1)
-        text = f"{name}: {number(value, section.metric)}"
-        ranking.axvline(value, color=_GREY, linestyle="--", linewidth=1, label=text)
-    if baselines:
-        ranking.legend(frameon=False, fontsize=8, loc="lower right", bbox_to_anchor=(1, 1), borderpad=0)
+def _colour(place: int) -> str:
+    return _ALL_COLOURS[place % len(_ALL_COLOURS)]
 
 
-def _history(store: Store, run_id: str, metric: str) -> tuple[Floats, Floats]:
-    """Return steps and values in order; of several values at a step, as a resumed run has, the last."""
-    with store_errors(f"Cannot read run {run_id!r}"):
-        points = store.client.get_metric_history(run_id, metric)
-    by_step = {
-        point.step: math.inf if point.value > LARGEST else point.value
-        for point in sorted(points, key=lambda point: (point.step, point.timestamp))
-    }
-    return np.array(list(by_step), dtype=np.float64), np.array(list(by_step.values()), dtype=np.float64)
+def _tick(row: Row, section: Section) -> str:
+    texts = (row.label, options_text(row, section))
+    return "\n".join(line for text in texts for line in textwrap.wrap(text, _LABEL_WIDTH))
+
+
+def _add_legend(axes: Axes, place: Literal["best", "lower right"]) -> None:
+    if axes.get_legend_handles_labels()[1]:
+        axes.legend(frameon=False, fontsize=8, loc=place)
+
+
+def _draw_baselines(draw: Callable[..., object], baselines: Mapping[str, float], metric: MetricInfo) -> None:
+    """Draw what trivial predictors reach, each named with its value."""
+    for place, (name, value) in enumerate(baselines.items()):
+        style = _BASELINE_STYLES[place % len(_BASELINE_STYLES)]
+        draw(value, color=GREY, linestyle=style, linewidth=1, label=f"{name}: {metric.show(value)}")
 
 
 def _arrays(points: Sequence[tuple[int, float]]) -> tuple[Floats, Floats]:
-    steps, values = zip(*points, strict=True) if points else ((), ())
-    return np.array(steps, dtype=np.float64), np.array(values, dtype=np.float64)
+    """Return steps (S,) and values (S,)."""
+    found = np.array(points, dtype=np.float64).reshape(-1, 2)
+    return found[:, 0], found[:, 1]
 
 
 def _smooth(steps: Floats, values: Floats) -> tuple[Floats, Floats]:
     """Return a moving average, placed at the middle of its window."""
+    if not len(values):
+        return steps, values
     width = max(1, len(values) // _SMOOTHING)
     window = np.full(width, 1 / width)
     return np.convolve(steps, window, mode="valid"), np.convolve(values, window, mode="valid")
 
 
-def _draw_baseline(axes: Axes, cell: CellRun, metric: str) -> None:
-    value = cell.metrics.get(schema.BASELINE_VALIDATION + metric)
-    if value is not None:
-        name = cell.tags.get(schema.TAG_BASELINE, "baseline")
-        axes.axhline(
-            value, color=_GREY, linestyle="--", linewidth=1, label=f"{name}: {number(value, metric)}"
-        )
-
-
 def _title(cell: CellRun) -> str:
-    names = {"task": schema.TAG_TASK, "model": schema.TAG_MODEL, "scale": schema.TAG_SCALE}
+    task, scale, seed = (cell.tags.get(tag) for tag in (schema.TAG_TASK, schema.TAG_SCALE, schema.TAG_SEED))
     steps = cell.params.get("train.steps", "?")
-    parts = [f"{key}={cell.tags.get(tag)}" for key, tag in names.items()]
-    return " ".join([*parts, f"train.steps={steps}", f"seed={cell.tags.get(schema.TAG_SEED)}"])
-
-
-def _save(figure: Figure, path: Path) -> Path:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=_DPI)
-    except OSError as error:
-        raise UserError(f"The picture {path} cannot be written: {error.strerror}.") from error
-    return path
+    return f"{task}, {model_label(cell.params)}, scale={scale} train.steps={steps} seed={seed}"

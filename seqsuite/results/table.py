@@ -1,29 +1,55 @@
-"""Finished cells, averaged over seeds and ranked, beside the baseline and the paper's numbers."""
+"""What results are: rows of cells that differ in their seed only, in sections of what may be compared."""
 
-import math
-import statistics
-from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
 
-from seqsuite.errors import UserError
 from seqsuite.experiments.tracking import schema
-from seqsuite.experiments.tracking.store import CellRun, Store
 
-_NO_OPTIONS = ("task.name", "model.name", "scale", "seed")
-LARGEST = 1e308
-"""MLflow's databases store infinity as the largest float."""
+if TYPE_CHECKING:
+    import pandas
+
+
+class Score(NamedTuple):
+    """Mean over the seeds and sample standard deviation, which is ``None`` for a single seed."""
+
+    mean: float
+    spread: float | None
+
+
+class Paper(NamedTuple):
+    """A published number, and where and with what budget it was reached."""
+
+    value: float
+    source: str
+    protocol: str
 
 
 @dataclass(frozen=True)
-class PaperRow:
-    """One published number."""
+class MetricInfo:
+    """The metric that ranks a section's rows.
 
-    model: str
-    metric: str
-    value: float
-    protocol: str
-    source: str
+    Attributes:
+        name: Its name, such as ``bits_per_base``.
+        unit: Its unit, such as ``%`` or ``bits``; empty if it has none or is not known.
+        higher_is_better: Its direction.
+        digits: Digits after the point that matter.
+    """
+
+    name: str
+    unit: str
+    higher_is_better: bool
+    digits: int
+
+    @property
+    def label(self) -> str:
+        """Return its name in words, with its unit where the name has it not: ``"accuracy (%)"``."""
+        words = self.name.replace("_", " ")
+        return words if not self.unit or self.unit in words.split() else f"{words} ({self.unit})"
+
+    def show(self, value: float) -> str:
+        """Return a value with the digits that matter."""
+        return f"{value:.{self.digits}f}"
 
 
 @dataclass(frozen=True)
@@ -32,229 +58,169 @@ class Row:
 
     Attributes:
         model: The model's name.
-        options: The settings in which this row differs from others of its model in the same section.
-        mean: Mean over the seeds of the task's metric on the test set.
-        spread: Sample standard deviation over the seeds, or ``None`` for a single one.
+        departures: Settings of the model that are not its preset's, as keys on the command line without
+            ``model.``.
+        options: Further settings in which the section's rows differ.
+        settings: All settings but the seed.
+        score: The section's metric on its first test set.
         values: The metric for each seed.
+        scores: All test metrics by name, ``<metric>`` or ``<evaluation set>/<metric>``.
+        paper: Published numbers of the same settings, by metric.
         validation: Mean over the seeds of the metric on the validation set, at the best checkpoint.
         steps: Optimizer steps.
         parameters: Number of trainable parameters.
         tokens_per_second: Mean training speed.
         train_seconds: Mean training time.
-        baseline: Name of the trivial baseline and its mean over the seeds.
         versions: Versions of seqsuite that the cells were run with.
         run_ids: MLflow's ids of the runs.
     """
 
     model: str
+    departures: Mapping[str, str]
     options: Mapping[str, str]
-    mean: float
-    spread: float | None
+    settings: Mapping[str, str]
+    score: Score
     values: Mapping[int, float]
+    scores: Mapping[str, Score]
     validation: float | None
     steps: int | None
     parameters: int | None
     tokens_per_second: float | None
     train_seconds: float | None
-    baseline: tuple[str, float] | None
     versions: tuple[str, ...]
     run_ids: tuple[str, ...]
+    paper: Mapping[str, Paper] = field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        """Return the model with its departures: ``"mamba + mixer=s4d"``."""
+        return labelled(self.model, self.departures)
+
+
+@dataclass(frozen=True)
+class Unmatched:
+    """A published number of the section's task that is that of no row."""
+
+    label: str
+    metric: str
+    paper: Paper
 
 
 @dataclass(frozen=True)
 class Section:
-    """All rows of one task at one scale, best first, which makes them comparable."""
+    """Rows that were scored on the same data in the same way, at one scale: best first.
+
+    Attributes:
+        task: The task's name.
+        scale: The scale.
+        apart: Settings that tell it from other sections of its task and scale.
+        data: Fingerprint of the task's data; empty if it is generated, or not known.
+        metric: What ranks the rows.
+        baselines: What trivial predictors reach on the first test set, by name, the usual one first.
+        validation_baselines: The same on the validation set.
+        rows: The rows.
+        unmatched: Published numbers that stand beside no row.
+        notes: Sentences on what a reader must know.
+    """
 
     task: str
     scale: str
-    metric: str
-    higher_is_better: bool
+    apart: Mapping[str, str]
+    data: str
+    metric: MetricInfo
+    baselines: Mapping[str, float]
+    validation_baselines: Mapping[str, float]
     rows: tuple[Row, ...]
-    paper: tuple[PaperRow, ...]
+    unmatched: tuple[Unmatched, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def title(self) -> str:
+        """Return what sets it apart in one line."""
+        apart = f" {settings_text(self.apart)}" if self.apart else ""
+        return f"{self.task} scale={self.scale}{apart}"
 
 
 @dataclass(frozen=True)
 class Results:
-    """Sections ordered by task and scale, and how many cells have not finished, by status."""
+    """Sections ordered by task and scale; how many cells have not finished, by status; problems met."""
 
     sections: tuple[Section, ...]
     unfinished: Mapping[str, int]
+    problems: tuple[str, ...] = ()
+
+    def to_pandas(self) -> "pandas.DataFrame":
+        """Return a row for each group of cells, best first in each section.
+
+        Columns are ``task``, ``scale``, ``data``, ``model``, ``label``, ``metric``, ``unit``,
+        ``higher_is_better``, ``mean``, ``spread``, ``seeds``, ``validation``, ``baseline``, ``paper``,
+        ``parameters``, ``tokens_per_second``, ``train_seconds``, ``steps`` and ``run_ids``; then every
+        setting that is not the same in all rows, under its name on the command line, numbers as numbers; then
+        ``test/<name>`` for every test metric.
+        """
+        import pandas
+
+        rows = [(section, row) for section in self.sections for row in section.rows]
+        keys = sorted({key for _, row in rows for key in row.settings})
+        differing = [
+            key
+            for key in keys
+            if len({row.settings.get(key) for _, row in rows}) > 1
+            and key not in ("task.name", "model.name", "scale")
+        ]
+        return pandas.DataFrame([_record(section, row, differing) for section, row in rows])
 
 
-def collect(
-    store: Store,
-    *,
-    tasks: Collection[str] = (),
-    models: Collection[str] = (),
-    scales: Collection[str] = (),
-    paper: bool = True,
-) -> Results:
-    """Read the store's cells and group them; of a cell that was run again, only the newest run counts.
-
-    Args:
-        store: Where to read from.
-        tasks: Names to keep, or none for all; likewise ``models`` and ``scales``.
-        models: See ``tasks``.
-        scales: See ``tasks``.
-        paper: Whether to put the task's published numbers beside ours.
-
-    Raises:
-        UserError: if no finished cell remains; the sentence says what there is instead.
-    """
-    cells = _newest(store.search(f"tags.`{schema.TAG_KIND}` = 'cell'"))
-    kept = [
-        cell
-        for cell in cells
-        if _keeps(tasks, cell.tags.get(schema.TAG_TASK))
-        and _keeps(models, cell.tags.get(schema.TAG_MODEL))
-        and _keeps(scales, cell.tags.get(schema.TAG_SCALE))
-    ]
-    finished = [cell for cell in kept if cell.status == "FINISHED"]
-    if not finished:
-        raise UserError(_nothing_found(store, cells, kept))
-    sections: dict[tuple[str, str], list[CellRun]] = defaultdict(list)
-    for cell in finished:
-        sections[cell.tags[schema.TAG_TASK], cell.tags[schema.TAG_SCALE]].append(cell)
-    return Results(
-        sections=tuple(
-            _section(task, scale, members, ()) for (task, scale), members in sorted(sections.items())
-        ),
-        unfinished=Counter(cell.status for cell in kept if cell.status != "FINISHED"),
-    )
-
-
-def _keeps(wanted: Collection[str], name: str | None) -> bool:
-    return not wanted or name in wanted
-
-
-def _newest(cells: Iterable[CellRun]) -> list[CellRun]:
-    """Keep the first run of each cell, given newest first; a finished one before any other."""
-    chosen: dict[str, CellRun] = {}
-    for cell in cells:
-        known = chosen.setdefault(cell.tags[schema.TAG_CELL], cell)
-        if cell.status == "FINISHED" and known.status != "FINISHED":
-            chosen[cell.tags[schema.TAG_CELL]] = cell
-    return list(chosen.values())
-
-
-def _nothing_found(store: Store, cells: Sequence[CellRun], kept: Sequence[CellRun]) -> str:
-    if not cells:
-        return (
-            f"There are no results yet in the experiment {store.experiment!r}: start with "
-            "`seqsuite run task=dna model=mamba`."
-        )
-    if not kept:
-        there = sorted(
-            {
-                " ".join(
-                    f"{key}={cell.tags.get(tag)}"
-                    for key, tag in (
-                        ("task", schema.TAG_TASK),
-                        ("model", schema.TAG_MODEL),
-                        ("scale", schema.TAG_SCALE),
-                    )
-                )
-                for cell in cells
-            }
-        )
-        return f"No cell matches; there is {'; '.join(there)}."
-    return f"No cell has finished yet ({describe(Counter(cell.status for cell in kept))})."
-
-
-def describe(counts: Mapping[str, int]) -> str:
-    """Return counts by status as words: ``"2 running, 1 failed"``."""
-    return ", ".join(f"{count} {status.lower()}" for status, count in sorted(counts.items()))
-
-
-def _section(task: str, scale: str, cells: Sequence[CellRun], paper: tuple[PaperRow, ...]) -> Section:
-    first = cells[0]
-    metric = first.tags[schema.TAG_METRIC]
-    higher = first.tags[schema.TAG_HIGHER_IS_BETTER] == "true"
-    groups: dict[str, list[CellRun]] = defaultdict(list)
-    for cell in cells:
-        groups[cell.tags[schema.TAG_GROUP]].append(cell)
-    options = _differing_options(list(groups.values()))
-    rows = [_row(members, options[group]) for group, members in groups.items()]
-    return Section(
-        task=task,
-        scale=scale,
-        metric=metric,
-        higher_is_better=higher,
-        rows=tuple(sorted(rows, key=lambda row: _rank(row, higher))),
-        paper=paper,
-    )
-
-
-def _rank(row: Row, higher_is_better: bool) -> tuple[bool, float]:
-    """Return a sort key that puts the best first and NaN last."""
-    return math.isnan(row.mean), -row.mean if higher_is_better else row.mean
-
-
-def _row(cells: Sequence[CellRun], options: Mapping[str, str]) -> Row:
-    values = {int(cell.tags[schema.TAG_SEED]): _test(cell) for cell in cells}
-    metric = cells[0].tags[schema.TAG_METRIC]
-    steps = cells[0].params.get("train.steps")
-    parameters = cells[0].metrics.get(schema.PARAMETERS)
-    return Row(
-        model=cells[0].tags[schema.TAG_MODEL],
-        options=options,
-        mean=statistics.fmean(values.values()),
-        spread=statistics.stdev(values.values()) if len(values) > 1 else None,
-        values=dict(sorted(values.items())),
-        validation=_mean(cells, schema.BEST + metric),
-        steps=int(steps) if steps is not None else None,
-        parameters=int(parameters) if parameters is not None else None,
-        tokens_per_second=_mean(cells, schema.TOKENS_PER_SECOND),
-        train_seconds=_mean(cells, schema.TRAIN_SECONDS),
-        baseline=_baseline(cells, metric),
-        versions=tuple(sorted({cell.tags[schema.TAG_VERSION] for cell in cells})),
-        run_ids=tuple(cell.run_id for cell in cells),
-    )
-
-
-def _test(cell: CellRun) -> float:
-    value = cell.metrics.get(schema.TEST + cell.tags[schema.TAG_METRIC], math.nan)
-    return math.inf if value > LARGEST else value
-
-
-def _mean(cells: Sequence[CellRun], metric: str) -> float | None:
-    values = [cell.metrics[metric] for cell in cells if metric in cell.metrics]
-    return statistics.fmean(values) if values else None
-
-
-def _baseline(cells: Sequence[CellRun], metric: str) -> tuple[str, float] | None:
-    value = _mean(cells, schema.BASELINE + metric)
-    return None if value is None else (cells[0].tags.get(schema.TAG_BASELINE, "baseline"), value)
-
-
-def _differing_options(groups: Sequence[Sequence[CellRun]]) -> dict[str, dict[str, str]]:
-    """Return, by group, the settings in which it differs from other groups of the same model.
-
-    Choices come first. The options of a choice, such as a block's, are compared only where the choice is the
-    same: those of another block follow from it.
-    """
-    members = [cells[0] for cells in groups]
-    values: dict[tuple[str, ...], set[str | None]] = defaultdict(set)
-    for key in sorted({key for cell in members for key in cell.params if _is_option(key)}):
-        for cell in members:
-            values[_scope(cell, key)].add(cell.params.get(key))
+def _record(section: Section, row: Row, differing: list[str]) -> dict[str, object]:
+    metric = section.metric.name
+    paper = row.paper.get(metric)
     return {
-        cell.tags[schema.TAG_GROUP]: {
-            key: cell.params[key]
-            for key in sorted(cell.params, key=lambda key: (not key.endswith(".name"), key))
-            if len(values.get(_scope(cell, key), ())) > 1
-        }
-        for cell in members
+        "task": section.task,
+        "scale": section.scale,
+        "data": section.data,
+        "model": row.model,
+        "label": row.label,
+        "metric": metric,
+        "unit": section.metric.unit,
+        "higher_is_better": section.metric.higher_is_better,
+        "mean": row.score.mean,
+        "spread": row.score.spread,
+        "seeds": len(row.values),
+        "validation": row.validation,
+        "baseline": next(iter(section.baselines.values()), None),
+        "paper": paper.value if paper else None,
+        "parameters": row.parameters,
+        "tokens_per_second": row.tokens_per_second,
+        "train_seconds": row.train_seconds,
+        "steps": row.steps,
+        "run_ids": row.run_ids,
+        **{key.removesuffix(".name"): _typed(row.settings.get(key)) for key in differing},
+        **{f"{schema.TEST}{name}": score.mean for name, score in row.scores.items()},
     }
 
 
-def _scope(cell: CellRun, key: str) -> tuple[str, ...]:
-    """Return the key with all that must be equal for two cells' values of it to be compared."""
-    owner = key.removesuffix(".name").rpartition(".")[0]
-    while owner and f"{owner}.name" not in cell.params:
-        owner = owner.rpartition(".")[0]
-    return key, cell.tags[schema.TAG_MODEL], cell.params.get(f"{owner}.name", "")
+def _typed(value: str | None) -> object:
+    """Return a recorded setting as what it is: a number, a truth value, nothing, or text."""
+    if value is None or value == "null":
+        return None
+    if value in ("true", "false"):
+        return value == "true"
+    for kind in (int, float):
+        try:
+            return kind(value)
+        except ValueError:
+            continue
+    return value
 
 
-def _is_option(key: str) -> bool:
-    return key not in _NO_OPTIONS and not key.startswith("run.")
+def settings_text(settings: Mapping[str, str]) -> str:
+    """Return settings as they are written on the command line: ``"mixer=s4d d_model=64"``."""
+    return " ".join(
+        f"{key.removesuffix('.name')}={'none' if value == 'null' else value}"
+        for key, value in settings.items()
+    )
+
+
+def labelled(model: str, departures: Mapping[str, str]) -> str:
+    """Return a model's name with its departures, if it has any."""
+    return f"{model} + {settings_text(departures)}" if departures else model

@@ -16,12 +16,14 @@ from typing import IO
 
 from seqsuite.errors import UserError
 from seqsuite.experiments.tracking import schema
+from seqsuite.experiments.tracking.addresses import public_uri, without_secrets
 from seqsuite.experiments.tracking.store import Store, open_store
+from seqsuite.results.server import HOST
 
-_HOST = "127.0.0.1"
 _VIEW = "seqsuite"
 _START_SECONDS = 90
 _STOP_SECONDS = 10
+_PORTS = 20  # to try, from the one asked for
 
 
 def launch(
@@ -33,33 +35,34 @@ def launch(
 ) -> None:
     """Serve MLflow's pages for the default store on this machine until Ctrl-C, and show the way to the table.
 
-    If the store is a server already, nothing is started: only the link is shown and opened.
+    If the store is a server already, nothing is started: only the link is shown and opened. The server ends
+    with this process, however that ends.
 
     Args:
-        port: TCP port to serve on.
+        port: TCP port to serve on; if it is in use, the next free one.
         open_browser: Whether to open the link in the user's browser.
         experiment: Name of the MLflow experiment.
         say: Called with each line for the user.
 
     Raises:
-        UserError: if there are no results yet, the port is in use, or the server does not start.
+        UserError: if there are no results yet, no port is free, or the server does not start.
     """
     store = open_store(experiment, create=False)
     save_view(store)
     if store.uri.startswith(("http://", "https://")):
-        _show(link(store.uri, store), open_browser, say)
+        _show(link(public_uri(store.uri), store), open_browser, say)
         return
-    _check_port(port)
+    port = _free_port(port)
     with tempfile.TemporaryFile("w+") as log:
         # A plain `kill` must not leave the server behind either.
         before = signal.signal(signal.SIGTERM, signal.default_int_handler)
         server = _start(store, port, log)
         try:
-            _wait_until_ready(server, port, log)
-            _show(link(f"http://{_HOST}:{port}", store), open_browser, say)
+            _wait_until_ready(server, port, log, store)
+            _show(link(f"http://{HOST}:{port}", store), open_browser, say)
             say("Ctrl-C stops the server.")
             server.wait()
-            raise UserError(f"The MLflow server has stopped: {_last_line(log)}")
+            raise UserError(f"The MLflow server has stopped: {_last_line(log, store)}")
         except KeyboardInterrupt:
             say("Stopped.")
         finally:
@@ -108,39 +111,43 @@ def _show(address: str, open_browser: bool, say: Callable[[str], object]) -> Non
         webbrowser.open(address)
 
 
-def _check_port(port: int) -> None:
-    with socket.socket() as probe:
-        # As the server does: a port that a server has just left is free.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((_HOST, port))
-        except OSError as error:
-            raise UserError(
-                f"Port {port} is in use: choose another, as in `seqsuite ui --port 5001`."
-            ) from error
+def _free_port(wanted: int) -> int:
+    """Return the first free port from ``wanted`` on."""
+    last = min(wanted + _PORTS - 1, 65535)
+    for port in range(wanted, last + 1):
+        with socket.socket() as probe, suppress(OSError):
+            # As the server does: a port that a server has just left is free.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((HOST, port))
+            return port
+    raise UserError(
+        f"The ports {wanted} to {last} are in use: choose another, as in `seqsuite ui --port 6001`."
+    )
 
 
 def _start(store: Store, port: int, log: IO[str]) -> subprocess.Popen[bytes]:
     """Start the server in a session of its own, so that Ctrl-C reaches this process only."""
-    command = [sys.executable, "-m", "mlflow", "server", "--workers", "1"]
-    command += ["--backend-store-uri", store.uri, "--host", _HOST, "--port", str(port)]
-    # Without the job executor there are two processes instead of some fifteen.
-    environment = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    environment = {
+        "MLFLOW_BACKEND_STORE_URI": store.uri,
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        # Without the job executor there are two processes instead of some fifteen.
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    }
     return subprocess.Popen(
-        command,
+        [sys.executable, "-m", "seqsuite.results.server", str(port)],
         env=os.environ | environment,
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.PIPE,
         stdout=log,
         stderr=subprocess.STDOUT,
         start_new_session=True,
     )
 
 
-def _wait_until_ready(server: subprocess.Popen[bytes], port: int, log: IO[str]) -> None:
+def _wait_until_ready(server: subprocess.Popen[bytes], port: int, log: IO[str], store: Store) -> None:
     deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline:
         if server.poll() is not None:
-            raise UserError(f"The MLflow server did not start: {_last_line(log)}")
+            raise UserError(f"The MLflow server did not start: {_last_line(log, store)}")
         if _answers(port):
             return
         time.sleep(0.2)
@@ -148,7 +155,7 @@ def _wait_until_ready(server: subprocess.Popen[bytes], port: int, log: IO[str]) 
 
 
 def _answers(port: int) -> bool:
-    connection = http.client.HTTPConnection(_HOST, port, timeout=5)
+    connection = http.client.HTTPConnection(HOST, port, timeout=5)
     try:
         connection.request("GET", "/health")
         return connection.getresponse().status == http.HTTPStatus.OK
@@ -158,14 +165,14 @@ def _answers(port: int) -> bool:
         connection.close()
 
 
-def _last_line(log: IO[str]) -> str:
+def _last_line(log: IO[str], store: Store) -> str:
     log.seek(0)
     lines = [line for line in log.read().splitlines() if line.strip()]
-    return lines[-1].strip() if lines else "it gave no reason."
+    return without_secrets(lines[-1].strip(), store.uri) if lines else "it gave no reason."
 
 
 def _stop(server: subprocess.Popen[bytes]) -> None:
-    """End the server and its workers."""
+    """End the server and its workers, and only then close the standard input that they watch."""
     with suppress(ProcessLookupError):
         os.killpg(server.pid, signal.SIGTERM)
     try:
@@ -174,3 +181,5 @@ def _stop(server: subprocess.Popen[bytes]) -> None:
         with suppress(ProcessLookupError):
             os.killpg(server.pid, signal.SIGKILL)
         server.wait()
+    assert server.stdin is not None
+    server.stdin.close()

@@ -12,7 +12,7 @@ import torch
 import yaml
 from click.testing import Result
 
-from seqsuite.commands.sources import find_run
+from seqsuite.experiments.sources import find_run
 from seqsuite.experiments.tracking.store import open_store
 from seqsuite.models import from_pretrained
 from seqsuite.models.scoring import score
@@ -146,6 +146,72 @@ def test_what_cannot_be_evaluated_is_one_sentence(
     unknown = seqsuite("eval", "nowhere/model", "--tasks", str(tasks / "rolling.yaml"))
     assert unknown.exit_code == 2
     assert "There is no folder 'nowhere/model'" in unknown.output
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("", "is no table with the key task"),
+        ("- a\n- b\n", "is no table with the key task"),
+        ("task: [", "cannot be read as YAML"),
+        ("task: 5", "is no table with the key task"),
+        ({"doc_to_text": "{{question"}, "cannot be evaluated: TemplateSyntaxError"),
+        ({"test_split": "nowhere"}, "cannot be evaluated"),
+        ({"doc_to_text": "{{nothing.at.all}}"}, "cannot be evaluated: UndefinedError"),
+        ({"output_type": "guessing"}, "cannot be evaluated"),
+        ({"metric_list": [{"metric": "luck"}]}, "cannot be evaluated"),
+    ],
+)
+def test_a_task_that_is_wrong_is_one_sentence(
+    seqsuite: Seqsuite, text_run: str, tasks: Path, change: str | dict[str, object], message: str
+) -> None:
+    path = tasks / "wrong.yaml"
+    if isinstance(change, dict):
+        settings = yaml.safe_load((tasks / "choice.yaml").read_text())
+        path.write_text(yaml.safe_dump({**settings, "task": "wrong", **change}))
+    else:
+        path.write_text(change)
+    refused = seqsuite("eval", text_run, "--tasks", str(path), "--experiment", "text")
+    assert refused.exit_code == 2, refused.output
+    assert message in refused.output
+    assert "Traceback" not in refused.output
+
+
+def test_git_is_not_asked(
+    seqsuite: Seqsuite, text_run: str, tasks: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--tasks", str(tasks / "rolling.yaml"), "--limit", "1", "--experiment", "text"]
+    assert seqsuite("eval", text_run, *arguments).exit_code == 0
+    assert "git" not in capfd.readouterr().err
+
+
+def test_a_model_that_is_not_of_text_is_called_by_its_name(
+    seqsuite: Seqsuite, tasks: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = ["task=dna", "model=s4d", "scale=smoke", "train.steps=2", "run.experiment=not text"]
+    assert seqsuite("run", *settings, "model.d_model=8").exit_code == 0
+    asked = ["--tasks", str(tasks / "rolling.yaml"), "--experiment", "not text"]
+    latest = seqsuite("eval", "latest", *asked)
+    assert latest.exit_code == 2
+    assert "No finished run in experiment 'not text' is of text; the newest is dna-s4d-smoke" in latest.output
+    named = seqsuite("eval", "dna-s4d-smoke-seed0", *asked)
+    assert named.exit_code == 2
+    assert "The model dna-s4d-smoke-seed0 is not one of text" in named.output
+
+
+def test_code_beside_a_tokenizer_is_neither_run_nor_asked_about(
+    seqsuite: Seqsuite, shared_folder: Path, text_run: str, tasks: Path
+) -> None:
+    folder = tasks / "with-code"
+    assert seqsuite("convert", text_run, str(folder), "--experiment", "text").exit_code == 0
+    (folder / "mine.py").write_text("raise SystemExit('was run')\n")
+    described = json.loads((folder / "tokenizer_config.json").read_text())
+    described |= {"tokenizer_class": "Mine", "auto_map": {"AutoTokenizer": ["mine.Mine", None]}}
+    (folder / "tokenizer_config.json").write_text(json.dumps(described))
+    refused = seqsuite("eval", str(folder), "--tasks", str(tasks / "rolling.yaml"), "--limit", "1")
+    assert "was run" not in refused.output
+    assert refused.exit_code == 2
+    assert "cannot be read" in refused.output
 
 
 def test_an_unknown_task_and_a_missing_extra_are_named(

@@ -9,15 +9,17 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from seqsuite.errors import UserError
 from seqsuite.experiments import checkpoints
 from seqsuite.experiments.cell import CellResult, Host, run_cell, work_folder
 from seqsuite.experiments.config.resolve import resolve
 from seqsuite.experiments.config.schema import CellConfig
 from seqsuite.experiments.interruption import Interrupted, InterruptionFlag
-from seqsuite.experiments.tracking import schema
+from seqsuite.experiments.tracking import schema, uploader
 from seqsuite.experiments.tracking.journal import Journal
 from seqsuite.experiments.tracking.lease import Lease
 from seqsuite.experiments.tracking.store import CellRun, Store, open_store
+from seqsuite.experiments.tracking.uploader import sync
 from seqsuite.experiments.training.callbacks import Callback
 from seqsuite.tasks.selective_copying import SelectiveCopying
 
@@ -326,3 +328,23 @@ def test_a_full_disk_at_a_checkpoint_keeps_the_one_before(
     resumed, steps = run(config, store)
     assert resumed.outcome == "finished"
     assert steps[0] > 1
+
+
+def test_where_mlflow_is_gone_a_cell_is_run_and_kept(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store was there when the grid began."""
+    away = Store(store.uri, store.experiment_id, store.experiment, None)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise UserError("no server answers there.")
+
+    for name in ("search", "find_journal", "start_cell", "log_points"):
+        monkeypatch.setattr(away, name, refuse)
+    monkeypatch.setattr(uploader, "_GIVE_UP_SECONDS", 0.0)
+    config = cell(tmp_path)
+    result, steps = run(config, away)
+    assert (result.outcome, result.run_id, len(steps)) == ("finished", "", 8)
+    assert result.unsent > 8
+    assert sync(folder_of(config), store) == result.unsent
+    assert cell_run(store, config).status == "FINISHED"

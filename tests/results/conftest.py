@@ -2,11 +2,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
+from mlflow.entities import Metric, Param, RunTag
 
 from seqsuite.experiments.tracking import schema
-from seqsuite.experiments.tracking.journal import RunHeader
+from seqsuite.experiments.tracking.reader import Reader, StoreReader, open_reader
 from seqsuite.experiments.tracking.schema import FinalStatus
-from seqsuite.experiments.tracking.store import Point, Store, open_store
+from seqsuite.experiments.tracking.store import Store, open_store
 
 Record = Callable[..., str]
 
@@ -25,8 +26,20 @@ def store(results_folder: Path, monkeypatch: pytest.MonkeyPatch, request: pytest
 
 
 @pytest.fixture
+def reader(store: Store) -> Reader:
+    """A reader of the test's own experiment, as ``seqsuite results`` opens it."""
+    return open_reader(store.experiment)
+
+
+@pytest.fixture
+def slow_reader(store: Store) -> Reader:
+    """The same through MLflow, as for a server."""
+    return StoreReader(store)
+
+
+@pytest.fixture
 def record(store: Store) -> Record:
-    """Record a cell as the uploader does, and return its run's id."""
+    """Record a cell as the trainer does, and return its run's id."""
 
     def write(
         model: str,
@@ -39,6 +52,8 @@ def record(store: Store) -> Record:
         options: Mapping[str, object] | None = None,
         status: FinalStatus = "FINISHED",
         losses: Mapping[int, float] | None = None,
+        tags: Mapping[str, str] | None = None,
+        metrics: Mapping[str, float] | None = None,
     ) -> str:
         settings = {
             "task.name": task,
@@ -49,7 +64,10 @@ def record(store: Store) -> Record:
             **(options or {}),
         }
         group = " ".join(f"{key}={value}" for key, value in sorted(settings.items()))
-        tags = {
+        all_tags = {
+            schema.TAG_KIND: "cell",
+            schema.TAG_CELL: f"{group} seed={seed} {tags}",
+            schema.TAG_GROUP: f"{group} {tags}",
             schema.TAG_TASK: task,
             schema.TAG_MODEL: model,
             schema.TAG_SCALE: scale,
@@ -57,36 +75,46 @@ def record(store: Store) -> Record:
             schema.TAG_METRIC: metric,
             schema.TAG_HIGHER_IS_BETTER: "true" if metric == "accuracy" else "false",
             schema.TAG_BASELINE: "chance" if metric == "accuracy" else "unigram entropy",
+            schema.TAG_VERSION: "0.1.0",
+            **(tags or {}),
         }
-        header = RunHeader(
-            cell_id=f"{group} seed={seed}",
-            group_id=group,
-            name=f"{task}-{model}-{scale}-seed{seed}",
-            params=settings | {"seed": seed},
-            tags=tags,
-        )
-        run_id = store.start_cell(header)
         points = [
-            Point(name, value, 1, step)
+            (name, value, step)
             for step, loss in (losses or {}).items()
-            for name, value in (
-                (schema.TRAIN_LOSS, loss),
-                (schema.VALIDATION_LOSS, loss + 0.1),
-                (schema.VALIDATION + metric, loss),
-            )
+            for name, value in {
+                schema.TRAIN_LOSS: loss,
+                schema.VALIDATION_LOSS: loss + 0.1,
+                schema.VALIDATION + metric: loss,
+            }.items()
         ]
         if test is not None:
             summary = {
                 schema.TEST + metric: test,
                 schema.BEST + metric: test - 0.01,
                 schema.BASELINE + metric: 6.25 if metric == "accuracy" else 1.97,
+                schema.BASELINE_VALIDATION + metric: 6.5 if metric == "accuracy" else 1.93,
                 schema.PARAMETERS: 123_456,
-                schema.TRAIN_SECONDS: 10.0,
+                schema.TRAIN_SECONDS: 10.0 + seed,
                 schema.TOKENS_PER_SECOND: 2500.0,
+                **(metrics or {}),
             }
-            points += [Point(name, value, 1, 100) for name, value in summary.items()]
-        store.log_points(run_id, points)
-        store.finish(run_id, status)
+            points += [(name, value, 100) for name, value in summary.items()]
+        client, run_name = store.client, f"{task}-{model}-{scale}-seed{seed}"
+        run_id: str = client.create_run(store.experiment_id, run_name=run_name).info.run_id
+        client.log_batch(
+            run_id,
+            metrics=[Metric(name, value, 1, step) for name, value, step in points],
+            params=[Param(key, _recorded(value)) for key, value in (settings | {"seed": seed}).items()],
+            tags=[RunTag(key, value) for key, value in all_tags.items()],
+        )
+        client.set_terminated(run_id, status)
         return run_id
 
     return write
+
+
+def _recorded(value: object) -> str:
+    """Return a setting as the store writes it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "null" if value is None else str(value)

@@ -1,56 +1,149 @@
+import math
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+from matplotlib.axes import Axes
 from matplotlib.image import imread
+from matplotlib.lines import Line2D
 
 from seqsuite.errors import UserError
-from seqsuite.experiments.tracking.store import Store
+from seqsuite.experiments.tracking.reader import Reader
+from seqsuite.experiments.tracking.store import CellRun
 from seqsuite.results import figures
-from seqsuite.results.table import collect
+from seqsuite.results.collect import collect
 
 Record = Callable[..., str]
 
 LOSSES = {step: 1.5 - step / 200 for step in range(10, 101, 10)}
 
 
+def recorded(reader: Reader, run_id: str) -> tuple[CellRun, figures.Series]:
+    """Return a run, and its metrics by name."""
+    return reader.get(run_id), lambda metric: reader.history(run_id, metric)
+
+
+def lines(axes: Axes) -> dict[str, Line2D]:
+    return {str(line.get_label()): line for line in axes.lines}
+
+
+def legend(axes: Axes) -> list[str]:
+    found = axes.get_legend()
+    return [text.get_text() for text in found.get_texts()] if found else []
+
+
 @pytest.mark.parametrize(("task", "metric"), [("dna", "bits_per_base"), ("selective_copying", "accuracy")])
 def test_a_learning_curve_is_drawn(
-    store: Store, record: Record, tmp_path: Path, task: str, metric: str
+    reader: Reader, record: Record, tmp_path: Path, task: str, metric: str
 ) -> None:
     run_id = record("mamba", 1.9, task=task, metric=metric, losses=LOSSES)
-    path = figures.loss_curve(store, run_id, tmp_path / "new folder")
+    path = figures.loss_curve(*recorded(reader, run_id), tmp_path / "new folder")
     assert path == tmp_path / "new folder" / "loss_curve.png"
     picture = imread(path)
     assert picture.shape[1] > 900
     assert picture[..., :3].std() > 0.05
 
 
-def test_a_run_that_diverged_is_drawn(store: Store, record: Record, tmp_path: Path) -> None:
+def test_losses_are_in_bits_and_the_baseline_is_that_of_the_validation_set(
+    reader: Reader, record: Record
+) -> None:
+    figure = figures.loss_figure(*recorded(reader, record("mamba", 1.9, losses=LOSSES)))
+    (axes,) = figure.axes
+    drawn = lines(axes)
+    bits = [loss / math.log(2) for loss in LOSSES.values()]
+    np.testing.assert_allclose(drawn["training"].get_ydata(), bits)
+    np.testing.assert_allclose(drawn["training"].get_xdata(), list(LOSSES))
+    np.testing.assert_allclose(
+        drawn["validation"].get_ydata(), [(loss + 0.1) / math.log(2) for loss in LOSSES.values()]
+    )
+    assert legend(axes) == ["training", "validation", "unigram entropy: 1.930"]
+    assert list(drawn["unigram entropy: 1.930"].get_ydata()) == [1.93, 1.93]
+    assert axes.get_ylabel() == "bits per base"
+    assert figure.get_suptitle() == "dna, mamba, scale=cpu train.steps=100 seed=0"
+
+
+def test_another_metric_has_a_panel_of_its_own(reader: Reader, record: Record) -> None:
+    run_id = record("mamba", 44.0, task="selective_copying", metric="accuracy", losses=LOSSES)
+    upper, lower = figures.loss_figure(*recorded(reader, run_id)).axes
+    assert (upper.get_ylabel(), lower.get_ylabel()) == ("loss (bits per target)", "accuracy (%)")
+    np.testing.assert_allclose(lines(lower)["validation"].get_ydata(), list(LOSSES.values()))
+    assert legend(upper) == ["training", "validation"]
+    assert legend(lower) == ["validation", "chance: 6.50"]
+
+
+def test_a_long_curve_is_smoothed_over_a_fiftieth(reader: Reader, record: Record) -> None:
+    noisy = {step: float(step % 2) for step in range(100)}
+    (axes,) = figures.loss_figure(*recorded(reader, record("mamba", 1.9, losses=noisy))).axes
+    smooth = lines(axes)["training"]
+    np.testing.assert_allclose(smooth.get_ydata(), 0.5 / math.log(2))
+    np.testing.assert_allclose(smooth.get_xdata(), np.arange(99) + 0.5)
+
+
+def test_a_run_that_diverged_is_drawn(reader: Reader, record: Record, tmp_path: Path) -> None:
     losses = LOSSES | {60: float("nan"), 70: float("inf")}
     run_id = record("mamba", None, status="FAILED", losses=losses)
-    assert figures.loss_curve(store, run_id, tmp_path).exists()
+    assert figures.loss_curve(*recorded(reader, run_id), tmp_path).exists()
 
 
-def test_a_run_without_a_loss_says_so(store: Store, record: Record, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no training loss yet"):
-        figures.loss_curve(store, record("mamba", None, status="KILLED"), tmp_path)
-    assert not list(tmp_path.iterdir())
+def test_a_run_that_recorded_nothing_is_drawn_empty(reader: Reader, record: Record, tmp_path: Path) -> None:
+    run_id = record("mamba", None, status="KILLED")
+    assert figures.loss_curve(*recorded(reader, run_id), tmp_path).exists()
 
 
-def test_models_are_compared_with_their_spread(store: Store, record: Record, tmp_path: Path) -> None:
+def test_models_are_compared_with_their_spread(reader: Reader, record: Record, tmp_path: Path) -> None:
+    options = {"train.learning_rate": 1e-3}
     for seed, value in enumerate((1.90, 1.92)):
-        record("mamba", value, seed=seed, options={"train.learning_rate": 1e-3}, losses=LOSSES)
-    record("mamba", 1.8, options={"train.learning_rate": 2e-3})
-    record("s4", float("nan"))
+        later = {step: loss + seed for step, loss in LOSSES.items() if seed == 0 or step > 10}
+        record("mamba", value, seed=seed, options=options, losses=later)
+    record("s4", 1.95, losses=LOSSES)
+    record("s4", float("nan"), options=options)
     record("s4", 44.0, task="selective_copying", metric="accuracy")
-    path = figures.compare(store, collect(store), tmp_path)
-    assert path == tmp_path / "compare.png"
-    assert imread(path)[..., :3].std() > 0.05
+    figure = figures.comparison(reader, collect(reader))
+    learning, ranking, *others = figure.axes
+    assert len(others) == 2
+    drawn = lines(learning)
+    assert legend(learning) == ["mamba", "s4", "unigram entropy: 1.930"]
+    steps = [step for step in LOSSES if step > 10]
+    np.testing.assert_allclose(drawn["mamba"].get_xdata(), steps)
+    np.testing.assert_allclose(drawn["mamba"].get_ydata(), [LOSSES[step] + 0.5 for step in steps])
+    (band,) = learning.collections
+    heights = band.get_paths()[0].vertices[:, 1]
+    assert (heights.min(), heights.max()) == (LOSSES[100], LOSSES[20] + 1)
+    assert learning.get_ylabel() == "validation bits per base"
+    assert legend(ranking) == ["unigram entropy: 1.970"]
+    assert ranking.get_xlabel() == "test bits per base (← better)"
+    assert [tick.get_text() for tick in ranking.get_yticklabels()] == [
+        "mamba",
+        "s4",
+        "s4\nlearning_rate=0.001",
+    ]
+    assert [text.get_text() for text in ranking.texts] == ["1.910 ± 0.014", "1.950"]
+    assert others[1].get_xlabel() == "test accuracy (%) (→ better)"
+    assert learning.get_title("left") == "dna scale=cpu"
 
 
-def test_a_folder_that_cannot_be_written_is_reported(store: Store, record: Record, tmp_path: Path) -> None:
+def test_papers_number_is_drawn_in_the_row_of_its_settings(reader: Reader, record: Record) -> None:
+    options = {"model.block.name": "mamba", "model.mixer.name": "s6"}
+    record("s4", 99.9, task="selective_copying", metric="accuracy")
+    record("mamba", 99.0, task="selective_copying", metric="accuracy", options=options)
+    _, ranking = figures.comparison(reader, collect(reader)).axes
+    paper = lines(ranking)["paper, at its budget"]
+    assert (list(paper.get_xdata()), list(paper.get_ydata())) == ([99.8], [1])
+
+
+@pytest.mark.parametrize("name", ["compare.svg", "compare.pdf", "compare.png"])
+def test_a_comparison_is_written_in_the_form_asked_for(
+    reader: Reader, record: Record, tmp_path: Path, name: str
+) -> None:
+    record("mamba", 1.9, losses=LOSSES)
+    path = figures.compare(reader, collect(reader), tmp_path / name)
+    start = {"svg": b"<?xml", "pdf": b"%PDF", "png": b"\x89PNG"}[name[-3:]]
+    assert path.read_bytes().startswith(start)
+
+
+def test_a_folder_that_cannot_be_written_is_reported(reader: Reader, record: Record, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     run_id = record("mamba", 1.9, losses=LOSSES)
     with pytest.raises(UserError, match="cannot be written"):
-        figures.loss_curve(store, run_id, tmp_path / "file" / "folder")
+        figures.loss_curve(*recorded(reader, run_id), tmp_path / "file" / "folder")

@@ -1,166 +1,191 @@
+"""What a table of results says, in each form."""
+
 import csv
 import io
 import json
 import math
-import os
-import pty
-import re
-import threading
 from collections.abc import Sequence
 
 import pytest
 
-from seqsuite.results.formats import FORMATS, print_results, quantity
-from seqsuite.results.table import Results, Row, Section
-from seqsuite.tasks.base import PaperRow
+from seqsuite.report import FORMATS
+from seqsuite.results.formats import print_results
+from seqsuite.results.table import MetricInfo, Paper, Results, Row, Score, Section, Unmatched
+
+ACCURACY = MetricInfo("accuracy", "%", True, 2)
+BITS = MetricInfo("bits_per_base", "bits", False, 3)
+PAPER = Paper(99.8, "A paper, Table_9", "400 K steps")
 
 
-def row(model: str, values: Sequence[float], spread: float | None = None, **options: str) -> Row:
-    return Row(
-        model=model,
-        options={f"train.{key}": value for key, value in options.items()},
-        mean=sum(values) / len(values),
-        spread=spread,
-        values=dict(enumerate(values)),
-        validation=1.5,
-        steps=400,
-        parameters=1_234_567,
-        tokens_per_second=23_456.0,
-        train_seconds=60.0,
-        baseline=("unigram entropy", 1.967),
-        versions=("0.1.0",),
-        run_ids=("abc",),
-    )
+def row(model: str, values: Sequence[float], spread: float | None = None, **changes: object) -> Row:
+    mean = sum(values) / len(values)
+    fields: dict[str, object] = {
+        "model": model,
+        "departures": {},
+        "options": {},
+        "settings": {"train.steps": "4000"},
+        "score": Score(mean, spread),
+        "values": dict(enumerate(values)),
+        "scores": {"accuracy": Score(mean, spread)},
+        "validation": 1.5,
+        "steps": 4000,
+        "parameters": 1_234_567,
+        "tokens_per_second": 23_456.0,
+        "train_seconds": 60.0,
+        "versions": ("0.1.0",),
+        "run_ids": ("abc", "def"),
+    }
+    return Row(**(fields | changes))  # type: ignore[arg-type]
 
 
-RESULTS = Results(
-    sections=(
-        Section(
-            task="dna",
-            scale="cpu",
-            metric="bits_per_base",
-            higher_is_better=False,
-            rows=(
-                row("mamba", [1.9, 1.92], 0.0141, learning_rate="0.002", clip="null"),
-                row("transformer++", [1.95], learning_rate="0.001", clip="1.0"),
-            ),
-            paper=(PaperRow("Mamba & co", "bits_per_base", 1.91, "10 K steps", "Table_9"),),
-        ),
+COPYING = Section(
+    task="copying",
+    scale="cpu",
+    apart={"task.length": "96"},
+    data="",
+    metric=ACCURACY,
+    baselines={"chance": 7.142857, "order-3": 9.5},
+    validation_baselines={},
+    rows=(
+        row("mamba", [99.9, 99.92], 0.0141, paper={"accuracy": PAPER}),
+        row("mamba", [84.5], departures={"mixer.name": "s4d"}, options={"train.clip": "null"}),
     ),
-    unfinished={"KILLED": 2, "RUNNING": 1},
+    unmatched=(Unmatched("block=h3 mixer=s4", "accuracy", Paper(57.0, "A paper, Table_9", "400 K steps")),),
+    notes=("Paper: A paper, Table_9; 400 K steps. Here: train.steps=4000.",),
 )
+SETS = Section(
+    task="recall",
+    scale="smoke",
+    apart={},
+    data="f00d",
+    metric=ACCURACY,
+    baselines={},
+    validation_baselines={},
+    rows=(
+        row(
+            "mamba",
+            [99.0],
+            scores={
+                "accuracy": Score(99.0, None),
+                "length_512/accuracy": Score(98.0, 0.5),
+                "length_64/accuracy": Score(97.0, None),
+                "length_64/loss": Score(0.3, None),
+            },
+            paper={"length_512/accuracy": PAPER},
+        ),
+        row("s4", [50.0]),
+    ),
+)
+RESULTS = Results((COPYING, SETS), {"KILLED": 2, "RUNNING": 1}, ("The study x cannot be used.",))
 
 
 def text(style: str, results: Results = RESULTS) -> str:
     out = io.StringIO()
-    print_results(results, style, out)
+    print_results(results, style, out, command="seqsuite results scale=cpu")
     return out.getvalue()
 
 
-def on_terminal(width: int) -> str:
-    """Return what a terminal of that width would be sent."""
-    parent, child = pty.openpty()
-    received = bytearray()
-
-    def receive() -> None:
-        try:
-            while data := os.read(parent, 4096):
-                received.extend(data)
-        except OSError:  # Linux ends a closed terminal so
-            return
-
-    reader = threading.Thread(target=receive)
-    reader.start()
-    with pytest.MonkeyPatch.context() as patch, os.fdopen(child, "w") as terminal:
-        patch.setenv("COLUMNS", str(width))
-        patch.setenv("TERM", "xterm")
-        patch.delenv("NO_COLOR", raising=False)
-        print_results(RESULTS, "table", terminal)
-    reader.join()
-    os.close(parent)
-    return received.decode()
-
-
-def test_a_pipe_gets_plain_text_that_is_never_cut() -> None:
+def test_a_pipe_gets_plain_text() -> None:
     assert text("table") == (
-        "dna, scale=cpu: test bits per base, lower is better\n"
-        "model          bits per base  seeds  params   tok/s  steps  options\n"
-        "mamba          1.910 ± 0.014      2  1.23 M  23.5 k    400  learning_rate=0.002 clip=none\n"
-        "transformer++          1.950      1  1.23 M  23.5 k    400  learning_rate=0.001 clip=1.0\n"
-        "Baseline: 1.967 (unigram entropy)\n"
+        "copying scale=cpu task.length=96: test accuracy (%), higher is better\n"
+        "model              accuracy (%)  paper  seeds  params   tok/s  steps  options\n"
+        "mamba              99.91 ± 0.01  99.80      2  1.23 M  23.5 k  4 000\n"
+        "mamba + mixer=s4d         84.50      –      1  1.23 M  23.5 k  4 000  clip=none\n"
+        "Baseline: chance 7.14, order-3 9.50.\n"
+        "Paper: A paper, Table_9; 400 K steps. Here: train.steps=4000.\n"
         "\n"
-        "Published: Table_9 (10 K steps)\n"
-        "model       bits per base\n"
-        "Mamba & co          1.910\n"
+        "copying scale=cpu task.length=96: published, for settings that no row above has\n"
+        "settings           accuracy (%)\n"
+        "block=h3 mixer=s4         57.00\n"
+        "A paper, Table_9; 400 K steps.\n"
         "\n"
+        "recall scale=smoke: test accuracy (%), higher is better\n"
+        "model  accuracy (%)  seeds  params   tok/s  steps\n"
+        "mamba         99.00      1  1.23 M  23.5 k  4 000\n"
+        "s4            50.00      1  1.23 M  23.5 k  4 000\n"
+        "\n"
+        "recall scale=smoke: test accuracy (%) by evaluation set\n"
+        "model    length 64    length 512\n"
+        "mamba        97.00  98.00 ± 0.50\n"
+        "  paper          –         99.80\n"
+        "s4               –             –\n"
+        "\n"
+        "The study x cannot be used.\n"
         "Not in the tables: 2 killed, 1 running.\n"
     )
 
 
-@pytest.mark.parametrize("width", [80, 120])
-def test_a_terminal_gets_tables_that_fit(width: int) -> None:
-    shown = on_terminal(width)
-    assert "\x1b[" in shown
-    lines = re.sub(r"\x1b\[[0-9;]*m", "", shown).splitlines()
-    assert max(len(line) for line in lines) <= width
-    assert any("mamba" in line and "1.910 ± 0.014" in line and "1.23 M" in line for line in lines)
-    assert any("learning_rate=0.002" in line for line in lines)
-    assert "…" not in shown
-
-
-def test_markdown() -> None:
-    lines = text("md").splitlines()
-    assert "| model | bits per base | seeds | params | tok/s | steps | options |" in lines
-    assert "| mamba | 1.910 ± 0.014 | 2 | 1.23 M | 23.5 k | 400 | learning_rate=0.002 clip=none |" in lines
-    assert "Baseline: 1.967 (unigram entropy)" in lines
-    assert "| Mamba & co | 1.910 |" in lines
+def test_latex_has_every_column() -> None:
+    shown = text("latex")
+    assert "% seqsuite results scale=cpu\n" in shown
+    assert "model & accuracy (\\%) & paper & seeds & params & tok/s & steps & options \\\\\n" in shown
+    assert "mamba & 99.91 $\\pm$ 0.01 & 99.80 & 2 & 1.23 M & 23.5 k & 4 000 &  \\\\\n" in shown
+    assert "\\multicolumn{8}{l}{Paper: A paper, Table\\_9; 400 K steps. Here: train.steps=4000.}" in shown
 
 
 def test_csv_holds_full_precision_and_marks_published_numbers() -> None:
-    ours, other, published = csv.DictReader(io.StringIO(text("csv")))
-    assert (ours["model"], float(ours["test_mean"]), float(ours["test_spread"])) == ("mamba", 1.91, 0.0141)
-    assert (ours["parameters"], ours["seeds"], ours["source"]) == ("1234567", "2", "seqsuite 0.1.0")
-    assert ours["options"] == "train.learning_rate=0.002 train.clip=none"
-    assert other["test_spread"] == ""
-    assert (published["model"], published["source"], published["seeds"]) == ("Mamba & co", "Table_9", "")
+    lines = list(csv.DictReader(io.StringIO(text("csv"))))
+    ours, other, published, *_ = lines
+    assert (ours["section"], published["section"]) == ("results", "published")
+    assert {key: ours[key] for key in ("task", "scale", "apart", "metric", "metric_unit")} == {
+        "task": "copying",
+        "scale": "cpu",
+        "apart": "task.length=96",
+        "metric": "accuracy",
+        "metric_unit": "%",
+    }
+    assert (ours["model"], float(ours["test_mean"]), float(ours["test_spread"])) == ("mamba", 99.91, 0.0141)
+    assert (ours["parameters"], ours["seeds"], ours["steps"], ours["versions"]) == (
+        "1234567",
+        "2",
+        "4000",
+        "0.1.0",
+    )
+    assert (ours["tokens_per_second"], ours["train_seconds"]) == ("23456.0", "60.0")
+    assert (ours["validation_mean"], ours["paper"], ours["values"]) == ("1.5", "99.8", "0=99.9 1=99.92")
+    assert (ours["higher_is_better"], ours["baselines"]) == ("true", "chance=7.142857 order-3=9.5")
+    assert (other["test_spread"], other["departures"], other["options"]) == (
+        "",
+        "mixer.name=s4d",
+        "train.clip=null",
+    )
+    assert (published["label"], published["value"], published["protocol"]) == (
+        "block=h3 mixer=s4",
+        "57.0",
+        "400 K steps",
+    )
+    by_set = [line for line in lines if line["section"] == "evaluation sets"]
+    assert (by_set[0]["length_512"], by_set[0]["length_512_spread"]) == ("98.0", "0.5")
 
 
 def test_json_is_complete_and_valid() -> None:
-    section = Section("dna", "cpu", "bits_per_base", False, (row("mamba", [math.nan]),), ())
+    section = Section("dna", "cpu", {}, "", BITS, {}, {}, (row("mamba", [math.nan]),))
     data = json.loads(text("json", Results((section,), {})), parse_constant=pytest.fail)
-    assert data["sections"][0]["rows"][0]["mean"] is None
+    assert data["sections"][0]["rows"][0]["test_mean"] is None
     first = json.loads(text("json"))["sections"][0]
-    assert first["rows"][0]["values"] == {"0": 1.9, "1": 1.92}
-    assert first["rows"][0]["options"]["train.learning_rate"] == "0.002"
-    assert first["paper"][0]["protocol"] == "10 K steps"
+    assert first["rows"][0]["values"] == {"0": 99.9, "1": 99.92}
+    assert first["rows"][0]["run_ids"] == ["abc", "def"]
+    assert first["rows"][1]["departures"] == {"mixer.name": "s4d"}
+    assert first["baselines"] == {"chance": 7.142857, "order-3": 9.5}
 
 
-def test_latex_escapes_what_it_must() -> None:
-    shown = text("latex")
-    assert (
-        r"mamba & 1.910 $\pm$ 0.014 & 2 & 1.23 M & 23.5 k & 400 & learning\_rate=0.002 clip=none \\" in shown
-    )
-    assert r"Mamba \& co & 1.910" in shown
-    assert r"Published: Table\_9" in shown
-    assert shown.count(r"\begin{tabular}") == shown.count(r"\end{tabular}") == 1
+def test_bits_have_three_digits() -> None:
+    section = Section("dna", "cpu", {}, "", BITS, {"unigram": 1.9675}, {}, (row("mamba", [1.91], 0.0141),))
+    shown = text("table", Results((section,), {}))
+    assert "1.910 ± 0.014" in shown
+    assert "Baseline: unigram 1.968." in shown
+    assert "Not in the tables" not in shown
 
 
-def test_every_format_ends_with_a_line_break() -> None:
-    assert all(text(style).endswith("\n") for style in FORMATS)
+def test_every_form_says_it_all() -> None:
+    for style in FORMATS:
+        shown = text(style)
+        for part in ("mixer", "s4d", "57.0", "400 K steps", "The study x cannot be used" * (style != "csv")):
+            assert part in shown, (style, part)
 
 
-@pytest.mark.parametrize(
-    ("value", "shown"),
-    [
-        (None, "–"),
-        (0, "0"),
-        (999, "999"),
-        (1000, "1 k"),
-        (123_456, "123 k"),
-        (999_600, "1000 k"),
-        (1_234_567, "1.23 M"),
-        (2.8e9, "2.8 G"),
-    ],
-)
-def test_quantities_have_three_digits(value: float | None, shown: str) -> None:
-    assert quantity(value) == shown
+def test_options_that_end_alike_are_shown_in_full() -> None:
+    ends_alike = {"model.mixer.dt_min": "1", "model.other.dt_min": "2", "train.clip": "3"}
+    section = Section("dna", "cpu", {}, "", BITS, {}, {}, (row("mamba", [1.9], options=ends_alike),))
+    shown = text("table", Results((section,), {}))
+    assert "model.mixer.dt_min=1 model.other.dt_min=2 clip=3" in shown

@@ -4,6 +4,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -23,37 +24,53 @@ launch(int(sys.argv[1]), False, experiment=sys.argv[2], say=lambda line: print(l
 """
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
-
-
 @pytest.fixture
 def server(store: Store, record: Record) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """The launched user interface, and the link it shows."""
+    """The launched user interface, and the link it shows; the port asked for is in use: it takes the next."""
     record("mamba", 1.8765)
-    command = [sys.executable, "-c", LAUNCH, str(free_port()), store.experiment]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
-        assert process.stdout is not None
-        first = process.stdout.readline()
-        assert first.startswith("Results: http://127.0.0.1:"), first + process.stdout.read()
-        yield process, first.split()[1]
-        process.send_signal(signal.SIGTERM)
-        process.wait()
-
-
-def test_a_port_in_use_is_reported(store: Store, record: Record) -> None:
-    record("mamba", 1.9)
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        with pytest.raises(UserError, match=f"Port {port} is in use"):
-            ui.launch(port, False, experiment=store.experiment)
+        command = [sys.executable, "-c", LAUNCH, str(port), store.experiment]
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        ) as process:
+            assert process.stdout is not None
+            first = process.stdout.readline()
+            assert first.startswith("Results: http://127.0.0.1:"), first + process.stdout.read()
+            link = first.split()[1]
+            assert port < port_of(link) < port + 20
+            yield process, link
+            process.send_signal(signal.SIGTERM)
+            process.wait()
+
+
+def port_of(link: str) -> int:
+    return int(link.split(":")[2].partition("/")[0])
+
+
+def answers(link: str) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port_of(link))) == 0
+
+
+def test_a_server_elsewhere_is_linked_to_without_its_password(
+    store: Store, record: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record("mamba", 1.9)
+    elsewhere = Store("https://me:secret@host:8443/sub", store.experiment_id, store.experiment, store.client)
+    monkeypatch.setattr(ui, "open_store", lambda *_, **__: elsewhere)
+    opened: list[str] = []
+    monkeypatch.setattr("webbrowser.open", opened.append)  # its address is on a command line
+    lines: list[str] = []
+    ui.launch(say=lines.append)
+    assert lines == [f"Results: {opened[0]}"]
+    assert opened[0].startswith("https://host:8443/sub/#/experiments/")
 
 
 def test_without_results_nothing_is_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     with pytest.raises(UserError, match="no results yet"):
-        ui.launch(free_port(), False)
+        ui.launch(5000, False)
     assert not list(tmp_path.iterdir())
 
 
@@ -64,9 +81,26 @@ def test_ctrl_c_stops_the_server(server: tuple[subprocess.Popen[str], str]) -> N
     output, _ = process.communicate()
     assert output.splitlines()[-1] == "Stopped."
     assert process.returncode == 0
-    port = int(link.split(":")[2].partition("/")[0])
-    with socket.socket() as probe:
-        assert probe.connect_ex(("127.0.0.1", port)) != 0
+    assert not answers(link)
+
+
+@pytest.mark.slow
+def test_the_server_dies_with_its_launcher_and_its_command_line_names_no_store(
+    server: tuple[subprocess.Popen[str], str],
+) -> None:
+    process, link = server
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    commands = [Path(f"/proc/{child}/cmdline").read_bytes() for child in children]
+    assert len(commands) == 1
+    assert b"mlflow.db" not in commands[0]
+    assert answers(link)
+    process.kill()
+    process.wait()
+    for _ in range(600):
+        if not answers(link):
+            return
+        time.sleep(0.1)
+    raise AssertionError("the server is still there")
 
 
 @pytest.mark.slow

@@ -120,10 +120,9 @@ def test_bad_fasta_is_one_sentence(tmp_path: Path, text: str, message: str):
 
 def test_broken_gzip_is_one_sentence(tmp_path: Path):
     whole = gzip.compress(b">r\n" + b"ACGT" * 100)
-    for name, content in [("cut.fa.gz", whole[:-20]), ("plain.fa.gz", b">r\nACGT\n")]:
-        (tmp_path / name).write_bytes(content)
-        with pytest.raises(UserError, match="cannot be read as FASTA"):
-            DNA(seed=0, path=tmp_path / name).train_examples()
+    (tmp_path / "cut.fa.gz").write_bytes(whole[:-20])
+    with pytest.raises(UserError, match="cannot be read as FASTA"):
+        DNA(seed=0, path=tmp_path / "cut.fa.gz").train_examples()
 
 
 def test_sequence_longer_than_the_data_is_refused():

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SerializeAsAny, field_validator
 
 from seqsuite.devices import Device
 from seqsuite.models.config import ModelConfig
@@ -21,14 +21,29 @@ from seqsuite.options import (
 from seqsuite.tasks import TASKS
 from seqsuite.tasks.base import Task
 
-Scale = Literal["smoke", "cpu", "paper"]
+Scale = Literal["smoke", "cpu", "gpu", "paper"]
 SCALES: tuple[str, ...] = get_args(Scale)
 
 
 class _Schema(BaseModel):
     model_config = ConfigDict(
-        extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False, protected_namespaces=()
+        extra="forbid",
+        frozen=True,
+        validate_default=True,
+        allow_inf_nan=False,
+        protected_namespaces=(),
+        use_attribute_docstrings=True,
     )
+
+
+_LONGEST_NAME = 200  # characters; names of files have 255 bytes at most
+
+
+def _file_name(name: str) -> str:
+    """Check that a name can be a file's."""
+    if not name.strip(" .") or not name.isprintable() or "/" in name or len(name) > _LONGEST_NAME:
+        raise ValueError(f"a name has up to {_LONGEST_NAME} characters that a file's name may have")
+    return name
 
 
 class TrainConfig(_Schema):
@@ -95,17 +110,27 @@ class RunConfig(_Schema):
     """Seconds between checkpoints, where no steps are given."""
     sample_length: PositiveInt = 512
     """Tokens of the sample that a finished cell generates."""
+    name: Annotated[str, AfterValidator(_file_name)] | None = None
+    """What the cell is called, in place of its task, model, scale and seed; a grid adds what differs."""
+    memory: Literal["check", "ignore"] = "check"
+    """Whether a cell is refused that is estimated to need more memory than is free."""
 
 
 class CellConfig(_Schema):
     """One cell of a grid: everything that decides its result, and where it runs."""
 
     task: SerializeAsAny[Options]
+    """The task and its options."""
     model: ModelConfig
+    """The model and its options."""
     train: TrainConfig = TrainConfig()
+    """How it is trained."""
     run: RunConfig = RunConfig()
+    """Where and as what it runs."""
     scale: Scale = "cpu"
-    seed: Annotated[int, Field(ge=0)] = 0
+    """Preset of the task: smoke (seconds), cpu (minutes), gpu (minutes on a GPU), paper (its protocol)."""
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    """Seed of the data and of the initial weights."""
 
     @field_validator("task", mode="before")
     @classmethod
@@ -114,7 +139,12 @@ class CellConfig(_Schema):
 
     @property
     def title(self) -> str:
-        """Return the cell's short name, such as ``dna-mamba-cpu-seed0``."""
+        """Return what the cell is called: ``run.name``, or such as ``dna-mamba-cpu-seed0``."""
+        return self.run.name or self.label
+
+    @property
+    def label(self) -> str:
+        """Return the cell's task, model, scale and seed, such as ``dna-mamba-cpu-seed0``."""
         return f"{self.task.name}-{self.model.name}-{self.scale}-seed{self.seed}"
 
     def cell_id(self, fingerprint: str) -> str:

@@ -71,7 +71,7 @@ class Pretrained:
             self._tokenizer = AutoTokenizer.from_pretrained(
                 folder, local_files_only=True, trust_remote_code=False
             )
-        except Exception as error:  # the tokenizers' own is of no class that could be named
+        except Exception as error:  # whatever its own code or the files in the folder raise
             reason = str(error).partition("\n")[0].rstrip(".")
             raise UserError(f"The tokenizer in {folder} cannot be read: {reason}.") from error
         self.name = str(folder)
@@ -130,12 +130,13 @@ class TextCodec(Codec):
         path.write_text(self.decode(tokens), encoding="utf-8")
 
 
-def tokenizer_for(folder: Path, name: str | None = None) -> Tokenizer:
+def tokenizer_for(folder: Path, name: str | None = None, called: str | None = None) -> Tokenizer:
     """Return a model's tokenizer: the one named, or that of files beside it, or bytes if it reads them.
 
     Args:
         folder: The model's folder.
         name: Folder, or name on the hub, of a tokenizer.
+        called: What to call the model in a message, by default its folder.
 
     Raises:
         UserError: if it has none.
@@ -147,6 +148,6 @@ def tokenizer_for(folder: Path, name: str | None = None) -> Tokenizer:
     if reads_bytes(read_description(folder)):
         return Bytes()
     raise UserError(
-        f"The model {folder} is not one of text: it has no tokenizer, and its tokens are not bytes. "
-        "If it is, say with --tokenizer where its tokenizer is."
+        f"The model {called or folder} is not one of text: it has no tokenizer, and its tokens are not "
+        "bytes. If it is, say with --tokenizer where its tokenizer is."
     )

@@ -42,9 +42,11 @@ def without_secrets(text: str, uri: str) -> str:
 
 
 def _secrets(uri: str) -> set[str]:
+    """Return the secrets of an address, and what a library may take for a part of it."""
     user = _parse(uri).user
     name, _, password = user.partition(":")
-    values = [user, password or name, *re.findall(r"[?&][^=&]*=([^&]*)", uri)]
+    values = [user, password or name, *re.split(r"[@/?#:&=]", password or name)]
+    values += re.findall(r"[?&][^=&]*=([^&]*)", uri)
     values += [os.environ.get(name, "") for name in _SECRET_VARIABLES]
     forms = {form for value in values for form in (value, unquote(value), unquote_plus(value))}
     return forms - {""}

@@ -52,6 +52,11 @@ def connect(experiment: str, *, create: bool) -> Connection:
             f"MLFLOW_TRACKING_URI={shown_uri(uri)} names a folder, which MLflow no longer writes to; use a "
             "database such as sqlite:///mlflow.db, or the address of a server."
         )
+    if uri.startswith("databricks") and "@" in uri:
+        raise UserError(
+            f"MLFLOW_TRACKING_URI={shown_uri(uri)} names no profile of Databricks: write databricks or "
+            "databricks://PROFILE, and set DATABRICKS_HOST and DATABRICKS_TOKEN if there is no profile."
+        )
     if not uri.startswith(("http://", "https://", "databricks")):
         _check_database(uri)
     return _connect(uri, experiment, None, create)
@@ -129,7 +134,7 @@ def _short(error: Exception, uri: str) -> str:
 def _sqlite_path(uri: str) -> Path:
     """Return the absolute path of a ``sqlite:`` address (three slashes relative, four absolute)."""
     name = uri.partition(":///")[2].partition("?")[0]
-    if not name or ":memory:" in name:
+    if not name or ":memory:" in name or "\0" in name:
         raise UserError(
             f"MLFLOW_TRACKING_URI={shown_uri(uri)} names no file: write sqlite:///folder/mlflow.db."
         )

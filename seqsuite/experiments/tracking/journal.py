@@ -138,6 +138,28 @@ def read_events(path: Path, offset: int = 0) -> Iterator[tuple[Event, int]]:
         ) from error
 
 
+def journal_of(path: Path) -> str | None:
+    """Return what tells a journal from others, or ``None`` before its run is started.
+
+    Raises:
+        UserError: if the journal is damaged.
+    """
+    return next((event.journal for event, _ in read_events(path) if isinstance(event, Started)), None)
+
+
+def experiment_of(path: Path) -> str | None:
+    """Return the MLflow experiment that a journal's run is for, or ``None`` before the run is started.
+
+    Raises:
+        UserError: if the journal is damaged.
+    """
+    for event, _ in read_events(path):
+        if isinstance(event, Started):
+            run = event.header.params.get("run")
+            return str(run["experiment"]) if isinstance(run, Mapping) and "experiment" in run else "seqsuite"
+    return None
+
+
 class Journal:
     """The journal in one cell's folder; open it with :meth:`open`, by the process that holds the lease.
 

@@ -8,21 +8,21 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from filelock import FileLock, Timeout
 
 from seqsuite.errors import UserError
-from seqsuite.experiments.tracking.processes import machine_identity, process_identity
+from seqsuite.experiments.tracking.processes import is_alive, machine_identity, process_identity
 
 BEAT_SECONDS = 5.0
 STALE_SECONDS = 60.0
 _GUARD = ".leases.lock"
-_GUARD_SECONDS = 30.0
+_GUARD_SECONDS, _BEAT_GUARD_SECONDS = 30.0, 1.0  # to wait for it; training must not wait long
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,18 @@ class Owner:
     pid: int
     started: str
     beat_seconds_ago: float
+
+
+@dataclass(frozen=True)
+class _Record:
+    """What a lease's file says; it was last renewed when the file was last changed."""
+
+    token: str
+    host: str
+    machine: str
+    pid: int
+    process: str
+    started: str
 
 
 class LeaseHeld(Exception):  # noqa: N818  # the state of things, not a fault
@@ -97,7 +109,8 @@ class Lease:
             with _guarded(path):
                 held = _read(path)
                 if held is not None and not takeover and not _is_stale(*held):
-                    raise LeaseHeld(folder, _owner(*held))
+                    record, age = held
+                    raise LeaseHeld(folder, Owner(record.host, record.pid, record.started, max(age, 0.0)))
                 _write(path, token)
         except (OSError, NotImplementedError) as error:
             reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
@@ -122,7 +135,7 @@ class Lease:
         try:
             with _guarded(self._path):
                 held = _read(self._path)
-                if held is not None and held[0].get("token") == self._token:
+                if held is not None and held[0].token == self._token:
                     self._path.unlink()
         except OSError:
             return  # it goes stale by itself
@@ -132,14 +145,14 @@ class Lease:
             self._renew()
 
     def _renew(self) -> None:
+        self._checked = time.monotonic()
         try:
-            with _guarded(self._path):
+            with _guarded(self._path, _BEAT_GUARD_SECONDS):
                 held = _read(self._path)
-                if held is None or held[0].get("token") != self._token:
+                if held is None or held[0].token != self._token:
                     self._lost = True
                 else:
                     os.utime(self._path)
-                self._checked = time.monotonic()
         except OSError:
             return  # a hiccup of the file system; the next beat may do better
 
@@ -153,54 +166,47 @@ class Lease:
 
 
 @contextmanager
-def _guarded(path: Path) -> Iterator[None]:
+def _guarded(path: Path, timeout: float = _GUARD_SECONDS) -> Iterator[None]:
     """Let one process at a time look at the leases of a folder and change them."""
     try:
-        with FileLock(path.with_name(_GUARD), timeout=_GUARD_SECONDS):
+        with FileLock(path.with_name(_GUARD), timeout=timeout):
             yield
     except Timeout as error:
         raise OSError(None, f"another process holds {path.with_name(_GUARD)}") from error
 
 
-def _read(path: Path) -> tuple[dict[str, Any], float] | None:
-    """Return a lease and its age in seconds, or ``None`` if there is none."""
-    guard = path.with_name(_GUARD)
+def _read(path: Path) -> tuple[_Record, float] | None:
+    """Return a lease and its age in seconds, or ``None`` if there is none that can be read."""
     try:
-        with path.open(encoding="utf-8") as file:
-            # Both times are the file system's: clocks of two hosts differ.
-            os.utime(guard)
-            age = guard.stat().st_mtime - os.fstat(file.fileno()).st_mtime
-            lease = json.load(file)
+        file = path.open(encoding="utf-8")
     except FileNotFoundError:
         return None
-    except ValueError:
-        return {}, age  # torn by a crash: nobody's, and stale in time
-    return (lease if isinstance(lease, dict) else {}), age
+    with file:
+        # Both times are the file system's: clocks of two hosts differ.
+        guard = path.with_name(_GUARD)
+        guard.touch()
+        age = guard.stat().st_mtime - os.fstat(file.fileno()).st_mtime
+        try:
+            return _Record(**json.load(file)), age
+        except (ValueError, TypeError):
+            return None  # it is written in one go: only a machine that crashed leaves such
 
 
-def _is_stale(lease: dict[str, Any], age: float) -> bool:
+def _is_stale(record: _Record, age: float) -> bool:
     if age > STALE_SECONDS:
         return True
-    if lease.get("machine") != machine_identity():
-        return False
-    return process_identity(int(lease.get("pid", 0))) != lease.get("process")
-
-
-def _owner(lease: dict[str, Any], age: float) -> Owner:
-    return Owner(
-        str(lease.get("host", "?")), int(lease.get("pid", 0)), str(lease.get("started", "?")), max(age, 0.0)
-    )
+    return record.machine == machine_identity() and not is_alive(record.process)
 
 
 def _write(path: Path, token: str) -> None:
-    lease = {
-        "token": token,
-        "host": socket.gethostname(),
-        "machine": machine_identity(),
-        "pid": os.getpid(),
-        "process": process_identity(os.getpid()),
-        "started": datetime.now().astimezone().isoformat(sep=" ", timespec="seconds"),
-    }
+    record = _Record(
+        token=token,
+        host=socket.gethostname(),
+        machine=machine_identity(),
+        pid=os.getpid(),
+        process=process_identity(os.getpid()) or str(os.getpid()),
+        started=datetime.now().astimezone().isoformat(sep=" ", timespec="seconds"),
+    )
     partial = path.with_name(path.name + ".new")
-    partial.write_text(json.dumps(lease) + "\n", encoding="utf-8")
+    partial.write_text(json.dumps(asdict(record)) + "\n", encoding="utf-8")
     os.replace(partial, path)

@@ -24,6 +24,12 @@ def process_identity(pid: int) -> str | None:
     return f"{pid} {shown.stdout.strip()}" if shown.stdout.strip() else None
 
 
+def is_alive(identity: str) -> bool:
+    """Return whether the process with this identity still runs on this machine."""
+    pid = identity.partition(" ")[0]
+    return pid.isdecimal() and process_identity(int(pid)) == identity
+
+
 def machine_identity() -> str:
     """Return what processes share that can see each other: this boot and its process namespace.
 

@@ -1,6 +1,7 @@
 """Everything that is written to MLflow and read from it: one cell of a grid is one MLflow run."""
 
 import json
+import re
 import socket
 import time
 from collections.abc import Mapping, Sequence
@@ -14,7 +15,7 @@ from seqsuite.errors import UserError
 from seqsuite.experiments.tracking.addresses import shown_uri
 from seqsuite.experiments.tracking.connection import connect, store_errors
 from seqsuite.experiments.tracking.journal import RunHeader
-from seqsuite.experiments.tracking.processes import machine_identity, process_identity, process_tags
+from seqsuite.experiments.tracking.processes import is_alive, machine_identity, process_tags
 from seqsuite.experiments.tracking.schema import (
     TAG_CELL,
     TAG_GROUP,
@@ -134,6 +135,18 @@ class Store:
         runs = self.search(f"tags.`{TAG_JOURNAL}` = '{journal}'")
         return runs[-1].run_id if runs else None
 
+    def has_run(self, run_id: str) -> bool:
+        """Return whether the store has a run that can be written to: not one that was deleted."""
+        from mlflow.exceptions import MlflowException
+
+        with self._reading(f"run {run_id!r}"):
+            try:
+                return bool(self.client.get_run(run_id).info.lifecycle_stage == "active")
+            except MlflowException as error:
+                if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                    return False
+                raise
+
     def last_steps(self, run_id: str) -> dict[str, int]:
         """Return the last step of each metric that a run has."""
         with self._reading(f"run {run_id!r}"):
@@ -219,6 +232,7 @@ class Store:
         with self.errors():
             outputs = client.get_run(run_id).outputs
             published = {output.model_id for output in (outputs.model_outputs if outputs else ())}
+            name = re.sub(r"[/:.%\"']", "_", name)  # which MLflow forbids
             same = [model for model in self._models(run_id) if model.name == name]
             model = (
                 same[0]
@@ -255,7 +269,7 @@ class Store:
             run
             for run in self.search("attributes.status = 'RUNNING'")
             if (run.tags.get(TAG_HOST) == host or run.tags.get(TAG_MACHINE) == machine)
-            and process_identity(int(run.tags[TAG_PROCESS].split()[0])) != run.tags[TAG_PROCESS]
+            and not is_alive(run.tags.get(TAG_PROCESS, ""))
         ]
         for run in stale:
             self.finish(run.run_id, "KILLED")

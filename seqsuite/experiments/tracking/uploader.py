@@ -24,6 +24,7 @@ from seqsuite.experiments.tracking.journal import (
     Started,
     Stored,
     Tagged,
+    journal_of,
     read_events,
 )
 from seqsuite.experiments.tracking.lease import Lease
@@ -31,8 +32,9 @@ from seqsuite.experiments.tracking.store import MAX_METRICS_PER_CALL, Point, Sto
 
 SENT = "events.sent"
 SEND_SECONDS = 2.0
-_FIRST_WAIT, _LONGEST_WAIT = 1.0, 30.0  # seconds after a failure, doubling
+_LONGEST_WAIT = 30.0  # seconds, after failures that double the wait
 _LAST_WAIT = 0.5  # while closing
+_GIVE_UP_SECONDS = 10.0  # of nothing but failures while closing
 
 _LOG = logging.getLogger(__name__)
 
@@ -46,11 +48,14 @@ class _Sender:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._journal = journal_of(folder / EVENTS)
         self._offset = 0
+        self._is_checked = False
         self.run_id: str | None = None
         try:
             sent = json.loads((folder / SENT).read_text(encoding="utf-8"))
-            self._offset, self.run_id = int(sent["offset"]), sent["run_id"]
+            if sent["journal"] == self._journal:
+                self._offset, self.run_id = int(sent["offset"]), sent["run_id"]
         except (OSError, ValueError, TypeError, KeyError):
             return  # never written, or lost in a crash: all is sent again
 
@@ -64,6 +69,9 @@ class _Sender:
         Raises:
             UserError: if the store fails; what was sent before stays sent.
         """
+        if not self._is_checked:
+            self._check_run(store)
+        self._is_checked = False  # until all went well
         count = 0
         pending: list[Measured] = []
         end = self._offset
@@ -80,7 +88,13 @@ class _Sender:
             if sum(len(measured.values) for measured in pending) >= MAX_METRICS_PER_CALL:
                 self._send_points(store, pending, end)
         self._send_points(store, pending, end)
+        self._is_checked = True
         return count
+
+    def _check_run(self, store: Store) -> None:
+        """Send all again if the run is gone: it was deleted, or this is another store."""
+        if self.run_id is not None and not store.has_run(self.run_id):
+            self._offset, self.run_id = 0, None
 
     def _send_points(self, store: Store, pending: list[Measured], end: int) -> None:
         if not pending:
@@ -96,7 +110,10 @@ class _Sender:
 
     def _send_event(self, store: Store, event: Event) -> None:
         if isinstance(event, Started):
-            run_id = event.run_id or self.run_id or store.find_journal(event.journal)
+            run_id = self.run_id or event.run_id
+            if run_id is None or (self.run_id is None and not store.has_run(run_id)):
+                run_id = store.find_journal(event.journal)
+            self._journal = event.journal
             self.run_id = store.start_cell(event.header, run_id, at=event.time, journal=event.journal)
         elif isinstance(event, Stored):
             if self._exists(event.path):
@@ -126,7 +143,8 @@ class _Sender:
         self._offset = offset
         partial = self._folder / f"{SENT}.new"
         try:
-            partial.write_text(json.dumps({"offset": offset, "run_id": self.run_id}), encoding="utf-8")
+            sent = {"journal": self._journal, "offset": offset, "run_id": self.run_id}
+            partial.write_text(json.dumps(sent), encoding="utf-8")
             os.replace(partial, self._folder / SENT)
         except OSError:
             return  # after a restart more is sent again than need be
@@ -135,8 +153,8 @@ class _Sender:
 class Uploader:
     """Sends a cell's journal in a thread of its own while the cell runs; only this thread calls MLflow.
 
-    A store that fails is tried again, first after a second and later every half minute, for as long as it
-    takes.
+    A store that fails is tried again, first after a few seconds and later every half minute, for as long as
+    it takes.
 
     Args:
         journal: What to send; its ``run_id`` is set once the run is created.
@@ -162,27 +180,27 @@ class Uploader:
         if self._connect is not None:
             self._thread.start()
 
-    def close(self, timeout: float) -> int:
-        """Try for ``timeout`` seconds to send the rest; return how many events are not sent."""
+    def close(self, timeout: float, stop: Callable[[], bool] = lambda: False) -> int:
+        """Try to send the rest; return how many events are not sent.
+
+        Args:
+            timeout: For how many seconds at most; a store that only fails is given up after ten.
+            stop: Asked all the while whether to wait no longer.
+        """
         self._deadline = time.monotonic() + timeout
         self._closing.set()
-        if self._thread.is_alive():
-            self._thread.join(timeout)
+        while self._thread.is_alive() and time.monotonic() < self._deadline and not stop():
+            self._thread.join(0.1)
+        self._deadline = 0.0
         return self._sender.unsent()
 
     def _run(self) -> None:
         wait = SEND_SECONDS
-        while True:
-            closing = self._closing.wait(wait)
-            sent = self._try()
-            if closing:
-                if sent or time.monotonic() + _LAST_WAIT >= self._deadline:
-                    return
-                time.sleep(_LAST_WAIT)
-            elif sent:
-                wait = SEND_SECONDS
-            else:
-                wait = min(max(_FIRST_WAIT, 2 * wait), _LONGEST_WAIT)
+        while not self._closing.wait(wait):
+            wait = SEND_SECONDS if self._try() else min(2 * wait, _LONGEST_WAIT)
+        give_up = time.monotonic() + _GIVE_UP_SECONDS
+        while not self._try() and time.monotonic() + _LAST_WAIT < min(self._deadline, give_up):
+            time.sleep(_LAST_WAIT)
 
     def _try(self) -> bool:
         """Send what there is; return whether the store took it."""
@@ -221,5 +239,5 @@ def sync(folder: Path, store: Store) -> int:
                 journal.end("KILLED")
         sent = _Sender(folder).send(store)
         if journal.status == "FINISHED":
-            shutil.rmtree(folder)
+            shutil.rmtree(folder, ignore_errors=True)
         return sent

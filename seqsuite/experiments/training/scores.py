@@ -42,8 +42,7 @@ class CarriedModel:
         if self.state is None or not batch.continues:
             self.state = self.model.initial_state(len(batch.inputs))
         outputs, after = self.model.prefill(batch.inputs, self.state)
-        detached = tuple({key: value.detach() for key, value in state.items()} for state in after.blocks)
-        self.state = BackboneState(after.position, detached)
+        self.state = after.detach()
         return outputs
 
 

@@ -78,10 +78,6 @@ class Variant(Protocol):
     def elements(self) -> int:
         """Of what the report counts instructions."""
 
-    @property
-    def parts(self) -> frozenset[str]:
-        """The arguments of kernels that PyTorch sums up afterwards."""
-
     def run(self, runtime: Callable[[str], Runtime]) -> None:
         """Call the operation's forward and backward, each on the runtime of its direction."""
 
@@ -133,10 +129,6 @@ def report(launch: Launch, binary: Binary, target: Target, variant: Variant) -> 
     if target.name == "sm_90":
         bounds = Machine().bounds(in_all, launch.moved())
         facts |= {"bound_ms": round(max(bounds.values()), 2), "bound_by": max(bounds, key=bounds.__getitem__)}
-        parts = (value for name, value in launch.arguments.items() if name in variant.parts)
-        summed = sum(part.nbytes for part in parts if part is not None)
-        if summed:
-            facts["sums_ms"] = round(summed / Machine.bandwidth * 1e3, 2)
     return facts
 
 
@@ -150,8 +142,8 @@ def report_variant(variant: Variant, target: Target) -> dict[str, dict[str, Any]
 
 
 def bounds_ms(facts: dict[str, dict[str, Any]]) -> dict[str, float]:
-    """Return the bounds on the forward and the backward: those on launches, and on sums over parts."""
+    """Return the bounds on the forward and the backward: the sums of those on their launches."""
     sums: Counter[str] = Counter()
     for name, known in facts.items():
-        sums[name.split()[0]] += known.get("bound_ms", 0.0) + known.get("sums_ms", 0.0)
+        sums[name.split()[0]] += known.get("bound_ms", 0.0)
     return dict(sums)

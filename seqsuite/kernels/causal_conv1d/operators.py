@@ -36,9 +36,10 @@ def causal_conv1d_fused(
     cu_seqlens: Tensor | None,
 ) -> Tensor:
     """Convolve by a backend: arguments and result of ``causal_conv1d_reference``."""
-    dtype = torch.promote_types(x.dtype, torch.float32)
-    bias = None if bias is None else bias.to(dtype)
-    y: Tensor = FORWARD(backend, x, weight.to(dtype), bias, activation, initial_state, cu_seqlens)
+    if backend != "triton":  # whose kernels widen what they read
+        dtype = torch.promote_types(x.dtype, torch.float32)
+        weight, bias = weight.to(dtype), None if bias is None else bias.to(dtype)
+    y: Tensor = FORWARD(backend, x, weight, bias, activation, initial_state, cu_seqlens)
     return y
 
 

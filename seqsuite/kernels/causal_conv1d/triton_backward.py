@@ -4,8 +4,8 @@ dx of a row needs the gradients g before the activation of that row and of the K
 on for K - 1 rows into the next segment, as far as the sequence goes, and computes their g once more; beyond
 the sequence g is zero. It writes dx of a row K - 1 steps after it has read the row.
 
-No two programs add to the same number: dweight and dbias of each segment are parts to be summed afterwards,
-so that the same input gives the same bits.
+No two programs add to the same number: dweight and dbias of each segment are parts, which a second kernel
+adds up in a fixed order, so that the same input gives the same bits.
 """
 
 import triton
@@ -19,7 +19,7 @@ from seqsuite.kernels.causal_conv1d.triton_device import (
     load_taps,
     locate,
 )
-from seqsuite.kernels.gpu.triton_device import load, sigmoid
+from seqsuite.kernels.gpu.triton_device import load_wide, sigmoid, wide
 
 
 @triton.jit
@@ -31,8 +31,7 @@ def gradient_kernel(
     segments,
     dy,
     dx,
-    dweight,
-    dbias,
+    parts,
     dinitial_state,
     x_stride: tl.constexpr,
     D_MODEL: tl.constexpr,
@@ -45,18 +44,18 @@ def gradient_kernel(
 
     Args beside those of the forward:
         dy, dx: (rows, D).
-        dweight: (segments, K, D); dbias: (segments, D), or None.
+        parts: parts of dweight and dbias, (segments, K + 1, D).
         dinitial_state: (S, K - 1, D), or None.
     """
-    dtype: tl.constexpr = weight.dtype.element_ty
+    dtype: tl.constexpr = wide(x.dtype.element_ty)
     segment, channel, exists = locate(segments, D_MODEL, CHANNELS)
     index, first, length, sequence, position, remaining = segment
     read = tl.minimum(remaining, length + TAPS - 1).to(tl.int32)
-    taps = load_taps(weight, channel, exists, D_MODEL, TAPS)
+    taps = load_taps(weight, channel, exists, TAPS, dtype)
     turned = ()
     for k in tl.static_range(TAPS):
         turned = turned + (taps[TAPS - 1 - k],)
-    offset = load(bias, channel, exists)
+    offset = load_wide(bias, channel, exists, dtype)
     inputs = load_before(x, initial_state, segment, channel, exists, x_stride, D_MODEL, TAPS, dtype)
     zero = tl.zeros((CHANNELS,), dtype)
     gradients, sums, sum_bias = (), (), zero
@@ -84,10 +83,11 @@ def gradient_kernel(
                 tl.store(dinitial_state + before * D_MODEL + channel, number, mask=history)
         inputs, gradients = last(window, TAPS - 1, STEPS), last(ahead, TAPS - 1, STEPS)
 
+    part = parts + index * (TAPS + 1) * D_MODEL + channel
     for k in tl.static_range(TAPS):
-        tl.store(dweight + (index * TAPS + k) * D_MODEL + channel, sums[k], mask=exists)
-    if dbias is not None:
-        tl.store(dbias + index * D_MODEL + channel, sum_bias, mask=exists)
+        tl.store(part + k * D_MODEL, sums[k], mask=exists)
+    if bias is not None:
+        tl.store(part + TAPS * D_MODEL, sum_bias, mask=exists)
 
 
 @triton.jit

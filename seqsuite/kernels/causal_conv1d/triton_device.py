@@ -3,13 +3,13 @@
 One program is one warp. It works on a *block* of channels, two of them a thread, and on a *segment* of rows,
 which are positions of the flattened (B·L) and belong to one sequence. It goes through them in order, STEPS at
 a time, and each thread keeps the last K - 1 inputs of its channels in registers, so that each number is read
-once. Filters are (K, D) in memory, so that a warp reads neighbours.
+once.
 """
 
 import triton
 import triton.language as tl
 
-from seqsuite.kernels.gpu.triton_device import load
+from seqsuite.kernels.gpu.triton_device import load, load_wide
 
 
 @triton.jit
@@ -32,11 +32,11 @@ def locate(segments, D_MODEL: tl.constexpr, CHANNELS: tl.constexpr):
 
 
 @triton.jit
-def load_taps(weight, channel, exists, D_MODEL: tl.constexpr, TAPS: tl.constexpr):
+def load_taps(weight, channel, exists, TAPS: tl.constexpr, dtype: tl.constexpr):
     """Return the filters, a tuple of K."""
     taps = ()
     for k in tl.static_range(TAPS):
-        taps = taps + (load(weight, k * D_MODEL + channel, exists),)
+        taps = taps + (load_wide(weight, channel * TAPS + k, exists, dtype),)
     return taps
 
 

@@ -11,7 +11,7 @@ from seqsuite.kernels.causal_conv1d.triton_device import (
     load_taps,
     locate,
 )
-from seqsuite.kernels.gpu.triton_device import load, sigmoid
+from seqsuite.kernels.gpu.triton_device import load_wide, sigmoid, wide
 
 
 @triton.jit
@@ -33,16 +33,16 @@ def output_kernel(
 
     Args:
         x: (rows, D), ``x_stride`` numbers from row to row.
-        weight: (K, D).
+        weight: (D, K).
         bias: (D,), or None.
         initial_state: (S, K - 1, D), or None.
         segments: see ``locate``; (segments, 5).
     """
-    dtype: tl.constexpr = weight.dtype.element_ty
+    dtype: tl.constexpr = wide(x.dtype.element_ty)
     segment, channel, exists = locate(segments, D_MODEL, CHANNELS)
     _, first, length, _, _, _ = segment
-    taps = load_taps(weight, channel, exists, D_MODEL, TAPS)
-    offset = load(bias, channel, exists)
+    taps = load_taps(weight, channel, exists, TAPS, dtype)
+    offset = load_wide(bias, channel, exists, dtype)
     before = load_before(x, initial_state, segment, channel, exists, x_stride, D_MODEL, TAPS, dtype)
     for start in range(0, length, STEPS):
         row = first + start

@@ -23,7 +23,6 @@ class Variant:
     dtype: torch.dtype = torch.bfloat16
     options: bool = True
     offsets: tuple[int, ...] | None = None
-    parts: frozenset[str] = frozenset({"dweight", "dbias"})
 
     @property
     def elements(self) -> int:
@@ -56,6 +55,8 @@ class Variant:
 
     def trips(self, launch: Launch) -> Trips:
         """Return how often the kernel's one loop runs in a program."""
+        if launch.name == "sum_parts_kernel":
+            return [(launch.arguments["count"] / launch.arguments["PARTS"], [])]
         rows = self.batch * self.seqlen / len(launch.arguments["segments"])
         if launch.name == "gradient_kernel":
             rows += self.taps - 1

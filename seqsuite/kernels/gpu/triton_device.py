@@ -22,6 +22,21 @@ def load(tensor, offsets, exist):
     return numbers
 
 
+@triton.constexpr_function
+def wide(dtype):
+    """Return the type that numbers of a type are computed in."""
+    return tl.float64 if dtype == tl.float64 else tl.float32
+
+
+@triton.jit
+def load_wide(tensor, offsets, exist, dtype: tl.constexpr):
+    """Return what ``load`` does, widened."""
+    numbers = load(tensor, offsets, exist)
+    if numbers is not None:
+        numbers = numbers.to(dtype)
+    return numbers
+
+
 @triton.jit
 def load_row(view, row, dtype: tl.constexpr):
     """Return a row of a view, widened. A view is a tensor, its stride from row to row, columns and a mask."""

@@ -30,9 +30,10 @@ def rms_norm_fused(
     backend: str, x: Tensor, weight: Tensor, eps: float, gate: Tensor | None, residual: Tensor | None
 ) -> tuple[Tensor, Tensor]:
     """Normalise by a backend: arguments and results of ``rms_norm_reference``."""
-    wide = torch.promote_types(x.dtype, torch.float32)
+    if backend != "triton":  # whose kernels widen what they read
+        weight = weight.to(torch.promote_types(x.dtype, torch.float32))
     gate, residual = (None if t is None else t.to(x.dtype) for t in (gate, residual))
-    y, total = FORWARD(backend, x, weight.to(wide), eps, gate, residual)
+    y, total = FORWARD(backend, x, weight, eps, gate, residual)
     return y, total
 
 

@@ -1,13 +1,13 @@
 """The Triton kernel of the backward pass; ``cpu_kernels`` writes out the gradients.
 
-Each program leaves its part of the weight's gradient, to be summed afterwards, so that the same input gives
-the same bits.
+Each program leaves its part of the weight's gradient, and a second kernel adds the parts up in a fixed order,
+so that the same input gives the same bits.
 """
 
 import triton
 import triton.language as tl
 
-from seqsuite.kernels.gpu.triton_device import load
+from seqsuite.kernels.gpu.triton_device import load_wide, wide
 from seqsuite.kernels.rms_norm.triton_device import columns_of, normalised, read, silu_and_slope, tile_of
 
 
@@ -21,7 +21,7 @@ def gradient_kernel(
     dtotal,
     dx,
     dgate,
-    dweight,
+    parts,
     rows,
     x_stride: tl.constexpr,
     gate_stride: tl.constexpr,
@@ -36,11 +36,11 @@ def gradient_kernel(
 
     Args beside the inputs of the forward:
         dy, dtotal, dx, dgate: (rows, D); dtotal is None for zero, dgate if gate is.
-        dweight: (programs, D).
+        parts: parts of the weight's gradient, (programs, D).
     """
-    dtype: tl.constexpr = weight.dtype.element_ty
+    dtype: tl.constexpr = wide(x.dtype.element_ty)
     column, exists = columns_of(WIDTH, BLOCK)
-    w = load(weight, column, exists)
+    w = load_wide(weight, column, exists, dtype)
     sums = tl.zeros((TILE, BLOCK), dtype)
     for start in range(0, ROWS, TILE):
         row, exist, mask = tile_of(start, rows, column, exists, ROWS, TILE)
@@ -65,4 +65,4 @@ def gradient_kernel(
             dv *= opening
         tl.store(dx + here, dv.to(dx.dtype.element_ty), mask=mask)
     part = tl.program_id(0).to(tl.int64) * WIDTH + column
-    tl.store(dweight + part, tl.sum(sums, axis=0, keep_dims=True), mask=exists)
+    tl.store(parts + part, tl.sum(sums, axis=0, keep_dims=True), mask=exists)

@@ -3,7 +3,7 @@
 import triton
 import triton.language as tl
 
-from seqsuite.kernels.gpu.triton_device import load
+from seqsuite.kernels.gpu.triton_device import load_wide, wide
 from seqsuite.kernels.rms_norm.triton_device import columns_of, normalised, read, silu_and_slope, tile_of
 
 
@@ -32,9 +32,9 @@ def norm_kernel(
         weight: (D,).
         y, total: (rows, D); total is None if residual is.
     """
-    dtype: tl.constexpr = weight.dtype.element_ty
+    dtype: tl.constexpr = wide(x.dtype.element_ty)
     column, exists = columns_of(WIDTH, BLOCK)
-    w = load(weight, column, exists)
+    w = load_wide(weight, column, exists, dtype)
     for start in range(0, ROWS, TILE):
         row, exist, mask = tile_of(start, rows, column, exists, ROWS, TILE)
         v = read(x, row, x_stride, column, mask, dtype)

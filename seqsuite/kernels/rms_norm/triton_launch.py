@@ -3,10 +3,13 @@
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 import triton
 from torch import Tensor
 
 from seqsuite.kernels.gpu.launch import Runtime
+from seqsuite.kernels.gpu.plan import Given, Plan, PlannedLaunch, Plans, Result, Workspace, looks
+from seqsuite.kernels.gpu.triton_sums import COLUMNS, PARTS, WARPS, sum_parts_kernel, sum_programs
 from seqsuite.kernels.rms_norm.inputs import Inputs, as_rows
 from seqsuite.kernels.rms_norm.triton_backward import gradient_kernel
 from seqsuite.kernels.rms_norm.triton_forward import norm_kernel
@@ -36,15 +39,17 @@ BACKWARD = Work(programs=4096, least_rows=8, most_rows=1024, numbers=16)
 
 MOST_WARPS = 32
 
+TENSORS = ("x", "weight", "gate", "residual")
+
+FORWARD_PLANS, BACKWARD_PLANS = Plans(), Plans()
+
 
 def run_forward(inputs: Inputs, runtime: Runtime | None = None) -> tuple[Tensor, Tensor]:
     """Return y and the sum, which is empty if there is no residual."""
-    x = inputs.x
-    y, total = x.new_empty(x.shape), x.new_empty(x.shape if inputs.residual is not None else (0,))
-    outputs = {"y": y, "total": None if inputs.residual is None else total}
-    runtime = runtime or Runtime.of(x.device)
-    arguments, programs, warps = _arguments(inputs, FORWARD, runtime)
-    runtime.launch_with(norm_kernel, programs, arguments | outputs, warps)
+    runtime = runtime or Runtime.of(inputs.x.device)
+    tensors = (inputs.x, inputs.weight, inputs.gate, inputs.residual)
+    key = (runtime, inputs.eps, looks(tensors))
+    y, total = FORWARD_PLANS.find(key, lambda: _plan_forward(inputs, runtime)).run(tensors)
     return y, total
 
 
@@ -59,32 +64,63 @@ def run_backward(
         inputs: what the forward was given.
         runtime: what to run on; the device of x if not given.
     """
-    x, weight = inputs.x, inputs.weight
-    runtime = runtime or Runtime.of(x.device)
-    arguments, programs, warps = _arguments(inputs, BACKWARD, runtime)
-    dx = x.new_empty(x.shape)
-    dgate = None if inputs.gate is None else x.new_empty(x.shape)
-    dweight = weight.new_empty(programs, *weight.shape)
-    outputs = {
-        "dy": dy.contiguous(),
-        "dtotal": None if dtotal is None else dtotal.contiguous(),
-        "dx": dx,
-        "dgate": dgate,
-        "dweight": dweight,
+    runtime = runtime or Runtime.of(inputs.x.device)
+    tensors = (inputs.x, inputs.weight, inputs.gate, inputs.residual, dy, dtotal)
+    key = (runtime, inputs.eps, looks(tensors))
+    plan = BACKWARD_PLANS.find(key, lambda: _plan_backward(inputs, dy, dtotal, runtime))
+    return plan.run(tensors)
+
+
+def _plan_forward(inputs: Inputs, runtime: Runtime) -> Plan:
+    x, residual = inputs.x, inputs.residual
+    constants, programs, warps = _constants(inputs, FORWARD, runtime)
+    constants["total"] = None if residual is None else Given("total")
+    results = {"y": Result("x", x.shape), "total": Result("x", (0,) if residual is None else x.shape)}
+    launches = [PlannedLaunch(norm_kernel, programs, constants, warps)]
+    return Plan(runtime, TENSORS, results, launches, copied=_copied(inputs))
+
+
+def _plan_backward(inputs: Inputs, dy: Tensor, dtotal: Tensor | None, runtime: Runtime) -> Plan:
+    constants, programs, warps = _constants(inputs, BACKWARD, runtime)
+    (width,) = inputs.weight.shape
+    workspace = Workspace(torch.promote_types(inputs.x.dtype, torch.float32))
+    parts = {"parts": workspace.piece(programs, width)}
+    results = {"dx": Result("x", inputs.x.shape), "dweight": Result("weight", (width,))}
+    if inputs.gate is None:
+        constants["dgate"] = None
+    else:
+        results["dgate"] = Result("x", inputs.x.shape)
+    sums = parts | {
+        "count": programs,
+        "matrix": Given("dweight"),
+        "first": None,
+        "ROWS": 1,
+        "WIDTH": width,
+        "OTHERS": 0,
+        "PARTS": PARTS,
+        "COLUMNS": COLUMNS,
     }
-    runtime.launch_with(gradient_kernel, programs, arguments | outputs, warps)
-    return [dx, dweight.sum(0), *([] if dgate is None else [dgate])]
+    launches = [
+        PlannedLaunch(gradient_kernel, programs, constants | parts, warps),
+        PlannedLaunch(sum_parts_kernel, sum_programs(1, width), sums, WARPS),
+    ]
+    given = {"dy": dy, "dtotal": dtotal}
+    copied = _copied(inputs) + [n for n, t in given.items() if t is not None and not t.is_contiguous()]
+    return Plan(runtime, (*TENSORS, *given), results, launches, workspace=workspace, copied=copied)
 
 
-def _arguments(inputs: Inputs, work: Work, runtime: Runtime) -> tuple[dict[str, Any], int, int]:
-    """Return the kernels' arguments that come from the inputs, by name, and numbers of programs and warps."""
+def _constants(inputs: Inputs, work: Work, runtime: Runtime) -> tuple[dict[str, Any], int, int]:
+    """Return the kernels' arguments that follow from the inputs, and the numbers of programs and warps."""
     width = inputs.weight.shape[0]
     rows = inputs.x.numel() // width
     per_program = min(max(rows // work.programs, work.least_rows), work.most_rows)
     block = triton.next_power_of_2(width)
-    a_warp = runtime.warp_size * work.numbers * 4 // inputs.weight.itemsize
-    arguments: dict[str, Any] = {
-        "weight": inputs.weight.contiguous(),
+    itemsize = torch.promote_types(inputs.x.dtype, torch.float32).itemsize
+    a_warp = runtime.warp_size * work.numbers * 4 // itemsize
+    views = {"x": inputs.x, "gate": inputs.gate, "residual": inputs.residual}
+    strides = {f"{name}_stride": 0 if t is None else as_rows(t)[1] for name, t in views.items()}
+    constants: dict[str, Any] = {
+        **strides,
         "rows": rows,
         "WIDTH": width,
         "BLOCK": block,
@@ -92,7 +128,11 @@ def _arguments(inputs: Inputs, work: Work, runtime: Runtime) -> tuple[dict[str, 
         "TILE": min(max(a_warp // block, 1), triton.next_power_of_2(per_program)),
         "EPS": inputs.eps,
     }
-    for name in ("x", "gate", "residual"):
-        tensor = getattr(inputs, name)
-        arguments[name], arguments[f"{name}_stride"] = (None, 0) if tensor is None else as_rows(tensor)
-    return arguments, -(-rows // per_program), min(max(block // a_warp, 1), MOST_WARPS)
+    return constants, -(-rows // per_program), min(max(block // a_warp, 1), MOST_WARPS)
+
+
+def _copied(inputs: Inputs) -> list[str]:
+    """Return the names of those that the kernels cannot read where they lie."""
+    views = {"x": inputs.x, "gate": inputs.gate, "residual": inputs.residual}
+    names = [n for n, t in views.items() if t is not None and as_rows(t)[0].data_ptr() != t.data_ptr()]
+    return names if inputs.weight.is_contiguous() else ["weight", *names]

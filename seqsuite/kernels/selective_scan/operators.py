@@ -57,8 +57,6 @@ def selective_scan_fused(
     "triton" needs a real ``A``.
     """
     dtype, real = state_dtype(u, A), real_dtype(u)
-    if backend == "triton":
-        B, C = _in_groups(B, C, u)
 
     def widened(tensor: Tensor | None, dtype: torch.dtype) -> Tensor | None:
         return tensor if tensor is None or tensor.dtype == dtype else tensor.to(dtype)
@@ -68,17 +66,24 @@ def selective_scan_fused(
         narrow = tensor is not None and real == torch.float32 and tensor.dtype.itemsize == 2
         return tensor if narrow else widened(tensor, real)
 
+    if backend == "triton":  # its kernels widen all that they read but A and states
+        B, C = _in_groups(B, C, u)
+        given: tuple[Tensor | None, ...] = (delta, B, C, D, z, delta_bias)
+    else:
+        B, C = (projection.to(dtype) for projection in (B, C))
+        given = (readable(delta), B, C, widened(D, real), readable(z), widened(delta_bias, real))
+    steps, B_read, C_read, skip, gate, bias = given
     y, final_state, _ = FORWARD(
         backend,
         False,
         u,
-        readable(delta),
+        steps,
         widened(A, dtype),
-        widened(B, dtype),
-        widened(C, dtype),
-        widened(D, real),
-        readable(z),
-        widened(delta_bias, real),
+        B_read,
+        C_read,
+        skip,
+        gate,
+        bias,
         delta_softplus,
         widened(initial_state, dtype),
         cu_seqlens,

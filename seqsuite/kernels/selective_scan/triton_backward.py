@@ -13,21 +13,23 @@ A thread holds STEPS decays and states of its channels in registers. Programs ta
 they keep is bounded by the number of programs and not by L.
 
 No two programs add to the same number: dB and dC of each block of channels, and dA, dD and ddelta_bias of
-each segment, are parts to be summed afterwards, so that the same input gives the same bits.
+each segment, are parts, which ``sum_kernel`` adds up in a fixed order: the same input gives the same bits.
 """
 
 import triton
 import triton.language as tl
 
-from seqsuite.kernels.gpu.triton_device import LOG2E, load, load_row, sigmoid, store_row
+from seqsuite.kernels.gpu.triton_device import LOG2E, load, load_row, load_wide, sigmoid, store_row
 from seqsuite.kernels.selective_scan.triton_device import (
     blocks_per_group,
     channel_sums,
     locate_channels,
+    locate_parameters,
     locate_segment,
     locate_states,
     projection,
     step_size,
+    turned,
 )
 
 
@@ -43,6 +45,7 @@ def segment_adjoint_kernel(
     adjoint,
     elapsed,
     delta_stride: tl.constexpr,
+    C_stride: tl.constexpr,
     z_stride: tl.constexpr,
     D_MODEL: tl.constexpr,
     GROUPS: tl.constexpr,
@@ -57,22 +60,25 @@ def segment_adjoint_kernel(
     index = (tl.program_id(0) // BLOCKS).to(tl.int64)
     channel, exists, group = locate_channels(tl.program_id(0) % BLOCKS, D_MODEL, GROUPS, CHANNELS)
     offsets, exist = locate_states(channel, exists, D_MODEL, N, STATES)
-    log2_decay = load(A, offsets, exist) * LOG2E
-    bias = load(delta_bias, channel, exists)
+    dtype: tl.constexpr = A.dtype.element_ty
+    own = adjoint + index * N * D_MODEL + offsets
+    log2_decay = turned(A, locate_parameters(channel, N, STATES), exist, own) * LOG2E
+    bias = load_wide(delta_bias, channel, exists, dtype)
     delta, z = (delta, delta_stride, channel, exists), (z, z_stride, channel, exists)
     dy = (dy, D_MODEL, channel, exists)
-    C = projection(C, group, GROUPS, N, STATES)
+    C = projection(C, C_stride, group, N, STATES)
     first, length, _ = locate_segment(segments, index)
     row = first + length
-    carry = tl.zeros((STATES, CHANNELS), A.dtype.element_ty)
-    total = tl.zeros((CHANNELS,), A.dtype.element_ty)
+    carry = tl.zeros((STATES, CHANNELS), dtype)
+    total = tl.zeros((CHANNELS,), dtype)
     for _ in range(length // STEPS):
         row -= STEPS
         carry, total = _retreat(carry, total, row, delta, C, z, dy, log2_decay, bias, SOFTPLUS, STEPS)
     for _ in range(length % STEPS):
         row -= 1
         carry, total = _retreat(carry, total, row, delta, C, z, dy, log2_decay, bias, SOFTPLUS, 1)
-    tl.store(adjoint + index * N * D_MODEL + offsets, carry, mask=exist)
+    tl.debug_barrier()  # A has been read
+    tl.store(own, carry, mask=exist)
     tl.store(elapsed + index * D_MODEL + channel, total, mask=exists)
 
 
@@ -117,17 +123,17 @@ def gradient_kernel(
     scratch,
     du,
     ddelta,
-    dA,
-    dB,
-    dC,
-    dD,
     dz,
-    ddelta_bias,
+    part_sums,
+    part_dB,
+    part_dC,
     dinitial_state,
     rows,
     items,
     u_stride: tl.constexpr,
     delta_stride: tl.constexpr,
+    B_stride: tl.constexpr,
+    C_stride: tl.constexpr,
     z_stride: tl.constexpr,
     D_MODEL: tl.constexpr,
     GROUPS: tl.constexpr,
@@ -135,6 +141,7 @@ def gradient_kernel(
     STATES: tl.constexpr,
     CHANNELS: tl.constexpr,
     SOFTPLUS: tl.constexpr,
+    CUT: tl.constexpr,
     READ: tl.constexpr,
     TOGETHER: tl.constexpr,
     STEPS: tl.constexpr,
@@ -145,22 +152,24 @@ def gradient_kernel(
     Args beside the inputs of the scan and their gradients:
         dy: (rows, D).
         checkpoints: the states before each chunk (…, N, D).
-        entering: the gradient that enters each segment from its right (segments, N, D), or None for zero.
-        scratch: (programs, 2 + states kept of a chunk, N, CHANNELS): a dh, dA of a chunk, the states.
-        dA: (segments, N, D); dD, ddelta_bias: (segments, D).
-        dB, dC: (blocks_per_group, G, N, rows).
-        dinitial_state: where the gradient that leaves each segment is kept, (segments, N, D), or None.
+        entering: the gradient that enters each segment from its right, or None for zero: (segments, N, D) if
+            sequences are CUT, else (S, D, N).
+        scratch: (programs, 3 + states kept of a chunk, N, CHANNELS): a dh, dA of a chunk, A, the states.
+        part_sums: parts of dA, dD and ddelta_bias, (segments, N + 2, D).
+        part_dB, part_dC: (blocks_per_group, G, N, rows).
+        dinitial_state: where the gradient that leaves each sequence is kept, (S, D, N), or None.
         items: number of segments times blocks.
     """
     BLOCKS: tl.constexpr = GROUPS * blocks_per_group(D_MODEL, GROUPS, CHANNELS)
-    KEPT: tl.constexpr = 2 + CHUNK // STEPS + STEPS - 1
+    KEPT: tl.constexpr = 3 + CHUNK // STEPS + STEPS - 1
     dtype: tl.constexpr = A.dtype.element_ty
     everywhere = tl.full((CHANNELS,), True, tl.int1)
     lane = tl.max_contiguous(tl.arange(0, CHANNELS), 2)
     local, held = locate_states(lane, everywhere, CHANNELS, N, STATES)
     carried = scratch + tl.program_id(0).to(tl.int64) * (KEPT * N * CHANNELS)
     chunk_dA = carried + N * CHANNELS
-    kept = chunk_dA + N * CHANNELS
+    own_A = chunk_dA + N * CHANNELS
+    kept = own_A + N * CHANNELS
     own = (carried, CHANNELS, lane, everywhere), (chunk_dA, CHANNELS, lane, everywhere)
     zero = tl.zeros((STATES, CHANNELS), dtype)
 
@@ -169,22 +178,34 @@ def gradient_kernel(
         block = item % BLOCKS
         channel, exists, group = locate_channels(block, D_MODEL, GROUPS, CHANNELS)
         offsets, exist = locate_states(channel, exists, D_MODEL, N, STATES)
-        bias = load(delta_bias, channel, exists)
-        skip = load(D, channel, exists)
+        bias = load_wide(delta_bias, channel, exists, dtype)
+        skip = load_wide(D, channel, exists, dtype)
         inputs = (
             (u, u_stride, channel, exists),
             (delta, delta_stride, channel, exists),
-            projection(B, group, GROUPS, N, STATES),
-            projection(C, group, GROUPS, N, STATES),
+            projection(B, B_stride, group, N, STATES),
+            projection(C, C_stride, group, N, STATES),
             (z, z_stride, channel, exists),
             (dy, D_MODEL, channel, exists),
         )
         part = tl.cast((block % (BLOCKS // GROUPS)) * GROUPS + group, tl.int64) * N * rows
-        outputs = (du, D_MODEL, channel, exists), (ddelta, D_MODEL, channel, exists), dB + part, dC + part
-        sum_A = dA + index * N * D_MODEL + offsets
+        outputs = (
+            (du, D_MODEL, channel, exists),
+            (ddelta, D_MODEL, channel, exists),
+            part_dB + part,
+            part_dC + part,
+        )
+        sums = part_sums + index * (N + 2) * D_MODEL
+        sum_A = sums + offsets
         first, length, checkpoint = locate_segment(segments, index)
-        carry = load(entering, index * N * D_MODEL + offsets, exist)
-        tl.store(carried + local, zero if carry is None else carry, mask=held)
+        parameters = locate_parameters(channel, N, STATES)
+        tl.store(own_A + local, load(A, parameters, exist), mask=held)
+        if entering is None:
+            tl.store(carried + local, zero, mask=held)
+        elif CUT:
+            tl.store(carried + local, load(entering, index * N * D_MODEL + offsets, exist), mask=held)
+        else:
+            tl.store(carried + local, load(entering, index * N * D_MODEL + parameters, exist), mask=held)
         tl.debug_barrier()
         tl.store(sum_A, zero, mask=exist)
         sum_D, sum_bias = tl.zeros((CHANNELS,), dtype), tl.zeros((CHANNELS,), dtype)
@@ -196,7 +217,7 @@ def gradient_kernel(
             tiles, rest = remaining // STEPS, remaining % STEPS
             tl.store(chunk_dA + local, zero, mask=held)
 
-            log2_decay = load(A, offsets, exist) * LOG2E
+            log2_decay = load(own_A, local, held) * LOG2E
             h = load(checkpoints, (checkpoint + chunk) * N * D_MODEL + offsets, exist)
             dz_rows = (dz, D_MODEL, channel, exists)
             for tile in range(tiles):
@@ -210,29 +231,34 @@ def gradient_kernel(
                 h = _recompute(h, here, inputs, dz_rows, log2_decay, bias, skip, SOFTPLUS, 1)
             tl.debug_barrier()  # other threads read what was kept
 
-            views = own, (A, D_MODEL, channel, exists), inputs, outputs
-            sums = tl.zeros((CHANNELS,), dtype), tl.zeros((CHANNELS,), dtype)
+            views = own, (own_A, CHANNELS, lane, everywhere), inputs, outputs
+            chunk_sums = tl.zeros((CHANNELS,), dtype), tl.zeros((CHANNELS,), dtype)
             for i in range(rest):
                 single = rest - 1 - i
                 before = (kept + (tiles + single) * (N * CHANNELS), CHANNELS, lane, everywhere)
                 here = row + tiles * STEPS + single
-                sums = _go_back(sums, here, before, views, rows, bias, skip, N, SOFTPLUS, TOGETHER, 1)
+                chunk_sums = _go_back(
+                    chunk_sums, here, before, views, rows, bias, skip, N, SOFTPLUS, TOGETHER, 1
+                )
             for i in range(tiles):
                 tile = tiles - 1 - i
                 before = (kept + tile * (N * CHANNELS), CHANNELS, lane, everywhere)
                 here = row + tile * STEPS
-                sums = _go_back(sums, here, before, views, rows, bias, skip, N, SOFTPLUS, TOGETHER, STEPS)
+                chunk_sums = _go_back(
+                    chunk_sums, here, before, views, rows, bias, skip, N, SOFTPLUS, TOGETHER, STEPS
+                )
             # Summed by chunks: over a long segment, adding each small term to the whole would lose digits.
-            sum_D += sums[0]
-            sum_bias += sums[1]
+            sum_D += chunk_sums[0]
+            sum_bias += chunk_sums[1]
             tl.store(sum_A, load(sum_A, 0, exist) + load(chunk_dA, local, held), mask=exist)
             tl.debug_barrier()  # the next chunk writes where others have read
-        if dD is not None:
-            tl.store(dD + index * D_MODEL + channel, sum_D, mask=exists)
-        if ddelta_bias is not None:
-            tl.store(ddelta_bias + index * D_MODEL + channel, sum_bias, mask=exists)
+        if D is not None:
+            tl.store(sums + N * D_MODEL + channel, sum_D, mask=exists)
+        if delta_bias is not None:
+            tl.store(sums + (N + 1) * D_MODEL + channel, sum_bias, mask=exists)
         if dinitial_state is not None:
-            tl.store(dinitial_state + index * N * D_MODEL + offsets, load(carried, local, held), mask=exist)
+            leaves = dinitial_state + index * N * D_MODEL + parameters
+            tl.store(leaves, load(carried, local, held), mask=exist)
 
 
 @triton.jit
@@ -309,17 +335,17 @@ def _go_back(
             for k in tl.static_range(STEPS):
                 decays = decays + (tl.exp2(dts[k] * (a * LOG2E)),)
                 decayed = decayed + (decays[k] * h,)
-                h = decayed[k] + xs[k] * _load_one(B, row + k, n + i)
+                h = decayed[k] + xs[k] * _load_one(B, row + k, n + i, dtype)
                 terms_C = terms_C + (gs[k] * h,)
             sum_A = zero
             new_dx, new_dlog = (), ()
             for k in tl.static_range(STEPS - 1, -1, -1):
-                dh = carry + gs[k] * _load_one(C, row + k, n + i)
+                dh = carry + gs[k] * _load_one(C, row + k, n + i, dtype)
                 carry = decays[k] * dh
                 w = dh * decayed[k]
                 sum_A += w * dts[k]
                 terms_B = (dh * xs[k],) + terms_B
-                new_dx = (dx[k] + dh * _load_one(B, row + k, n + i),) + new_dx
+                new_dx = (dx[k] + dh * _load_one(B, row + k, n + i, dtype),) + new_dx
                 new_dlog = (dlog[k] + w * a,) + new_dlog
             dx, dlog = new_dx, new_dlog
             found = found + ((carry, sum_A, channel_sums(terms_B, STEPS), channel_sums(terms_C, STEPS)),)
@@ -347,7 +373,7 @@ def _go_back(
 
 
 @triton.jit
-def _load_one(view, row, column):
-    """Return one number of a view."""
+def _load_one(view, row, column, dtype: tl.constexpr):
+    """Return one number of a view, widened."""
     tensor, stride, _, _ = view
-    return tl.load(tensor + row * stride + column)
+    return tl.load(tensor + row * stride + column).to(dtype)

@@ -4,7 +4,7 @@ One program is one warp. It works on a *block* of channels of one group and on a
 positions of the flattened (B·L). Each thread holds two channels with all their states, so that neither the
 recurrence nor the sum over states needs another thread; only dB and dC sum over channels.
 
-States are (N, D) in memory, so that a warp reads neighbours.
+States are (N, D) in the kernels' own memory, so that a warp reads neighbours; those of the caller are (D, N).
 """
 
 import triton
@@ -94,10 +94,28 @@ def locate_states(channel, exists, D_MODEL: tl.constexpr, N: tl.constexpr, STATE
 
 
 @triton.jit
-def projection(tensor, group, GROUPS: tl.constexpr, N: tl.constexpr, STATES: tl.constexpr):
+def locate_parameters(channel, N: tl.constexpr, STATES: tl.constexpr):
+    """Return where a block's states are in (D, N)."""
+    return channel[None, :] * N + tl.arange(0, STATES)[:, None]
+
+
+@triton.jit
+def turned(tensor, parameters, exist, own):
+    """Return a block's states of a tensor (D, N), passed through memory (N, D) of the program's own.
+
+    A thread that reads neighbours gets states of one channel; all that follows would be laid out like that.
+    """
+    tl.debug_barrier()  # what was there has been read
+    tl.store(own, tl.load(tensor + parameters, mask=exist, other=0.0), mask=exist)
+    tl.debug_barrier()  # other threads read what was stored
+    return tl.load(own, mask=exist, other=0.0)
+
+
+@triton.jit
+def projection(tensor, stride: tl.constexpr, group, N: tl.constexpr, STATES: tl.constexpr):
     """Return the view of a group's states in B or C (rows, G, N)."""
     n = tl.arange(0, STATES)
-    return tensor + group * N, GROUPS * N, n, n < N
+    return tensor + group * N, stride, n, n < N
 
 
 @triton.jit
@@ -121,12 +139,12 @@ def combine_kernel(
     far longer than it computes.
 
     Args:
-        A: (N, D).
+        A: (D, N).
         segment_offsets: first segment of each sequence, (S + 1,).
-        initial: what enters the sequence (S, N, D), or None for zero.
+        initial: what enters the sequence (S, D, N), or None for zero.
         state: (segments, N, D), in place.
         elapsed: ΣΔ of each segment (segments, D).
-        final: where what leaves the sequence is kept (S, N, D), or None.
+        final: where what leaves the sequence is kept (S, D, N), or None.
         REVERSE: whether a sequence is entered at its end, as gradients do.
     """
     BLOCKS: tl.constexpr = GROUPS * blocks_per_group(D_MODEL, GROUPS, CHANNELS)
@@ -134,9 +152,9 @@ def combine_kernel(
     block = tl.program_id(0) // N % BLOCKS
     sequence = (tl.program_id(0) // (N * BLOCKS)).to(tl.int64)
     channel, exists, _ = locate_channels(block, D_MODEL, GROUPS, CHANNELS)
-    offsets = n * D_MODEL + channel
-    log2_decay = load(A, offsets, exists) * LOG2E
-    h = load(initial, sequence * N * D_MODEL + offsets, exists)
+    offsets, parameters = n * D_MODEL + channel, channel * N + n
+    log2_decay = load(A, parameters, exists) * LOG2E
+    h = load(initial, sequence * N * D_MODEL + parameters, exists)
     if h is None:
         h = tl.zeros((CHANNELS,), A.dtype.element_ty)
     first, last = tl.load(segment_offsets + sequence), tl.load(segment_offsets + sequence + 1)
@@ -153,7 +171,7 @@ def combine_kernel(
             tl.store(state + segment * N * D_MODEL + offsets, h, mask=here)
             h = tl.exp2(totals[k] * log2_decay) * h + alone[k]
     if final is not None:
-        tl.store(final + sequence * N * D_MODEL + offsets, h, mask=exists)
+        tl.store(final + sequence * N * D_MODEL + parameters, h, mask=exists)
 
 
 @triton.jit

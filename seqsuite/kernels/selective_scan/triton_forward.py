@@ -17,14 +17,16 @@ Which of the two pays where was found by trial, on an H100.
 import triton
 import triton.language as tl
 
-from seqsuite.kernels.gpu.triton_device import LOG2E, load, load_row, read_row, sigmoid, store_row
+from seqsuite.kernels.gpu.triton_device import LOG2E, load_row, load_wide, read_row, sigmoid, store_row
 from seqsuite.kernels.selective_scan.triton_device import (
     blocks_per_group,
     locate_channels,
+    locate_parameters,
     locate_segment,
     locate_states,
     projection,
     step_size,
+    turned,
 )
 
 
@@ -40,6 +42,7 @@ def segment_state_kernel(
     elapsed,
     u_stride: tl.constexpr,
     delta_stride: tl.constexpr,
+    B_stride: tl.constexpr,
     D_MODEL: tl.constexpr,
     GROUPS: tl.constexpr,
     N: tl.constexpr,
@@ -53,20 +56,23 @@ def segment_state_kernel(
     index = (tl.program_id(0) // BLOCKS).to(tl.int64)
     channel, exists, group = locate_channels(tl.program_id(0) % BLOCKS, D_MODEL, GROUPS, CHANNELS)
     offsets, exist = locate_states(channel, exists, D_MODEL, N, STATES)
-    log2_decay = load(A, offsets, exist) * LOG2E
-    bias = load(delta_bias, channel, exists)
+    dtype: tl.constexpr = A.dtype.element_ty
+    own = state + index * N * D_MODEL + offsets
+    log2_decay = turned(A, locate_parameters(channel, N, STATES), exist, own) * LOG2E
+    bias = load_wide(delta_bias, channel, exists, dtype)
     u, delta = (u, u_stride, channel, exists), (delta, delta_stride, channel, exists)
-    B = projection(B, group, GROUPS, N, STATES)
+    B = projection(B, B_stride, group, N, STATES)
     row, length, _ = locate_segment(segments, index)
-    h = tl.zeros((STATES, CHANNELS), A.dtype.element_ty)
-    total = tl.zeros((CHANNELS,), A.dtype.element_ty)
+    h = tl.zeros((STATES, CHANNELS), dtype)
+    total = tl.zeros((CHANNELS,), dtype)
     for _ in range(length // STEPS):
         h, total = _advance(h, total, row, u, delta, B, log2_decay, bias, SOFTPLUS, STEPS)
         row += STEPS
     for _ in range(length % STEPS):
         h, total = _advance(h, total, row, u, delta, B, log2_decay, bias, SOFTPLUS, 1)
         row += 1
-    tl.store(state + index * N * D_MODEL + offsets, h, mask=exist)
+    tl.debug_barrier()  # A has been read
+    tl.store(own, h, mask=exist)
     tl.store(elapsed + index * D_MODEL + channel, total, mask=exists)
 
 
@@ -93,12 +99,15 @@ def output_kernel(
     z,
     delta_bias,
     segments,
-    entering,
+    initial_state,
+    states,
     y,
     checkpoints,
     final_state,
     u_stride: tl.constexpr,
     delta_stride: tl.constexpr,
+    B_stride: tl.constexpr,
+    C_stride: tl.constexpr,
     z_stride: tl.constexpr,
     D_MODEL: tl.constexpr,
     GROUPS: tl.constexpr,
@@ -106,30 +115,39 @@ def output_kernel(
     STATES: tl.constexpr,
     CHANNELS: tl.constexpr,
     SOFTPLUS: tl.constexpr,
+    CUT: tl.constexpr,
     CHUNK: tl.constexpr,
 ):
     """Write y (rows, D) of each segment.
 
     Args beside the inputs of the scan:
-        entering: the state that enters each segment (segments, N, D), or None for zero.
+        initial_state: the state that enters each sequence (S, D, N), or None for zero.
+        states: the program's own memory (segments, N, D): if sequences are CUT, it holds the states that
+            enter segments.
         checkpoints: where the state before each CHUNK rows is kept for the backward, or None.
-        final_state: where the state after each segment is kept, or None.
+        final_state: where the state after each sequence is kept (S, D, N), or None.
     """
     BLOCKS: tl.constexpr = GROUPS * blocks_per_group(D_MODEL, GROUPS, CHANNELS)
     index = (tl.program_id(0) // BLOCKS).to(tl.int64)
     channel, exists, group = locate_channels(tl.program_id(0) % BLOCKS, D_MODEL, GROUPS, CHANNELS)
     offsets, exist = locate_states(channel, exists, D_MODEL, N, STATES)
-    log2_decay = load(A, offsets, exist) * LOG2E
-    bias = load(delta_bias, channel, exists)
-    skip = load(D, channel, exists)
+    dtype: tl.constexpr = A.dtype.element_ty
+    bias = load_wide(delta_bias, channel, exists, dtype)
+    skip = load_wide(D, channel, exists, dtype)
     u, delta = (u, u_stride, channel, exists), (delta, delta_stride, channel, exists)
     z, y = (z, z_stride, channel, exists), (y, D_MODEL, channel, exists)
-    B, C = projection(B, group, GROUPS, N, STATES), projection(C, group, GROUPS, N, STATES)
+    B, C = projection(B, B_stride, group, N, STATES), projection(C, C_stride, group, N, STATES)
     row, length, checkpoint = locate_segment(segments, index)
     end = row + length
-    h = load(entering, index * N * D_MODEL + offsets, exist)
-    if h is None:
-        h = tl.zeros((STATES, CHANNELS), A.dtype.element_ty)
+    parameters = locate_parameters(channel, N, STATES)
+    own = states + index * N * D_MODEL + offsets
+    if CUT:
+        h = tl.load(own, mask=exist, other=0.0)
+    elif initial_state is None:
+        h = tl.zeros((STATES, CHANNELS), dtype)
+    else:
+        h = turned(initial_state + index * N * D_MODEL, parameters, exist, own)
+    log2_decay = turned(A, parameters, exist, own) * LOG2E
     views = u, delta, B, C, z
     now, soon = _read(views, row, length > 0), _read(views, row + 1, length > 1)
     for chunk in range(tl.cdiv(length, CHUNK)):
@@ -141,7 +159,7 @@ def output_kernel(
             now, soon = soon, later
             row += 1
     if final_state is not None:
-        tl.store(final_state + index * N * D_MODEL + offsets, h, mask=exist)
+        tl.store(final_state + index * N * D_MODEL + parameters, h, mask=exist)
 
 
 @triton.jit

@@ -10,12 +10,22 @@ import triton
 from torch import Tensor
 
 from seqsuite.kernels.gpu.launch import Runtime
+from seqsuite.kernels.gpu.plan import Given, Piece, Plan, PlannedLaunch, Plans, Result, Workspace, looks
 from seqsuite.kernels.gpu.segments import cut, longest, row_offsets
+from seqsuite.kernels.gpu.triton_sums import COLUMNS, PARTS, WARPS, sum_programs
 from seqsuite.kernels.selective_scan.inputs import Inputs
 from seqsuite.kernels.selective_scan.triton_backward import gradient_kernel, segment_adjoint_kernel
 from seqsuite.kernels.selective_scan.triton_device import combine_kernel
 from seqsuite.kernels.selective_scan.triton_forward import output_kernel, segment_state_kernel
+from seqsuite.kernels.selective_scan.triton_sums import BLOCKS_AHEAD, NUMBERS, sum_kernel
 from seqsuite.kernels.strides import with_row_stride
+
+# What the kernels read of the inputs, and of those what they find at any stride between rows.
+TENSORS = ("u", "delta", "A", "B", "C", "D", "z", "delta_bias", "initial_state")
+VIEWS = ("u", "delta", "B", "C", "z")
+BACKWARD_TENSORS = (*TENSORS, "dy", "dfinal_state", "checkpoints")
+
+FORWARD_PLANS, BACKWARD_PLANS = Plans(), Plans()
 
 # Sequences are cut into segments until there are so many programs, each one warp: a few times what a large
 # GPU runs at once, so that the last do not run alone. Cutting costs a second pass over the sequences. It does
@@ -113,31 +123,13 @@ def checkpoint_shape(inputs: Inputs) -> tuple[int, ...]:
 
 def run_forward(inputs: Inputs, save: bool, runtime: Runtime | None = None) -> tuple[Tensor, Tensor, Tensor]:
     """Return y (B, L, D), the final states (S, D, N) and, with ``save``, the states before each chunk."""
-    A = inputs.A
-    runtime = runtime or Runtime.of(A.device)
-    blocks = Blocks.of(inputs, runtime.warp_size)
-    segments = _segments(inputs, blocks, FORWARD_ENOUGH)
-    y = inputs.u.new_empty(inputs.u.shape)
-    checkpoints = A.new_empty(checkpoint_shape(inputs) if save else (0,))
-    final_state = A.new_empty((len(segments.offsets) - 1, *A.shape[::-1]))
-    entering = _by_state(inputs.initial_state)
-    arguments = _arguments(inputs, segments, blocks)
-    if segments.cut:
-        state, elapsed = _empty_segment_states(segments, A)
-        outputs = {"state": state, "elapsed": elapsed, "STEPS": SEGMENT_STEPS}
-        runtime.launch_with(segment_state_kernel, len(segments) * blocks.count, arguments | outputs)
-        chain = {"initial": entering, "state": state, "elapsed": elapsed, "final": final_state}
-        _combine(runtime, segments, blocks, arguments | chain | {"REVERSE": False})
-        entering = state
-    outputs = {
-        "entering": entering,
-        "y": y,
-        "checkpoints": checkpoints if save else None,
-        "final_state": None if segments.cut else final_state,
-        "CHUNK": CHUNK,
-    }
-    runtime.launch_with(output_kernel, len(segments) * blocks.count, arguments | outputs)
-    return y, final_state.transpose(1, 2).contiguous(), checkpoints
+    runtime = runtime or Runtime.of(inputs.u.device)
+    offsets, tensors = _row_offsets(inputs), _tensors(inputs)
+    key = (runtime, save, inputs.delta_softplus, offsets, looks(tensors))
+    y, final_state, checkpoints = FORWARD_PLANS.find(
+        key, lambda: _plan_forward(inputs, save, offsets, runtime)
+    ).run(tensors)
+    return y, final_state, checkpoints
 
 
 def run_backward(
@@ -148,43 +140,114 @@ def run_backward(
     runtime: Runtime | None = None,
 ) -> dict[str, Tensor]:
     """Return the gradients of the inputs that are given, named ``du``, ``ddelta`` and so on."""
+    runtime = runtime or Runtime.of(inputs.u.device)
+    offsets, tensors = _row_offsets(inputs), (*_tensors(inputs), dy, dfinal_state, checkpoints)
+    key = (runtime, inputs.delta_softplus, offsets, looks(tensors))
+    gradients = BACKWARD_PLANS.find(
+        key,
+        lambda: _plan_backward(inputs, dict(zip(BACKWARD_TENSORS, tensors, strict=True)), offsets, runtime),
+    ).run(tensors)
+    return dict(zip((f"d{name}" for name in inputs.differentiable()), gradients, strict=True))
+
+
+def _tensors(inputs: Inputs) -> tuple[Tensor | None, ...]:
+    """Return the inputs named in TENSORS."""
+    u, delta, A, B, C, D, z, delta_bias, _, initial_state, _ = inputs
+    return u, delta, A, B, C, D, z, delta_bias, initial_state
+
+
+def _plan_forward(inputs: Inputs, save: bool, offsets: Sequence[int], runtime: Runtime) -> Plan:
     A = inputs.A
-    runtime = runtime or Runtime.of(A.device)
     blocks = Blocks.of(inputs, runtime.warp_size)
-    segments = _segments(inputs, blocks, BACKWARD_ENOUGH)
-    items = len(segments) * blocks.count
-    programs = min(items, PROGRAMS_PER_MULTIPROCESSOR * runtime.multiprocessors)
-    entering = _by_state(dfinal_state)
-    leaving = None
-    if inputs.initial_state is not None:
-        leaving = A.new_empty((len(segments.offsets) - 1, *A.shape[::-1]))
-    arguments = _arguments(inputs, segments, blocks) | {"dy": dy.contiguous()}
+    segments = _segments(offsets, blocks, FORWARD_ENOUGH, A.device)
+    constants = _constants(inputs, segments, blocks)
+    workspace, programs, launches = Workspace(A.dtype), len(segments) * blocks.count, []
+    state, elapsed = _segment_states(workspace, segments, A)
+    ends: dict[str, Any] = {"states": state}
     if segments.cut:
-        adjoint, elapsed = _empty_segment_states(segments, A)
-        outputs = {"adjoint": adjoint, "elapsed": elapsed, "STEPS": SEGMENT_STEPS}
-        runtime.launch_with(segment_adjoint_kernel, items, arguments | outputs)
-        chain = {"initial": entering, "state": adjoint, "elapsed": elapsed, "final": leaving}
-        _combine(runtime, segments, blocks, arguments | chain | {"REVERSE": True})
-        entering = adjoint
-    parts = _empty_gradients(inputs, segments, blocks)
-    kept = 2 + CHUNK // BACKWARD_STEPS + BACKWARD_STEPS - 1
-    outputs = parts | {
-        "checkpoints": checkpoints,
-        "entering": entering,
-        "dinitial_state": None if segments.cut else leaving,
-        "scratch": A.new_empty(programs, kept, A.shape[1], blocks.channels),
-        "rows": inputs.u.shape[0] * inputs.u.shape[1],
+        alone = constants | {"state": state, "elapsed": elapsed, "STEPS": SEGMENT_STEPS}
+        chain = {"initial": Given("initial_state"), "final": Given("final_state"), "REVERSE": False}
+        launches = [
+            PlannedLaunch(segment_state_kernel, programs, alone),
+            _combine(segments, blocks, alone | chain),
+        ]
+        ends["final_state"] = None
+    ends["checkpoints"] = Given("checkpoints") if save else None
+    launches.append(PlannedLaunch(output_kernel, programs, constants | ends | {"CHUNK": CHUNK}))
+    results = {
+        "y": Result("u", inputs.u.shape),
+        "final_state": Result("A", (len(segments.offsets) - 1, *A.shape)),
+        "checkpoints": Result("A", checkpoint_shape(inputs) if save else (0,)),
+    }
+    copied = _copied(dict(zip(TENSORS, _tensors(inputs), strict=True)))
+    return Plan(runtime, TENSORS, results, launches, workspace=workspace, copied=copied)
+
+
+def _plan_backward(
+    inputs: Inputs, tensors: dict[str, Tensor | None], offsets: Sequence[int], runtime: Runtime
+) -> Plan:
+    A = inputs.A
+    d_model, d_state = A.shape
+    blocks = Blocks.of(inputs, runtime.warp_size)
+    segments = _segments(offsets, blocks, BACKWARD_ENOUGH, A.device)
+    constants = _constants(inputs, segments, blocks)
+    rows, items = inputs.u.shape[0] * inputs.u.shape[1], len(segments) * blocks.count
+    programs = min(items, PROGRAMS_PER_MULTIPROCESSOR * runtime.multiprocessors)
+    workspace, launches = Workspace(A.dtype), []
+    leaving = None if inputs.initial_state is None else Given("dinitial_state")
+    ends: dict[str, Any] = {"entering": Given("dfinal_state"), "dinitial_state": leaving}
+    if segments.cut:
+        adjoint, elapsed = _segment_states(workspace, segments, A)
+        alone = constants | {"adjoint": adjoint, "state": adjoint, "elapsed": elapsed, "STEPS": SEGMENT_STEPS}
+        chain = {"initial": Given("dfinal_state"), "final": leaving, "REVERSE": True}
+        launches = [
+            PlannedLaunch(segment_adjoint_kernel, items, alone),
+            _combine(segments, blocks, alone | chain),
+        ]
+        ends = {"entering": adjoint, "dinitial_state": None}
+    projection = (blocks.per_group, inputs.B.shape[2], d_state, rows)
+    kept = 3 + CHUNK // BACKWARD_STEPS + BACKWARD_STEPS - 1
+    parts = {
+        "part_sums": workspace.piece(len(segments), d_state + 2, d_model),
+        "part_dB": workspace.piece(*projection),
+        "part_dC": workspace.piece(*projection),
+    }
+    options = {
+        "scratch": workspace.piece(programs, kept, d_state, blocks.channels),
+        "rows": rows,
         "items": items,
         "READ": RECOMPUTE_STEPS,
-        "TOGETHER": _states_together(A.shape[1], runtime.architecture),
+        "TOGETHER": _states_together(d_state, runtime.architecture),
         "STEPS": BACKWARD_STEPS,
         "CHUNK": CHUNK,
     }
-    runtime.launch_with(gradient_kernel, programs, arguments | outputs)
-    gradients = _sum_parts(inputs, parts)
-    if leaving is not None:
-        gradients["dinitial_state"] = leaving.transpose(1, 2).contiguous()
-    return gradients
+    absent = {f"d{name}": None for name in ("D", "z", "delta_bias") if getattr(inputs, name) is None}
+    launches += [
+        PlannedLaunch(gradient_kernel, programs, constants | parts | ends | options | absent),
+        _sum(inputs, segments, blocks, parts | absent),
+    ]
+    results = {f"d{name}": Result(name, tensor.shape) for name, tensor in inputs.differentiable().items()}
+    copied = _copied(tensors)
+    return Plan(runtime, BACKWARD_TENSORS, results, launches, workspace=workspace, copied=copied)
+
+
+def _sum(inputs: Inputs, segments: Segments, blocks: Blocks, arguments: dict[str, Any]) -> PlannedLaunch:
+    """Return the launch that sums up what programs leave of gradients that sum over rows or channels."""
+    rows, (d_model, d_state) = inputs.u.shape[0] * inputs.u.shape[1], inputs.A.shape
+    together = NUMBERS // blocks.options["STATES"]
+    projections = -(-rows // together) * inputs.B.shape[2]
+    options = blocks.options | {
+        "rows": rows,
+        "segments_count": len(segments),
+        "blocks": blocks.per_group,
+        "projections": projections,
+        "ROWS": together,
+        "AHEAD": BLOCKS_AHEAD,
+        "PARTS": PARTS,
+        "COLUMNS": COLUMNS,
+    }
+    programs = projections + sum_programs(d_state + 2, d_model)
+    return PlannedLaunch(sum_kernel, programs, arguments | options, WARPS)
 
 
 def _states_together(d_state: int, architecture: int | str) -> int:
@@ -195,64 +258,48 @@ def _states_together(d_state: int, architecture: int | str) -> int:
     return 2 if d_state % 2 == 0 and isinstance(architecture, int) and architecture >= 90 else 1
 
 
-def _empty_gradients(inputs: Inputs, segments: Segments, blocks: Blocks) -> dict[str, Tensor | None]:
-    """Return memory for the gradients by rows, and for the parts of those that sum over rows or channels."""
-    A, shape = inputs.A, inputs.u.shape
-    d_model, d_state = A.shape
-    projection = (blocks.per_group, inputs.B.shape[2], d_state, shape[0] * shape[1])
-    return {
-        "du": inputs.u.new_empty(shape),
-        "ddelta": inputs.delta.new_empty(shape),
-        "dz": None if inputs.z is None else inputs.z.new_empty(shape),
-        "dA": A.new_empty(len(segments), d_state, d_model),
-        "dB": A.new_empty(projection),
-        "dC": A.new_empty(projection),
-        "dD": None if inputs.D is None else A.new_empty(len(segments), d_model),
-        "ddelta_bias": None if inputs.delta_bias is None else A.new_empty(len(segments), d_model),
-    }
-
-
-def _sum_parts(inputs: Inputs, parts: dict[str, Tensor | None]) -> dict[str, Tensor]:
-    """Return the gradients, from what the programs left of each."""
-    gradients = {name: part for name, part in parts.items() if part is not None}
-    for name in gradients.keys() & {"dA", "dB", "dC", "dD", "ddelta_bias"}:
-        part = gradients[name]
-        gradients[name] = part[0] if len(part) == 1 else part.sum(0)
-    gradients["dA"] = gradients["dA"].t().contiguous()
-    for name in ("dB", "dC"):
-        gradients[name] = gradients[name].permute(2, 0, 1).reshape(inputs.B.shape)
-    return gradients
-
-
-def _combine(runtime: Runtime, segments: Segments, blocks: Blocks, arguments: dict[str, Any]) -> None:
+def _combine(segments: Segments, blocks: Blocks, arguments: dict[str, Any]) -> PlannedLaunch:
     programs = (len(segments.offsets) - 1) * blocks.count * blocks.options["N"]
     chain = {"segment_offsets": segments.offsets, "AHEAD": COMBINE_AHEAD}
-    runtime.launch_with(combine_kernel, programs, arguments | chain)
+    return PlannedLaunch(combine_kernel, programs, arguments | chain)
 
 
-def _arguments(inputs: Inputs, segments: Segments, blocks: Blocks) -> dict[str, Any]:
-    """Return the kernels' arguments that come from the inputs, by name."""
-    arguments: dict[str, Any] = dict.fromkeys(Inputs._fields)
-    for name, tensor in inputs.differentiable().items():
-        if name in ("u", "delta", "z"):
-            arguments[name], arguments[f"{name}_stride"] = with_row_stride(tensor)
-        else:
-            arguments[name] = tensor.contiguous()
+def _constants(inputs: Inputs, segments: Segments, blocks: Blocks) -> dict[str, Any]:
+    """Return the kernels' arguments that follow from the inputs, but for these."""
+    views = {name: getattr(inputs, name) for name in VIEWS}
+    strides = {f"{name}_stride": 0 if t is None else with_row_stride(t)[1] for name, t in views.items()}
     return {
-        "z_stride": 0,
-        **arguments,
-        "A": inputs.A.t().contiguous(),
+        **strides,
         "segments": segments.table,
         "SOFTPLUS": inputs.delta_softplus,
+        "CUT": segments.cut,
         **blocks.options,
     }
 
 
-def _segments(inputs: Inputs, blocks: Blocks, enough: int) -> Segments:
-    """Cut the sequences into segments for PROGRAMS programs, unless ``enough`` work side by side uncut."""
+def _copied(tensors: dict[str, Tensor | None]) -> list[str]:
+    """Return the names of those that the kernels cannot read where they lie."""
+
+    def readable(name: str, tensor: Tensor) -> bool:
+        return with_row_stride(tensor)[0] is tensor if name in VIEWS else tensor.is_contiguous()
+
+    return [name for name, tensor in tensors.items() if tensor is not None and not readable(name, tensor)]
+
+
+def _segment_states(workspace: Workspace, segments: Segments, A: Tensor) -> tuple[Piece, Piece]:
+    """Reserve memory for a state and a ΣΔ of each segment."""
+    d_model, d_state = A.shape
+    return workspace.piece(len(segments), d_state, d_model), workspace.piece(len(segments), d_model)
+
+
+def _row_offsets(inputs: Inputs) -> Sequence[int]:
     batch, seqlen, _ = inputs.u.shape
-    offsets = row_offsets(batch, seqlen, inputs.cu_seqlens)
-    return _cut(offsets, _segment_length(offsets, blocks.count, enough, PROGRAMS, CHUNK), inputs.u.device)
+    return row_offsets(batch, seqlen, inputs.cu_seqlens)
+
+
+def _segments(offsets: Sequence[int], blocks: Blocks, enough: int, device: torch.device) -> Segments:
+    """Cut the sequences into segments for PROGRAMS programs, unless ``enough`` work side by side uncut."""
+    return _cut(offsets, _segment_length(offsets, blocks.count, enough, PROGRAMS, CHUNK), device)
 
 
 @lru_cache(maxsize=64)
@@ -276,14 +323,3 @@ def _cut(offsets: Sequence[int], length: int, device: torch.device) -> Segments:
     table = torch.stack([segments.first, segments.rows, checkpoint], dim=1)
     pieces = len(table) > len(before)
     return Segments(table.to(device), segments.offsets.to(device), pieces)
-
-
-def _empty_segment_states(segments: Segments, A: Tensor) -> tuple[Tensor, Tensor]:
-    """Return memory for a state and a ΣΔ of each segment."""
-    d_model, d_state = A.shape
-    return A.new_empty(len(segments), d_state, d_model), A.new_empty(len(segments), d_model)
-
-
-def _by_state(state: Tensor | None) -> Tensor | None:
-    """Return states (S, D, N) as (S, N, D)."""
-    return None if state is None else state.transpose(1, 2).contiguous()

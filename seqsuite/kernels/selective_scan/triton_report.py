@@ -25,7 +25,6 @@ class Variant:
     options: bool = True
     states: bool = False
     offsets: tuple[int, ...] | None = None
-    parts: frozenset[str] = frozenset({"dA", "dB", "dC", "dD", "ddelta_bias"})
 
     @property
     def elements(self) -> int:
@@ -71,6 +70,9 @@ class Variant:
         if launch.name == "combine_kernel":
             offsets = arguments["segment_offsets"]
             return [(arguments["state"].shape[0] / (len(offsets) - 1) / arguments["AHEAD"], [])]
+        if launch.name == "sum_kernel":
+            parts = arguments["segments_count"] / arguments["PARTS"]
+            return [(parts, []), (arguments["blocks"] / arguments["AHEAD"], [])]
         rows, chunk = self.batch * self.seqlen / len(arguments["segments"]), arguments.get("CHUNK", 1)
         if launch.name == "output_kernel":
             return [(rows / chunk, [(chunk, [])])]

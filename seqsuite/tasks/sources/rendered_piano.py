@@ -37,7 +37,7 @@ PIECES: dict[Split, tuple[str, ...]] = {
 Clara Schumann's were typeset by Cypressdome for IMSLP under CC BY-SA 4.0.
 """
 
-_RECIPE = 1
+_RECIPE = 2
 """Part of the cache folder's name: raise it when the recipe changes what is rendered."""
 
 

@@ -38,6 +38,14 @@ def test_values(text, values):
     assert [cell["train.key"] for cell in expand_grid([f"train.key={text}"])] == values
 
 
+def test_zipped_values_are_pairs():
+    cells = expand_grid(["model=mamba,s4", "seed=0..1", "task=dna"], zipped=True)
+    assert [tuple(cell.values()) for cell in cells] == [("mamba", "0", "dna"), ("s4", "1", "dna")]
+    assert expand_grid(["task=dna"], zipped=True) == [{"task": "dna"}]
+    with pytest.raises(UserError, match="model has 2, seed has 3"):
+        expand_grid(["model=mamba,s4", "seed=0..2"], zipped=True)
+
+
 def test_no_settings_are_one_cell():
     assert expand_grid([]) == [{}]
 
@@ -55,6 +63,11 @@ def test_no_settings_are_one_cell():
         (["seed=0..99999999"], "is no range"),
         (["key='a"], "quotation mark that is not closed"),
         (["key=[1,2"], "bracket that is not closed"),
+        (["seed=['~a,b',]"], "has an empty item"),
+        (["seed=[,]"], "has an empty item"),
+        (["seed=0..9999", "other=0..1"], "grid has 20000 cells"),
+        ([f"key={'[' * 50}{']' * 50}"], "more than 20 deep"),
+        ([f"key={'9' * 5000}..{'9' * 5001},"], "has an empty value"),
     ],
 )
 def test_what_cannot_be_read_is_named(arguments, message):

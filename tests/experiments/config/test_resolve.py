@@ -5,7 +5,8 @@ import json
 import pytest
 
 from seqsuite.errors import UserError
-from seqsuite.experiments.config.resolve import override_keys, preset, resolve
+from seqsuite.experiments.config.resolve import override_keys, resolve
+from seqsuite.experiments.config.scales import preset
 from seqsuite.experiments.config.schema import SCALES, CellConfig
 from seqsuite.models import MODELS
 from seqsuite.tasks import TASKS
@@ -125,12 +126,51 @@ def test_identity_is_what_decides_the_result():
         ),
         ({"model.layers.x": "s4"}, "model.layers.x=s4 cannot be set"),
         ({"train.steps": "5", "train.steps.x": "1"}, "cannot be set"),
+        ({"train.steps.x": "1", "train.steps": "5"}, "train.steps=5 cannot be set"),
+        ({"model.layers": []}, r"model.layers=\[\] cannot be set"),
+        ({"model.size.x": "1"}, "model.size=.* cannot be used"),
+        ({"model.mixer": []}, r"Unknown mixer '\[\]'|Unknown mixer \[\]"),
+        ({"scale": None}, "Unknown scale None"),
+        ({"task": "dna", "task.path": "~nouser/x"}, "~nouser names no user"),
+        ({"task": "dna", "task.path": "a\0b"}, "a path has no zero bytes"),
+        ({"run.output": "~nouser/x"}, "~nouser names no user"),
+        ({"seed": "18446744073709551616"}, "seed=18446744073709551616 cannot be used"),
+        ({"train.steps": "1e-3"}, "train.steps=1e-3 cannot be used"),
+        ({"train.lr": "1"}, "Did you mean 'train.learning_rate'"),
+        ({"train.bs": "1"}, "Did you mean 'train.batch_size'"),
+        ({"steps": "10"}, "Did you mean 'train.steps'"),
+        ({"task.path": "x"}, "Unknown key 'task.path'.*Did you mean 'task.length'"),
+        ({"run.name": "a/b"}, "run.name=a/b cannot be used"),
+        ({"run.name": ".."}, "run.name=.. cannot be used"),
     ],
 )
 def test_bad_settings_are_named_in_one_sentence(settings, message):
     with pytest.raises(UserError, match=message) as raised:
         resolve({"task": "selective_copying", **settings})
     assert "\n" not in str(raised.value)
+
+
+def test_whole_numbers_may_have_an_exponent():
+    assert cell(train__steps="1e3").train.steps == 1000
+    assert cell(task__length="1.2e2", task__num_tokens="4").task.arguments()["length"] == 120
+    assert cell(train__learning_rate="1e3").train.learning_rate == 1000.0
+    assert cell(run__experiment="1e3").run.experiment == "1e3"
+
+
+def test_none_is_a_name_where_the_type_has_it():
+    assert cell(model="transformer", model__positions=None).model.positions == "none"
+    assert (
+        cell(model="transformer", model__mixer__positions=None).model.mixer.arguments()["positions"] == "none"
+    )
+
+
+def test_a_files_settings_are_under_the_users():
+    base = {"model.name": "mamba", "model.mixer.name": "s6", "model.mixer.d_state": 5, "train.steps": 7}
+    config = resolve({"task": "dna", "model.d_model": "9"}, base)
+    assert (config.model.mixer.arguments()["d_state"], config.train.steps, config.model.d_model) == (5, 7, 9)
+    other = resolve({"task": "dna", "model.mixer": "s4d"}, base)
+    assert other.model.mixer.arguments()["d_state"] == 64
+    assert resolve({"task": "dna", "run.name": "x"}, {"run.experiment": "y"}).run.experiment == "y"
 
 
 def test_a_task_must_be_named():

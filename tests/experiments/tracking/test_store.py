@@ -246,6 +246,7 @@ def refused(uri: str, monkeypatch: pytest.MonkeyPatch) -> str:
 def test_a_server_that_does_not_answer_is_reported(
     silent_server: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
     assert "no server answers" in refused(silent_server, monkeypatch)
     assert "no server answers" in refused("http://127.0.0.1:9", monkeypatch)
     assert "secret" not in refused("http://me:secret@127.0.0.1:9", monkeypatch)

@@ -22,10 +22,24 @@ from . import test_causal_conv1d, test_rms_norm, test_selective_scan
 Fault = tuple[str, str, str]
 """The module, its line and what becomes of it."""
 
-SHARED = ("gpu.triton_device", "gpu.segments")
+SHARED = ("gpu.triton_device", "gpu.segments", "gpu.triton_sums")
 
 SCAN_FAULTS = {
-    "reset forgotten": ("selective_scan.triton_launch", "entering = state", "entering = entering"),
+    "reset forgotten": (
+        "selective_scan.triton_forward",
+        "h = tl.load(own, mask=exist, other=0.0)",
+        "h = tl.zeros((STATES, CHANNELS), dtype)",
+    ),
+    "A read before it is there": (
+        "selective_scan.triton_device",
+        "tl.debug_barrier()  # other threads read what was stored",
+        "pass",
+    ),
+    "A of another block": ("selective_scan.triton_backward", "load(own_A, local", "load(carried, local"),
+    "sums of skip and bias": ("gpu.triton_sums", "(row == ROWS + 1)", "(row >= ROWS)"),
+    "parts beyond the last": ("gpu.triton_sums", "(start + index < count)", "(start + index < count - 1)"),
+    "blocks beyond the last": ("selective_scan.triton_sums", "exist & (block + k < blocks)", "exist"),
+    "sum of another group": ("selective_scan.triton_sums", "+ group * N + n", "+ n"),
     "decay over a segment": (
         "selective_scan.triton_forward",
         "        total += dt\n",
@@ -116,7 +130,12 @@ CONV_FAULTS = {
         "tl.where(t < count, g[t], 0.0)",
         "g[t]",
     ),
-    "part of another segment": ("causal_conv1d.triton_backward", "(index * TAPS + k)", "(0 * index + k)"),
+    "part of another segment": (
+        "causal_conv1d.triton_backward",
+        "parts + index * (",
+        "parts + 0 * index * (",
+    ),
+    "sum of another tap": ("gpu.triton_sums", "column * ROWS + row", "column * ROWS"),
     "dx of the next segment": ("causal_conv1d.triton_backward", "(here < length)", "(here < remaining)"),
     "history of a later segment": ("causal_conv1d.triton_backward", "(position == 0) &", "(position >= 0) &"),
     "filters the wrong way round": ("causal_conv1d.triton_backward", "taps[TAPS - 1 - k]", "taps[k]"),
@@ -173,7 +192,8 @@ class Operation:
 
 
 def modules_of(operation: str) -> tuple[str, ...]:
-    own = (f"{operation}.triton_{part}" for part in ("device", "forward", "backward", "launch"))
+    sums = ("sums",) if operation == "selective_scan" else ()
+    own = (f"{operation}.triton_{part}" for part in ("device", "forward", "backward", *sums, "launch"))
     return (*SHARED, *own)
 
 

@@ -1,0 +1,25 @@
+"""``seqsuite keys``: every key that can be set, with what it takes and means."""
+
+from seqsuite.commands.console import make_console
+from seqsuite.experiments.config.keys import Key, list_keys
+
+
+def show_keys(prefix: str) -> None:
+    """Print the keys that begin with ``prefix``, each with its type, default, choices and meaning.
+
+    Raises:
+        UserError: if no key does.
+    """
+    console = make_console()
+    for key in list_keys(prefix):
+        of = f"  (of {key.of})" if key.of else ""
+        default = f" = {key.default}" if key.default else ""
+        console.print(f"{key.name}{default}{of}", style="bold")
+        console.print(f"    {_meaning(key)}")
+    console.print("\nPresets set other defaults: `seqsuite run task=NAME --print-config` shows a cell's.")
+
+
+def _meaning(key: Key) -> str:
+    """Return a key's type, choices and description."""
+    choices = f": {', '.join(key.choices)}" if key.choices and key.type in ("name", "text or none") else ""
+    return f"{key.type}{choices}. {key.description}".rstrip()

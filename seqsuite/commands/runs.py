@@ -1,0 +1,192 @@
+"""``seqsuite runs``: what was run, with what, and what came of it."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+
+from rich.table import Table
+
+from seqsuite.commands.console import make_console, show
+from seqsuite.commands.progress import duration, metric_text
+from seqsuite.errors import UserError
+from seqsuite.experiments.sources import only_run
+from seqsuite.experiments.tracking import schema
+from seqsuite.experiments.tracking.store import CellRun, Store, open_store
+from seqsuite.registry import did_you_mean
+
+_BARS = "▁▂▃▄▅▆▇█"
+_CURVE = 40  # columns of a curve
+_CURVES = (schema.TRAIN_LOSS, schema.VALIDATION)
+_ENVIRONMENT = {
+    "seqsuite": schema.TAG_VERSION,
+    "host": schema.TAG_HOST,
+    "process": schema.TAG_PROCESS,
+    "cell": schema.TAG_CELL,
+    "grid": "mlflow.parentRunId",
+}
+
+
+def list_runs(experiment: str) -> None:
+    """Print every run of a cell, newest first, with its status, score and age.
+
+    Raises:
+        UserError: if there is no store, or nothing in it.
+    """
+    store = open_store(experiment, create=False)
+    found = _cells(store)
+    if not found:
+        raise UserError(f"There are no runs in experiment {experiment!r}: `seqsuite run` makes one.")
+    console = make_console()
+    table = Table(box=None, pad_edge=False)
+    for column in ("id", "name", "status", "test", "started", "trained"):
+        table.add_column(column, no_wrap=column != "name", overflow="fold")
+    for run in found:
+        seconds = run.metrics.get(schema.TRAIN_SECONDS)
+        trained = "" if seconds is None else duration(seconds)
+        table.add_row(run.run_id[:8], run.name, run.status.lower(), _score(run), _started(run), trained)
+    show(console, table)
+
+
+def show_run(experiment: str, name: str) -> None:
+    """Print one run: settings, environment, results, curves and files.
+
+    Raises:
+        UserError: if there is none such, or several.
+    """
+    store = open_store(experiment, create=False)
+    run = _find(store, name)
+    console = make_console()
+    console.print(f"{run.name} (run {run.run_id})", style="bold")
+    console.print(f"{run.status.lower()}, started {_started(run)}")
+    _print(store, "settings", run.params)
+    known = {name: run.tags[tag] for name, tag in _ENVIRONMENT.items() if tag in run.tags}
+    _print(store, "environment", known)
+    _print(store, "results", {key: f"{value:.6g}" for key, value in run.metrics.items()})
+    curves = (key for key in run.metrics if key.startswith(_CURVES))
+    _print(store, "curves", {key: _curve(store, run, key) for key in curves})
+    _print(store, "files", {path: f"{size / 1e3:,.1f} kB" for path, size in _files(store, run)})
+
+
+def compare_runs(experiment: str, first: str, second: str) -> None:
+    """Print the settings, environment and results in which two runs differ.
+
+    Raises:
+        UserError: if there is no such run, or several.
+    """
+    store = open_store(experiment, create=False)
+    one, other = _find(store, first), _find(store, second)
+    table = Table(box=None, pad_edge=False)
+    table.add_column("")
+    for run in (one, other):
+        table.add_column(f"{run.name} ({run.run_id[:8]})", overflow="fold")
+    for key, (left, right) in _differences(_facts(one), _facts(other)).items():
+        table.add_row(key, left, right)
+    console = make_console()
+    if table.row_count:
+        show(console, table)
+    else:
+        console.print("The two runs differ in nothing that was recorded.")
+
+
+def find_any(experiment: str, name: str) -> CellRun:
+    """Return the run that a name or the beginning of an id stands for, whatever became of it.
+
+    Raises:
+        UserError: if there is none such, or several.
+    """
+    return _find(open_store(experiment, create=False), name)
+
+
+def delete_runs(experiment: str, found: Iterable[CellRun]) -> None:
+    """Mark runs as deleted.
+
+    Raises:
+        UserError: if the store cannot be written.
+    """
+    store = open_store(experiment, create=False)
+    with store.errors():
+        for run in found:
+            store.client.delete_run(run.run_id)
+
+
+def _cells(store: Store) -> list[CellRun]:
+    return store.search(f"tags.`{schema.TAG_KIND}` = 'cell'")
+
+
+def _find(store: Store, name: str) -> CellRun:
+    found = _cells(store)
+    run = (found[0] if found else None) if name == "latest" else only_run(store, found, name)
+    if run is None:
+        known = {run.name for run in found}
+        raise UserError(
+            f"There is no run {name!r} in experiment {store.experiment!r}: `seqsuite runs` lists them."
+            f"{did_you_mean(name, known)}"
+        )
+    return run
+
+
+def _facts(run: CellRun) -> dict[str, str]:
+    environment = {name: run.tags[tag] for name, tag in _ENVIRONMENT.items() if tag in run.tags}
+    metrics = {key: f"{value:.6g}" for key, value in run.metrics.items()}
+    return {"status": run.status.lower(), **run.params, **environment, **metrics}
+
+
+def _differences(one: Mapping[str, str], other: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+    keys = list(dict.fromkeys([*one, *other]))
+    pairs = {key: (one.get(key, "–"), other.get(key, "–")) for key in keys}
+    return {key: (left, right) for key, (left, right) in pairs.items() if left != right}
+
+
+def _score(run: CellRun) -> str:
+    metric = run.tags.get(schema.TAG_METRIC, "")
+    value = run.metrics.get(schema.TEST + metric)
+    return "" if value is None else metric_text(metric, value)
+
+
+def _started(run: CellRun) -> str:
+    return datetime.fromtimestamp(run.start_time).strftime("%Y-%m-%d %H:%M")
+
+
+def _print(store: Store, title: str, lines: Mapping[str, str]) -> None:
+    """Print a heading and a line for each name."""
+    if not lines:
+        return
+    console = make_console()
+    console.print(f"\n{title}", style="bold")
+    width = max(map(len, lines)) + 2
+    for name in sorted(lines):
+        console.print(f"  {name:<{width}}{lines[name]}", soft_wrap=True)
+
+
+def _curve(store: Store, run: CellRun, key: str) -> str:
+    """Return a metric's curve as bars, with its first and its last value."""
+    with store.errors():
+        history = sorted(store.client.get_metric_history(run.run_id, key), key=lambda point: point.step)
+    values = [point.value for point in history]
+    return f"{sparkline(values)}  {values[0]:.4g} → {values[-1]:.4g} at step {history[-1].step}"
+
+
+def sparkline(values: Sequence[float], width: int = _CURVE) -> str:
+    """Return values as a line of bars, the lowest for the least; what is not finite is a space.
+
+    Args:
+        values: In order; more than ``width`` are averaged in as many groups.
+        width: Bars at most.
+    """
+    size = min(width, len(values))
+    groups = [values[n * len(values) // size : (n + 1) * len(values) // size] for n in range(size)]
+    means = [sum(group) / len(group) for group in groups]
+    finite = [mean for mean in means if math.isfinite(mean)]
+    low, high = min(finite, default=0.0), max(finite, default=0.0)
+    scale = (len(_BARS) - 1) / (high - low) if high > low else 0.0
+    return "".join(_BARS[round((mean - low) * scale)] if math.isfinite(mean) else " " for mean in means)
+
+
+def _files(store: Store, run: CellRun, folder: str | None = None) -> list[tuple[str, int]]:
+    """Return the run's files with their sizes in bytes."""
+    with store.errors():
+        entries = store.client.list_artifacts(run.run_id, folder)
+    files: list[tuple[str, int]] = []
+    for entry in entries:
+        files += _files(store, run, entry.path) if entry.is_dir else [(entry.path, entry.file_size or 0)]
+    return files

@@ -1,0 +1,87 @@
+"""From the settings of a grid to its cells, each called by what tells it from the others."""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from seqsuite.experiments.config.overrides import Overrides
+from seqsuite.experiments.config.resolve import resolve
+from seqsuite.experiments.config.schema import CellConfig
+from seqsuite.experiments.config.values import shown
+from seqsuite.models import MODELS
+
+_IN_LABEL = ("task", "task.name", "model", "model.name", "scale", "seed")
+_LONGEST = 100  # characters of what differs
+
+
+def resolve_grid(grid: Sequence[Overrides], base: Overrides | None = None) -> list[CellConfig]:
+    """Return the cells of a grid; the title of each names the settings that differ among them.
+
+    Args:
+        grid: The settings of each cell, by the same keys.
+        base: Settings of all of them, which those are over.
+
+    Raises:
+        UserError: if a setting cannot be used.
+    """
+    varied = [key for key in (grid[0] if grid else {}) if len({repr(cell[key]) for cell in grid}) > 1]
+    paths = {key: _paths([cell[key] for cell in grid]) for key in varied if key.endswith(".path")}
+    cells = []
+    for number, overrides in enumerate(grid):
+        config = resolve(overrides, base)
+        texts = {key: paths[key][number] if key in paths else shown(overrides[key]) for key in varied}
+        cells.append(_titled(config, texts))
+    return cells
+
+
+def _titled(config: CellConfig, varied: dict[str, str]) -> CellConfig:
+    """Return the cell with its title, which has the varied settings and the model's parts that it lacks."""
+    if config.run.name is None:
+        told = _unusual_parts(config) | varied
+        told = {key: value for key, value in told.items() if key not in _IN_LABEL}
+    else:
+        told = varied
+    told = {key: value for key, value in told.items() if not key.startswith("run.")}
+    if not told:
+        return config
+    text = ",".join(f"{name}={value}" for name, value in zip(_short(list(told)), told.values(), strict=True))
+    if len(text) > _LONGEST:
+        text = f"{text[:_LONGEST]}…{config.cell_id('')[:4]}"
+    text = re.sub(r"[^\w.,=+*…-]+", "_", text)
+    if config.run.name is None:
+        name = f"{config.task.name}-{config.model.name}[{text}]-{config.scale}-seed{config.seed}"
+    else:
+        name = f"{config.run.name}[{text}]"
+    return config.model_copy(update={"run": config.run.model_copy(update={"name": name})})
+
+
+def _unusual_parts(config: CellConfig) -> dict[str, str]:
+    """Return the block and the mixer of a cell where its model has others; presets choose the backbone."""
+    usual = MODELS.load(config.model.name)()
+    chosen = {"block": config.model.block.name, "mixer": config.model.mixer.name}
+    return {f"model.{part}": name for part, name in chosen.items() if name != usual[part]["name"]}
+
+
+def _short(keys: Sequence[str]) -> list[str]:
+    """Return the last words of dotted keys, as many as tell them apart."""
+    names = []
+    for key in keys:
+        words = key.split(".")
+        tails = [".".join(words[-count:]) for count in range(1, len(words) + 1)]
+        names.append(
+            next(
+                (tail for tail in tails if sum(f".{other}".endswith(f".{tail}") for other in keys) == 1), key
+            )
+        )
+    return names
+
+
+def _paths(values: Sequence[Any]) -> list[str]:
+    """Return the last parts of paths, as many as tell them apart."""
+    texts = [shown(value) for value in values]
+    deepest = max(text.count("/") for text in texts) + 1
+    for count in range(1, deepest + 1):
+        tails = ["/".join(text.rstrip("/").split("/")[-count:]) for text in texts]
+        if len(set(tails)) == len(set(texts)):
+            return tails
+    return texts

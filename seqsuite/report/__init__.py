@@ -1,0 +1,10 @@
+"""Tables for people and programs: one model of what is shown, and a writer for each form it takes.
+
+What finds something (results, benchmarks) hands over raw numbers in base units; how they look is decided
+here, once.
+"""
+
+from seqsuite.report.model import Column, Report, Row, Section
+from seqsuite.report.write import FORMATS, write
+
+__all__ = ["FORMATS", "Column", "Report", "Row", "Section", "write"]

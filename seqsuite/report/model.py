@@ -1,0 +1,82 @@
+"""What a report is made of: sections of rows, whose values are raw numbers."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from seqsuite.report.format import show
+
+Value = Any
+Row = dict[str, Value]
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table.
+
+    Attributes:
+        key: Its name in rows, CSV and JSON, with the unit of the raw number.
+        title: Its heading for people.
+        kind: How a value is shown; one of :func:`~seqsuite.report.format.show`'s.
+        digits: Digits after the point, for the kind ``number``.
+        spread: Key of the standard deviation to show behind the value, for the kind ``number``.
+        optional: Whether a table that is too wide for a terminal may do without; the last such column goes
+            first.
+    """
+
+    key: str
+    title: str
+    kind: str = "text"
+    digits: int = 2
+    spread: str | None = None
+    optional: bool = False
+
+    @property
+    def is_text(self) -> bool:
+        """Whether it holds words, which may be wrapped and stand at the left, rather than numbers."""
+        return self.kind == "text"
+
+    def show(self, row: Mapping[str, Value]) -> str:
+        """Return the row's value for people."""
+        text = show(row.get(self.key), self.kind, self.digits)
+        spread = row.get(self.spread) if self.spread else None
+        return text if spread is None else f"{text} ± {show(spread, self.kind, self.digits)}"
+
+
+@dataclass(frozen=True)
+class Section:
+    """A table.
+
+    Attributes:
+        kind: What it is, for programs: "results", "check", "times", "growth", …
+        title: What it is, for people.
+        columns: Its columns.
+        rows: Its rows by the columns' keys, raw numbers in base units (seconds, bytes). What has no column is
+            for CSV and JSON alone.
+        notes: Sentences below it.
+        about: What all rows have in common, such as the shape; for CSV and JSON.
+    """
+
+    kind: str
+    title: str
+    columns: tuple[Column, ...]
+    rows: Sequence[Row]
+    notes: Sequence[str] = ()
+    about: Mapping[str, Value] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Report:
+    """All that one command found.
+
+    Attributes:
+        command: The command as it is typed.
+        machine: On which machine it was found, where that counts.
+        sections: The tables.
+        notes: Sentences below all of them.
+    """
+
+    command: str
+    machine: Mapping[str, str]
+    sections: Sequence[Section]
+    notes: Sequence[str] = ()

@@ -1,0 +1,51 @@
+"""What all pictures share: where they may be written, in which form, and colours."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from seqsuite.errors import UserError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+"""From the palette of Okabe and Ito, which is told apart with any colour vision."""
+GREY = "#555555"
+SUFFIXES = (".png", ".pdf", ".svg")
+_DPI = 150
+
+
+def check_picture(path: Path) -> None:
+    """Complain about a picture's path before any work, not after it.
+
+    Raises:
+        UserError: if the suffix is none of :data:`SUFFIXES`, or the folder cannot be written.
+    """
+    if path.suffix.lower() not in SUFFIXES:
+        given = f"the suffix {path.suffix!r}" if path.suffix else "no suffix"
+        raise UserError(f"--figure {path} has {given}: let it end in {', '.join(SUFFIXES)}.")
+    folder = path.absolute().parent
+    if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise UserError(f"--figure {path} cannot be written: there is no such folder, or it is not yours.")
+
+
+def save_picture(figure: "Figure", path: Path) -> Path:
+    """Write a figure in the form that its suffix names and return the path; missing folders are created.
+
+    The same figure gives the same bytes: no date is written into it.
+
+    Raises:
+        UserError: if the file cannot be written.
+    """
+    import matplotlib
+
+    suffix = path.suffix.lower()
+    metadata = {".pdf": {"CreationDate": None}, ".svg": {"Date": None}}.get(suffix)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with matplotlib.rc_context({"svg.hashsalt": "seqsuite", "svg.fonttype": "none"}):
+            figure.savefig(path, dpi=_DPI, format=suffix.removeprefix("."), metadata=metadata)
+    except OSError as error:
+        raise UserError(f"The picture {path} cannot be written: {error.strerror}.") from error
+    return path

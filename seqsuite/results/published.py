@@ -1,0 +1,87 @@
+"""Published numbers beside our rows, joined by settings."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from seqsuite.results.filters import same_value
+from seqsuite.results.studies import Published, Study, load_studies
+from seqsuite.results.studies.study import PublishedRow, Setting, matches
+from seqsuite.results.table import Paper, Row, Section, Unmatched
+
+_SECONDARY = "secondary transcription"
+
+
+def join_published(sections: Sequence[Section]) -> tuple[list[Section], list[str]]:
+    """Return the sections with the published numbers of all studies, and a sentence about each problem."""
+    studies, problems = load_studies()
+    return [_join(section, list(studies.values())) for section in sections], problems
+
+
+def _join(section: Section, studies: Sequence[Study]) -> Section:
+    papers: list[dict[str, Paper]] = [{} for _ in section.rows]
+    unmatched: list[Unmatched] = []
+    notes: list[str] = []
+    known = {name for row in section.rows for name in row.scores}
+    for study in studies:
+        for published in study.published:
+            if published.task != section.task:
+                continue
+            joined = False
+            for entry in published.entries():
+                found = {
+                    name: _paper(study, published, value)
+                    for name, value in entry.values.items()
+                    if name in known or name.rpartition("/")[2] == section.metric.name
+                }
+                if not found:  # measured in another way, such as a perplexity by words beside bits by bytes
+                    continue
+                places = [
+                    place for place, row in enumerate(section.rows) if matches(entry.settings, row.settings)
+                ]
+                for place in places:
+                    papers[place] |= {
+                        name: paper for name, paper in found.items() if name not in papers[place]
+                    }
+                    joined = True
+                if not places:
+                    unmatched += [Unmatched(_label(entry), metric, paper) for metric, paper in found.items()]
+            if joined:
+                notes.append(_note(study, published, section.rows))
+    rows = tuple(replace(row, paper=paper) for row, paper in zip(section.rows, papers, strict=True))
+    return replace(section, rows=rows, unmatched=tuple(unmatched), notes=(*section.notes, *notes))
+
+
+def _paper(study: Study, published: Published, value: float) -> Paper:
+    source = f"{study.source} ({_SECONDARY})" if published.secondary else study.source
+    return Paper(value, source, published.protocol)
+
+
+def _label(entry: PublishedRow) -> str:
+    """Return a published row's settings as they are written on the command line, without ``model.``."""
+    return " ".join(f"{key.removeprefix('model.')}={_text(value)}" for key, value in entry.settings.items())
+
+
+def _note(study: Study, published: Published, rows: Sequence[Row]) -> str:
+    """Say where the numbers are from, with what budget, and in what ours differs."""
+    paper = _paper(study, published, 0.0)
+    text = f"Paper: {paper.source}"
+    if published.protocol:
+        text += f"; {published.protocol}"
+    differing = [
+        f"{key}={' or '.join(ours)}"
+        for key, theirs in published.budget.items()
+        if (ours := sorted({_recorded(row, key) for row in rows if not _same(row, key, theirs)}))
+    ]
+    return f"{text}. Here: {', '.join(differing)}." if differing else f"{text}."
+
+
+def _recorded(row: Row, key: str) -> str:
+    return row.settings.get(key, "?")
+
+
+def _same(row: Row, key: str, theirs: Setting) -> bool:
+    return same_value(_recorded(row, key), _text(theirs))
+
+
+def _text(value: Setting) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,189 @@
+"""What a study's file holds, and where files are found.
+
+A study says what a table or figure asks, which runs answer it at which scale, and what was published: never
+targets, but numbers that stand beside runs of the same settings, with the budget they were reached with.
+
+.. code-block:: toml
+
+    title = "Selective copying"
+    source = "Gu & Dao, arXiv 2312.00752v2, Table 1"
+    question = "Which layers can copy?"
+
+    [grids]                              # the arguments of `seqsuite run`, by scale
+    cpu = ["task=selective_copying model.mixer=s4,s6 seed=0..2"]
+
+    [[published]]
+    task = "selective_copying"
+    protocol = "L = 4096, 400 K steps"   # for people
+    budget = { "train.steps" = 400_000 } # to say what differs
+    settings = ["model.mixer"]           # a row: values of these settings ("" is any), then of the metrics
+    metrics = ["accuracy"]               # or "<evaluation set>/<metric>"
+    rows = [["s4", 18.3], ["s6", 97.0]]
+"""
+
+import math
+import tomllib
+from collections.abc import Iterator, Mapping
+from importlib.metadata import EntryPoint, entry_points
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from seqsuite.errors import UserError
+
+GROUP = "seqsuite.studies"
+"""Entry points of packages whose ``*.toml`` files are studies."""
+
+Setting = str | int | float | bool
+"""A setting's value; in a study's row ``""`` stands for any, and ``"none"`` for no value."""
+
+
+class PublishedRow(NamedTuple):
+    """Published values by metric, of runs with these settings."""
+
+    settings: dict[str, Setting]
+    values: dict[str, float]
+
+
+class _Schema(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Published(_Schema):
+    """Published numbers that were reached with one protocol."""
+
+    task: str
+    """The task's name."""
+    protocol: str = ""
+    """The budget, for people."""
+    budget: dict[str, Setting] = {}
+    """The budget as settings, to say in what a run differs."""
+    secondary: bool = False
+    """Whether the numbers are from a secondary transcription, which is said wherever they are shown."""
+    where: dict[str, Setting] = {}
+    """Settings that all rows have."""
+    settings: list[str] = []
+    """Settings in which the rows differ."""
+    metrics: list[str] = Field(min_length=1)
+    """``<metric>`` on the first evaluation set, ``<set>/<metric>`` on a further one."""
+    rows: list[list[Setting]]
+    """A list a row: values of the settings, then of the metrics; ``nan`` for a number that is not given."""
+
+    @model_validator(mode="after")
+    def _check_rows(self) -> "Published":
+        width = len(self.settings) + len(self.metrics)
+        for number, row in enumerate(self.rows, start=1):
+            values = row[len(self.settings) :]
+            if len(row) != width or any(isinstance(value, bool | str) for value in values):
+                raise ValueError(f"row {number} must have {len(self.settings)} settings, then numbers")
+        return self
+
+    def entries(self) -> Iterator[PublishedRow]:
+        """Yield the rows, each with its settings and those that all have."""
+        for row in self.rows:
+            chosen = dict(zip(self.settings, row, strict=False))
+            numbers = zip(self.metrics, row[len(self.settings) :], strict=True)
+            yield PublishedRow(
+                self.where | {key: value for key, value in chosen.items() if value != ""},
+                {metric: float(value) for metric, value in numbers if not math.isnan(float(value))},
+            )
+
+
+class Study(_Schema):
+    """A table or figure of a paper."""
+
+    title: str
+    """What it is about."""
+    source: str
+    """Paper, and table or figure."""
+    question: str = ""
+    """What it asks."""
+    finding: str = ""
+    """What was found, where that is no number."""
+    grids: dict[str, list[str]] = {}
+    """By scale, the arguments of the ``seqsuite run`` commands that answer the question."""
+    published: list[Published] = []
+    """The published numbers."""
+
+
+def read_study(path: Traversable | Path) -> Study:
+    """Read one study's file.
+
+    Raises:
+        UserError: if it cannot be read, or is no study; the sentence says where.
+    """
+    try:
+        return Study.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise UserError(f"The study {path} cannot be read: {error.strerror}.") from error
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(map(str, first["loc"])) or "the file"
+        raise UserError(f"The study {path} cannot be used: {place}: {first['msg']}.") from None
+    except ValueError as error:  # of TOML, and of text that is not UTF-8
+        raise UserError(f"The study {path} cannot be read as TOML: {error}.") from None
+
+
+def load_studies() -> tuple[dict[str, Study], list[str]]:
+    """Return all studies by name, the built-in ones first, and a sentence about each that cannot be used.
+
+    A package adds its own by an entry point in the group ``seqsuite.studies`` whose value is the package that
+    has the ``*.toml`` files. A built-in name cannot be replaced.
+    """
+    studies: dict[str, Study] = {}
+    problems: list[str] = []
+    for path in [*_toml_files(files(__package__)), *_of_plugins(problems)]:
+        try:
+            studies.setdefault(path.name.removesuffix(".toml"), read_study(path))
+        except UserError as error:
+            problems.append(str(error))
+    return studies, problems
+
+
+def _of_plugins(problems: list[str]) -> list[Traversable]:
+    found: list[Traversable] = []
+    for point in sorted(entry_points(group=GROUP), key=lambda point: point.name):
+        try:
+            found += _toml_files(files(point.module))
+        except Exception as error:  # whatever importing a stranger's package raises
+            problems.append(_broken(point, error))
+    return found
+
+
+def _broken(point: EntryPoint, error: Exception) -> str:
+    return f"The studies {point.name!r} of a plug-in cannot be found in {point.value}: {error}."
+
+
+def _toml_files(folder: Traversable) -> list[Traversable]:
+    return sorted(
+        (path for path in folder.iterdir() if path.name.endswith(".toml")),
+        key=lambda path: _natural(path.name),
+    )
+
+
+def _natural(name: str) -> tuple[str, int, str]:
+    """Sort ``table2`` before ``table10``."""
+    letters = name.removesuffix(".toml")
+    stem = letters.rstrip("0123456789")
+    return stem, int(letters[len(stem) :] or 0), name
+
+
+def matches(wanted: Mapping[str, Setting], params: Mapping[str, str]) -> bool:
+    """Return whether recorded parameters have the settings: ``model.mixer`` is there ``model.mixer.name``."""
+    return all(_equal(value, params.get(f"{key}.name", params.get(key))) for key, value in wanted.items())
+
+
+def _equal(wanted: Setting, recorded: str | None) -> bool:
+    if recorded is None:
+        return False
+    if isinstance(wanted, bool):
+        return recorded == str(wanted).lower()
+    if isinstance(wanted, str):
+        return recorded == wanted or (wanted == "none" and recorded == "null")
+    try:
+        return math.isclose(float(recorded), wanted)
+    except ValueError:
+        return False

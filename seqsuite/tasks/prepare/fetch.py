@@ -1,0 +1,108 @@
+"""From a recipe to a folder of data: fetched, unpacked, and declared whole by its manifest."""
+
+import shutil
+import tarfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+from seqsuite.errors import UserError
+from seqsuite.tasks.prepare.download import Progress, download
+from seqsuite.tasks.prepare.manifest import read_manifest, write_manifest
+from seqsuite.tasks.prepare.recipes import Recipe, data_root
+from seqsuite.tasks.sources.files import reason_of
+
+
+def data_folder(recipe: Recipe) -> Path:
+    """Return where a data set lies, or would."""
+    return data_root() / recipe.name
+
+
+def is_present(recipe: Recipe) -> bool:
+    """Return whether a data set is there, whole."""
+    return read_manifest(data_folder(recipe)) is not None
+
+
+def fetch(recipe: Recipe, progress: Progress, *, pause: float = 1.0) -> Path:
+    """Fetch a data set, if it is not there, and return its folder.
+
+    Args:
+        recipe: Which.
+        progress: Told how far it is.
+        pause: Seconds before a cut connection is taken up again.
+
+    Raises:
+        UserError: if a file cannot be fetched, written or unpacked; what has arrived of it is kept.
+    """
+    from filelock import FileLock
+
+    folder = data_folder(recipe)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder.with_name(f"{recipe.name}.lock")):  # of two at once, one waits
+            if not is_present(recipe):
+                _fetch_all(recipe, folder, progress, pause)
+    except OSError as error:
+        raise UserError(f"{str(folder)!r} cannot be written: {reason_of(error)}.") from error
+    return folder
+
+
+def _fetch_all(recipe: Recipe, folder: Path, progress: Progress, pause: float) -> None:
+    files, archives = [], []
+    for remote in recipe.files:
+        path = download(remote, folder, progress, pause=pause)
+        if remote.unpack is None:
+            files.append(path)
+        else:
+            files += _unpack(path, remote.unpack, folder)
+            archives.append(path)
+    names = [str(file.relative_to(folder)) for file in files]
+    write_manifest(folder, names, {"name": recipe.name, "sources": [file.url for file in recipe.files]})
+    for archive in archives:
+        archive.unlink()
+
+
+def _unpack(packed: Path, kind: str, folder: Path) -> list[Path]:
+    """Unpack an archive into ``folder`` and return the files that were in it.
+
+    Raises:
+        UserError: if it is damaged, has files that would lie elsewhere, or does not fit on the disk.
+    """
+    partial = folder / f"{packed.name}.unpacking"
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir()
+    extract: Callable[[Path, Path], None] = _extract_zip if kind == "zip" else _extract_tar
+    try:
+        extract(packed, partial)
+    except (zipfile.BadZipFile, tarfile.TarError, EOFError) as error:
+        raise UserError(f"The archive {str(packed)!r} cannot be unpacked: {reason_of(error)}.") from error
+    files = []
+    for item in sorted(partial.rglob("*")):
+        if item.is_file():
+            target = folder / item.relative_to(partial)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            item.replace(target)
+            files.append(target)
+    shutil.rmtree(partial)
+    return files
+
+
+def _extract_zip(packed: Path, folder: Path) -> None:
+    with zipfile.ZipFile(packed) as archive:
+        _require_space(sum(item.file_size for item in archive.infolist()), folder)
+        archive.extractall(folder)
+
+
+def _extract_tar(packed: Path, folder: Path) -> None:
+    with tarfile.open(packed) as archive:
+        _require_space(sum(item.size for item in archive), folder)
+        archive.extractall(folder, filter="data")
+
+
+def _require_space(needed: int, folder: Path) -> None:
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise UserError(
+            f"The data needs {needed / 1e6:.0f} MB when unpacked, and {str(folder)!r} has {free / 1e6:.0f} "
+            "MB free: free some space, or choose another place by SEQSUITE_DATA."
+        )

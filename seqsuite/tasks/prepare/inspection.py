@@ -1,0 +1,210 @@
+"""What a user's file or folder would become: read by the tasks' own readers, in bounded memory."""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from seqsuite.errors import UserError
+from seqsuite.tasks.base import SPLITS, Split
+from seqsuite.tasks.sources import audio, fasta, text
+from seqsuite.tasks.sources.compression import read_blocks
+from seqsuite.tasks.sources.files import Found, find
+from seqsuite.tasks.windows import split_by_position, split_streams
+
+Kind = Literal["text", "dna", "piano"]
+
+SUFFIXES: Mapping[Kind, tuple[str, ...]] = {
+    "text": text.SUFFIXES,
+    "dna": fasta.SUFFIXES,
+    "piano": audio.SUFFIXES,
+}
+"""Endings of each task's files."""
+
+_HEAD = 64  # tokens to show
+_SOUNDS = (b"RIFF", b"RF64", b"fLaC", b"OggS", b"ID3", b"FORM", b".snd", b"caff", b"riff", b"\xff\xfb")
+_LEVELS = 64
+
+
+@dataclass(frozen=True)
+class Record:
+    """One document, FASTA record or recording.
+
+    Attributes:
+        name: File, and record in it.
+        length: Its tokens.
+        digest: A hash of them; equal ones are the same content.
+        counts: How often each token occurs (V,).
+        head: Its first tokens.
+    """
+
+    name: str
+    length: int
+    digest: str
+    counts: npt.NDArray[np.int64]
+    head: npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What a path would become.
+
+    Attributes:
+        kind: The task that would read it.
+        found: The files.
+        records: What is in them.
+        bad: Sentences about files that cannot be read.
+    """
+
+    kind: Kind
+    found: Found
+    records: tuple[Record, ...]
+    bad: tuple[str, ...]
+
+    def split_sizes(self) -> dict[Split, tuple[int, int]]:
+        """Return each split's number of streams and of tokens, by the tasks' own rules."""
+        # An array that repeats one token takes no memory, and splits as any other of its length.
+        streams = {record.name: np.broadcast_to(np.uint8(0), record.length) for record in self.records}
+        if self.kind == "dna":
+            cut = [split_by_position(stream) for stream in streams.values()]
+            parts = {split: [each[split] for each in cut] for split in SPLITS}
+        else:
+            parts = split_streams(streams)
+        return {
+            split: (sum(len(part) > 0 for part in parts[split]), sum(len(part) for part in parts[split]))
+            for split in SPLITS
+        }
+
+    def duplicates(self) -> list[list[str]]:
+        """Return the names of records with the same content, a group each."""
+        groups: dict[str, list[str]] = {}
+        for record in self.records:
+            if record.length:
+                groups.setdefault(record.digest, []).append(record.name)
+        return [names for names in groups.values() if len(names) > 1]
+
+
+def inspect_path(path: Path, kind: Kind | None = None, encoding: str | None = None) -> Inspection:
+    """Read what ``path`` means as a task would, and return what it would become.
+
+    Args:
+        path: A file or a folder.
+        kind: The task; by default told by the files' endings and first bytes.
+        encoding: Of text.
+
+    Raises:
+        UserError: if there is nothing to read.
+    """
+    kind = kind or guess_kind(path)
+    found = find(path, SUFFIXES[kind], kind)
+    records: list[Record] = []
+    bad = []
+    for file in found.files:
+        try:
+            records += list(_records(file, kind, encoding))
+        except UserError as error:
+            bad.append(str(error))
+    if not records:
+        raise UserError(" ".join(bad))
+    return Inspection(kind, found, tuple(records), tuple(bad))
+
+
+def guess_kind(path: Path) -> Kind:
+    """Return the task that a file's first bytes, or most of a folder's files, look like.
+
+    Raises:
+        UserError: if there is nothing to read.
+    """
+    path = path.expanduser()
+    if path.is_dir():
+        endings = tuple(suffix for suffixes in SUFFIXES.values() for suffix in suffixes)
+        found = find(path, endings, "text, FASTA or audio").files
+        return max(SUFFIXES, key=lambda kind: sum(f.name.lower().endswith(SUFFIXES[kind]) for f in found))
+    (file,) = find(path, (), "").files
+    head = next(read_blocks(file, "data"), b"")
+    if head.startswith(_SOUNDS) or file.name.lower().endswith(audio.SUFFIXES):
+        return "piano"
+    lines = (line.strip() for line in head.removeprefix(b"\xef\xbb\xbf").splitlines())
+    first = next((line for line in lines if line and not line.startswith((b";", b"#"))), b"")
+    return "dna" if first.startswith(b">") else "text"
+
+
+def decode(kind: Kind, tokens: npt.NDArray[np.uint8]) -> str:
+    """Return tokens as a person reads them; audio as the numbers that its mu-law codes are."""
+    if kind == "dna":
+        return "".join((fasta.ALPHABET + "-")[token] for token in tokens)
+    if kind == "piano":
+        return " ".join(str(token) for token in tokens[: _HEAD // 4])
+    return tokens.tobytes().decode("utf-8", errors="replace")
+
+
+def _records(file: Path, kind: Kind, encoding: str | None) -> Iterator[Record]:
+    if kind == "dna":
+        yield from _fasta_records(file)
+    elif kind == "text":
+        blocks = text.read_text_blocks(file, encoding)
+        yield _summarise(str(file), (np.frombuffer(block, np.uint8) for block in blocks))
+    else:
+        yield _summarise(str(file), (audio.encode(wave) for wave in audio.read_waves(file)))
+
+
+def _fasta_records(file: Path) -> Iterator[Record]:
+    summary: _Summary | None = None
+    for chunk in fasta.read_chunks(file):
+        if chunk.starts_record:
+            if summary is not None:
+                yield summary.finish()
+            summary = _Summary(f"{file} {chunk.name}")
+        if summary is not None:
+            summary.add(chunk.codes)
+    if summary is not None:
+        yield summary.finish()
+
+
+def _summarise(name: str, blocks: Iterator[npt.NDArray[np.uint8]]) -> Record:
+    summary = _Summary(name)
+    for block in blocks:
+        summary.add(block)
+    return summary.finish()
+
+
+class _Summary:
+    """A :class:`Record` in the making."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._digest = hashlib.blake2b(digest_size=16)
+        self._counts = np.zeros(256, dtype=np.int64)
+        self._head = np.zeros(0, dtype=np.uint8)
+
+    def add(self, tokens: npt.NDArray[np.uint8]) -> None:
+        self._digest.update(tokens.tobytes())
+        self._counts += np.bincount(tokens, minlength=256)
+        if len(self._head) < _HEAD:
+            self._head = np.concatenate([self._head, tokens[: _HEAD - len(self._head)]])
+
+    def finish(self) -> Record:
+        length = int(self._counts.sum())
+        return Record(self._name, length, self._digest.hexdigest(), self._counts, self._head)
+
+
+def picture(inspection: Inspection) -> str:
+    """Return how often tokens occur, or how long records are, as a line of blocks each, with a caption."""
+    counts = np.array([record.counts for record in inspection.records]).sum(axis=0).astype(np.float64)
+    if inspection.kind == "dna":
+        used = counts[: len(fasta.ALPHABET) + 1]
+        shares = zip(fasta.ALPHABET + "-", used / max(used.sum(), 1), strict=True)
+        return "bases " + " ".join(f"{base} {share:.1%}" for base, share in shares)
+    levels = counts.reshape(_LEVELS, -1).sum(axis=1)
+    name = "bytes 0-255" if inspection.kind == "text" else "mu-law codes 0-255"
+    return f"{name} |{_blocks(levels)}|"
+
+
+def _blocks(heights: npt.NDArray[np.float64]) -> str:
+    blocks = " ▁▂▃▄▅▆▇█"
+    scaled = np.ceil(np.sqrt(heights / max(heights.max(), 1)) * (len(blocks) - 1)).astype(int)
+    return "".join(blocks[height] for height in scaled)

@@ -1,0 +1,105 @@
+"""Public data sets by name: what they are, under which licence, where they lie and what must arrive."""
+
+import os
+import tomllib
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlparse
+
+from seqsuite.errors import UserError
+from seqsuite.registry import did_you_mean
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """A file to fetch.
+
+    Attributes:
+        url: Where it lies.
+        size: Its bytes, if known.
+        sha256: Its SHA-256 in hexadecimal, if known.
+        unpack: How it is packed, if it should be unpacked.
+    """
+
+    url: str
+    size: int | None = None
+    sha256: str | None = None
+    unpack: Literal["zip", "tar"] | None = None
+
+    @property
+    def name(self) -> str:
+        """The last part of the address."""
+        return Path(urlparse(self.url).path).name
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A data set.
+
+    Attributes:
+        name: What ``seqsuite data fetch`` calls it.
+        summary: What it is, in a line.
+        task: The task that reads it.
+        licence: Its licence, or what is known of it.
+        homepage: Where its authors describe it.
+        files: What to fetch.
+        path: What to give as ``task.path``, relative to the data set's folder.
+    """
+
+    name: str
+    summary: str
+    task: str
+    licence: str
+    homepage: str
+    files: tuple[RemoteFile, ...]
+    path: str
+
+    @property
+    def size(self) -> int | None:
+        """Bytes to fetch, if all are known."""
+        sizes = [file.size for file in self.files]
+        return sum(size for size in sizes if size is not None) if None not in sizes else None
+
+
+def data_root() -> Path:
+    """Return the folder that data sets are kept in: ``SEQSUITE_DATA``, else the user's data folder."""
+    from platformdirs import user_data_path
+
+    chosen = os.environ.get("SEQSUITE_DATA")
+    return Path(chosen).expanduser() if chosen else user_data_path("seqsuite") / "data"
+
+
+@cache
+def recipes() -> dict[str, Recipe]:
+    """Return all recipes, by name."""
+    folder = files("seqsuite.tasks.prepare") / "recipes"
+    found = sorted((item for item in folder.iterdir() if item.name.endswith(".toml")), key=lambda i: i.name)
+    return {
+        item.name.removesuffix(".toml"): parse_recipe(
+            item.name.removesuffix(".toml"), tomllib.loads(item.read_text(encoding="utf-8"))
+        )
+        for item in found
+    }
+
+
+def find_recipe(name: str) -> Recipe:
+    """Return the recipe of this name.
+
+    Raises:
+        UserError: if there is none.
+    """
+    known = recipes()
+    if name not in known:
+        raise UserError(
+            f"There is no data set {name!r}: `seqsuite data list` shows all.{did_you_mean(name, known)}"
+        )
+    return known[name]
+
+
+def parse_recipe(name: str, content: dict[str, Any]) -> Recipe:
+    """Return the recipe of a parsed TOML file; its keys are the attributes of :class:`Recipe`."""
+    remote = tuple(RemoteFile(**file) for file in content["files"])
+    return Recipe(name=name, **{**content, "files": remote})

@@ -1,0 +1,95 @@
+"""Multiple alignments of genomes in MAF: the same stretch of several species, block by block."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from seqsuite.errors import UserError
+from seqsuite.tasks.base import Split
+from seqsuite.tasks.sources.compression import COMPRESSED_SUFFIXES, open_lines
+from seqsuite.tasks.sources.fasta import Record, encode
+from seqsuite.tasks.sources.files import reason_of
+
+SUFFIXES = (".maf", *(f".maf{packed}" for packed in COMPRESSED_SUFFIXES))
+
+GREAT_APES = {
+    "Hsap": "human",
+    "homo_sapiens": "human",
+    "hg38": "human",
+    "Ptro": "chimpanzee",
+    "pan_troglodytes": "chimpanzee",
+    "Ppan": "bonobo",
+    "pan_paniscus": "bonobo",
+    "Ggor": "gorilla",
+    "gorilla_gorilla": "gorilla",
+    "Ppyg": "orangutan",
+    "Pabe": "orangutan",
+    "pongo_abelii": "orangutan",
+}
+"""Names of the great apes by the names that Ensembl's alignments and their subsets give them."""
+
+EXAMPLE = Path("/usr/share/doc/maffilter/examples/Gorilla")
+"""Where Debian's package ``maffilter-examples`` has chromosome 22 of four great apes."""
+
+_TRAIN, _VALIDATION = 0.8, 0.1
+
+
+class Row(NamedTuple):
+    """One species in a block: ``codes`` (columns,) with gaps; ``start`` counts on ``strand`` (1 or -1)."""
+
+    species: str
+    chrom: str
+    start: int
+    strand: int
+    codes: Record
+
+
+def read_maf(file: Path) -> Iterator[tuple[Row, ...]]:
+    """Yield the blocks of a MAF file, plain or compressed, one at a time.
+
+    A row's source ``Hsap.22`` is species and chromosome; species keep the names that the file gives them.
+
+    Raises:
+        UserError: if the file cannot be read, is not MAF, or is not DNA.
+    """
+    from Bio import AlignIO
+
+    with open_lines(file, "MAF") as lines:
+        try:
+            first = lines.readline()
+            if not first.startswith("##maf"):
+                raise UserError(f"The file {str(file)!r} is not MAF: it does not begin with '##maf'.")
+            for block in AlignIO.parse(lines, "maf"):
+                yield tuple(_row(record, file) for record in block)
+        except (ValueError, IndexError, KeyError, AttributeError, AssertionError, TypeError) as error:
+            raise UserError(f"The file {str(file)!r} cannot be read as MAF: {reason_of(error)}.") from error
+
+
+def split_blocks(columns: Sequence[int]) -> list[Split]:
+    """Return each block's split: by order: 80 % of the ``columns`` (B,) train, 10 % validation, 10 % test.
+
+    Whole blocks are held out, so that a stretch of the genome is in one split for all species.
+    """
+    middles = np.cumsum(columns) - np.asarray(columns) / 2
+    shares = middles / max(sum(columns), 1)
+    return [_split(float(share)) for share in shares]
+
+
+def example_alignment() -> Path | None:
+    """Return the alignment of great apes in Debian's ``maffilter-examples``, if that is installed."""
+    files = sorted(EXAMPLE.glob("*.maf.gz")) if EXAMPLE.is_dir() else []
+    return files[0] if files else None
+
+
+def _row(record: Any, file: Path) -> Row:
+    species, _, chrom = record.id.partition(".")
+    start, strand = record.annotations["start"], record.annotations["strand"]
+    return Row(species, chrom, start, strand, encode(str(record.seq), f"Row {record.id!r} of {str(file)!r}"))
+
+
+def _split(share: float) -> Split:
+    if share < _TRAIN:
+        return "train"
+    return "validation" if share < _TRAIN + _VALIDATION else "test"

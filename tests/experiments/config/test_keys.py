@@ -1,0 +1,39 @@
+"""The listing of keys."""
+
+import pytest
+
+from seqsuite.errors import UserError
+from seqsuite.experiments.config.keys import argument_descriptions, list_keys
+from seqsuite.experiments.config.resolve import override_keys
+from seqsuite.tasks import TASKS
+
+
+def test_every_key_is_listed_with_its_meaning() -> None:
+    keys = list_keys()
+    assert {key.name for key in keys} >= set(override_keys(None, None)) | {
+        "model.mixer.d_state",
+        "model.block.expand",
+    }
+    assert [key.name for key in keys if not key.description] == []
+
+
+def test_a_key_has_type_default_and_choices() -> None:
+    (steps,) = list_keys("train.steps")
+    assert (steps.type, steps.default, steps.description) == ("whole number > 0", "1000", "Optimizer steps.")
+    (schedule,) = list_keys("train.schedule")
+    assert {"cosine", "constant"} <= set(schedule.choices)
+    assert [key.choices for key in list_keys("task") if key.name == "task"] == [tuple(TASKS.names())]
+    lengths = {key.of: key for key in list_keys("task.seqlen")}
+    assert set(lengths) == {"text", "dna", "piano"}
+    assert lengths["dna"].description == "Length of a window in bases."
+
+
+def test_an_unknown_prefix_is_refused() -> None:
+    with pytest.raises(UserError, match=r"No key begins with 'trian'.* Did you mean"):
+        list_keys("trian")
+
+
+def test_descriptions_of_arguments_are_read_over_several_lines() -> None:
+    text = "A thing.\n\nArgs:\n    one: First,\n        and more.\n    two: Second.\n\nRaises:\n    X: if so."
+    assert argument_descriptions(text) == {"one": "First, and more.", "two": "Second."}
+    assert argument_descriptions("Nothing.") == {}

@@ -1,0 +1,116 @@
+"""The quick way to read gives what MLflow gives, and leaves to MLflow what it does not know."""
+
+import math
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from mlflow.entities import Metric, Param, RunTag
+
+from seqsuite.errors import UserError
+from seqsuite.experiments.tracking import reader as reader_module
+from seqsuite.experiments.tracking import schema
+from seqsuite.experiments.tracking.reader import DatabaseReader, StoreReader, open_reader
+from seqsuite.experiments.tracking.store import open_store
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three cells, one of another experiment's, one deleted, and a grid."""
+    folder = tmp_path_factory.mktemp("reader")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
+        store, other = open_store("mine"), open_store("other")
+    for number, (experiment, kind) in enumerate(
+        [(store, "cell"), (store, "cell"), (other, "cell"), (store, "grid"), (store, "cell")]
+    ):
+        run = store.client.create_run(
+            experiment.experiment_id, run_name=f"run{number}", start_time=1000 + number
+        )
+        points = [(1, 10, 0.5), (2, 20, 0.4), (2, 30, 0.3), (0, 40, math.inf), (3, 50, math.nan)]
+        store.client.log_batch(
+            run.info.run_id,
+            metrics=[Metric("loss", value, time, step) for step, time, value in points]
+            + [Metric("nothing", math.nan, 1, 1)],
+            params=[Param("task.name", "dna"), Param("seed", str(number))],
+            tags=[RunTag(schema.TAG_KIND, kind)],
+        )
+        store.client.set_terminated(run.info.run_id, "FINISHED" if number else "KILLED")
+    store.client.delete_run(run.info.run_id)
+    return folder
+
+
+@pytest.fixture
+def here(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
+
+
+@pytest.mark.usefixtures("here")
+def test_both_ways_give_the_same() -> None:
+    quick, whole = open_reader("mine"), StoreReader(open_store("mine", create=False))
+    assert isinstance(quick, DatabaseReader)
+    assert [cell.name for cell in quick.cells()] == ["run1", "run0"]
+    for ours, theirs in zip(quick.cells(), whole.cells(), strict=True):
+        for attribute in ("run_id", "name", "status", "params", "tags", "start_time"):
+            assert getattr(ours, attribute) == getattr(theirs, attribute)
+        assert repr(sorted(ours.metrics.items())) == repr(sorted(theirs.metrics.items()))
+        assert math.isnan(ours.metrics["loss"])
+        assert repr(quick.get(ours.run_id)) == repr(ours)
+        history = quick.history(ours.run_id, "loss")
+        assert repr(history) == repr(whole.history(ours.run_id, "loss"))
+        assert repr(history) == "[(0, inf), (1, 0.5), (2, 0.3), (3, nan)]"
+        assert quick.history(ours.run_id, "unknown") == whole.history(ours.run_id, "unknown") == []
+
+
+@pytest.mark.usefixtures("here")
+def test_a_run_that_is_not_there_is_one_sentence() -> None:
+    with pytest.raises(UserError, match="0123"):
+        open_reader("mine").get("0123")
+
+
+@pytest.mark.usefixtures("here")
+def test_what_is_not_as_expected_is_left_to_mlflow(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no experiment 'unknown'"):
+        open_reader("unknown")
+    monkeypatch.setattr(reader_module, "_REVISIONS", {"another"})
+    assert isinstance(open_reader("mine"), StoreReader)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/missing.db")
+    with pytest.raises(UserError, match="no results yet"):
+        open_reader("mine")
+    (tmp_path / "not.db").write_text("nothing of the kind, but long enough to be looked into" * 100)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/not.db")
+    with pytest.raises(UserError, match=r"not\.db cannot be read"):
+        open_reader("mine")
+
+
+@pytest.mark.usefixtures("here")
+def test_a_database_that_breaks_while_it_is_read_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    reader = open_reader("mine")
+
+    def fail(*_: object) -> None:
+        raise sqlite3.OperationalError("database is locked")
+
+    monkeypatch.setattr(reader_module, "_opened", fail)
+    with pytest.raises(UserError, match="cannot be read: database is locked"):
+        reader.cells()
+
+
+@pytest.mark.usefixtures("here")
+def test_reading_imports_neither_mlflow_nor_torch() -> None:
+    code = (
+        "import sys; from seqsuite.experiments.tracking.reader import open_reader; "
+        "print(len(open_reader('mine').cells())); print({'mlflow', 'sqlalchemy', 'torch'} & set(sys.modules))"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert shown.stdout == "2\nset()\n"
+
+
+def test_mlflows_tables_are_of_a_version_that_is_known(folder: Path) -> None:
+    """After an update of MLflow, look whether its tables are still read rightly, and add its revision."""
+    with sqlite3.connect(folder / "mlflow.db") as database:
+        revisions = {revision for (revision,) in database.execute("SELECT version_num FROM alembic_version")}
+    assert revisions <= reader_module._REVISIONS

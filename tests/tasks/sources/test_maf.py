@@ -1,0 +1,68 @@
+import gzip
+from pathlib import Path
+
+import pytest
+
+from seqsuite.errors import UserError
+from seqsuite.tasks.sources import maf
+from seqsuite.tasks.sources.fasta import ALPHABET
+from seqsuite.tasks.sources.maf import GREAT_APES, example_alignment, read_maf, split_blocks
+
+BLOCKS = """##maf version=1 program=test
+#
+a score=3
+s Hsap.22   10 6 + 100 ACGTac-
+s Ptro.22a  20 7 - 90  ACNTACG
+
+a
+s Hsap.22   16 2 + 100 RY
+"""
+
+
+def letters(codes: object) -> str:
+    return "".join((ALPHABET + "-")[code] for code in codes)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("pack", [False, True])
+def test_blocks_are_species_chromosome_and_aligned_bases(tmp_path: Path, pack: bool) -> None:
+    content = BLOCKS.encode()
+    (tmp_path / "a.maf").write_bytes(gzip.compress(content) if pack else content)
+    first, second = read_maf(tmp_path / "a.maf")
+    assert [(row.species, row.chrom, row.start, row.strand, letters(row.codes)) for row in first] == [
+        ("Hsap", "22", 10, 1, "ACGTAC-"),
+        ("Ptro", "22a", 20, -1, "ACNTACG"),
+    ]
+    assert letters(second[0].codes) == "NN"
+    assert GREAT_APES[first[1].species] == "chimpanzee"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "does not begin with '##maf'"),
+        (">a\nACGT\n", "does not begin with '##maf'"),
+        (BLOCKS.replace("ACGTac-", "ACGTac"), "cannot be read as MAF"),
+        (BLOCKS.replace("+ 100 RY", "+ x RY"), "cannot be read as MAF"),
+        (BLOCKS.replace("RY", "EF"), "Row 'Hsap.22' of .* is not DNA"),
+    ],
+)
+def test_bad_alignments_are_one_sentence(tmp_path: Path, content: str, message: str) -> None:
+    (tmp_path / "a.maf").write_text(content)
+    with pytest.raises(UserError, match=message):
+        list(read_maf(tmp_path / "a.maf"))
+
+
+def test_whole_blocks_are_held_out_by_their_columns() -> None:
+    splits = split_blocks([10] * 100)
+    assert splits == ["train"] * 80 + ["validation"] * 10 + ["test"] * 10
+    assert split_blocks([900, 50, 50]) == ["train", "test", "test"]
+    assert split_blocks([]) == []
+
+
+def test_the_example_is_found_where_it_is_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(maf, "EXAMPLE", tmp_path)
+    assert example_alignment() is None
+    (tmp_path / "apes.maf.gz").write_bytes(gzip.compress(BLOCKS.encode()))
+    found = example_alignment()
+    assert found is not None
+    assert len(list(read_maf(found))) == 2
