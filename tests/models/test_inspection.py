@@ -114,7 +114,7 @@ def test_every_block_shows_what_its_mixer_gets(block, mixer):
 def test_axes_are_as_many_as_dimensions_and_known():
     with pytest.raises(ValueError, match="axes must name 2 dimensions"):
         Inspected(torch.zeros(2, 3), ("batch",))
-    with pytest.raises(ValueError, match="axes must be of batch, .*, not time"):
+    with pytest.raises(ValueError, match=r"axes must be of batch, .*, not time"):
         Inspected(torch.zeros(2, 3), ("batch", "time"))
 
 

@@ -16,6 +16,7 @@ from seqsuite.models.base import (
     is_plain_linear,
     norm_weights,
 )
+from seqsuite.models.initialization import assign
 from seqsuite.models.short_convolution import convolve, convolve_step, short_biases, short_filters
 from seqsuite.options import PositiveInt
 
@@ -47,10 +48,17 @@ class MambaBlock(Block):
         self.d_inner, self.d_conv = expand * d_model, d_conv
         self.norm = make_norm(d_model)
         self.in_proj = nn.Linear(d_model, 2 * self.d_inner, bias=bias)
-        self.conv_weight = nn.Parameter(short_filters(self.d_inner, d_conv))
-        self.conv_bias = nn.Parameter(short_biases(self.d_inner, d_conv)) if conv_bias else None
+        self.conv_weight = nn.Parameter(torch.empty(self.d_inner, d_conv))
+        self.conv_bias = nn.Parameter(torch.empty(self.d_inner)) if conv_bias else None
+        self.reset_parameters()
         self.mixer = make_mixer(self.d_inner)
         self.out_proj = nn.Linear(self.d_inner, d_model, bias=bias)
+
+    def reset_parameters(self) -> None:
+        """Draw the convolution's filters and biases."""
+        assign(self.conv_weight, short_filters(self.d_inner, self.d_conv))
+        if self.conv_bias is not None:
+            assign(self.conv_bias, short_biases(self.d_inner, self.d_conv))
 
     def forward(
         self, x: Tensor, state: State | None = None, cu_seqlens: Tensor | None = None
