@@ -15,7 +15,7 @@ help:
 	@echo "make run [ARGS='task=... model=... key=value']   set up and run; by default $(ARGS)"
 	@echo "make test                                        set up and run the tests"
 	@echo "make lint                                        set up and run ruff and mypy"
-	@echo "make docs                                        set up and renew the tables of docs/zoo.md"
+	@echo "make docs                                        set up and renew the tables of docs/zoo.md and docs/pytorch.md"
 	@echo "make gpu-report                                  measure all that needs a GPU (9 minutes), into docs/triton.md"
 	@echo "make setup                                       set up only: .venv with seqsuite in it"
 
@@ -35,6 +35,8 @@ lint: $(VENV)/.with-dev
 
 docs: $(VENV)/.with-dev
 	$(VENV)/bin/python -m seqsuite.models.zoo docs/zoo.md
+	$(PYTEST) -q tests/models/test_t*.py --junitxml=build/citizenship.xml
+	$(VENV)/bin/python -m seqsuite.models.citizenship docs/pytorch.md build/citizenship.xml
 
 gpu-report: $(VENV)/.with-dev
 	$(VENV)/bin/python -m seqsuite.bench.gpu_report --out docs/gpu_report.json

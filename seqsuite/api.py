@@ -206,11 +206,12 @@ def _load(source: str, experiment: str) -> "tuple[SequenceModel, Any]":
     """Return a model, and the task of a run that has the files of its data."""
     from seqsuite.experiments.checkpoints import load_for_inference
     from seqsuite.experiments.sources import open_source
+    from seqsuite.models.formats import native
     from seqsuite.models.formats.files import read_description
     from seqsuite.models.pretrained import from_pretrained
 
     with open_source(source, experiment) as found:
-        if "task" in read_description(found.folder).get("config", {}):
+        if "task" in native.settings_of(read_description(found.folder)):
             model, config = load_for_inference(found.folder)
             return model, config.make_task()
         return from_pretrained(found.folder), None

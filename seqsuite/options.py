@@ -8,7 +8,7 @@ layer needs no second file. Parameters without a default are supplied by the sui
 import inspect
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, ClassVar, get_type_hints
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, create_model
 
@@ -39,11 +39,18 @@ class Options(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=())
 
+    options_of: ClassVar[Any] = None
+    """The constructor whose options these are. A schema is made when it is first asked for and so cannot be
+    imported: what is pickled is the constructor, which can."""
+
     name: str
 
     def arguments(self) -> dict[str, Any]:
         """Return the options as constructor arguments."""
         return self.model_dump(exclude={"name"})
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_unfilled, (self.options_of,), self.__getstate__())
 
 
 @cache
@@ -57,7 +64,14 @@ def options_schema(target: Any) -> type[Options]:
         if parameter.default is not inspect.Parameter.empty
     }
     schema: type[Options] = create_model(f"{target.__name__}Options", __base__=Options, **fields)
+    schema.options_of = target
     return schema
+
+
+def _unfilled(target: Any) -> Options:
+    """Return an instance of the schema for ``target`` that a pickle then gives its state."""
+    schema = Options if target is None else options_schema(target)
+    return schema.__new__(schema)
 
 
 def named_options(registry: Registry, value: Any) -> Options:
@@ -65,8 +79,12 @@ def named_options(registry: Registry, value: Any) -> Options:
 
     Raises:
         UserError: if the registry does not know the name.
+        ValueError: if there is none.
         pydantic.ValidationError: if an option is unknown or has a wrong value.
     """
     if isinstance(value, Options):
         return value
-    return options_schema(registry.load(value["name"])).model_validate(value)
+    name = value.get("name") if isinstance(value, dict) else None
+    if not isinstance(name, str):
+        raise ValueError(f"a {registry.kind} is a table with a name, not {value!r}")
+    return options_schema(registry.load(name)).model_validate(value)

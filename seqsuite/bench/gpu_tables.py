@@ -4,10 +4,10 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from seqsuite.report import show
+from seqsuite.report.format import show
 
 Columns = Sequence[tuple[str, str, str]]
-"""Key, title and kind of each column; see :func:`seqsuite.bench.report.show`."""
+"""Key, title and kind of each column; see :func:`seqsuite.report.format.show`."""
 
 TABLES: dict[str, Columns] = {
     "train": (

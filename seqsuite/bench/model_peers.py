@@ -159,7 +159,7 @@ def transformers_twin(name: str, ours: LanguageModel) -> Model:
     logging.disable_progress_bar()
     with tempfile.TemporaryDirectory() as folder:
         save_pretrained(ours, folder, format="hf")
-        module = AutoModelForCausalLM.from_pretrained(folder)
+        module = AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=False)
     _, layout = HUGGING_FACE[name]
     names = {layout.name_of(ours_name): ours_name for ours_name, _ in ours.named_parameters()}
 

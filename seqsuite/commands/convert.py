@@ -9,7 +9,7 @@ from seqsuite.errors import UserError
 from seqsuite.experiments.checkpoints import reads_bytes
 from seqsuite.experiments.sources import open_source
 from seqsuite.models.formats import native, tokenizer
-from seqsuite.models.formats.files import CONFIG, WEIGHTS, read_description
+from seqsuite.models.formats.files import CONFIG, WEIGHTS, check_inside, read_description
 from seqsuite.models.pretrained import Format, from_pretrained, save_pretrained
 
 
@@ -17,13 +17,16 @@ def convert(source: str, destination: Path, *, format: Format, experiment: str) 
     """Write the model that ``source`` stands for, with its tokenizer, to the folder ``destination``.
 
     Raises:
-        UserError: if there is no such model, the format has no such model, or the folder is not empty.
+        UserError: if there is no such model, the format has no such model, the folder is not empty, or
+            something in the model's folder is a link out of it.
     """
     if destination.exists() and not (destination.is_dir() and not any(destination.iterdir())):
         raise UserError(f"{destination} is there already: name a folder that is new or empty.")
     with open_source(source, experiment) as found:
         folder = found.folder
         description = read_description(folder)
+        for path in folder.iterdir():
+            check_inside(folder, path)
         model = from_pretrained(folder)
         save_pretrained(model, destination, format)
         if format == "native" and native.MARK in description:  # which may say more than the model needs

@@ -18,8 +18,9 @@ from seqsuite.experiments.checkpoints import load_for_inference
 from seqsuite.experiments.evaluation.tokenizers import TextCodec, tokenizer_for
 from seqsuite.experiments.interruption import deferred_interrupts
 from seqsuite.experiments.sources import has_sample, open_source
+from seqsuite.models.formats import native
 from seqsuite.models.formats.files import read_description
-from seqsuite.models.generation import Generation
+from seqsuite.models.generation import Generation, check_weights
 from seqsuite.models.pretrained import from_pretrained
 from seqsuite.models.sampling import Sampling
 from seqsuite.models.sequence_model import LanguageModel
@@ -150,7 +151,7 @@ def generate_samples(source: str, experiment: str, request: Request) -> int:
 
 def _load(source: str, experiment: str, request: Request, device: torch.device) -> _Speaker:
     with open_source(source, experiment, has_sample, "is of a task that generates") as found:
-        if "task" in read_description(found.folder).get("config", {}):
+        if "task" in native.settings_of(read_description(found.folder)):
             model, config = load_for_inference(found.folder)
             task = config.make_task()
             if task.codec is None or not isinstance(model, LanguageModel):
@@ -180,6 +181,7 @@ def _output(speaker: _Speaker, request: Request) -> Path:
 def _begin(speaker: _Speaker, request: Request) -> tuple[Generation, list[list[int]]]:
     """Return the generation, and the tokens that each sample begins with."""
     model = speaker.model
+    check_weights(model)
     if request.resume_state is not None:
         generation = Generation.load(request.resume_state, model, model_id=speaker.identity)
         return generation, [[] for _ in range(generation.batch_size)]

@@ -28,7 +28,7 @@ from seqsuite.errors import UserError
 from seqsuite.experiments.config.schema import CellConfig
 from seqsuite.models.config import ModelShape
 from seqsuite.models.formats import native
-from seqsuite.models.formats.files import CONFIG, WEIGHTS, read_description
+from seqsuite.models.formats.files import CONFIG, UNFIT, WEIGHTS, read_description
 from seqsuite.models.sequence_model import SequenceModel
 from seqsuite.tasks import TASKS
 
@@ -207,7 +207,7 @@ def load_for_inference(folder: Path) -> tuple[SequenceModel, CellConfig]:
         description = read_description(folder)
         config = CellConfig.model_validate(description["config"])
         model = native.read(folder, description)
-    except (KeyError, ValueError, UserError) as error:
+    except (UserError, *UNFIT) as error:
         reason = str(error).partition("\n")[0].rstrip(".")
         raise UserError(f"{folder} holds no checkpoint that this version can read: {reason}.") from error
     return model.eval(), config
@@ -215,8 +215,9 @@ def load_for_inference(folder: Path) -> tuple[SequenceModel, CellConfig]:
 
 def reads_bytes(description: Mapping[str, Any]) -> bool:
     """Return whether a model's ``config.json`` says that its tokens are the bytes of text."""
-    task = description.get("config", {}).get("task", {}).get("name")
-    return task in TASKS.names() and getattr(TASKS.load(task), "units", None) == "bytes"
+    task = native.settings_of(description).get("task")
+    name = task.get("name") if isinstance(task, dict) else None
+    return name in TASKS.names() and getattr(TASKS.load(name), "units", None) == "bytes"
 
 
 def load_training(folder: Path, model: SequenceModel) -> dict[str, Any]:

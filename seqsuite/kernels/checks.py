@@ -1,6 +1,6 @@
 """Complaints about a kernel's arguments: each names the operation, the argument and what it should be."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 import torch
@@ -38,8 +38,37 @@ def check_tensor(
         and all(want is None or have == want for have, want in zip(shape, sizes, strict=True))
     )
     if not fits:
-        expected = "" if None in sizes else f" = {sizes}"
-        raise ValueError(f"{operation}: {name} must have shape {form}{expected}, not {tuple(shape)}")
+        raise ValueError(
+            f"{operation}: {name} must have shape {form}{_expected(form, sizes, shape)}, not {tuple(shape)}"
+        )
+
+
+def _expected(form: str, sizes: Sizes, shape: Sequence[int]) -> str:
+    """Return `` = (4, 3)`` for the sizes that are known; any other is as given, or a letter of the form."""
+    if all(size is None for size in sizes):
+        return ""
+    others: Sequence[int | str] = shape
+    if len(shape) != len(sizes):
+        letters = form.removeprefix("(").removesuffix(")").rstrip(",").split(", ")
+        others = letters if len(letters) == len(sizes) else ["any"] * len(sizes)
+    shown = [str(other if size is None else size) for size, other in zip(sizes, others, strict=True)]
+    return f" = ({', '.join(shown)}{',' * (len(shown) == 1)})"
+
+
+def check_flag(operation: str, name: str, value: object, hint: str = "") -> None:
+    """Check that an argument is true or false, and nothing that Python would take for one.
+
+    Args:
+        operation: Name of the kernel.
+        name: Name of the argument.
+        value: What was given.
+        hint: What it means, in brackets.
+
+    Raises:
+        TypeError: it is no bool.
+    """
+    if not isinstance(value, bool):
+        raise TypeError(f"{operation}: {name} must be True or False{hint}, not {value!r}")
 
 
 def check_devices(operation: str, name: str, tensor: Tensor, others: Mapping[str, Tensor | None]) -> None:

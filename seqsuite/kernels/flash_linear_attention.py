@@ -2,7 +2,7 @@
 
 They multiply matrices in 16 bits, or in TF32 where inputs are float32. Hence they are chosen where inputs
 have 16 bits; plain chunked PyTorch, in full precision, is for all others, and for what they cannot do:
-``torch.compile`` in one graph and ``torch.func``.
+``torch.compile`` in one graph, forward mode and ``torch.func``.
 """
 
 from collections.abc import Callable
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from seqsuite.kernels.backend import Backend
+from seqsuite.kernels.operators import in_transform
 
 
 def _why_unavailable() -> str | None:
@@ -32,7 +33,7 @@ def is_faster_for(values: Tensor) -> bool:
         and values.dtype in (torch.bfloat16, torch.float16)
         and values.shape[1] > 0
         and not torch.compiler.is_compiling()
-        and not torch._C._are_functorch_transforms_active()
+        and not in_transform()
         and FLA.unavailable_because() is None
     )
 

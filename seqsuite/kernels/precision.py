@@ -12,6 +12,12 @@ def full_precision(device: torch.device) -> AbstractContextManager[object]:
     A state is carried over thousands of positions and a kernel is made of high powers of a matrix: rounded to
     eight bits at each product, both would be noise.
     """
-    if is_autocast_available(device.type):
+    if _has_autocast(device.type):
         return torch.autocast(device.type, enabled=False)
     return nullcontext()
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]  # untyped in PyTorch
+def _has_autocast(device: str) -> bool:
+    """Return whether there is autocast on such a device; torch.compile calls this and does not trace it."""
+    return is_autocast_available(device)

@@ -62,7 +62,15 @@ class Inspected:
 
 
 class SequenceLayer(nn.Module, ABC):
-    """A causal layer on ``(B, L, D)`` with an explicit state."""
+    """A causal layer on ``(B, L, D)`` with an explicit state.
+
+    A layer with parameters of its own, beside those of the modules in it, has ``reset_parameters``, which its
+    constructor calls, so that a model built on the device ``"meta"`` can be given memory and values later.
+    """
+
+    no_weight_decay: ClassVar[frozenset[str]] = frozenset()
+    """Names of the layer's own parameters that are exempt from weight decay. A mark on the parameters would
+    be lost by ``deepcopy``, ``to_empty`` and FSDP2, which make new ones."""
 
     @abstractmethod
     def forward(
@@ -264,10 +272,12 @@ def norm_weights(module: nn.Module) -> Norm | None:
     return Norm(module.weight, module.eps)
 
 
-def no_weight_decay(parameter: nn.Parameter) -> nn.Parameter:
-    """Mark ``parameter`` as exempt from weight decay, and return it."""
-    parameter.no_weight_decay = True  # type: ignore[attr-defined]  # a mark that the optimizer reads
-    return parameter
+def is_plain_linear(*modules: nn.Module | None) -> bool:
+    """Return whether each module does what its weight and bias say, so that a kernel may read these.
+
+    What quantisation or an adapter puts in the place of an ``nn.Linear`` does something else.
+    """
+    return all(isinstance(m, nn.Linear) and type(m).forward is nn.Linear.forward for m in modules)
 
 
 def packed_positions(cu_seqlens: Tensor, length: int) -> tuple[Tensor, Tensor]:

@@ -9,7 +9,7 @@ from seqsuite.graphs import GraphedCall, Recorder, recorder_for
 from seqsuite.kernels.mamba_decoder import mamba_decoder
 from seqsuite.kernels.mamba_decoder.weights import BlockState, ModelWeights
 from seqsuite.models.backbones.isotropic import Isotropic
-from seqsuite.models.base import norm_weights
+from seqsuite.models.base import is_plain_linear, norm_weights
 from seqsuite.models.sequence_model import BackboneState, LanguageModel
 
 if TYPE_CHECKING:
@@ -127,5 +127,7 @@ def _decoder_weights(model: LanguageModel) -> ModelWeights | None:
     blocks = [block.decoder_weights() for block in model.blocks.layers()]
     given = [block for block in blocks if block is not None]
     if norm is None or len(given) < len(blocks) or model.position_embedding is not None:
+        return None
+    if not is_plain_linear(model.head):
         return None
     return ModelWeights(model.embedding.weight, given, norm, model.head.weight)

@@ -1,27 +1,21 @@
 """Generation token by token, from an explicit state that can be saved and gone on from."""
 
-import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 from typing import Self
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from seqsuite.errors import UserError
 from seqsuite.models.decoding import Decoder, make_decoder
+from seqsuite.models.generation_state import SavedGeneration, SavedGroup, read_state, write_state
 from seqsuite.models.sampling import AS_IT_IS, Sampling, draw
 from seqsuite.models.sequence_model import BackboneState, LanguageModel
 
 PREFILL = 2048
 """Tokens of a prompt that are processed at once, so that memory does not grow with the prompt."""
-
-_VERSION = "1"
-_COMPLEX = ".complex"  # marks a complex tensor, which safetensors only has in single precision
 
 
 class _Group:
@@ -136,23 +130,13 @@ class Generation:
         Raises:
             UserError: if it cannot be written.
         """
-        tensors = {f"generator.{b}": g.get_state() for b, g in enumerate(self._generators)}
-        if self._seen is not None:
-            tensors["seen"] = self._seen
-        for number, group in enumerate(self._groups):
-            tensors |= {f"group.{number}.rows": group.rows, f"group.{number}.pending": group.pending}
-            for block, state in enumerate(group.state.blocks):
-                tensors |= {f"group.{number}.block.{block}.{key}": value for key, value in state.items()}
-        about = {
-            "seqsuite.generation": _VERSION,
-            "model": model_id,
-            "sampling": json.dumps(asdict(self.sampling)),
-            "groups": json.dumps([[g.state.position, len(g.state.blocks)] for g in self._groups]),
-        }
-        try:
-            save_file(dict(map(_storable, tensors.items())), path, metadata=about)
-        except (OSError, SafetensorError) as error:
-            raise UserError(f"The state cannot be written to {path}: {error}.") from error
+        saved = SavedGeneration(
+            sampling=self.sampling,
+            generators=[generator.get_state() for generator in self._generators],
+            seen=self._seen,
+            groups=[SavedGroup(group.rows, group.pending, group.state) for group in self._groups],
+        )
+        write_state(path, saved, model_id)
 
     @classmethod
     def load(cls, path: Path, model: LanguageModel, *, model_id: str = "") -> Self:
@@ -161,39 +145,16 @@ class Generation:
         Raises:
             UserError: if the file is not there, damaged, or of another model.
         """
-        try:
-            with safe_open(path, framework="pt") as file:
-                about = file.metadata() or {}
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except (OSError, SafetensorError) as error:
-            raise UserError(f"The state {path} cannot be read: {error}.") from error
-        if about.get("seqsuite.generation") != _VERSION:
-            raise UserError(f"The file {path} holds no state of a generation of this version.")
-        if about["model"] != model_id:
-            raise UserError(f"The state {path} is of another model: {about['model']}, not {model_id}.")
+        saved = read_state(path, model, model_id)
         made = cls.__new__(cls)
-        made.model, made.sampling = model, Sampling(**json.loads(about["sampling"]))
+        made.model, made.sampling = model, saved.sampling
         made._device = model.embedding.weight.device
-        made._restore(tensors, json.loads(about["groups"]))
-        return made
-
-    def _restore(self, tensors: dict[str, Tensor], groups: list[tuple[int, int]]) -> None:
-        self._generators = []
-        while (state := tensors.pop(f"generator.{len(self._generators)}", None)) is not None:
-            generator = torch.Generator()
+        made._generators = [torch.Generator() for _ in saved.generators]
+        for generator, state in zip(made._generators, saved.generators, strict=True):
             generator.set_state(state)
-            self._generators.append(generator)
-        tensors = {name: value.to(self._device) for name, value in map(_restored, tensors.items())}
-        self._seen = tensors.pop("seen", None)
-        self._groups = []
-        for number, (position, n_blocks) in enumerate(groups):
-            rows, pending = (tensors.pop(f"group.{number}.{name}") for name in ("rows", "pending"))
-            blocks = []
-            for block in range(n_blocks):
-                prefix = f"group.{number}.block.{block}."
-                names = [name for name in tensors if name.startswith(prefix)]
-                blocks.append({name.removeprefix(prefix): tensors[name] for name in names})
-            self._groups.append(_Group(self.model, rows, BackboneState(position, tuple(blocks)), pending))
+        made._seen = saved.seen
+        made._groups = [_Group(model, group.rows, group.state, group.pending) for group in saved.groups]
+        return made
 
     def _join_groups(self) -> None:
         """Make one group of all, if the model can step their sequences together."""
@@ -213,18 +174,18 @@ class Generation:
         return seen
 
 
-def _storable(item: tuple[str, Tensor]) -> tuple[str, Tensor]:
-    name, value = item
-    if not value.is_complex():
-        return name, value.contiguous()
-    return name + _COMPLEX, torch.view_as_real(value.resolve_conj()).contiguous()
+def check_weights(model: LanguageModel) -> None:
+    """Refuse a model that can only generate noise, such as the end of a training that diverged.
 
-
-def _restored(item: tuple[str, Tensor]) -> tuple[str, Tensor]:
-    name, value = item
-    if not name.endswith(_COMPLEX):
-        return item
-    return name.removesuffix(_COMPLEX), torch.view_as_complex(value)
+    Raises:
+        UserError: if one of its weights is NaN or infinite.
+    """
+    for name, parameter in model.named_parameters():
+        if not parameter.isfinite().all():
+            raise UserError(
+                f"The model cannot generate: its weight {name} holds NaN or infinity. Its training diverged, "
+                "or its file is damaged."
+            )
 
 
 def generate(
@@ -238,7 +199,12 @@ def generate(
     repetition_penalty: float = 1.0,
     seed: int = 0,
 ) -> Iterator[Tensor]:
-    """Yield ``length`` tokens (B,), one at a time, after prompts of any lengths: see :class:`Generation`."""
+    """Yield ``length`` tokens (B,), one at a time, after prompts of any lengths: see :class:`Generation`.
+
+    Raises:
+        UserError: if the model's weights are not finite.
+    """
+    check_weights(model)
     sampling = Sampling(
         temperature=temperature, top_k=top_k, top_p=top_p, repetition_penalty=repetition_penalty
     )

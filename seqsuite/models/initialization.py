@@ -4,7 +4,23 @@ import math
 from typing import Literal, get_args
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+
+@torch.no_grad()
+def assign(parameter: nn.Parameter, values: Tensor) -> None:
+    """Set a parameter in place, in its own dtype and on its own device.
+
+    A parameter that FSDP2 has sharded takes its part of the first rank's ``values``.
+    """
+    if hasattr(parameter, "device_mesh"):
+        from torch.distributed.tensor import DTensor, distribute_tensor
+
+        assert isinstance(parameter, DTensor)
+        local = values.to(parameter.dtype)
+        parameter.copy_(distribute_tensor(local, parameter.device_mesh, parameter.placements))
+    else:
+        parameter.copy_(values)
 
 
 def log_uniform(size: int, low: float, high: float) -> Tensor:
@@ -17,8 +33,15 @@ def inverse_softplus(y: Tensor) -> Tensor:
     return y + torch.log(-torch.expm1(-y))
 
 
+_LARGEST_HIPPO = 2048
+
 RealInit = Literal["real", "random", "half"]
 ComplexInit = Literal["lin", "inv", "legs"]
+
+
+def is_complex(init: RealInit | ComplexInit) -> bool:
+    """Return whether :func:`diagonal_A` makes a complex A of ``init``."""
+    return init in get_args(ComplexInit)
 
 
 def diagonal_A(init: RealInit | ComplexInit, d_model: int, d_state: int) -> tuple[Tensor, Tensor | None]:
@@ -38,7 +61,7 @@ def diagonal_A(init: RealInit | ComplexInit, d_model: int, d_state: int) -> tupl
     Raises:
         ValueError: if A is complex and N is odd.
     """
-    if init in get_args(ComplexInit):
+    if is_complex(init):
         imaginary = _frequencies(init, d_state).repeat(d_model, 1)
         return torch.full_like(imaginary, 0.5).log(), imaginary
     if init == "random":
@@ -59,9 +82,11 @@ def hippo_legs(d_state: int) -> tuple[Tensor, Tensor, Tensor]:
         Λ, P and B, complex128 (N/2,), one of each conjugate pair: the matrix is Λ − P P* in a unitary basis.
 
     Raises:
-        ValueError: if N is odd.
+        ValueError: if N is odd, or so large that its eigenvalues would take minutes.
     """
     _check_even(d_state)
+    if d_state > _LARGEST_HIPPO:
+        raise ValueError(f"HiPPO-LegS is computed for at most {_LARGEST_HIPPO} states, not {d_state}")
     n = torch.arange(d_state, dtype=torch.float64, device="cpu")  # not on "meta" when counting parameters
     scale = torch.sqrt(2 * n + 1)
     hippo = -torch.tril(torch.outer(scale, scale), diagonal=-1) - torch.diag(n + 1)

@@ -9,7 +9,7 @@ from safetensors import SafetensorError
 
 from seqsuite.errors import UserError
 from seqsuite.models.formats import foreign, native
-from seqsuite.models.formats.files import locate, read_description
+from seqsuite.models.formats.files import CONFIG, UNFIT, first_line, locate, read_description
 from seqsuite.models.sequence_model import LanguageModel
 from seqsuite.registry import did_you_mean
 
@@ -43,6 +43,9 @@ def from_pretrained(folder_or_name: str | Path, *, revision: str | None = None) 
         return model.eval()
     except UserError as error:
         raise UserError(f"{folder} cannot be loaded: {error}") from error
+    except UNFIT as error:
+        reason = f"its {CONFIG} describes no model that can be built: {first_line(error)}"
+        raise UserError(f"{folder} cannot be loaded: {reason}.") from error
 
 
 def save_pretrained(model: LanguageModel, folder: str | Path, format: Format = "hf") -> None:
@@ -69,7 +72,9 @@ def save_pretrained(model: LanguageModel, folder: str | Path, format: Format = "
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".saving-", dir=folder) as partial:
             write(Path(partial), model, model.config)
+            mode = (Path(partial) / CONFIG).stat().st_mode  # as the user's umask says; weights are 0600
             for path in Path(partial).iterdir():
+                path.chmod(mode)
                 os.replace(path, folder / path.name)
     except (OSError, SafetensorError) as error:
         raise UserError(f"The model cannot be written to {folder}: {error}.") from error

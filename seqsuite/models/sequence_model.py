@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, overload
+from typing import Any, Literal, Self, overload
 
 import torch
 from torch import Tensor, nn
@@ -36,6 +36,43 @@ class BackboneState:
         return BackboneState(self.position, blocks)
 
 
+class Initialisation(nn.Module):
+    """What parts start at because of their place in a model: the model's last module, without parameters.
+
+    Calling ``reset_parameters`` on each of ``model.modules()``, as FSDP2 asks for after a start on the device
+    ``"meta"``, comes to it last and so makes what the constructor makes.
+
+    Args:
+        embedding: The inputs': of tokens, or a linear map of numbers, which is left as it is.
+        position_embedding: The positions', if they are learned.
+        blocks: The backbone.
+    """
+
+    def __init__(
+        self,
+        embedding: nn.Embedding | nn.Linear,
+        position_embedding: nn.Embedding | None,
+        blocks: Backbone,
+    ) -> None:
+        super().__init__()
+        self._parts = (embedding, position_embedding, blocks)  # in a tuple they are no children of this one
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Normal embeddings of deviation 0.02; residual outputs divided by √(number of residual branches)."""
+        *embeddings, blocks = self._parts
+        for embedding in embeddings:
+            if isinstance(embedding, nn.Embedding):
+                nn.init.normal_(embedding.weight, std=0.02)
+        layers = blocks.layers()
+        branches = sum(block.residual_branches for block in layers)
+        for block in layers:
+            for linear in block.residual_outputs():
+                nn.init.kaiming_uniform_(linear.weight, a=math.sqrt(5))
+                with torch.no_grad():
+                    linear.weight /= math.sqrt(branches)
+
+
 class SequenceModel(nn.Module):
     """Token ids (B, L) to one output a position (B, L, …): what models for all heads share.
 
@@ -52,6 +89,8 @@ class SequenceModel(nn.Module):
 
     Attributes:
         config: What :mod:`~seqsuite.models.build` built the model from; ``None`` if something else made it.
+        rest: What the ``config.json`` of another project says besides the layers, such as special tokens: it
+            changes no number and is written again with the model.
     """
 
     config: ModelConfig | None = None
@@ -71,6 +110,7 @@ class SequenceModel(nn.Module):
     ) -> None:
         super().__init__()
         self.max_seqlen = max_seqlen
+        self.rest: dict[str, Any] = {}
         self.embedding: nn.Embedding | nn.Linear
         if vocab_size is not None:
             self.embedding = nn.Embedding(vocab_size, d_model)
@@ -82,7 +122,7 @@ class SequenceModel(nn.Module):
         self.blocks = blocks
         self.norm = NORMS[norm](d_model, norm_eps)
         self.head = nn.Linear(d_model, n_outputs, bias=False)
-        self._initialise()
+        self.initialisation = Initialisation(self.embedding, self.position_embedding, blocks)
 
     def prefill(
         self, tokens: Tensor, state: BackboneState, cu_seqlens: Tensor | None = None
@@ -180,19 +220,6 @@ class SequenceModel(nn.Module):
         logits: Tensor = self.head(self.norm(x))
         return logits
 
-    def _initialise(self) -> None:
-        """Normal embeddings of deviation 0.02; residual outputs divided by √(number of residual branches)."""
-        for embedding in (self.embedding, self.position_embedding):
-            if isinstance(embedding, nn.Embedding):
-                nn.init.normal_(embedding.weight, std=0.02)
-        layers = self.blocks.layers()
-        branches = sum(block.residual_branches for block in layers)
-        for block in layers:
-            for linear in block.residual_outputs():
-                nn.init.kaiming_uniform_(linear.weight, a=math.sqrt(5))
-                with torch.no_grad():
-                    linear.weight /= math.sqrt(branches)
-
 
 class LanguageModel(SequenceModel):
     """Token ids (B, L) to logits (B, L, V) of the token at each position.
@@ -231,6 +258,11 @@ class LanguageModel(SequenceModel):
         if tie_embeddings:
             self.head.weight = self.embedding.weight
 
+    @property
+    def tied(self) -> bool:
+        """Whether the head shares the embedding's weights."""
+        return self.head.weight is self.embedding.weight
+
     @overload
     def forward(self, tokens: Tensor, cu_seqlens: Tensor | None = None, state: None = None) -> Tensor: ...
 
@@ -255,6 +287,14 @@ class LanguageModel(SequenceModel):
         if state is not None:
             return self.prefill(tokens, state, cu_seqlens)
         return self._logits(self._outputs(tokens, cu_seqlens))
+
+    def _apply(self, fn: Callable[..., Tensor], recurse: bool = True) -> Self:
+        """Keep weights shared in ``to_empty`` and the like, which give each module new ones."""
+        tied = self.tied
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]  # untyped in PyTorch
+        if tied:
+            self.head.weight = self.embedding.weight
+        return self
 
 
 class SequenceTagger(SequenceModel):

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from seqsuite.kernels import causal_conv1d
+from seqsuite.models.precision import widened
 
 
 def short_filters(width: int, taps: int) -> Tensor:
@@ -58,6 +59,6 @@ def convolve_step(
 ) -> tuple[Tensor, Tensor]:
     """Do for one position (B, D) what :func:`convolve` does."""
     window = torch.cat([history.to(x_t.dtype), x_t.unsqueeze(1)], dim=1)
-    y = (window * weight.T).sum(1)
+    y = (widened(window) * weight.T).sum(1)
     y = y if bias is None else y + bias
-    return (F.silu(y) if activation else y), window[:, 1:]
+    return (F.silu(y) if activation else y).to(x_t.dtype), window[:, 1:]

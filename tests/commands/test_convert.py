@@ -45,6 +45,26 @@ def test_a_native_copy_of_a_run_keeps_its_task(
     assert json.loads((shared_folder / "copy" / "config.json").read_text())["step"] == 30
 
 
+def test_links_out_of_the_folder_are_not_followed(seqsuite: Seqsuite, text_run: str, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("{}")
+    model = tmp_path / "model"
+    assert seqsuite("convert", text_run, str(model), "--experiment", "text").exit_code == 0
+    (model / "vocab.json").symlink_to("../secret")
+    refused = seqsuite("convert", str(model), str(tmp_path / "copied"))
+    assert refused.exit_code == 2
+    assert "vocab.json is a link out of its folder" in refused.output
+    assert not (tmp_path / "copied").exists()
+
+    blobs, snapshot = tmp_path / "hub" / "blobs", tmp_path / "hub" / "snapshots" / "main"
+    snapshot.mkdir(parents=True)
+    blobs.mkdir()
+    (model / "vocab.json").unlink()
+    for path in model.iterdir():
+        path.rename(blobs / path.name)
+        (snapshot / path.name).symlink_to(f"../../blobs/{path.name}")
+    assert seqsuite("convert", str(snapshot), str(tmp_path / "copied")).exit_code == 0
+
+
 def test_what_cannot_be_converted_is_one_sentence(seqsuite: Seqsuite, text_run: str, tmp_path: Path) -> None:
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "notes").write_text("mine")

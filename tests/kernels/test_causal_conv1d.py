@@ -212,8 +212,9 @@ def test_compiles_as_one_graph() -> None:
 def test_differentiating_twice_is_refused() -> None:
     case = conv_case()
     loss = causal_conv1d(**case, backend="cpu").sum()
+    (gradient,) = torch.autograd.grad(loss, case["x"], create_graph=True)
     with pytest.raises(NotImplementedError, match="backend='reference'"):
-        torch.autograd.grad(loss, case["x"], create_graph=True)
+        gradient.sum().backward()
 
 
 def test_says_which_backends_are_available() -> None:
@@ -224,7 +225,13 @@ def test_says_which_backends_are_available() -> None:
     ("change", "error", "message"),
     [
         ({"x": torch.zeros(2, 20)}, ValueError, r"x must have shape \(B, L, D\).*\(2, 20\)"),
-        ({"weight": torch.zeros(19, 4)}, ValueError, r"weight must have shape \(D, K\)"),
+        ({"weight": torch.zeros(19, 4)}, ValueError, r"weight must have shape \(D, K\) = \(20, 4\), not"),
+        (
+            {"weight": torch.zeros(20)},
+            ValueError,
+            r"weight must have shape \(D, K\) = \(20, K\), not \(20,\)",
+        ),
+        ({"activation": "silu"}, TypeError, r"activation must be True or False \(SiLU or none\), not 'silu'"),
         ({"weight": torch.zeros(20, 0)}, ValueError, r"D and K must be positive"),
         ({"bias": torch.zeros(4)}, ValueError, r"bias must have shape \(D,\) = \(20,\)"),
         ({"initial_state": torch.zeros(2, 4, 20)}, ValueError, r"initial_state must have .*\(2, 3, 20\)"),

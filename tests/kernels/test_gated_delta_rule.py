@@ -124,7 +124,11 @@ def test_fast_forgetting_and_low_precision_stay_finite_and_right(dtype):
     ("change", "error", "message"),
     [
         ({"k": torch.zeros(2, 11, 8)}, ValueError, r"k must have shape \(B, L, H, N\)"),
-        ({"q": torch.zeros(2, 11, 2, 5)}, ValueError, r"q must have shape \(2, 11, 2, 4\)"),
+        (
+            {"q": torch.zeros(2, 11, 2, 5)},
+            ValueError,
+            r"q must have shape \(B, L, H, N\) = \(2, 11, 2, 4\), not",
+        ),
         ({"beta": torch.zeros(2, 11)}, ValueError, "beta must have shape"),
         ({"v": torch.zeros(2, 11, 2, 3, dtype=torch.int64)}, TypeError, "v must be floating"),
         ({"initial_state": torch.zeros(1, 2, 3, 4)}, ValueError, "initial_state must have shape"),

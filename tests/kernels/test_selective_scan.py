@@ -346,11 +346,17 @@ def test_backend_can_be_forced_by_the_environment(monkeypatch: pytest.MonkeyPatc
     [
         ({"u": torch.zeros(2, 20)}, ValueError, r"u must have shape \(B, L, D\).*\(2, 20\)"),
         ({"delta": torch.zeros(2, 21, 19)}, ValueError, r"delta must have shape .*\(2, 21, 20\)"),
-        ({"A": torch.zeros(19, 4)}, ValueError, r"A must have shape \(D, N\)"),
+        ({"A": torch.zeros(19, 4)}, ValueError, r"A must have shape \(D, N\) = \(20, 4\), not \(19, 4\)"),
+        (
+            {"B": torch.zeros(21, 4)},
+            ValueError,
+            r"B must have shape .* or \(D, N\) = \(20, 4\), not \(21, 4\)",
+        ),
+        ({"delta_softplus": 1}, TypeError, "delta_softplus must be True or False, not 1"),
         (
             {"B": torch.zeros(2, 21, 5)},
             ValueError,
-            r"B must have shape \(B, L, N\), \(B, L, G, N\) or \(D, N\)",
+            r"B must have shape .* or \(B, L, N\) = \(2, 21, 4\), not \(2, 21, 5\)",
         ),
         ({"C": torch.zeros(19, 4)}, ValueError, r"C must have shape .* or \(D, N\) = \(20, 4\)"),
         ({"C": torch.zeros(2, 21, 2, 4)}, ValueError, r"C must have the shape of B"),

@@ -158,6 +158,7 @@ def test_fast_forgetting_and_low_precision_stay_finite_and_right(dtype):
         ({"C": torch.zeros(2, 13, 2, 6)}, ValueError, "C must have shape"),
         ({"D": torch.zeros(4, dtype=torch.int64)}, TypeError, "D must be floating"),
         ({"initial_state": torch.zeros(1, 4, 3, 5)}, ValueError, "initial_state must have shape"),
+        ({"dt_softplus": "yes"}, TypeError, "dt_softplus must be True or False, not 'yes'"),
         ({"backend": "triton"}, ValueError, "backend must be one of fla, cpu, chunked, reference"),
     ],
 )

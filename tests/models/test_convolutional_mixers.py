@@ -33,7 +33,7 @@ def test_hyena_is_a_convolution_with_the_networks_filter():
 
 def test_hyena_decays_to_one_percent_where_it_says():
     layer = Hyena(2, seqlen=100)
-    falls = torch.exp(-layer.decays * torch.tensor([1.5, 0.3]))
+    falls = torch.exp(-layer.decays(layer.D) * torch.tensor([1.5, 0.3]))
     torch.testing.assert_close(falls, torch.tensor([0.01, 0.01]))
 
 

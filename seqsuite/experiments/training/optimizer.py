@@ -66,9 +66,9 @@ class Optimizer:
 def make_optimizer(model: nn.Module, config: TrainConfig) -> Optimizer:
     """Return the configured optimizer: ``"adamw"``, or ``"muon"`` for matrices and AdamW for the rest.
 
-    Matrices decay; everything else does not: biases, norms, embeddings and parameters that carry the mark
-    ``no_weight_decay`` (Δ, A, D and the like) are exempt, as in the Mamba and S4 papers' recipes. Muon's rate
-    is ``train.muon_rate`` times AdamW's, scaled for each matrix's shape as Jordan et al. (2024) do.
+    Matrices decay; everything else does not: biases, norms, embeddings and parameters that their layer names
+    in ``no_weight_decay`` (Δ, A, D and the like) are exempt, as in the Mamba and S4 papers' recipes. Muon's
+    rate is ``train.muon_rate`` times AdamW's, scaled for each matrix's shape as Jordan et al. (2024) do.
     """
     decayed, exempt = _groups(model)
     adam: dict[str, Any] = {
@@ -114,15 +114,14 @@ def learning_rate(step: int, config: TrainConfig) -> float:
 
 def _groups(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
     """Return the parameters that decay, and those that are exempt."""
-    embeddings = {
+    named = {
         id(parameter)
         for module in model.modules()
-        if isinstance(module, nn.Embedding)
-        for parameter in module.parameters()
+        for name, parameter in module.named_parameters(recurse=False)
+        if isinstance(module, nn.Embedding) or name in getattr(module, "no_weight_decay", ())
     }
     decayed: list[nn.Parameter] = []
     exempt: list[nn.Parameter] = []
     for parameter in model.parameters():
-        marked = getattr(parameter, "no_weight_decay", False)
-        (exempt if marked or parameter.ndim < 2 or id(parameter) in embeddings else decayed).append(parameter)
+        (exempt if parameter.ndim < 2 or id(parameter) in named else decayed).append(parameter)
     return decayed, exempt

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from seqsuite.kernels.backend import CPU, REFERENCE, TRITON, choose_backend
 from seqsuite.kernels.causal_conv1d.reference import causal_conv1d_reference, last_inputs
-from seqsuite.kernels.checks import check_cu_seqlens, check_devices, check_tensor
+from seqsuite.kernels.checks import check_cu_seqlens, check_devices, check_flag, check_tensor
 
 BACKENDS = {backend.name: backend for backend in (TRITON, CPU, REFERENCE)}
 
@@ -75,11 +75,12 @@ def causal_conv1d(
         Outputs (B, L, D) in ``x``'s dtype, or these and the final state, of the initial state's shape.
 
     Raises:
-        TypeError: an argument has a dtype it cannot have.
+        TypeError: an argument has a type or dtype it cannot have.
         ValueError: an argument has a shape it cannot have or is on another device, or the backend cannot
             be used.
     """
     _check_arguments(x, weight, bias, initial_state, cu_seqlens)
+    check_flag(NAME, "activation", activation, " (SiLU or none)")
     if initial_state is not None:
         initial_state = initial_state.to(x.dtype)
     name = _choose(x.device.type, backend)

@@ -12,11 +12,13 @@ import torch
 from torch import Tensor
 
 from seqsuite.kernels.causal_conv1d.inputs import Inputs
+from seqsuite.kernels.causal_conv1d.reference import causal_conv1d_reference
 from seqsuite.kernels.operators import (
+    Derivative,
     below_autograd,
+    call_backward,
     define_operator,
     implement_operator,
-    refuse_second_derivative,
 )
 
 INPUTS = "Tensor x, Tensor weight, Tensor? bias, bool activation, Tensor? initial_state, Tensor? cu_seqlens"
@@ -64,7 +66,11 @@ def _forward_fake(backend: str, x: Tensor, *others: Any) -> Tensor:
     return x.new_empty(x.shape)
 
 
-class _CausalConv1d(torch.autograd.Function):
+def _plain(backend: str, *inputs: Any) -> Tensor:
+    return causal_conv1d_reference(*inputs)
+
+
+class _CausalConv1d(Derivative):
     """The forward with its derivative."""
 
     @staticmethod
@@ -75,9 +81,8 @@ class _CausalConv1d(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> tuple[Any, ...]:
-        refuse_second_derivative("causal_conv1d", ctx.backend)
         inputs = Inputs(*ctx.saved_tensors)._replace(activation=ctx.activation)
-        gradients = BACKWARD(ctx.backend, dy, *inputs)
+        gradients = call_backward(BACKWARD, ctx.backend, dy, *inputs)
         by_name = dict(zip(inputs.differentiable(), gradients, strict=True))
         needed = zip(Inputs._fields, ctx.needs_input_grad[1:], strict=True)
         return (None, *(by_name.get(name) if wanted else None for name, wanted in needed))
@@ -92,5 +97,5 @@ def _backward_fake(backend: str, dy: Tensor, *inputs: Any) -> list[Tensor]:
     return [tensor.new_empty(tensor.shape) for tensor in Inputs(*inputs).differentiable().values()]
 
 
-implement_operator(FORWARD, _forward, _forward_fake, _CausalConv1d, devices=("CPU", "CUDA"))
+implement_operator(FORWARD, _forward, _forward_fake, _CausalConv1d, _plain, devices=("CPU", "CUDA"))
 implement_operator(BACKWARD, _backward, _backward_fake, devices=("CPU", "CUDA"))

@@ -6,11 +6,13 @@ import torch
 from torch import Tensor
 
 from seqsuite.kernels import flash_linear_attention as fla
-from seqsuite.kernels.checks import check_cu_seqlens
+from seqsuite.kernels.checks import check_cu_seqlens, check_tensor
 from seqsuite.kernels.gated_delta_rule.chunked import gated_delta_rule_chunked
 from seqsuite.kernels.gated_delta_rule.reference import gated_delta_rule_reference, step
 from seqsuite.kernels.packing import PaddedBatches
 from seqsuite.kernels.precision import full_precision
+
+NAME = "gated_delta_rule"
 
 CHUNK = 64
 """Positions a chunk, unless the call says otherwise."""
@@ -61,7 +63,7 @@ def gated_delta_rule(
     real = torch.float64 if v.dtype == torch.float64 else torch.float32
     inputs = [t.to(real) for t in (q, k, v, log_decay, beta)]
     if initial_state is None:
-        sequences = len(v) if cu_seqlens is None else len(cu_seqlens) - 1
+        sequences = v.shape[0] if cu_seqlens is None else len(cu_seqlens) - 1
         initial_state = inputs[2].new_zeros(sequences, *v.shape[2:], k.shape[3])
     state = initial_state.to(real)
     if backend == "fla" or (backend is None and fla.is_faster_for(v)):
@@ -113,25 +115,16 @@ def _check(
     state: Tensor | None,
     cu_seqlens: Tensor | None,
 ) -> None:
-    for name, tensor in (("q", q), ("k", k), ("v", v), ("log_decay", log_decay), ("beta", beta)):
-        if not tensor.is_floating_point():
-            raise TypeError(f"gated_delta_rule: {name} must be floating, not {tensor.dtype}")
-    if k.dim() != 4:
-        raise ValueError(f"gated_delta_rule: k must have shape (B, L, H, N), not {tuple(k.shape)}")
+    check_tensor(NAME, "k", k, "(B, L, H, N)", (None,) * 4)
     batch, seqlen, heads, width = k.shape
-    wanted = {
-        "q": (q, (batch, seqlen, heads, width)),
-        "v": (v, (batch, seqlen, heads, v.shape[-1])),
-        "log_decay": (log_decay, (batch, seqlen, heads)),
-        "beta": (beta, (batch, seqlen, heads)),
-    }
+    check_tensor(NAME, "q", q, "(B, L, H, N)", (batch, seqlen, heads, width))
+    check_tensor(NAME, "v", v, "(B, L, H, P)", (batch, seqlen, heads, None))
+    for name, tensor in (("log_decay", log_decay), ("beta", beta)):
+        check_tensor(NAME, name, tensor, "(B, L, H)", (batch, seqlen, heads))
+    sequences = batch
     if cu_seqlens is not None:
-        check_cu_seqlens("gated_delta_rule", cu_seqlens, "k", k)
-        batch = len(cu_seqlens) - 1
+        check_cu_seqlens(NAME, cu_seqlens, "k", k)
+        sequences = len(cu_seqlens) - 1
     if state is not None:
-        wanted["initial_state"] = (state, (batch, heads, v.shape[-1], width))
-    for name, (tensor, size) in wanted.items():
-        if tensor.shape != size:
-            raise ValueError(
-                f"gated_delta_rule: {name} must have shape {size}, to fit k's, not {tuple(tensor.shape)}"
-            )
+        size = sequences, heads, v.shape[3], width
+        check_tensor(NAME, "initial_state", state, "(B or S, H, P, N)", size)

@@ -44,10 +44,18 @@ def _convolve(u: Tensor, kernel: Tensor, history: Tensor | None) -> Tensor:
     kernel = kernel[:, :total].to(work)
     # Zeros up to the sum of both lengths keep the FFT's circular convolution from wrapping around, so that
     # no output sees a later input.
-    size = fast_length(total + kernel.shape[1] - 1)
+    size = _transform_length(total + kernel.shape[1] - 1)
     transformed = torch.fft.rfft(padded.transpose(1, 2), n=size) * torch.fft.rfft(kernel, n=size)
     y: Tensor = torch.fft.irfft(transformed, n=size)
     return y[..., total - length : total].transpose(1, 2).to(u.dtype)
+
+
+def _transform_length(length: int) -> int:
+    """Return a length of at least ``length`` that a transform is fast for.
+
+    To torch.compile the length may be a symbol, which one can round but not search.
+    """
+    return -(-length // 64) * 64 if torch.compiler.is_compiling() else fast_length(length)
 
 
 def fast_length(length: int) -> int:

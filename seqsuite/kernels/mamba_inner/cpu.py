@@ -11,11 +11,13 @@ from torch import Tensor
 
 from seqsuite.kernels.causal_conv1d import cpu as conv
 from seqsuite.kernels.causal_conv1d.inputs import Inputs as ConvolutionInputs
+from seqsuite.kernels.mamba_inner.reference import mamba_inner_reference
 from seqsuite.kernels.operators import (
+    Derivative,
     below_autograd,
+    call_backward,
     define_operator,
     implement_operator,
-    refuse_second_derivative,
 )
 from seqsuite.kernels.selective_scan import cpu_launch as scan
 from seqsuite.kernels.selective_scan.inputs import Inputs as ScanInputs
@@ -140,7 +142,12 @@ def _forward_fake(save: bool, *arguments: Any) -> tuple[Tensor, Tensor, Tensor, 
     )
 
 
-class _MambaInner(torch.autograd.Function):
+def _plain(save: bool, *arguments: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    out, final_state = mamba_inner_reference(*Inputs(*arguments), "reference")
+    return out, final_state, out.new_empty(0), final_state.new_empty(0)
+
+
+class _MambaInner(Derivative):
     """The forward with its derivative."""
 
     @staticmethod
@@ -153,12 +160,11 @@ class _MambaInner(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, dout: Tensor | None, dfinal_state: Tensor | None, *_: None) -> tuple[Any, ...]:
-        refuse_second_derivative("mamba_inner")
         projected, checkpoints, *saved = ctx.saved_tensors
         inputs = Inputs(*saved)
         if dout is None:
             dout = inputs.xz.new_zeros(*inputs.xz.shape[:2], inputs.out_proj.shape[0])
-        gradients = BACKWARD(dout, dfinal_state, projected, checkpoints, *inputs)
+        gradients = call_backward(BACKWARD, dout, dfinal_state, projected, checkpoints, *inputs)
         by_name = dict(zip(inputs.differentiable(), gradients, strict=True))
         needed = zip(Inputs._fields, ctx.needs_input_grad[1:], strict=True)
         return (None, *(by_name.get(name) if wanted else None for name, wanted in needed))
@@ -231,5 +237,5 @@ def _rows(tensor: Tensor) -> Tensor:
     return tensor.reshape(-1, tensor.shape[-1])
 
 
-implement_operator(FORWARD, _forward, _forward_fake, _MambaInner)
+implement_operator(FORWARD, _forward, _forward_fake, _MambaInner, _plain)
 implement_operator(BACKWARD, _backward, _backward_fake)

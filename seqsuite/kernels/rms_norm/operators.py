@@ -11,12 +11,14 @@ import torch
 from torch import Tensor
 
 from seqsuite.kernels.operators import (
+    Derivative,
     below_autograd,
+    call_backward,
     define_operator,
     implement_operator,
-    refuse_second_derivative,
 )
 from seqsuite.kernels.rms_norm.inputs import Inputs
+from seqsuite.kernels.rms_norm.reference import rms_norm_reference
 
 INPUTS = "Tensor x, Tensor weight, float eps, Tensor? gate, Tensor? residual"
 
@@ -60,7 +62,13 @@ def _forward_fake(backend: str, *arguments: Any) -> tuple[Tensor, Tensor]:
     return x.new_empty(x.shape), x.new_empty(x.shape if inputs.residual is not None else (0,))
 
 
-class _RmsNorm(torch.autograd.Function):
+def _plain(backend: str, *arguments: Any) -> tuple[Tensor, Tensor]:
+    inputs = Inputs(*arguments)
+    y, total = rms_norm_reference(*inputs)
+    return y, total if inputs.residual is not None else inputs.x.new_empty(0)
+
+
+class _RmsNorm(Derivative):
     """The forward with its derivative, which computes the scale again."""
 
     @staticmethod
@@ -74,14 +82,15 @@ class _RmsNorm(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor | None, dtotal: Tensor | None) -> tuple[Tensor | None, ...]:
-        refuse_second_derivative("rms_norm", ctx.backend)
         x, weight, gate, residual = ctx.saved_tensors
         if dy is None:
             dy = torch.zeros_like(x)
         if residual is None:
             dtotal = None
-        dx, dweight, *others = BACKWARD(ctx.backend, dy, dtotal, x, weight, ctx.eps, gate, residual)
-        return None, dx, dweight, None, *(others or [None]), None if residual is None else dx
+        dx, dweight, *others = call_backward(
+            BACKWARD, ctx.backend, dy, dtotal, x, weight, ctx.eps, gate, residual
+        )
+        return None, dx, dweight, None, others[0] if others else None, None if residual is None else dx
 
 
 def _backward(backend: str, dy: Tensor, dtotal: Tensor | None, *arguments: Any) -> list[Tensor]:
@@ -95,5 +104,5 @@ def _backward_fake(backend: str, dy: Tensor, dtotal: Tensor | None, *arguments: 
     return [tensor.new_empty(tensor.shape) for tensor in given]
 
 
-implement_operator(FORWARD, _forward, _forward_fake, _RmsNorm, devices=("CPU", "CUDA"))
+implement_operator(FORWARD, _forward, _forward_fake, _RmsNorm, _plain, devices=("CPU", "CUDA"))
 implement_operator(BACKWARD, _backward, _backward_fake, devices=("CPU", "CUDA"))

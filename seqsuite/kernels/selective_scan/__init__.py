@@ -4,7 +4,8 @@ from typing import Literal, overload
 
 from torch import Tensor
 
-from seqsuite.kernels.selective_scan.arguments import check_arguments
+from seqsuite.kernels.checks import check_flag
+from seqsuite.kernels.selective_scan.arguments import NAME, check_arguments
 from seqsuite.kernels.selective_scan.dispatch import implementation
 
 
@@ -98,11 +99,12 @@ def selective_scan(
         for packed sequences.
 
     Raises:
-        TypeError: an argument has a dtype it cannot have.
+        TypeError: an argument has a type or dtype it cannot have.
         ValueError: an argument has a shape it cannot have or is on another device, or the backend cannot
             be used.
     """
     check_arguments(u, delta, A, B, C, D, z, delta_bias, initial_state, cu_seqlens)
+    check_flag(NAME, "delta_softplus", delta_softplus)
     scan = implementation(u, A, backend)
     y, final_state = scan(u, delta, A, B, C, D, z, delta_bias, delta_softplus, initial_state, cu_seqlens)
     return (y, final_state) if return_final_state else y

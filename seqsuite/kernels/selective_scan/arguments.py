@@ -70,15 +70,16 @@ def _check_projection(
     name: str, tensor: Tensor, sizes: tuple[int, int, int, int], complex_allowed: bool
 ) -> None:
     batch, seqlen, d_model, d_state = sizes
-    form = "(B, L, N), (B, L, G, N) or (D, N)"
     if isinstance(tensor, Tensor) and tensor.dim() == 2:
+        form = "(B, L, N), (B, L, G, N) or (D, N)"
         check_tensor(NAME, name, tensor, form, (d_model, d_state), complex_allowed)
     elif isinstance(tensor, Tensor) and tensor.dim() == 4:
-        groups = tensor.shape[2]
+        groups, form = tensor.shape[2], "(B, L, N), (D, N) or (B, L, G, N)"
         check_tensor(NAME, name, tensor, form, (batch, seqlen, groups, d_state), complex_allowed)
         if groups == 0 or d_model % groups:
             raise ValueError(
                 f"{NAME}: {name} has {groups} groups, but their number G must divide D = {d_model}"
             )
     else:
+        form = "(D, N), (B, L, G, N) or (B, L, N)"
         check_tensor(NAME, name, tensor, form, (batch, seqlen, d_state), complex_allowed)

@@ -13,13 +13,14 @@ import torch
 from torch import Tensor
 
 from seqsuite.kernels.operators import (
+    Derivative,
     below_autograd,
+    call_backward,
     define_operator,
     implement_operator,
-    refuse_second_derivative,
 )
 from seqsuite.kernels.selective_scan.inputs import Inputs
-from seqsuite.kernels.selective_scan.reference import real_dtype, state_dtype
+from seqsuite.kernels.selective_scan.reference import real_dtype, selective_scan_reference, state_dtype
 
 INPUTS = (
     "Tensor u, Tensor delta, Tensor A, Tensor B, Tensor C, Tensor? D, Tensor? z, Tensor? delta_bias, "
@@ -133,7 +134,12 @@ def _forward_fake(backend: str, save: bool, *inputs: Any) -> tuple[Tensor, Tenso
     )
 
 
-class _SelectiveScan(torch.autograd.Function):
+def _plain(backend: str, save: bool, *inputs: Any) -> tuple[Tensor, Tensor, Tensor]:
+    y, final_state = selective_scan_reference(*inputs)
+    return y, final_state, y.new_empty(0)
+
+
+class _SelectiveScan(Derivative):
     """The forward with its derivative, for which it keeps the checkpoints."""
 
     @staticmethod
@@ -148,12 +154,11 @@ class _SelectiveScan(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor | None, dfinal_state: Tensor | None, _: None) -> tuple[Any, ...]:
-        refuse_second_derivative("selective_scan", ctx.backend)
         *saved, checkpoints = ctx.saved_tensors
         inputs = Inputs(*saved)._replace(delta_softplus=ctx.delta_softplus)
         if dy is None:
             dy = torch.zeros_like(inputs.u)
-        gradients = BACKWARD(ctx.backend, dy, dfinal_state, checkpoints, *inputs)
+        gradients = call_backward(BACKWARD, ctx.backend, dy, dfinal_state, checkpoints, *inputs)
         by_name = dict(zip(inputs.differentiable(), gradients, strict=True))
         needed = zip(Inputs._fields, ctx.needs_input_grad[2:], strict=True)
         return (None, None, *(by_name.get(name) if wanted else None for name, wanted in needed))
@@ -173,5 +178,5 @@ def _backward_fake(
     return [tensor.new_empty(tensor.shape) for tensor in Inputs(*inputs).differentiable().values()]
 
 
-implement_operator(FORWARD, _forward, _forward_fake, _SelectiveScan, devices=("CPU", "CUDA"))
+implement_operator(FORWARD, _forward, _forward_fake, _SelectiveScan, _plain, devices=("CPU", "CUDA"))
 implement_operator(BACKWARD, _backward, _backward_fake, devices=("CPU", "CUDA"))

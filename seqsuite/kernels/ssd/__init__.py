@@ -7,12 +7,11 @@ from torch import Tensor
 
 from seqsuite.kernels import flash_linear_attention as fla
 from seqsuite.kernels.backend import CPU, REFERENCE, Backend, choose_backend
-from seqsuite.kernels.packing import PaddedBatches
-from seqsuite.kernels.precision import full_precision
+from seqsuite.kernels.checks import check_flag
 from seqsuite.kernels.selective_scan.reference import discretise_step_size
 from seqsuite.kernels.ssd.arguments import check_arguments
-from seqsuite.kernels.ssd.chunked import ssd_chunked
-from seqsuite.kernels.ssd.reference import ssd_reference, step
+from seqsuite.kernels.ssd.plain import ssd_plain
+from seqsuite.kernels.ssd.reference import step
 
 CHUNKED = Backend("chunked", lambda: None, "matrix products within chunks, plain PyTorch")
 BACKENDS = {backend.name: backend for backend in (fla.FLA, CPU, CHUNKED, REFERENCE)}
@@ -110,10 +109,11 @@ def ssd(
         (S, H, P, N) for packed sequences.
 
     Raises:
-        TypeError: an argument has a dtype it cannot have.
+        TypeError: an argument has a type or dtype it cannot have.
         ValueError: an argument has a shape it cannot have, or the backend cannot be used.
     """
     check_arguments(x, dt, A, B, C, D, dt_bias, initial_state, cu_seqlens)
+    check_flag("ssd", "dt_softplus", dt_softplus)
     if chunk_size < 1:
         raise ValueError(f"ssd: chunk_size must be positive, not {chunk_size}")
     name = _choose(x.device.type, backend)
@@ -140,7 +140,7 @@ def ssd(
         y = y.to(x.dtype)
     else:
         u, chunk = x.to(real) * delta.unsqueeze(-1), None if name == "reference" else chunk_size
-        y, final_state = _scan(u, a, B, C, state, cu_seqlens, chunk)
+        y, final_state = ssd_plain(u, a, B, C, state, cu_seqlens, chunk)
         y = _with_skip(y, x, D)
     return (y, final_state) if return_final_state else y
 
@@ -178,28 +178,6 @@ def ssd_state_update(
     delta, a, B, C, real = _prepare(x, dt, A, B, C, dt_bias, dt_softplus)
     y, state = step(state.to(real), x.to(real) * delta.unsqueeze(-1), a, B, C)
     return _with_skip(y, x, D), state
-
-
-def _scan(
-    u: Tensor,
-    a: Tensor,
-    B: Tensor,
-    C: Tensor,
-    state: Tensor,
-    cu_seqlens: Tensor | None,
-    chunk_size: int | None,
-) -> tuple[Tensor, Tensor]:
-    """Run the scan of u = Δ x in plain PyTorch: in chunks, or by position if ``chunk_size`` is ``None``."""
-    if cu_seqlens is not None:
-        # Where there is padding, nothing decays and nothing is added: the state passes through it.
-        batches = PaddedBatches.of(cu_seqlens, u.shape[1], u.device)
-        parts = [*(batches.split(t) for t in (u, a, B, C)), batches.split_states(state)]
-        scanned = [_scan(u, a, B, C, h, None, chunk_size) for u, a, B, C, h in zip(*parts, strict=True)]
-        return batches.join([y for y, _ in scanned]), batches.join_states([state for _, state in scanned])
-    with full_precision(u.device):
-        if chunk_size is None:
-            return ssd_reference(u, a, B, C, state)
-        return ssd_chunked(u, a, B, C, state, chunk_size)
 
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]  # untyped in PyTorch

@@ -14,13 +14,15 @@ from seqsuite.kernels.llvm.memory import new_empty
 from seqsuite.kernels.llvm.run import Argument, Division, dtype_name, packed_sequences, worthwhile_threads
 from seqsuite.kernels.llvm.target import host_target
 from seqsuite.kernels.operators import (
+    Derivative,
     below_autograd,
+    call_backward,
     define_operator,
     implement_operator,
-    refuse_second_derivative,
 )
 from seqsuite.kernels.ssd import cpu_backward, cpu_forward
 from seqsuite.kernels.ssd.cpu_chunks import CHUNK, Options, whole_vectors
+from seqsuite.kernels.ssd.plain import ssd_plain
 from seqsuite.kernels.strides import with_row_stride
 
 INPUTS = "Tensor x, Tensor delta, Tensor a, Tensor B, Tensor C, Tensor? D, Tensor state, Tensor? cu_seqlens"
@@ -199,7 +201,13 @@ def _forward_fake(save: bool, *arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
     return x.new_empty(x.shape), x.new_empty(inputs.state.shape), checkpoints
 
 
-class _Ssd(torch.autograd.Function):
+def _plain(save: bool, *arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
+    x, delta, a, B, C, D, state, cu_seqlens = Inputs(*arguments)
+    y, final_state = ssd_plain(x * delta.unsqueeze(-1), a, B, C, state, cu_seqlens, None)
+    return y if D is None else y + D.unsqueeze(-1) * x, final_state, y.new_empty(0)
+
+
+class _Ssd(Derivative):
     """The forward with its derivative, for which it keeps the checkpoints."""
 
     @staticmethod
@@ -214,12 +222,11 @@ class _Ssd(torch.autograd.Function):
     def backward(
         ctx: Any, dy: Tensor | None, dfinal_state: Tensor | None, _: None
     ) -> tuple[Tensor | None, ...]:
-        refuse_second_derivative("ssd")
         checkpoints, *inputs = ctx.saved_tensors
         given = Inputs(*inputs)
         dy = torch.zeros_like(given.x) if dy is None else dy
         dfinal_state = torch.zeros_like(given.state) if dfinal_state is None else dfinal_state
-        gradients = BACKWARD(dy, dfinal_state, checkpoints, *inputs)
+        gradients = call_backward(BACKWARD, dy, dfinal_state, checkpoints, *inputs)
         by_name = dict(zip(given.differentiable(), gradients, strict=True))
         needed = zip(Inputs._fields, ctx.needs_input_grad[1:], strict=True)
         return (None, *(by_name.get(name) if wanted else None for name, wanted in needed))
@@ -233,5 +240,5 @@ def _backward_fake(dy: Tensor, dfinal_state: Tensor, checkpoints: Tensor, *argum
     return [tensor.new_empty(tensor.shape) for tensor in Inputs(*arguments).differentiable().values()]
 
 
-implement_operator(FORWARD, _forward, _forward_fake, _Ssd)
+implement_operator(FORWARD, _forward, _forward_fake, _Ssd, _plain)
 implement_operator(BACKWARD, _backward, _backward_fake)

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from seqsuite.models.backbones.base import MAIN, Backbone, MakeBlock, States
 from seqsuite.models.base import Block
 
+_LONGEST_PATTERN = 100_000
+
 
 class Isotropic(nn.ModuleList, Backbone):
     """A stack of blocks of one width.
@@ -80,12 +82,16 @@ def expand_pattern(pattern: tuple[str, ...]) -> list[str]:
     """Return the kinds that a pattern stands for, such as three times ``main`` for ``main*3``.
 
     Raises:
-        ValueError: if an entry is neither a name nor a name, an asterisk and a number above zero.
+        ValueError: if an entry is neither a name nor a name, an asterisk and a number above zero, or if all
+            stand for more blocks than a model can have.
     """
     kinds: list[str] = []
     for entry in pattern:
         match = re.fullmatch(r"([^\s*]+)(?:\*([1-9]\d*))?", entry)
         if match is None:
             raise ValueError(f"the pattern's entry {entry!r} is no NAME or NAME*COUNT")
-        kinds += [match[1]] * int(match[2] or 1)
+        count = int(match[2] or 1)
+        if len(kinds) + count > _LONGEST_PATTERN:
+            raise ValueError(f"the pattern stands for more than {_LONGEST_PATTERN:,} blocks")
+        kinds += [match[1]] * count
     return kinds

@@ -6,7 +6,17 @@ from torch import Tensor, nn
 
 from seqsuite.kernels import InnerStates, ScanWeights, mamba_inner
 from seqsuite.kernels.mamba_decoder.weights import MambaWeights
-from seqsuite.models.base import Block, GatedMixer, Inspected, MakeMixer, MakeNorm, State, norm_weights
+from seqsuite.models.base import (
+    Block,
+    GatedMixer,
+    Inspected,
+    MakeMixer,
+    MakeNorm,
+    State,
+    is_plain_linear,
+    norm_weights,
+)
+from seqsuite.models.initialization import assign
 from seqsuite.models.short_convolution import convolve, convolve_step, short_biases, short_filters
 from seqsuite.options import PositiveInt
 
@@ -38,17 +48,24 @@ class MambaBlock(Block):
         self.d_inner, self.d_conv = expand * d_model, d_conv
         self.norm = make_norm(d_model)
         self.in_proj = nn.Linear(d_model, 2 * self.d_inner, bias=bias)
-        self.conv_weight = nn.Parameter(short_filters(self.d_inner, d_conv))
-        self.conv_bias = nn.Parameter(short_biases(self.d_inner, d_conv)) if conv_bias else None
+        self.conv_weight = nn.Parameter(torch.empty(self.d_inner, d_conv))
+        self.conv_bias = nn.Parameter(torch.empty(self.d_inner)) if conv_bias else None
+        self.reset_parameters()
         self.mixer = make_mixer(self.d_inner)
         self.out_proj = nn.Linear(self.d_inner, d_model, bias=bias)
+
+    def reset_parameters(self) -> None:
+        """Draw the convolution's filters and biases."""
+        assign(self.conv_weight, short_filters(self.d_inner, self.d_conv))
+        if self.conv_bias is not None:
+            assign(self.conv_bias, short_biases(self.d_inner, self.d_conv))
 
     def forward(
         self, x: Tensor, state: State | None = None, cu_seqlens: Tensor | None = None
     ) -> tuple[Tensor, State | None]:
         """See :meth:`SequenceLayer.forward`."""
         xz = self.in_proj(self.norm(x))
-        weights = self._scan_weights()
+        weights = self._scan_weights() if is_plain_linear(self.out_proj) else None
         if weights is not None:
             y, state = self._fused(xz, weights, state, cu_seqlens)
             return x + y, state
@@ -102,7 +119,7 @@ class MambaBlock(Block):
     def decoder_weights(self) -> MambaWeights | None:
         """See :meth:`Block.decoder_weights`: of a block with S6 and RMSNorm."""
         norm, scan = norm_weights(self.norm), self._scan_weights()
-        if norm is None or scan is None:
+        if norm is None or scan is None or not is_plain_linear(self.in_proj, self.out_proj):
             return None
         return MambaWeights(
             norm=norm,

@@ -12,9 +12,11 @@ from seqsuite.models.base import (
     MakeMixer,
     MakeNorm,
     State,
+    is_plain_linear,
     norm_weights,
 )
 from seqsuite.models.blocks.mamba import join_state, split_state
+from seqsuite.models.initialization import assign
 from seqsuite.models.norms import RMSNorm
 from seqsuite.models.short_convolution import convolve, convolve_step, short_biases, short_filters
 from seqsuite.options import PositiveFloat, PositiveInt
@@ -63,8 +65,9 @@ class Mamba2Block(Block):
             convolved, self.plain = self.mixer.convolved, self.mixer.plain
         self.d_convolved = self.d_inner + convolved
         self.in_proj = nn.Linear(d_model, self.d_inner + self.d_convolved + self.plain, bias=bias)
-        self.conv_weight = nn.Parameter(short_filters(self.d_convolved, d_conv))
-        self.conv_bias = nn.Parameter(short_biases(self.d_convolved, d_conv)) if conv_bias else None
+        self.conv_weight = nn.Parameter(torch.empty(self.d_convolved, d_conv))
+        self.conv_bias = nn.Parameter(torch.empty(self.d_convolved)) if conv_bias else None
+        self.reset_parameters()
         if self.d_inner % norm_groups:
             raise ValueError(
                 f"mamba2 needs its inner width {self.d_inner} divisible by norm_groups, got {norm_groups}"
@@ -72,6 +75,12 @@ class Mamba2Block(Block):
         self.norm_groups = norm_groups
         self.gated_norm = RMSNorm(self.d_inner, norm_eps)
         self.out_proj = nn.Linear(self.d_inner, d_model, bias=bias)
+
+    def reset_parameters(self) -> None:
+        """Draw the convolution's filters and biases."""
+        assign(self.conv_weight, short_filters(self.d_convolved, self.d_conv))
+        if self.conv_bias is not None:
+            assign(self.conv_bias, short_biases(self.d_convolved, self.d_conv))
 
     def forward(
         self, x: Tensor, state: State | None = None, cu_seqlens: Tensor | None = None
@@ -133,6 +142,8 @@ class Mamba2Block(Block):
         norm, gated_norm = norm_weights(self.norm), norm_weights(self.gated_norm)
         ssd = self.mixer.ssd_weights() if isinstance(self.mixer, ControlledMixer) else None
         if norm is None or gated_norm is None or ssd is None:
+            return None
+        if not is_plain_linear(self.in_proj, self.out_proj):
             return None
         return Mamba2Weights(
             norm=norm,

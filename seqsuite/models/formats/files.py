@@ -1,13 +1,15 @@
-"""Folders of checkpoints: where they are, and what weights and descriptions are in them."""
+"""Folders of checkpoints: where they are, and what weights and descriptions are in them.
+
+A folder may come from anyone. What is read from it is data, checked before it is believed; whatever is wrong
+with it is one sentence.
+"""
 
 import json
-import pickle
 import re
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -17,9 +19,14 @@ CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 PICKLED = "pytorch_model.bin"
 
+UNFIT = (ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError, ValueError)
+"""What PyTorch and Python raise when a layer is made of sizes that none can have, such as 10^18."""
+
 _HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 _TEXT_FILES = ("*.json", "*.txt", "*.model")
 """Configurations and tokenizers."""
+_LONGEST_JSON = 64 << 20
+"""Bytes of a description or an index; those of the largest models have less than one hundredth."""
 
 
 def locate(folder_or_name: str | Path, revision: str | None = None, *, weights: bool = True) -> Path:
@@ -33,10 +40,13 @@ def locate(folder_or_name: str | Path, revision: str | None = None, *, weights: 
     Raises:
         UserError: if there is no such folder, or the hub does not have or give it.
     """
-    folder = Path(folder_or_name).expanduser()
-    if folder.is_dir():
-        return folder
     name = str(folder_or_name)
+    try:
+        folder = Path(folder_or_name).expanduser()
+        if folder.is_dir():
+            return folder
+    except (OSError, RuntimeError, ValueError) as error:  # no such user, a name too long or with a NUL in it
+        raise UserError(f"There is no folder {name!r}: {error}.") from error
     if not _HUB_NAME.fullmatch(name):
         raise UserError(f"There is no folder {name!r}, and no model on the hub is called so (OWNER/NAME is).")
     try:
@@ -66,12 +76,26 @@ def read_description(folder: Path) -> dict[str, Any]:
         UserError: if there is none, or it is damaged.
     """
     try:
-        description = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        description = _read_json(folder / CONFIG)
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{folder} holds no model that can be read: {CONFIG}: {error}.") from error
     if not isinstance(description, dict):
         raise UserError(f"{folder} holds no model that can be read: {CONFIG} is not a table.")
     return description
+
+
+def check_inside(folder: Path, path: Path) -> None:
+    """Refuse a file that a link puts outside of its folder, before it is copied to where others read it.
+
+    The hub's cache is no exception: it keeps contents beside a model's folders and links to them.
+
+    Raises:
+        UserError: if it lies elsewhere.
+    """
+    root, target = folder.resolve(), path.resolve()
+    roots = [root, root.parent.parent / "blobs"] if root.parent.name == "snapshots" else [root]
+    if not any(target.is_relative_to(allowed) for allowed in roots):
+        raise UserError(f"{path} is a link out of its folder and is not followed: put the file itself there.")
 
 
 def read_weights(folder: Path) -> dict[str, Tensor]:
@@ -97,21 +121,49 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
 def _parts(index: Path) -> list[Path]:
     """Return the files that an index names, which lie beside it."""
     try:
-        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        names = set(_read_json(index)["weight_map"].values())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(f"{index} is damaged: {error}.") from error
     for name in names:
-        if Path(name).name != name:
+        if not isinstance(name, str):
+            raise UserError(f"{index} is damaged: {name!r} is no file's name.")
+        if name in ("", ".", "..") or set(name) & set("/\\\0"):
             raise UserError(f"{index} names a file outside its folder: {name!r}.")
-    return [index.parent / name for name in names]
+    return [index.parent / name for name in sorted(names)]
+
+
+def _read_json(path: Path) -> Any:
+    if path.stat().st_size > _LONGEST_JSON:
+        raise ValueError(f"it is longer than {_LONGEST_JSON >> 20} MiB")
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def _read_file(path: Path) -> dict[str, Tensor]:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        weights: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError, SafetensorError) as error:
-        reason = str(error).partition("\n")[0].rstrip(".")
-        raise UserError(f"The weights {path} cannot be read: {reason}.") from error
+        weights = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # what unpickling damaged bytes may raise is anything
+        raise UserError(f"The weights {path} cannot be read: {first_line(error)}.") from error
+    if not isinstance(weights, dict):
+        raise UserError(f"The weights {path} are no table of tensors by name.")
+    for name, value in weights.items():
+        if not isinstance(name, str) or not isinstance(value, Tensor) or value.layout != torch.strided:
+            raise UserError(f"The weights {path} are no table of tensors by name: {name!r} is none.")
     return weights
+
+
+def check_floating(name: str, dtype: torch.dtype) -> None:
+    """Refuse whole or complex numbers in place of a weight, which loading would convert without a word.
+
+    Raises:
+        UserError: if ``dtype`` is not floating.
+    """
+    if not dtype.is_floating_point:
+        kind = str(dtype).removeprefix("torch.")
+        raise UserError(f"The weight {name} holds {kind}, not floating-point numbers.")
+
+
+def first_line(error: BaseException) -> str:
+    """Return what an error says, as the end of a sentence."""
+    return str(error).partition("\n")[0].rstrip(".") or type(error).__name__

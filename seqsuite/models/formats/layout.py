@@ -2,13 +2,16 @@
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import ValidationError
 
 from seqsuite.errors import UserError
 from seqsuite.models.config import ModelConfig
+
+_LARGEST = 1 << 31
+"""More than any width or vocabulary has."""
 
 Description = Mapping[str, Any]
 """The content of a ``config.json``."""
@@ -47,6 +50,8 @@ class Layout:
         derived: Returns their keys that follow from the others, for a description without them.
         ignored: Their keys that change no number, dotted; any other key is refused. ``None`` if a description
             holds much besides the model, and only the known keys are looked at.
+        kept: Their keys that change no number here but may elsewhere, and what Hugging Face calls them; they
+            are written again.
         initial: Our keys that only say where sizes and initial values came from, which no file needs to know.
     """
 
@@ -58,6 +63,7 @@ class Layout:
     explicit: Callable[[ModelConfig], ModelConfig]
     derived: Callable[[Description], Description] = _nothing
     ignored: frozenset[str] | None = None
+    kept: Mapping[str, str] = field(default_factory=dict)
     initial: frozenset[str] = frozenset({"name", "size", "mixer.A_init"})
 
     def read(self, description: Description) -> ModelConfig:
@@ -72,6 +78,7 @@ class Layout:
                 raise UserError(f"{self.title} with {key}={value!r} has no layer here.")
         if self.ignored is not None:
             known_keys = {setting.theirs for setting in self.settings} | self.fixed.keys() | self.ignored
+            known_keys |= self.kept.keys()
             for key, value in _flat(description):
                 if key not in known_keys:
                     raise UserError(f"{self.title} with {key}={value!r} has no layer here.")
@@ -85,6 +92,12 @@ class Layout:
         except ValidationError as error:
             reason = error.errors(include_url=False)[0]["msg"].partition("\n")[0]
             raise UserError(f"{self.title} has a configuration that cannot be used: {reason}.") from error
+
+    def rest(self, description: Description) -> dict[str, Any]:
+        """Return what ``description`` says besides the layers, under Hugging Face's names."""
+        missing = object()
+        found = {name: _get(description, key, missing) for key, name in self.kept.items()}
+        return {name: value for name, value in found.items() if _is_plain(value)}
 
     def write(self, config: ModelConfig) -> dict[str, Any]:
         """Return the description of a model of ours.
@@ -131,6 +144,25 @@ class Layout:
                 f"{self.title} with {setting.theirs}={value!r} cannot be read: it must be {kind}."
             )
         return value
+
+
+def whole_number(title: str, description: Description, key: str, default: int | None = None) -> int:
+    """Return a key's value, a whole number above zero.
+
+    Raises:
+        UserError: if it is none, or missing without a default.
+    """
+    value = description.get(key, default)
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 < value < _LARGEST:
+        what = "is not said" if value is None else f"{value!r} is no whole number above zero that can be used"
+        raise UserError(f"{title} cannot be read: its {key} {what}.")
+    return value
+
+
+def _is_plain(value: Any) -> bool:
+    """Return whether a value is a number, a text or nothing, or a list of such."""
+    scalar = (bool, int, float, str, type(None))
+    return all(isinstance(part, scalar) for part in (value if isinstance(value, list) else [value]))
 
 
 def _get(table: Description, key: str, default: Any) -> Any:

@@ -31,6 +31,30 @@ _WEIGHTS = {
 }
 
 
+HUGGING_FACE_KEPT = {
+    key: key
+    for key in (
+        "bos_token_id",
+        "eos_token_id",
+        "pad_token_id",
+        "residual_in_fp32",
+        "rescale_prenorm_residual",
+        "initializer_range",
+        "time_step_scale",
+        "time_step_floor",
+        "time_step_init_scheme",
+    )
+}
+"""Keys of Hugging Face's that change no number here, but generation, training and precision there."""
+
+ORIGINAL_KEPT = {
+    "residual_in_fp32": "residual_in_fp32",  # weights are read as float32, and residuals are too
+    "ssm_cfg.dt_scale": "time_step_scale",
+    "ssm_cfg.dt_init_floor": "time_step_floor",
+}
+"""The original's keys of that kind."""
+
+
 def with_explicit_rank(config: ModelConfig) -> ModelConfig:
     """Return ``config`` with the rank of Δ as a number: others' ``"auto"`` is another one than ours."""
     values = config.model_dump()
@@ -59,6 +83,7 @@ HUGGING_FACE = Layout(
     fixed={"hidden_act": ("silu", "swish")},
     weights=_WEIGHTS,
     explicit=with_explicit_rank,
+    kept=HUGGING_FACE_KEPT,
 )
 
 ORIGINAL = Layout(
@@ -89,12 +114,9 @@ ORIGINAL = Layout(
         {
             "vocab_size",
             "pad_vocab_size_multiple",
-            "residual_in_fp32",  # weights are read as float32, and residuals are too
             "fused_add_norm",
-            "ssm_cfg.dt_init",
-            "ssm_cfg.dt_scale",
-            "ssm_cfg.dt_init_floor",
             "ssm_cfg.use_fast_path",
         }
     ),
+    kept=ORIGINAL_KEPT | {"ssm_cfg.dt_init": "time_step_init_scheme"},
 )

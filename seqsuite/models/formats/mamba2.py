@@ -9,6 +9,7 @@ from typing import Any
 
 from seqsuite.models.config import ModelConfig
 from seqsuite.models.formats.layout import Description, Layout, Setting
+from seqsuite.models.formats.mamba import HUGGING_FACE_KEPT, ORIGINAL_KEPT
 
 _KIND = {"name": "mamba2", "block": {"name": "mamba2"}, "mixer": {"name": "ssd"}, "norm": "rms"}
 
@@ -70,6 +71,7 @@ HUGGING_FACE = Layout(
     weights=_WEIGHTS,
     explicit=with_explicit_heads,
     derived=_num_heads,
+    kept=HUGGING_FACE_KEPT | {"chunk_size": "chunk_size"},
 )
 
 ORIGINAL = Layout(
@@ -95,6 +97,7 @@ ORIGINAL = Layout(
         "ssm_cfg.rmsnorm": (True,),
         "ssm_cfg.norm_before_gate": (False,),
         "ssm_cfg.D_has_hdim": (False,),
+        "ssm_cfg.dt_limit": _NO_LIMIT,
         "d_intermediate": (0,),
         "attn_layer_idx": ([],),
         "rms_norm": (True,),
@@ -105,13 +108,11 @@ ORIGINAL = Layout(
         {
             "vocab_size",
             "pad_vocab_size_multiple",
-            "residual_in_fp32",  # weights are read as float32, and residuals are too
             "fused_add_norm",
-            "ssm_cfg.chunk_size",
             "ssm_cfg.use_mem_eff_path",
             "ssm_cfg.A_init_range",
-            "ssm_cfg.dt_init_floor",
             "ssm_cfg.conv_init",
         }
     ),
+    kept=ORIGINAL_KEPT | {"ssm_cfg.chunk_size": "chunk_size"},
 )

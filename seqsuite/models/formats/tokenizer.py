@@ -4,6 +4,8 @@ import json
 import shutil
 from pathlib import Path
 
+from seqsuite.models.formats.files import check_inside
+
 FILES = (
     "tokenizer.json",
     "tokenizer_config.json",
@@ -18,10 +20,16 @@ FILES = (
 
 
 def copy_files(source: Path, destination: Path) -> None:
-    """Copy the tokenizer's files, as many as there are, from one folder to another."""
-    for name in FILES:
-        if (source / name).is_file():
-            shutil.copyfile(source / name, destination / name)
+    """Copy the tokenizer's files, as many as there are, from one folder to another.
+
+    Raises:
+        UserError: if one is a link out of its folder.
+    """
+    found = [source / name for name in FILES if (source / name).is_file()]
+    for path in found:
+        check_inside(source, path)
+    for path in found:
+        shutil.copyfile(path, destination / path.name)
 
 
 def write_byte_tokenizer(folder: Path) -> None:

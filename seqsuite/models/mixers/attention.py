@@ -1,11 +1,14 @@
 """Causal softmax attention, the Transformer's mixer."""
 
+from contextlib import nullcontext
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from seqsuite.kernels.operators import in_transform
 from seqsuite.kernels.packing import PaddedBatches
 from seqsuite.models.base import Inspected, Mixer, State, positions_of
 from seqsuite.models.mixers.positions import alibi_slopes, rotate, xpos_scale
@@ -73,13 +76,14 @@ class Attention(Mixer):
             self.check_packed_state(state)
             batches = PaddedBatches.of(cu_seqlens, x.shape[1], x.device)
             parts = zip(*(batches.split(t) for t in (query, key, value)), strict=True)
-            return self.out_proj(batches.join([self._attend(*part) for part in parts])), None
+            return self.out_proj(batches.join([self._attend(q, k, v, True) for q, k, v in parts])), None
         after = None
         if state is not None:
             key = torch.cat([state["key"].to(key.dtype), key], dim=1)
             value = torch.cat([state["value"].to(value.dtype), value], dim=1)
             after = self._remember(key, value, state, x.shape[1])
-        return self.out_proj(self._attend(query, key, value)), after
+        causal = state is None or x.shape[1] > 1
+        return self.out_proj(self._attend(query, key, value, causal)), after
 
     def step(self, x_t: Tensor, state: State) -> tuple[Tensor, State]:
         """See :meth:`SequenceLayer.step`."""
@@ -135,17 +139,21 @@ class Attention(Mixer):
                 query, key = xpos_scale(query, positions, 1), xpos_scale(key, positions, -1)
         return query, key, value
 
-    def _attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        """Return the heads' outputs side by side, (B, L, D)."""
+    def _attend(self, query: Tensor, key: Tensor, value: Tensor, causal: bool) -> Tensor:
+        """Return the heads' outputs side by side, (B, L, D).
+
+        ``causal`` says what no mask stands for: a causal sequence, or a query that sees every key.
+        """
         mask = self._mask(query, key)
-        y = F.scaled_dot_product_attention(
-            query.transpose(1, 2),
-            key.transpose(1, 2),
-            value.transpose(1, 2),
-            attn_mask=mask,
-            is_causal=mask is None and query.shape[1] == key.shape[1],
-            enable_gqa=self.n_kv_heads != self.n_heads,
-        )
+        with sdpa_kernel(SDPBackend.MATH) if in_transform() else nullcontext():
+            y = F.scaled_dot_product_attention(
+                query.transpose(1, 2),
+                key.transpose(1, 2),
+                value.transpose(1, 2),
+                attn_mask=mask,
+                is_causal=mask is None and causal,
+                enable_gqa=self.n_kv_heads != self.n_heads,
+            )
         return y.transpose(1, 2).flatten(2)
 
     def _remember(self, key: Tensor, value: Tensor, state: State, seen: int) -> State:

@@ -5,8 +5,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from seqsuite.kernels import gated_delta_rule, gated_delta_update
-from seqsuite.models.base import Inspected, Mixer, State, no_weight_decay
-from seqsuite.models.initialization import inverse_softplus, log_uniform
+from seqsuite.models.base import Inspected, Mixer, State
+from seqsuite.models.initialization import assign, inverse_softplus, log_uniform
+from seqsuite.models.precision import widened
 from seqsuite.models.short_convolution import convolve, convolve_step, short_filters
 from seqsuite.options import PositiveFloat, PositiveInt
 
@@ -29,6 +30,8 @@ class GatedDelta(Mixer):
         ValueError: if the heads do not divide the width.
     """
 
+    no_weight_decay = frozenset({"dt_bias", "A_log"})
+
     def __init__(
         self,
         d_model: int,
@@ -46,11 +49,18 @@ class GatedDelta(Mixer):
         self.d_key, self.d_value = d_model, value_expand * d_model
         self.d_convolved = 2 * self.d_key + self.d_value
         self.in_proj = nn.Linear(d_model, self.d_convolved + self.d_value + 2 * n_heads, bias=False)
-        self.conv_weight = nn.Parameter(short_filters(self.d_convolved, d_conv))
-        self.dt_bias = no_weight_decay(nn.Parameter(inverse_softplus(log_uniform(n_heads, dt_min, dt_max))))
-        self.A_log = no_weight_decay(nn.Parameter(torch.empty(n_heads).uniform_(1, 16).log()))
+        self.dt_min, self.dt_max = dt_min, dt_max
+        self.conv_weight = nn.Parameter(torch.empty(self.d_convolved, d_conv))
+        self.dt_bias, self.A_log = (nn.Parameter(torch.empty(n_heads)) for _ in range(2))
+        self.reset_parameters()
         self.norm = nn.RMSNorm(self.value_dim, eps=1e-5)
         self.out_proj = nn.Linear(self.d_value, d_model, bias=False)
+
+    def reset_parameters(self) -> None:
+        """Draw the filters as a short convolution's, Δ log-uniform and −A from [1, 16]."""
+        assign(self.conv_weight, short_filters(self.d_convolved, self.d_conv))
+        assign(self.dt_bias, inverse_softplus(log_uniform(self.n_heads, self.dt_min, self.dt_max)))
+        assign(self.A_log, torch.empty(self.n_heads).uniform_(1, 16).log())
 
     def forward(
         self, x: Tensor, state: State | None = None, cu_seqlens: Tensor | None = None
@@ -108,17 +118,17 @@ class GatedDelta(Mixer):
         return qkv, gate, controls
 
     def _heads(self, qkv: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return queries and keys of norm 1, (…, H, N), and values (…, H, P)."""
+        """Return queries and keys of norm 1 (…, H, N), in float32 at least, and values (…, H, P)."""
         query, key, value = torch.split(qkv, [self.d_key, self.d_key, self.d_value], dim=-1)
         size = (*qkv.shape[:-1], self.n_heads, -1)
-        query, key = (F.normalize(t.reshape(size), dim=-1, eps=1e-6) for t in (query, key))
+        query, key = (F.normalize(widened(t.reshape(size)), dim=-1, eps=1e-6) for t in (query, key))
         return query, key, value.reshape(size)
 
     def _controls(self, controls: Tensor) -> tuple[Tensor, Tensor]:
-        """Return log α = −exp(A_log) · softplus(…) and β, (…, H), the former in the parameters' dtype."""
+        """Return log α = −exp(A_log) · softplus(…) and β, (…, H), the former in float32 at least."""
         raw, beta = controls.chunk(2, dim=-1)
-        delta = F.softplus(raw.to(self.dt_bias.dtype) + self.dt_bias)
-        return -torch.exp(self.A_log) * delta, torch.sigmoid(beta)
+        delta = F.softplus(widened(raw) + self.dt_bias)
+        return -torch.exp(widened(self.A_log)) * delta, torch.sigmoid(beta)
 
     def _finish(self, y: Tensor, gate: Tensor) -> Tensor:
         normed = self.norm(y.to(self.norm.weight.dtype)).flatten(-2)

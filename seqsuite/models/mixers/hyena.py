@@ -2,12 +2,16 @@
 
 import math
 from itertools import pairwise
+from typing import Annotated
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from seqsuite.kernels import full_precision, long_conv
-from seqsuite.models.base import Inspected, Mixer, State, longest_sequence, no_weight_decay
+from seqsuite.models.base import Inspected, Mixer, State, longest_sequence
+from seqsuite.models.initialization import assign
+from seqsuite.models.precision import WideLinear, widened
 from seqsuite.options import PositiveFloat, PositiveInt
 
 
@@ -37,26 +41,30 @@ class Hyena(Mixer):
     """
 
     packed_state = False
-    decays: Tensor
+    no_weight_decay = frozenset({"frequencies", "D"})
 
     def __init__(
         self,
         d_model: int,
         seqlen: int,
         filter_width: PositiveInt = 64,
-        filter_layers: PositiveInt = 3,
+        filter_layers: Annotated[int, Field(gt=0, le=1000)] = 3,
         bands: PositiveInt = 1,
         frequency: PositiveFloat = 1.0,
     ) -> None:
         super().__init__()
-        self.d_model, self.seqlen, self.bands = d_model, seqlen, bands
+        self.d_model, self.seqlen, self.bands, self.frequency = d_model, seqlen, bands, frequency
         widths = [1 + 2 * bands, *[filter_width] * filter_layers]
-        self.hidden = nn.ModuleList(nn.Linear(before, after) for before, after in pairwise(widths))
-        self.frequencies = no_weight_decay(nn.Parameter(torch.full((filter_layers, filter_width), frequency)))
-        self.to_filter = nn.Linear(filter_width, d_model, bias=False)
-        decays = torch.linspace(-math.log(0.01) / 1.5, -math.log(0.01) / 0.3, d_model)
-        self.register_buffer("decays", decays, persistent=False)
-        self.D = no_weight_decay(nn.Parameter(torch.randn(d_model)))
+        self.hidden = nn.ModuleList(WideLinear(before, after) for before, after in pairwise(widths))
+        self.frequencies = nn.Parameter(torch.empty(filter_layers, filter_width))
+        self.to_filter = WideLinear(filter_width, d_model, bias=False)
+        self.D = nn.Parameter(torch.empty(d_model))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Set the sines' frequencies, and draw the skip from the normal distribution."""
+        assign(self.frequencies, torch.full(self.frequencies.shape, self.frequency))
+        assign(self.D, torch.randn(self.d_model))
 
     def forward(
         self, x: Tensor, state: State | None = None, cu_seqlens: Tensor | None = None
@@ -96,15 +104,21 @@ class Hyena(Mixer):
         """Return L · D: every input is kept."""
         return seqlen * self.d_model
 
+    def decays(self, like: Tensor) -> Tensor:
+        """Return α of each channel (D,), on the device and in the dtype of ``like``."""
+        fastest, slowest = -math.log(0.01) / 0.3, -math.log(0.01) / 1.5
+        return torch.linspace(slowest, fastest, self.d_model, device=like.device, dtype=like.dtype)
+
     def kernel(self, seqlen: int) -> Tensor:
         """Return the filter at positions 0 … seqlen − 1, (D, seqlen)."""
-        dtype = self.to_filter.weight.dtype
-        t = torch.arange(seqlen, device=self.D.device, dtype=dtype).unsqueeze(1) / self.seqlen
-        bands = torch.arange(1, self.bands + 1, device=t.device, dtype=dtype)
+        frequencies = widened(self.frequencies)
+        device, dtype = frequencies.device, frequencies.dtype
+        t = torch.arange(seqlen, device=device, dtype=dtype).unsqueeze(1) / self.seqlen
+        bands = torch.arange(1, self.bands + 1, device=device, dtype=dtype)
         angles = 2 * math.pi * bands * t
         hidden = torch.cat([t, angles.cos(), angles.sin()], dim=1)
         with full_precision(t.device):
-            for linear, frequency in zip(self.hidden, self.frequencies, strict=True):
+            for linear, frequency in zip(self.hidden, frequencies, strict=True):
                 hidden = torch.sin(frequency * linear(hidden))
-            kernel: Tensor = self.to_filter(hidden) * torch.exp(-t * self.decays)
+            kernel: Tensor = self.to_filter(hidden) * torch.exp(-t * self.decays(t))
         return kernel.T

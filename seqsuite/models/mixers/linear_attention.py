@@ -24,8 +24,6 @@ class LinearAttention(Mixer):
         ValueError: if the heads do not divide the width.
     """
 
-    no_decay: Tensor
-
     def __init__(self, d_model: int, n_heads: PositiveInt = 8, bias: bool = False) -> None:
         super().__init__()
         if d_model % n_heads:
@@ -35,7 +33,6 @@ class LinearAttention(Mixer):
         self.n_heads, self.head_dim = n_heads, d_model // n_heads
         self.qkv = nn.Linear(d_model, 3 * d_model, bias=bias)
         self.out_proj = nn.Linear(d_model, d_model, bias=bias)
-        self.register_buffer("no_decay", torch.zeros(n_heads), persistent=False)
 
     def forward(
         self, x: Tensor, state: State | None = None, cu_seqlens: Tensor | None = None
@@ -45,7 +42,7 @@ class LinearAttention(Mixer):
         sums, after = ssd(
             value,
             torch.ones_like(value[..., 0]),
-            self.no_decay,
+            value.new_zeros(self.n_heads),
             key,
             query,
             initial_state=None if state is None else state["sums"],
@@ -58,7 +55,8 @@ class LinearAttention(Mixer):
         """See :meth:`SequenceLayer.step`."""
         query, key, value = self._project(x_t)
         ones = torch.ones_like(value[..., 0])
-        sums, after = ssd_state_update(state["sums"], value, ones, self.no_decay, key, query)
+        no_decay = value.new_zeros(self.n_heads)
+        sums, after = ssd_state_update(state["sums"], value, ones, no_decay, key, query)
         return self._normalise(sums), {"sums": after}
 
     def output_projection(self) -> nn.Linear:

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from seqsuite.kernels import full_precision, long_conv
 from seqsuite.kernels.packing import PaddedBatches
-from seqsuite.models.base import Inspected, Mixer, State, longest_sequence, no_weight_decay
+from seqsuite.models.base import Inspected, Mixer, State, longest_sequence
+from seqsuite.models.initialization import assign
 
 Carry = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 """Takes states h (B, D, …) before chunks, the chunks' inputs with the last first (B, L, D), and their lengths
@@ -29,7 +30,11 @@ class TimeInvariantSSM(Mixer):
     def __init__(self, d_model: int, d_state: int) -> None:
         super().__init__()
         self.d_model, self.d_state = d_model, d_state
-        self.D = no_weight_decay(nn.Parameter(torch.randn(d_model)))
+        self.D = nn.Parameter(torch.empty(d_model))
+
+    def reset_parameters(self) -> None:
+        """Draw the skip from the normal distribution; a subclass does so with the rest."""
+        assign(self.D, torch.randn(self.d_model))
 
     @abstractmethod
     def kernel(self, seqlen: int) -> Tensor:

@@ -27,8 +27,6 @@ class Retention(Mixer):
         ValueError: if the heads do not divide the width into even parts.
     """
 
-    log_gamma: Tensor
-
     def __init__(
         self,
         d_model: int,
@@ -46,8 +44,6 @@ class Retention(Mixer):
         self.value_dim = d_value // n_heads
         self.in_proj = nn.Linear(d_model, 2 * d_model + 2 * d_value, bias=False)
         self.out_proj = nn.Linear(d_value, d_model, bias=False)
-        log_gamma = torch.log1p(-(2.0 ** (-5.0 - torch.arange(n_heads))))
-        self.register_buffer("log_gamma", log_gamma, persistent=False)
 
     def forward(
         self, x: Tensor, state: State | None = None, cu_seqlens: Tensor | None = None
@@ -58,7 +54,7 @@ class Retention(Mixer):
         retained, after = ssd(
             value,
             torch.ones_like(value[..., 0]),
-            self.log_gamma,
+            self.log_gamma(x.device),
             key,
             query,
             initial_state=None if state is None else state["retained"],
@@ -76,8 +72,8 @@ class Retention(Mixer):
         query, key, value, gate = (
             v.squeeze(1) for v in self._project(x_t.unsqueeze(1), state["position"].unsqueeze(1))
         )
-        ones = torch.ones_like(value[..., 0])
-        retained, after = ssd_state_update(state["retained"], value, ones, self.log_gamma, key, query)
+        ones, log_gamma = torch.ones_like(value[..., 0]), self.log_gamma(x_t.device)
+        retained, after = ssd_state_update(state["retained"], value, ones, log_gamma, key, query)
         return self._finish(retained, gate), {"retained": after, "position": state["position"] + 1}
 
     def output_projection(self) -> nn.Linear:
@@ -88,7 +84,7 @@ class Retention(Mixer):
         """Return each head's ``decay`` γ (H,), and the ``weights`` (B, H, L, L), decay included."""
         positions = positions_of(x, None, None)
         query, key, _, _ = self._project(x, positions)
-        decay = torch.exp(self.log_gamma)
+        decay = torch.exp(self.log_gamma(x.device))
         distance = (positions.T - positions).clamp_min(0)
         scores = query.transpose(1, 2) @ key.permute(0, 2, 3, 1) * decay[:, None, None] ** distance
         return {
@@ -110,6 +106,11 @@ class Retention(Mixer):
     def state_size(self, seqlen: int) -> int:
         """Return the state's size and one for the position, whatever the length."""
         return self.n_heads * self.value_dim * self.head_dim + 1
+
+    def log_gamma(self, device: torch.device) -> Tensor:
+        """Return log γ of each head, float32 (H,). It is no buffer: those are lost on the device "meta"."""
+        heads = torch.arange(self.n_heads, device=device, dtype=torch.float32)
+        return torch.log1p(-(2.0 ** (-5.0 - heads)))
 
     def _project(self, x: Tensor, positions: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return turned queries and keys (B, L, H, P), values (B, L, H, P_value), and the gate (B, L, …)."""

@@ -12,9 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from seqsuite.models.base import no_weight_decay
-from seqsuite.models.initialization import hippo_legs, log_uniform
+from seqsuite.kernels import times_matrix_power
+from seqsuite.models.initialization import assign, hippo_legs, log_uniform
 from seqsuite.models.mixers.lti import Carry, TimeInvariantSSM
+from seqsuite.models.precision import widened
 from seqsuite.options import PositiveFloat, PositiveInt
 
 
@@ -26,7 +27,12 @@ class S4(TimeInvariantSSM):
         d_state: Real state size N a channel, even: N/2 conjugate pairs.
         dt_min: Smallest Δ at initialisation.
         dt_max: Largest Δ at initialisation; Δ is log-uniform between the two.
+
+    Raises:
+        ValueError: if N is odd.
     """
+
+    no_weight_decay = frozenset({"D", "log_dt", "A_real_log", "A_imag", "P", "B"})
 
     def __init__(
         self,
@@ -36,13 +42,23 @@ class S4(TimeInvariantSSM):
         dt_max: PositiveFloat = 1e-1,
     ) -> None:
         super().__init__(d_model, d_state)
-        A, P, B = hippo_legs(d_state)
-        self.log_dt = no_weight_decay(nn.Parameter(log_uniform(d_model, dt_min, dt_max).log()))
-        self.A_real_log = no_weight_decay(nn.Parameter((-A.real).log().float().repeat(d_model, 1)))
-        self.A_imag = no_weight_decay(nn.Parameter(A.imag.float().repeat(d_model, 1)))
-        self.P = no_weight_decay(nn.Parameter(torch.view_as_real(P).float().repeat(d_model, 1, 1)))
-        self.B = no_weight_decay(nn.Parameter(torch.view_as_real(B).float().repeat(d_model, 1, 1)))
-        self.C = nn.Parameter(torch.randn(d_model, d_state // 2, 2) * 0.5**0.5)
+        self.dt_min, self.dt_max = dt_min, dt_max
+        pairs = d_state // 2
+        self.log_dt = nn.Parameter(torch.empty(d_model))
+        self.A_real_log, self.A_imag = (nn.Parameter(torch.empty(d_model, pairs)) for _ in range(2))
+        self.P, self.B, self.C = (nn.Parameter(torch.empty(d_model, pairs, 2)) for _ in range(3))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Start A, P and B at HiPPO-LegS in every channel, Δ log-uniform, and C and the skip normal."""
+        super().reset_parameters()
+        A, P, B = hippo_legs(self.d_state)
+        assign(self.log_dt, log_uniform(self.d_model, self.dt_min, self.dt_max).log())
+        assign(self.A_real_log, (-A.real).log().repeat(self.d_model, 1))
+        assign(self.A_imag, A.imag.repeat(self.d_model, 1))
+        assign(self.P, torch.view_as_real(P).repeat(self.d_model, 1, 1))
+        assign(self.B, torch.view_as_real(B).repeat(self.d_model, 1, 1))
+        assign(self.C, torch.randn(self.d_model, self.d_state // 2, 2) * 0.5**0.5)
 
     def kernel(self, seqlen: int) -> Tensor:
         """See :meth:`TimeInvariantSSM.kernel`: Cauchy products at the roots of unity, (D, seqlen)."""
@@ -50,9 +66,8 @@ class S4(TimeInvariantSSM):
         # The generating function of a kernel cut after `seqlen` steps is that of the endless one with
         # C (I − Ā^seqlen) for C.
         row = _to_row(C).unsqueeze(1)
-        squarings = _squarings(self._real_transition(), seqlen.bit_length())
-        C = _from_row((row - _times_power(row, squarings, seqlen)).squeeze(1))
-        dt = torch.exp(self.log_dt).unsqueeze(1)
+        C = _from_row((row - times_matrix_power(row, self._real_transition(), seqlen)).squeeze(1))
+        dt = torch.exp(widened(self.log_dt)).unsqueeze(1)
         k = torch.arange(seqlen // 2 + 1, device=dt.device, dtype=dt.dtype)
         z = torch.polar(torch.ones_like(k), -2 * torch.pi * k / seqlen)
         # K(z) = C̃ (I − zĀ)⁻¹ B̄ = Δ C̃ [(1 − z) − Δ/2 (1 + z) A]⁻¹ B: no root of unity is a special case.
@@ -78,7 +93,7 @@ class S4(TimeInvariantSSM):
         squarings = _squarings(transition, bits)
         advancing = [matrix.mT for matrix in squarings]
         rows = _krylov(_to_row(C).unsqueeze(1) @ transition, squarings[:inner])
-        fed_once = self.advance(torch.ones_like(self.D).unsqueeze(0), torch.zeros_like(B).unsqueeze(0))[1]
+        fed_once = self.advance(B.real.new_ones(1, self.d_model), torch.zeros_like(B).unsqueeze(0))[1]
         columns = _krylov(_to_column(fed_once).transpose(0, 1), advancing[:inner])
 
         def carry(h: Tensor, backwards: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
@@ -100,7 +115,7 @@ class S4(TimeInvariantSSM):
     def advance(self, x_t: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
         """See :meth:`TimeInvariantSSM.advance`: O(N) a channel, by the Woodbury identity."""
         A, P, B, C = self._system()
-        half_dt = torch.exp(self.log_dt).unsqueeze(-1) / 2
+        half_dt = torch.exp(widened(self.log_dt)).unsqueeze(-1) / 2
 
         def project(v: Tensor) -> Tensor:
             """P* v over both halves of the conjugate pairs."""
@@ -115,13 +130,13 @@ class S4(TimeInvariantSSM):
 
     def _system(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return Λ, P, B and C, complex (D, N/2)."""
-        A = torch.complex(-torch.exp(self.A_real_log), self.A_imag)
-        return A, torch.view_as_complex(self.P), torch.view_as_complex(self.B), torch.view_as_complex(self.C)
+        P, B, C = (torch.view_as_complex(widened(pairs)) for pairs in (self.P, self.B, self.C))
+        return torch.complex(-torch.exp(widened(self.A_real_log)), widened(self.A_imag)), P, B, C
 
     def _real_transition(self) -> Tensor:
         """Return Ā = 2 (I − Δ/2 A)⁻¹ − I in real coordinates, (D, N, N), by the Woodbury identity."""
         A, P, _, _ = self._system()
-        dt = torch.exp(self.log_dt).unsqueeze(-1)
+        dt = torch.exp(widened(self.log_dt)).unsqueeze(-1)
         diagonal = 1 / (1 - dt / 2 * A)
         re, im = torch.diag_embed(diagonal.real), torch.diag_embed(diagonal.imag)
         inverse = torch.cat([torch.cat([re, -im], dim=2), torch.cat([im, re], dim=2)], dim=1)
@@ -183,16 +198,8 @@ def _squarings(matrix: Tensor, count: int) -> list[Tensor]:
     return squarings
 
 
-def _times_power(rows: Tensor, squarings: list[Tensor], exponent: int) -> Tensor:
-    """Return rows (D, R, N) times a matrix to the power ``exponent``, from its squarings."""
-    for bit, matrix in enumerate(squarings):
-        if exponent >> bit & 1:
-            rows = rows @ matrix
-    return rows
-
-
 def _times_powers(rows: Tensor, squarings: list[Tensor], exponents: Tensor) -> Tensor:
-    """Do the same with an exponent for each row (R,), or one for all (1,)."""
+    """Return rows (D, R, N) times a matrix to the power of each row's exponent (R,), or one for all (1,)."""
     for bit, matrix in enumerate(squarings):
         rows = torch.where((exponents >> bit & 1).bool().unsqueeze(1), rows @ matrix, rows)
     return rows

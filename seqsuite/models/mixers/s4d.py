@@ -1,16 +1,18 @@
 """S4D: the diagonal state space model (Gu et al., 2022, arXiv 2206.11893)."""
 
 import math
-from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from seqsuite.models.base import no_weight_decay
-from seqsuite.models.initialization import ComplexInit, RealInit, diagonal_A, log_uniform
+from seqsuite.models.initialization import ComplexInit, RealInit, assign, diagonal_A, is_complex, log_uniform
 from seqsuite.models.mixers.lti import Carry, TimeInvariantSSM
+from seqsuite.models.precision import widened
 from seqsuite.options import PositiveFloat, PositiveInt
+
+TABLE = 64
+"""Positions M that share a power in the kernel's computation: near √L for the lengths that are trained on."""
 
 
 class S4D(TimeInvariantSSM):
@@ -24,7 +26,12 @@ class S4D(TimeInvariantSSM):
             −(n + 1) (S4D-Real), ``"random"`` −exp(N(0, 1)), ``"half"`` −1/2.
         dt_min: Smallest Δ at initialisation.
         dt_max: Largest Δ at initialisation; Δ is log-uniform between the two.
+
+    Raises:
+        ValueError: if A is complex and N is odd.
     """
+
+    no_weight_decay = frozenset({"D", "log_dt", "A_real_log", "A_imag"})
 
     def __init__(
         self,
@@ -35,26 +42,38 @@ class S4D(TimeInvariantSSM):
         dt_max: PositiveFloat = 1e-1,
     ) -> None:
         super().__init__(d_model, d_state)
-        self.log_dt = no_weight_decay(nn.Parameter(log_uniform(d_model, dt_min, dt_max).log()))
-        log, imaginary = diagonal_A(init, d_model, d_state)
-        self.A_real_log = no_weight_decay(nn.Parameter(log))
-        self.complex_state = imaginary is not None
-        if imaginary is None:
-            self.C = nn.Parameter(torch.randn(d_model, d_state))
+        self.init, self.dt_min, self.dt_max = init, dt_min, dt_max
+        self.log_dt = nn.Parameter(torch.empty(d_model))
+        self.complex_state = is_complex(init)
+        if self.complex_state:
+            pairs = d_state // 2
+            self.A_real_log, self.A_imag = (nn.Parameter(torch.empty(d_model, pairs)) for _ in range(2))
+            self.C = nn.Parameter(torch.empty(d_model, pairs, 2))
         else:
-            self.A_imag = no_weight_decay(nn.Parameter(imaginary))
-            self.C = nn.Parameter(torch.randn(d_model, d_state // 2, 2) * 0.5**0.5)
+            self.A_real_log, self.C = (nn.Parameter(torch.empty(d_model, d_state)) for _ in range(2))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Start A as the options say, Δ log-uniform, and C and the skip normal."""
+        super().reset_parameters()
+        assign(self.log_dt, log_uniform(self.d_model, self.dt_min, self.dt_max).log())
+        log, imaginary = diagonal_A(self.init, self.d_model, self.d_state)
+        assign(self.A_real_log, log)
+        if imaginary is not None:
+            assign(self.A_imag, imaginary)
+        normal = torch.randn(self.C.shape)
+        assign(self.C, normal * 0.5**0.5 if self.complex_state else normal)
 
     def kernel(self, seqlen: int) -> Tensor:
         """See :meth:`TimeInvariantSSM.kernel`: a Vandermonde product, (D, seqlen).
 
-        With k = a M + b and M near √L, Σ_n C_n B̄_n Ā_n^(a M) · Ā_n^b is a matrix product over n of two small
-        tables: exponentials, which cost most, are taken 2 √L times a state and not L times.
+        With k = a M + b, Σ_n C_n B̄_n Ā_n^(a M) · Ā_n^b is a matrix product over n of two small tables:
+        exponentials, which cost most, are taken M + L / M times a state and not L times.
         """
         dtA, B_bar, C = self._discretise()
-        width, rows = _split(seqlen, 1)
-        left = (C * B_bar).unsqueeze(1) * _powers(width * dtA, rows).transpose(1, 2)
-        return _real_product(left, _powers(dtA, width)).flatten(1)[:, :seqlen]
+        rows = -(-seqlen // TABLE) + int(torch.compiler.is_compiling())  # one row would be compiled by itself
+        left = (C * B_bar).unsqueeze(1) * _powers(TABLE * dtA, rows).transpose(1, 2)
+        return _real_product(left, _powers(dtA, TABLE)).flatten(1)[:, :seqlen]
 
     def carrier(self, longest: int, batch: int) -> Carry:
         """See :meth:`TimeInvariantSSM.carrier`; exponents are split as in :meth:`kernel`.
@@ -87,10 +106,10 @@ class S4D(TimeInvariantSSM):
 
     def _discretise(self) -> tuple[Tensor, Tensor, Tensor]:
         """Return ΔA, B̄ = (exp(ΔA) − 1) / A for B = 1, and C: complex (D, N/2) or real (D, N)."""
-        A, C = -torch.exp(self.A_real_log), cast("Tensor", self.C)
+        A, C = -torch.exp(widened(self.A_real_log)), widened(self.C)
         if self.complex_state:
-            A, C = torch.complex(A, self.A_imag), torch.view_as_complex(C)
-        dtA = A * torch.exp(self.log_dt).unsqueeze(-1)
+            A, C = torch.complex(A, widened(self.A_imag)), torch.view_as_complex(C)
+        dtA = A * torch.exp(widened(self.log_dt)).unsqueeze(-1)
         return dtA, torch.expm1(dtA) / A, C
 
 

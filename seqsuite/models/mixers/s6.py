@@ -8,15 +8,40 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from seqsuite.kernels import ScanWeights, parallel_scan, selective_scan, selective_state_update
-from seqsuite.models.base import GatedMixer, Inspected, State, no_weight_decay
+from seqsuite.models.base import GatedMixer, Inspected, State, is_plain_linear
 from seqsuite.models.initialization import (
     ComplexInit,
     RealInit,
+    assign,
     diagonal_A,
     inverse_softplus,
+    is_complex,
     log_uniform,
 )
+from seqsuite.models.precision import widened
 from seqsuite.options import PositiveFloat, PositiveInt
+
+
+class StepProjection(nn.Linear):
+    """From the low rank to the step sizes; its bias starts so that Δ is log-uniform.
+
+    Args:
+        dt_rank: Width R of the input.
+        d_model: Width D of the output.
+        dt_min: Smallest Δ at initialisation.
+        dt_max: Largest Δ at initialisation.
+    """
+
+    def __init__(self, dt_rank: int, d_model: int, dt_min: float, dt_max: float) -> None:
+        self.dt_min, self.dt_max = dt_min, dt_max
+        super().__init__(dt_rank, d_model)
+
+    def reset_parameters(self) -> None:
+        """Draw the weight uniformly within ±1/√R, and the bias."""
+        step_sizes = log_uniform(self.out_features, self.dt_min, self.dt_max)
+        super().reset_parameters()
+        nn.init.uniform_(self.weight, -(self.in_features**-0.5), self.in_features**-0.5)
+        assign(self.bias, inverse_softplus(step_sizes))
 
 
 class S6(GatedMixer):
@@ -41,7 +66,12 @@ class S6(GatedMixer):
             ``"half"``, −1/2; complex with ``"lin"``, −1/2 + iπn, ``"inv"`` and ``"legs"``.
         dt_min: Smallest Δ at initialisation.
         dt_max: Largest Δ at initialisation; Δ is log-uniform between the two.
+
+    Raises:
+        ValueError: if A is complex and N is odd.
     """
+
+    no_weight_decay = frozenset({"dt_bias", "A_log", "A_real_log", "A_imag", "B", "D"})
 
     def __init__(
         self,
@@ -60,22 +90,43 @@ class S6(GatedMixer):
         self.selective_B, self.selective_C = selective_B, selective_C
         widths = self._projected_widths()
         self.x_proj = nn.Linear(d_model, sum(widths), bias=False) if sum(widths) else None
-        dt_bias = no_weight_decay(nn.Parameter(inverse_softplus(log_uniform(d_model, dt_min, dt_max))))
+        self.A_init, self.dt_min, self.dt_max = A_init, dt_min, dt_max
         if self.dt_rank:
-            self.dt_proj = nn.Linear(self.dt_rank, d_model)
-            nn.init.uniform_(self.dt_proj.weight, -(self.dt_rank**-0.5), self.dt_rank**-0.5)
-            self.dt_proj.bias = dt_bias
+            self.dt_proj = StepProjection(self.dt_rank, d_model, dt_min, dt_max)
         else:
-            self.dt_bias = dt_bias
-        log, imaginary = diagonal_A(A_init, d_model, d_state)
-        self.complex = imaginary is not None
-        if imaginary is None:
-            self.A_log = no_weight_decay(nn.Parameter(log))
+            self.dt_bias = nn.Parameter(torch.empty(d_model))
+        self.complex = is_complex(A_init)
+        size: tuple[int, ...] = (d_model, d_state)
+        if self.complex:
+            pairs = d_state // 2
+            self.A_real_log, self.A_imag = (nn.Parameter(torch.empty(d_model, pairs)) for _ in range(2))
+            size = (d_model, pairs, 2)
         else:
-            self.A_real_log = no_weight_decay(nn.Parameter(log))
-            self.A_imag = no_weight_decay(nn.Parameter(imaginary))
-        self._make_constants()
-        self.D = no_weight_decay(nn.Parameter(torch.ones(d_model)))
+            self.A_log = nn.Parameter(torch.empty(size))
+        self.B, self.C = (
+            None if selective else nn.Parameter(torch.empty(size)) for selective in (selective_B, selective_C)
+        )
+        self.D = nn.Parameter(torch.empty(d_model))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Start A as the options say, the skip at 1, and a B and C that are not selective as S4D does."""
+        if not self.dt_rank:
+            assign(self.dt_bias, inverse_softplus(log_uniform(self.d_model, self.dt_min, self.dt_max)))
+        log, imaginary = diagonal_A(self.A_init, self.d_model, self.d_state)
+        assign(self.A_log if imaginary is None else self.A_real_log, log)
+        if imaginary is not None:
+            assign(self.A_imag, imaginary)
+        if self.B is not None:
+            one = torch.ones(self.B.shape)
+            if self.complex:
+                one[..., 1] = 0
+            assign(self.B, one)
+        # Drawn in any case: what comes after it starts alike, whatever is selective.
+        normal = torch.randn((self.d_model, self.d_state // 2, 2) if self.complex else log.shape)
+        if self.C is not None:
+            assign(self.C, normal * 0.5**0.5 if self.complex else normal)
+        assign(self.D, torch.ones(self.d_model))
 
     def forward(
         self,
@@ -126,10 +177,11 @@ class S6(GatedMixer):
             self.complex
             or self.x_proj is None
             or not (self.dt_rank and self.selective_B and self.selective_C)
+            or not is_plain_linear(self.x_proj, self.dt_proj)
         ):
             return None
         dt_proj = self.dt_proj
-        return ScanWeights(self.x_proj.weight, dt_proj.weight, dt_proj.bias, -torch.exp(self.A_log), self.D)
+        return ScanWeights(self.x_proj.weight, dt_proj.weight, dt_proj.bias, self._A(), self.D)
 
     def initial_state(
         self, batch_size: int, *, device: torch.device | None = None, dtype: torch.dtype | None = None
@@ -152,7 +204,8 @@ class S6(GatedMixer):
         """
         dt, *projections = self._controls(x)
         B, C = self._by_position(dt, *projections)
-        delta = F.softplus(dt + self._dt_bias())
+        bias = self._dt_bias()
+        delta = F.softplus(dt if bias is None else dt + bias)
         decay = torch.exp(delta.unsqueeze(-1) * self._A())
         fed = (delta * x).unsqueeze(-1) * (B if B.dim() == 4 else B.unsqueeze(2))
         state = parallel_scan(decay, fed.to(decay.dtype))
@@ -170,31 +223,27 @@ class S6(GatedMixer):
         """Return how many numbers of Δ's low rank, B and C are projected from the input."""
         return [self.dt_rank, self.d_state * self.selective_B, self.d_state * self.selective_C]
 
-    def _make_constants(self) -> None:
-        """Make B and C where they are not selective, and start them as S4D does: at 1 and normal."""
-        if self.complex:
-            size: tuple[int, ...] = (self.d_model, self.d_state // 2, 2)
-            one, normal = torch.zeros(size), torch.randn(size) * 0.5**0.5
-            one[..., 0] = 1
-        else:
-            size = (self.d_model, self.d_state)
-            one, normal = torch.ones(size), torch.randn(size)
-        self.B = None if self.selective_B else no_weight_decay(nn.Parameter(one))
-        self.C = None if self.selective_C else nn.Parameter(normal)
-
     def _A(self) -> Tensor:
         if self.complex:
-            return torch.complex(-torch.exp(self.A_real_log), self.A_imag)
-        return -torch.exp(self.A_log)
+            return torch.complex(-torch.exp(widened(self.A_real_log)), widened(self.A_imag))
+        return -torch.exp(widened(self.A_log))
 
-    def _dt_bias(self) -> Tensor:
-        return self.dt_proj.bias if self.dt_rank else self.dt_bias
+    def _dt_bias(self) -> Tensor | None:
+        """Return what the kernels add to the raw step sizes, ``None`` where the projection did."""
+        if not self.dt_rank:
+            return self.dt_bias
+        return self.dt_proj.bias if is_plain_linear(self.dt_proj) else None
 
     def _controls(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the raw step sizes (…, D), and B and C, (…, N) where they are selective, else (D, N)."""
         projected = x.new_empty(*x.shape[:-1], 0) if self.x_proj is None else self.x_proj(x)
         dt, B, C = projected.split(self._projected_widths(), dim=-1)
-        dt = F.linear(dt, self.dt_proj.weight) if self.dt_rank else torch.zeros_like(x)
+        if not self.dt_rank:
+            dt = torch.zeros_like(x)
+        elif is_plain_linear(self.dt_proj):
+            dt = F.linear(dt, self.dt_proj.weight)
+        else:
+            dt = self.dt_proj(dt)
         B = self._from_projection(B) if self.B is None else self._from_parameter(self.B)
         C = self._from_projection(C) if self.C is None else self._from_parameter(self.C)
         return dt, B, C
@@ -215,4 +264,4 @@ class S6(GatedMixer):
         return torch.complex(*values.chunk(2, dim=-1))
 
     def _from_parameter(self, values: Tensor) -> Tensor:
-        return torch.view_as_complex(values) if self.complex else values
+        return torch.view_as_complex(widened(values)) if self.complex else values

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from seqsuite.models.base import Inspected, Mixer, State
+from seqsuite.models.initialization import assign
 from seqsuite.models.short_convolution import convolve, convolve_step, short_filters
 from seqsuite.options import PositiveInt
 
@@ -22,7 +23,12 @@ class ShiftSSM(Mixer):
     def __init__(self, d_model: int, d_state: PositiveInt = 64) -> None:
         super().__init__()
         self.d_model, self.d_state = d_model, d_state
-        self.weight = nn.Parameter(short_filters(d_model, d_state))
+        self.weight = nn.Parameter(torch.empty(d_model, d_state))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw the taps as a short convolution's."""
+        assign(self.weight, short_filters(self.d_model, self.d_state))
 
     def forward(
         self, x: Tensor, state: State | None = None, cu_seqlens: Tensor | None = None

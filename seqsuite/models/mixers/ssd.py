@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from seqsuite.kernels import ssd, ssd_state_update
 from seqsuite.kernels.mamba_decoder.weights import SSDWeights
-from seqsuite.models.base import ControlledMixer, Controls, Inspected, State, no_weight_decay
-from seqsuite.models.initialization import inverse_softplus, log_uniform
+from seqsuite.models.base import ControlledMixer, Controls, Inspected, State
+from seqsuite.models.initialization import assign, inverse_softplus, log_uniform
+from seqsuite.models.precision import widened
 from seqsuite.options import PositiveFloat, PositiveInt
 
 
@@ -32,6 +33,8 @@ class SSD(ControlledMixer):
         ValueError: if heads do not fill the width, or groups the heads.
     """
 
+    no_weight_decay = frozenset({"dt_bias", "A_log", "D"})
+
     def __init__(
         self,
         d_model: int,
@@ -49,11 +52,15 @@ class SSD(ControlledMixer):
             raise ValueError(f"ssd needs its {n_heads} heads divisible by n_groups, got {n_groups}")
         super().__init__(d_model, convolved=2 * n_groups * d_state, plain=n_heads)
         self.n_heads, self.head_dim, self.n_groups, self.d_state = n_heads, width, n_groups, d_state
-        self.dt_bias = no_weight_decay(
-            nn.Parameter(inverse_softplus(log_uniform(self.n_heads, dt_min, dt_max)))
-        )
-        self.A_log = no_weight_decay(nn.Parameter(torch.empty(self.n_heads).uniform_(1, 16).log()))
-        self.D = no_weight_decay(nn.Parameter(torch.ones(self.n_heads)))
+        self.dt_min, self.dt_max = dt_min, dt_max
+        self.dt_bias, self.A_log, self.D = (nn.Parameter(torch.empty(n_heads)) for _ in range(3))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw Δ log-uniform and −A from [1, 16], and set the skip to 1."""
+        assign(self.dt_bias, inverse_softplus(log_uniform(self.n_heads, self.dt_min, self.dt_max)))
+        assign(self.A_log, torch.empty(self.n_heads).uniform_(1, 16).log())
+        assign(self.D, torch.ones(self.n_heads))
 
     def forward(
         self,
@@ -67,7 +74,7 @@ class SSD(ControlledMixer):
         y, after = ssd(
             self._heads(x),
             dt,
-            -torch.exp(self.A_log),
+            self._A(),
             B,
             C,
             self.D,
@@ -86,7 +93,7 @@ class SSD(ControlledMixer):
             state["ssm"],
             self._heads(x_t),
             dt,
-            -torch.exp(self.A_log),
+            self._A(),
             B,
             C,
             self.D,
@@ -102,14 +109,14 @@ class SSD(ControlledMixer):
         by_head, by_group = ("batch", "position", "head"), ("batch", "position", "group", "state")
         return {
             "delta": Inspected(delta, by_head, "time a position"),
-            "decay": Inspected(torch.exp(-delta * torch.exp(self.A_log)), by_head, "share kept a position"),
+            "decay": Inspected(torch.exp(delta * self._A()), by_head, "share kept a position"),
             "B": Inspected(B, by_group),
             "C": Inspected(C, by_group),
         }
 
     def ssd_weights(self) -> SSDWeights:
         """See :meth:`ControlledMixer.ssd_weights`."""
-        return SSDWeights(-torch.exp(self.A_log), self.D, self.dt_bias, self.n_groups)
+        return SSDWeights(self._A(), self.D, self.dt_bias, self.n_groups)
 
     def initial_state(
         self, batch_size: int, *, device: torch.device | None = None, dtype: torch.dtype | None = None
@@ -122,6 +129,9 @@ class SSD(ControlledMixer):
     def state_size(self, seqlen: int) -> int:
         """Return D · N, whatever the length."""
         return self.n_heads * self.head_dim * self.d_state
+
+    def _A(self) -> Tensor:
+        return -torch.exp(widened(self.A_log))
 
     def _heads(self, x: Tensor) -> Tensor:
         return x.reshape(*x.shape[:-1], self.n_heads, self.head_dim)
