@@ -12,7 +12,7 @@ import pytest
 from click.testing import Result
 
 from seqsuite.commands.generate import _streamed
-from seqsuite.tasks.text import Text
+from seqsuite.tasks.codecs.bytes import BytesCodec
 
 Generate = Callable[..., Result]
 
@@ -20,11 +20,6 @@ Generate = Callable[..., Result]
 @pytest.fixture
 def generate(seqsuite: Callable[..., Result], text_run: str) -> Generate:
     return lambda *arguments: seqsuite("generate", text_run, "--experiment", "text", *arguments)
-
-
-@pytest.fixture
-def text(shared_folder: Path, text_run: str) -> Text:
-    return Text(seed=0, seqlen=64, path=shared_folder / "lines.txt")
 
 
 def test_a_prompt_is_gone_on_from_and_streamed(generate: Generate, shared_folder: Path) -> None:
@@ -138,10 +133,10 @@ class _Fixed:
         return self.steps
 
 
-def test_no_character_is_torn_in_the_stream(text: Text, capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_character_is_torn_in_the_stream(capsys: pytest.CaptureFixture[str]) -> None:
     content = "naïve 漢字 🎹".encode() + b"\xff\xfe. \xe2\x82"
     shown = []
-    for _ in _streamed(text, [], _Fixed(content), len(content)):
+    for _ in _streamed(BytesCodec(), [], _Fixed(content), len(content)):
         shown.append(capsys.readouterr().out)
     shown.append(capsys.readouterr().out)
     assert "".join(shown) == content.decode(errors="replace") + "\n"
