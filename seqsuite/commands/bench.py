@@ -11,7 +11,6 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from seqsuite.bench.figure import draw
 from seqsuite.bench.machine import usable_cores
 from seqsuite.bench.operations import using_threads
 from seqsuite.bench.report import Report, write
@@ -92,6 +91,8 @@ def run_benchmark(
         report: Report = benchmark.run(settings, say)
     write(report, style, sys.stdout)
     if figure is not None:
+        from seqsuite.bench.figure import draw  # matplotlib, which no table needs
+
         draw(report, figure)
 
 
