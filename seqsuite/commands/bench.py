@@ -10,7 +10,6 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from seqsuite.bench.figure import draw
 from seqsuite.bench.machine import usable_cores
 from seqsuite.bench.operations import using_threads
 from seqsuite.bench.settings import Settings
@@ -94,6 +93,8 @@ def run_benchmark(
         report: Report = benchmark.run(settings, say)
     write(report, style, sys.stdout)
     if figure is not None:
+        from seqsuite.bench.figure import draw  # matplotlib, which no table needs
+
         draw(report, figure)
         Console(stderr=True, highlight=False).print(
             f"The picture is in {figure}.", markup=False, soft_wrap=True
