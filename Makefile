@@ -9,13 +9,14 @@ ARGS ?= task=dna model=mamba
 PYTEST := OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n auto --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast lint docs setup clean
+.PHONY: help run test test-fast lint docs gpu-report setup clean
 
 help:
 	@echo "make run [ARGS='task=... model=... key=value']   set up and run; by default $(ARGS)"
 	@echo "make test                                        set up and run the tests"
 	@echo "make lint                                        set up and run ruff and mypy"
 	@echo "make docs                                        set up and renew the tables of docs/zoo.md and docs/pytorch.md"
+	@echo "make gpu-report                                  measure all that needs a GPU (9 minutes), into docs/triton.md"
 	@echo "make setup                                       set up only: .venv with seqsuite in it"
 
 run: $(VENV)/.with-samples
@@ -36,6 +37,10 @@ docs: $(VENV)/.with-dev
 	$(VENV)/bin/python -m seqsuite.models.zoo docs/zoo.md
 	$(PYTEST) -q tests/models/test_t*.py --junitxml=build/citizenship.xml
 	$(VENV)/bin/python -m seqsuite.models.citizenship docs/pytorch.md build/citizenship.xml
+
+gpu-report: $(VENV)/.with-dev
+	$(VENV)/bin/python -m seqsuite.bench.gpu_report --out docs/gpu_report.json
+	$(VENV)/bin/python -m seqsuite.bench.gpu_report --out docs/gpu_report.json --tables docs/triton.md
 
 setup: $(VENV)/.with-dev
 

@@ -1,8 +1,8 @@
 """Calls recorded as CUDA graphs: what a GPU does in them is started at once, with no Python in between.
 
-A graph does again exactly what it did when it was recorded, on the same memory. What is recorded must therefore
-keep its shapes, change all that it changes in place, and never ask the GPU for a number. A call that does is
-still right: it runs as any other, and says why in a sentence.
+A graph does again exactly what it did when it was recorded, on the same memory. What is recorded must
+therefore keep its shapes, change all that it changes in place, and never ask the GPU for a number. A call
+that does is still right: it runs as any other, and says why in a sentence.
 """
 
 import math
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 WARM_UP = 3
-"""Calls that run as any other before one is recorded: what is compiled, chosen or allocated once is then done."""
+"""Calls that run as any other before one is recorded: what is compiled or allocated once is then done."""
 
 Outputs = tuple[Tensor, ...]
 Call = Callable[..., Outputs]
@@ -47,7 +47,7 @@ class CudaRecorder:
     def warm_up(self, call: Callable[[], Outputs]) -> Outputs:
         """See :meth:`Recorder.warm_up`. It runs on a stream of its own, as PyTorch asks for."""
         if self._stream is None:
-            self._stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+            self._stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # untyped in PyTorch
         self._stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(self._stream):
             outputs = call()
@@ -70,8 +70,8 @@ class GraphedCall:
     """A call on tensors that becomes a graph after a few times.
 
     The first calls run as any other, and count: a train step among them is taken. The next one is recorded,
-    and replayed from then on. Calls with tensors of other shapes, such as a last batch that is not full, run as
-    any other, beside the graph.
+    and replayed from then on. Calls with tensors of other shapes, such as a last batch that is not full, run
+    as any other, beside the graph.
 
     Args:
         call: Takes tensors and returns a tuple of tensors; whatever else it changes, it changes in place.

@@ -105,5 +105,6 @@ class Registry:
 
     def _broken(self, name: str, target: str, error: BaseException) -> UserError:
         return UserError(
-            f"The {self.kind} {name!r} is a plug-in that cannot be loaded from {target}: {describe_error(error)}"
+            f"The {self.kind} {name!r} is a plug-in that cannot be loaded from {target}: "
+            f"{describe_error(error)}"
         )

@@ -79,6 +79,37 @@ def test_a_dry_run_lists_the_cells_and_writes_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_printed_cell_is_run_from_its_file_and_a_grid_of_it(
+    seqsuite: Seqsuite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    printed = seqsuite("run", *QUICK, "model.mixer=s4d", "run.experiment=file", "--print-config")
+    assert printed.exit_code == 0, printed.output
+    (tmp_path / "cell.toml").write_text(printed.output)
+    again = seqsuite("run", "--config", "cell.toml", "--print-config")
+    assert again.output == printed.output
+    grid = printed.output + '[grid]\n"model.d_model" = [8, 16]\nseed = "0..1"\n'
+    (tmp_path / "grid.toml").write_text(grid)
+    shown = seqsuite("run", "--config", "grid.toml", "--dry-run").output
+    assert "4 cells" in shown
+    assert "selective_copying-mamba[mixer=s4d,d_model=16]-smoke-seed1" in shown
+    paired = seqsuite("run", "--config", "grid.toml", "train.steps=7", "--zip", "--dry-run").output
+    assert "2 cells" in paired
+    assert "selective_copying-mamba[mixer=s4d,d_model=8]-smoke-seed0" in paired
+    refused = seqsuite("run", "--config", "grid.toml", "--print-config")
+    assert refused.exit_code == 2
+    assert "prints one cell, and these are 4" in refused.output
+    ran = seqsuite("run", "--config", "cell.toml", "train.steps=2", "run.name=short one")
+    assert ran.exit_code == 0, ran.output
+    assert "short one: test accuracy" in ran.output
+
+
+def test_keys_are_listed(seqsuite: Seqsuite) -> None:
+    listed = seqsuite("keys", "train.steps")
+    assert listed.output.startswith("train.steps = 1000\n    whole number > 0. Optimizer steps.\n")
+    assert seqsuite("keys", "trian").exit_code == 2
+
+
 def test_lists_and_doctor_name_what_there_is(seqsuite: Seqsuite) -> None:
     listed, examined = seqsuite("list"), seqsuite("doctor")
     assert listed.exit_code == examined.exit_code == 0

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
@@ -19,7 +20,8 @@ from seqsuite.experiments.checkpoints import Checkpoints, Snapshot
 from seqsuite.experiments.config.resolve import resolve
 from seqsuite.experiments.config.schema import CellConfig
 from seqsuite.experiments.interruption import InterruptionFlag
-from seqsuite.experiments.tracking.journal import Journal, RunHeader
+from seqsuite.experiments.tracking.events import RunHeader
+from seqsuite.experiments.tracking.journal import Journal
 from seqsuite.experiments.tracking.lease import Lease
 from seqsuite.experiments.tracking.store import Store, open_store
 from seqsuite.experiments.tracking.uploader import Uploader
@@ -31,9 +33,9 @@ from seqsuite.experiments.training.trainer import Parts, Trainer
 from seqsuite.models.build import build_shaped
 from seqsuite.report import Column, Report, Row, Section
 
-STEPS, QUICK_STEPS = 200, 20
+STEPS, QUICK_STEPS = 100, 20
 LOG_EVERY = 10
-CHECKPOINTS = 4
+CHECKPOINTS = 3
 """How many are saved while the steps are timed, to learn what one costs."""
 WARM_UP = 2  # steps
 
@@ -43,29 +45,38 @@ _COLUMNS = (
     Column("recorded", "recorded"),
     Column("median_s", "a step", "seconds"),
     Column("quartiles_s", "quartiles", "range", optional=True),
+    Column("processor_s", "processor time a step", "seconds"),
     Column("samples", "samples", "count", optional=True),
     Column("percent", "% of training", "number"),
 )
 
 
+class Cost(NamedTuple):
+    """Seconds: by the clock, and of processors, all threads together."""
+
+    wall: float
+    processor: float
+
+
 def run(settings: Settings, say: Say) -> Report:
     """Train the same small model with nothing recorded, with all points, and with checkpoints, in turns."""
     steps = QUICK_STEPS if settings.quick else STEPS
-    found: dict[str, list[float]] = {NOTHING: [], JOURNAL: [], ALL: []}
+    found: dict[str, list[Cost]] = {NOTHING: [], JOURNAL: [], ALL: []}
     with tempfile.TemporaryDirectory() as folder, _store_in(Path(folder)) as store:
         config = _config(Path(folder) / "runs", steps, quick=settings.quick)
         for repeat in range(settings.repeats):
-            for name, seconds in found.items():
+            for name, costs in found.items():
                 say(f"{name}, {repeat + 1} of {settings.repeats}")
-                seconds.append(_seconds_a_step(config, name, store, settings.device))
+                costs.append(_cost_of_a_step(config, name, store, settings.device))
     section = _section(found, config, steps)
     return Report(settings.command, describe_machine(settings.device, settings.threads), [section])
 
 
-def _section(found: Mapping[str, list[float]], config: CellConfig, steps: int) -> Section:
+def _section(found: Mapping[str, list[Cost]], config: CellConfig, steps: int) -> Section:
     """Compare: an extra checkpoint's cost is spread over the seconds from one to the next."""
-    times = {name: Times(tuple(seconds)) for name, seconds in found.items()}
-    step = times[NOTHING].median
+    times = {name: Times(tuple(cost.wall for cost in costs)) for name, costs in found.items()}
+    processor = {name: statistics.median(cost.processor for cost in costs) for name, costs in found.items()}
+    step = processor[NOTHING]
     journal = _extra(found, JOURNAL, NOTHING)
     checkpoint = _extra(found, ALL, JOURNAL) * (steps - WARM_UP) / CHECKPOINTS
     rows: list[Row] = [
@@ -73,6 +84,7 @@ def _section(found: Mapping[str, list[float]], config: CellConfig, steps: int) -
             "recorded": name,
             "median_s": taken.median,
             "quartiles_s": taken.quartiles,
+            "processor_s": processor[name],
             "samples": len(taken.seconds),
             "percent": 100 * journal / step if name == JOURNAL else None,
         }
@@ -84,15 +96,18 @@ def _section(found: Mapping[str, list[float]], config: CellConfig, steps: int) -
     notes = [
         f"{config.title}, {steps} steps, a log every {LOG_EVERY} to a journal, and from there to SQLite; "
         f"with checkpoints, {CHECKPOINTS} of them in these steps.",
-        "What is added is the median of the differences within a round.",
+        "Shares are of processor time, of all threads, which other programs do not disturb; what is added is "
+        "the median of the differences within a round.",
     ]
     about = {"steps": steps, "checkpoint_s": checkpoint}
     return Section("tracking", "Training with and without its record", _COLUMNS, rows, notes, about)
 
 
-def _extra(found: Mapping[str, list[float]], with_it: str, without: str) -> float:
-    """Return the seconds that something adds to a step: rounds differ by more than what is measured."""
-    return statistics.median(one - other for one, other in zip(found[with_it], found[without], strict=True))
+def _extra(found: Mapping[str, list[Cost]], with_it: str, without: str) -> float:
+    """Return the processor time that something adds to a step: rounds differ by more than is measured."""
+    return statistics.median(
+        one.processor - other.processor for one, other in zip(found[with_it], found[without], strict=True)
+    )
 
 
 def _config(output: Path, steps: int, *, quick: bool) -> CellConfig:
@@ -110,8 +125,8 @@ def _config(output: Path, steps: int, *, quick: bool) -> CellConfig:
     )
 
 
-def _seconds_a_step(config: CellConfig, recorded: str, store: Store, device: str) -> float:
-    """Train once, and return the seconds a step from the end of the warm-up to the last."""
+def _cost_of_a_step(config: CellConfig, recorded: str, store: Store, device: str) -> Cost:
+    """Train once, and return what a step takes from the end of the warm-up to the last."""
     task = config.make_task()
     shape = shape_of(task.io)
     torch.manual_seed(config.seed)
@@ -126,10 +141,10 @@ def _seconds_a_step(config: CellConfig, recorded: str, store: Store, device: str
             callbacks.append(_recorder(stack, folder, config, store))
         kind = Checkpoints if recorded == ALL else _NoCheckpoints
         checkpoints = kind(folder, config, shape)
-        rhythm = CheckpointRhythm(max(1, config.train.steps // CHECKPOINTS))
+        rhythm = CheckpointRhythm(config.train.steps // (CHECKPOINTS + 1))
         parts = Parts(task, model, objective_for(task), placement, checkpoints, rhythm, callbacks)
         Trainer(config.train, parts).train(InterruptionFlag(), clock)
-    return clock.seconds_a_step()
+    return clock.cost_of_a_step()
 
 
 def _recorder(stack: ExitStack, folder: Path, config: CellConfig, store: Store) -> Recorder:
@@ -154,15 +169,16 @@ class _Clock(Callback):
     """Notes when each step was done."""
 
     def __init__(self) -> None:
-        self._times: list[float] = []
+        self._times: list[Cost] = []
 
     def stepped(self, step: int, loss: float | None, tokens_per_second: float) -> None:
         """Note the time."""
-        self._times.append(time.perf_counter())
+        self._times.append(Cost(time.perf_counter(), time.process_time()))
 
-    def seconds_a_step(self) -> float:
+    def cost_of_a_step(self) -> Cost:
         """Return the average after the warm-up, all that happens between two steps included."""
-        return (self._times[-1] - self._times[WARM_UP - 1]) / (len(self._times) - WARM_UP)
+        first, last, steps = self._times[WARM_UP - 1], self._times[-1], len(self._times) - WARM_UP
+        return Cost((last.wall - first.wall) / steps, (last.processor - first.processor) / steps)
 
 
 @contextmanager

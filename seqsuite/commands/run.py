@@ -91,7 +91,7 @@ def run_settings(
         )
     except Interrupted:
         console.print(
-            f"Stopped; the work so far is saved. Go on with: {_command(settings, file, zipped)}",
+            f"Stopped; the work so far is saved. Go on with: {_command(settings, file, zipped, offline)}",
             soft_wrap=True,
         )
         return EXIT_INTERRUPTED
@@ -114,9 +114,10 @@ def _grid(settings: Sequence[str], file: Path | None, zipped: bool) -> tuple[Ove
     return base, span(values, zipped=zipped)
 
 
-def _command(settings: Sequence[str], file: Path | None, zipped: bool) -> str:
+def _command(settings: Sequence[str], file: Path | None, zipped: bool, offline: bool) -> str:
     """Return the command that runs the same cells."""
-    options = [*(["--config", str(file)] if file is not None else []), *(["--zip"] if zipped else [])]
+    options = ["--config", str(file)] if file is not None else []
+    options += ["--zip"] * zipped + ["--offline"] * offline
     return shlex.join(["seqsuite", "run", *settings, *options])
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from seqsuite.errors import UserError
-from seqsuite.experiments.tracking.journal import EVENTS, experiment_of
+from seqsuite.experiments.tracking.events import EVENTS, experiment_of
 from seqsuite.experiments.tracking.lease import LeaseHeld
 from seqsuite.experiments.tracking.store import Store, open_store
 from seqsuite.experiments.tracking.uploader import sync

@@ -21,7 +21,8 @@ from seqsuite.experiments.checkpoints import Checkpoints
 from seqsuite.experiments.config.schema import CellConfig
 from seqsuite.experiments.interruption import InterruptionFlag
 from seqsuite.experiments.tracking import schema
-from seqsuite.experiments.tracking.journal import Journal, RunHeader
+from seqsuite.experiments.tracking.events import RunHeader
+from seqsuite.experiments.tracking.journal import Journal
 from seqsuite.experiments.tracking.lease import Lease, LeaseHeld
 from seqsuite.experiments.tracking.schema import FinalStatus
 from seqsuite.experiments.tracking.store import CellRun, Store
@@ -33,7 +34,7 @@ from seqsuite.experiments.training.publish import Published, publish
 from seqsuite.experiments.training.rhythm import CheckpointRhythm
 from seqsuite.experiments.training.trainer import DivergenceError, Parts, Trainer
 from seqsuite.models.build import build_shaped
-from seqsuite.tasks.base import Task
+from seqsuite.tasks.base import EvalSet, Task
 
 MakeDisplay = Callable[[CellConfig, Task, int], AbstractContextManager[Callback]]
 """Makes the progress display, from the cell, its task and the step it starts at."""
@@ -170,6 +171,7 @@ class _Cell:
             schema.TAG_SCALE: config.scale,
             schema.TAG_SEED: str(config.seed),
             schema.TAG_DATA: fingerprint,
+            schema.TAG_EVALS: ", ".join(map(_described, self.task.eval_sets("test"))),
             schema.TAG_METRIC: metric.name,
             schema.TAG_METRIC_UNIT: metric.unit,
             schema.TAG_METRIC_DIGITS: str(metric.digits),
@@ -185,6 +187,12 @@ class _Cell:
             tags=tags,
             parent_run_id=self.parent_run_id,
         )
+
+
+def _described(which: EvalSet) -> str:
+    """Return an evaluation set in words: scores on sets that differ in them are not compared."""
+    carried = ", carried on" if which.lanes else ""
+    return f"{which.name}: {which.rows} x {which.seqlen}{carried}"
 
 
 def _run_leased(cell: _Cell, host: Host) -> CellResult:
@@ -237,6 +245,7 @@ def _train(cell: _Cell, host: Host, journal: Journal, uploader: Uploader) -> Cel
         journal.artifact(host.illustrate(journal, cell.folder))
         journal.end("FINISHED")
     except _TakenOver as error:
+        uploader.close(0.0)
         return CellResult(cell.config, "busy", journal.run_id or "", str(error))
     except Exception as error:
         diverged = isinstance(error, DivergenceError)
@@ -255,10 +264,12 @@ def _train(cell: _Cell, host: Host, journal: Journal, uploader: Uploader) -> Cel
 
 def _end(cell: _Cell, journal: Journal, uploader: Uploader, status: FinalStatus, seconds: float) -> None:
     """Journal how a cell has ended, and give MLflow a while to take what is left."""
-    if not cell.lease.lost():
+    if cell.lease.lost():
+        seconds = 0.0  # whoever took it over sends the rest
+    else:
         with _best_effort():
             journal.end(status)
-        uploader.close(seconds)
+    uploader.close(seconds)
 
 
 def _compute(cell: _Cell, host: Host, journal: Journal) -> Published:

@@ -156,3 +156,7 @@ def _contradictions(config: ModelConfig) -> Iterator[None]:
         yield
     except ValueError as error:
         raise UserError(f"The model {config.name!r} cannot be built: {error}.") from error
+    except (RuntimeError, OverflowError, TypeError) as error:  # what PyTorch says of sizes past 64 bits
+        if "overflow" not in str(error).lower():
+            raise
+        raise UserError(f"The model {config.name!r} cannot be built: its sizes are too large.") from error

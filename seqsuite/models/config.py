@@ -1,12 +1,14 @@
 """The schema of ``model.*``, and what of the data a model is built from."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, field_validator
 
 from seqsuite.models import BACKBONES, BLOCKS, MIXERS
 from seqsuite.options import Options, PositiveFloat, PositiveInt, named_options
+
+_MOST_LAYERS = 1000  # more than anyone trains, and few enough to be counted in seconds
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ class ModelConfig(LayerConfig):
     """Named size that ``d_model`` and ``n_layer`` were taken from, such as ``130m``."""
     d_model: PositiveInt = 64
     """Residual width D."""
-    n_layer: PositiveInt = 2
+    n_layer: Annotated[int, Field(gt=0, le=_MOST_LAYERS)] = 2
     """Number of blocks, or of blocks a stage."""
     backbone: SerializeAsAny[Options] = Field(
         default_factory=lambda: named_options(BACKBONES, {"name": "isotropic"})

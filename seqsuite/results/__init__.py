@@ -1,7 +1,7 @@
 """From MLflow to tables, figures and MLflow's own pages. Nothing here trains, and nothing imports models.
 
-``seqsuite.results()`` returns the finished runs: the package and the function share a name, so that the package
-can be called.
+``seqsuite.results()`` returns the finished runs: the package and the function share a name, so that the
+package can be called.
 """
 
 import sys

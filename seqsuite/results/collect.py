@@ -281,7 +281,7 @@ def baselines_of(cells: Sequence[CellRun], prefix: str, metric: str) -> dict[str
     for name in sorted(names):
         value = _mean(cells, f"{prefix}{name}/{metric}")
         if value is not None:
-            found.setdefault(name.replace("_", " "), value)
+            found.setdefault(name, value)
     return found
 
 

@@ -46,6 +46,7 @@ TASKS = {
         "metric_list": [{"metric": "exact_match", "aggregation": "mean", "higher_is_better": True}],
     },
 }
+ANSWERING = {"output_type": "generate_until", "metric_list": [{"metric": "exact_match"}]}
 
 
 @pytest.fixture
@@ -160,6 +161,8 @@ def test_what_cannot_be_evaluated_is_one_sentence(
         ({"doc_to_text": "{{nothing.at.all}}"}, "cannot be evaluated: UndefinedError"),
         ({"output_type": "guessing"}, "cannot be evaluated"),
         ({"metric_list": [{"metric": "luck"}]}, "cannot be evaluated"),
+        (ANSWERING | {"generation_kwargs": {"until": 5}}, "until"),
+        (ANSWERING | {"generation_kwargs": {"until": ["x"], "max_gen_toks": "many"}}, "max_gen_toks"),
     ],
 )
 def test_a_task_that_is_wrong_is_one_sentence(
@@ -204,6 +207,7 @@ def test_code_beside_a_tokenizer_is_neither_run_nor_asked_about(
 ) -> None:
     folder = tasks / "with-code"
     assert seqsuite("convert", text_run, str(folder), "--experiment", "text").exit_code == 0
+    (folder / "tokenizer.json").unlink()
     (folder / "mine.py").write_text("raise SystemExit('was run')\n")
     described = json.loads((folder / "tokenizer_config.json").read_text())
     described |= {"tokenizer_class": "Mine", "auto_map": {"AutoTokenizer": ["mine.Mine", None]}}

@@ -83,12 +83,12 @@ def test_a_run_tells_its_place_its_test_and_where_to_look(seqsuite: Callable[...
 
 
 def test_a_notice_is_shown_once(seqsuite: Callable[..., Result], monkeypatch: pytest.MonkeyPatch) -> None:
-    def notify(cells: object) -> None:
+    def notify(cells: object, **options: object) -> None:
         for _ in range(3):
             logging.getLogger("seqsuite.tasks").info("rendering %s", "[pieces]")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("seqsuite.commands.run.check_cells", notify)
+    monkeypatch.setattr("seqsuite.commands.run.run_cells", notify)
     made = seqsuite("run", "task=selective_copying")
     assert made.output.count("rendering [pieces]") == 1
 

@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
+from seqsuite.experiments.tracking import schema
+from seqsuite.experiments.tracking.reader import open_reader
+
 Seqsuite = Callable[..., Result]
 
 
@@ -39,6 +42,16 @@ def test_rows_name_their_model_and_stand_beside_the_paper(
     assert "scale=smoke shows only that things run" in shown.stdout
     assert "Here: task.length=16, " in shown.stdout
     assert "99.80" not in seqsuite("results", *two_runs, "--no-paper").stdout
+
+
+def test_what_was_evaluated_is_recorded(
+    two_runs: tuple[str, str], shared_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without it, an option that changes training only would part rows that can be compared."""
+    monkeypatch.chdir(shared_folder)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    found = {cell.tags[schema.TAG_EVALS] for cell in open_reader("compared").cells()}
+    assert found == {"all: 64 x 20"}
 
 
 def test_filters_on_any_setting(seqsuite: Seqsuite, two_runs: tuple[str, str]) -> None:

@@ -8,10 +8,11 @@ import pytest
 from click.testing import Result
 
 from seqsuite.commands.runs import sparkline
-from seqsuite.experiments.sources import find_run, has_sample, reads_text
 from seqsuite.errors import UserError
+from seqsuite.experiments.sources import find_run, has_sample, reads_text
 from seqsuite.experiments.tracking import schema
-from seqsuite.experiments.tracking.store import Store, open_store
+from seqsuite.experiments.tracking.journal import RunHeader
+from seqsuite.experiments.tracking.store import Point, Store, open_store
 
 Seqsuite = Callable[..., Result]
 EXPERIMENT = "runs"
@@ -20,15 +21,17 @@ EXPERIMENT = "runs"
 def add(
     store: Store, cell: str, name: str, metric: str, params: dict[str, object], sample: Path | None = None
 ) -> str:
-    tags = {schema.TAG_METRIC: metric}
-    logger = store.start_cell(cell_id=cell, group_id=cell, name=name, params=params, tags=tags)
-    with logger:
-        for step, loss in enumerate([3.0, 2.0, 1.0]):
-            logger.log({schema.TRAIN_LOSS: loss}, step)
-        logger.log({schema.TEST + metric: 1.5, schema.TRAIN_SECONDS: 90.0}, 2)
-        if sample is not None:
-            logger.artifact(sample)
-    return logger.run_id
+    header = RunHeader(
+        cell_id=cell, group_id=cell, name=name, params=params, tags={schema.TAG_METRIC: metric}
+    )
+    run_id = store.start_cell(header)
+    points = [Point(schema.TRAIN_LOSS, 3.0 - step, 1000 + step, step) for step in range(3)]
+    summary = {schema.TEST + metric: 1.5, schema.TRAIN_SECONDS: 90.0}
+    store.log_points(run_id, [*points, *(Point(key, value, 2000, 2) for key, value in summary.items())])
+    if sample is not None:
+        store.artifact(run_id, sample)
+    store.finish(run_id, "FINISHED")
+    return run_id
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +70,7 @@ def test_latest_is_the_newest_that_can_do_it(store: Store, ids: dict[str, str]) 
 
 
 def test_a_name_of_several_cells_is_refused_with_their_ids(store: Store, ids: dict[str, str]) -> None:
-    with pytest.raises(UserError, match="2 cells .* are called 'copying'") as raised:
+    with pytest.raises(UserError, match=r"2 cells .* are called 'copying'") as raised:
         find_run(store, "copying")
     for run, width in (("first", 8), ("again", 16)):
         assert f"{ids[run][:8]} (model.d_model={width})" in str(raised.value)

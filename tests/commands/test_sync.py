@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
-from seqsuite.experiments.tracking.journal import Journal, RunHeader
+from seqsuite.experiments.tracking.events import RunHeader
+from seqsuite.experiments.tracking.journal import Journal
 from seqsuite.experiments.tracking.lease import Lease
 from seqsuite.experiments.tracking.store import open_store
 
@@ -36,7 +37,7 @@ def test_offline_runs_are_sent_to_their_experiments(seqsuite: Command, runs: Pat
     record(runs / "killed", status=None, experiment="other")
     result = seqsuite("sync", str(runs))
     assert result.exit_code == 0
-    assert result.output.splitlines() == ["done: 3 events sent", "killed: 3 events sent", "All is sent."]
+    assert result.stdout.splitlines() == ["done: 3 events sent", "killed: 3 events sent", "All is sent."]
     done, killed = open_store().find_cell("id-done"), open_store("other").find_cell("id-killed")
     assert done is not None
     assert killed is not None

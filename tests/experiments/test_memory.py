@@ -100,7 +100,7 @@ def test_what_cannot_fit_is_refused_unless_told(monkeypatch: pytest.MonkeyPatch)
     check_memory([cell(**SMALL)], device)
     large = {"model": "s4", "model__d_model": "4000", "model__n_layer": "1", "train__batch_size": "1"}
     with pytest.raises(
-        UserError, match="needs more memory than there is: about .* and 50 MB are free"
+        UserError, match=r"needs more memory than there is: about .* and 50 MB are free"
     ) as raised:
         check_memory([cell(**SMALL), cell(**large)], device)
     assert "run.memory=ignore" in str(raised.value)
@@ -115,6 +115,20 @@ def test_a_run_that_cannot_fit_leaves_nothing(
     assert refused.exit_code == 2
     assert "needs more memory than there is" in refused.output
     assert "There are no results yet" in seqsuite("runs", "--experiment", "too large").output
+
+
+@pytest.mark.parametrize("setting", ["train.batch_size=1e18", "task.length=1e18", "task.length=1" + "0" * 30])
+def test_sizes_past_any_memory_are_refused(seqsuite: Callable[..., Result], setting: str) -> None:
+    refused = seqsuite("run", "task=selective_copying", setting)
+    assert refused.exit_code == 2
+    assert "needs more memory than there is" in refused.output
+
+
+@pytest.mark.parametrize("setting", ["model.d_model=1e18", "model.n_layer=1e9", "model.block.expand=1e30"])
+def test_models_past_any_size_are_refused(seqsuite: Callable[..., Result], setting: str) -> None:
+    refused = seqsuite("run", "task=selective_copying", setting, "--dry-run")
+    assert refused.exit_code == 2
+    assert refused.output.startswith("Error: ")
 
 
 def write(root: Path, files: dict[str, str]) -> None:

@@ -158,7 +158,7 @@ def test_fast_forgetting_and_low_precision_stay_finite_and_right(dtype):
         ({"C": torch.zeros(2, 13, 2, 6)}, ValueError, "C must have shape"),
         ({"D": torch.zeros(4, dtype=torch.int64)}, TypeError, "D must be floating"),
         ({"initial_state": torch.zeros(1, 4, 3, 5)}, ValueError, "initial_state must have shape"),
-        ({"backend": "triton"}, ValueError, "backend must be one of cpu, chunked, reference"),
+        ({"backend": "triton"}, ValueError, "backend must be one of fla, cpu, chunked, reference"),
     ],
 )
 def test_arguments_that_do_not_fit_are_named(change, error, message):

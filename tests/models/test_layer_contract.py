@@ -185,7 +185,7 @@ def states_on_the_way(layer: SequenceLayer, sequences: int) -> State:
 def with_gradients(
     layer: SequenceLayer, x: torch.Tensor, before: State | None, y: torch.Tensor, after: State
 ) -> list[torch.Tensor]:
-    """Return outputs, states, and gradients of a sum over them: of inputs, parameters and states before."""
+    """Return outputs, states, and the gradients of their sum by inputs, parameters and states before."""
     outputs = [y, *(value for value in after.values() if value.requires_grad)]
     generator = torch.Generator().manual_seed(3)
     weights = [torch.randn(t.shape, dtype=torch.float64, generator=generator).to(t.dtype) for t in outputs]

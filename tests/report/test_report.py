@@ -265,3 +265,40 @@ def test_a_picture_that_cannot_be_is_refused_before_any_work(tmp_path: Path, nam
     (tmp_path / "folder.png").mkdir()
     with pytest.raises(UserError, match=message):
         check_picture(tmp_path / name)
+
+
+SMALL = Report(
+    "seqsuite results",
+    {},
+    [
+        Section(
+            "results",
+            "dna",
+            (Column("model", "model"), Column("bits", "bits", "number", digits=3)),
+            [{"model": "mamba – s6", "bits": 1.5}],
+            ["Note."],
+            {"task": "dna"},
+        )
+    ],
+)
+
+
+def test_data_is_the_same_bytes_each_time() -> None:
+    assert written("csv", SMALL) == "section,task,model,bits\nresults,dna,mamba – s6,1.5\n"
+    assert written("json", SMALL) == (
+        '{\n  "command": "seqsuite results",\n  "machine": {},\n  "sections": [\n    {\n'
+        '      "kind": "results",\n      "title": "dna",\n      "task": "dna",\n      "rows": [\n        {\n'
+        '          "model": "mamba – s6",\n          "bits": 1.5\n        }\n      ],\n'
+        '      "notes": [\n        "Note."\n      ]\n    }\n  ],\n  "notes": []\n}\n'
+    )
+
+
+def test_a_terminal_gets_a_ruled_table() -> None:
+    shown = re.sub(r"\x1b\[[0-9;]*m", "", on_terminal(60, SMALL)).splitlines()
+    assert [line.rstrip() for line in shown] == [
+        "dna",
+        "model        bits",
+        "─────────────────",
+        "mamba – s6  1.500",
+        "Note.",
+    ]

@@ -117,6 +117,7 @@ def test_generated_data_is_told_apart_by_the_tasks_options(reader: Reader, recor
 
 def test_several_baselines_and_evaluation_sets(reader: Reader, record: Record) -> None:
     metrics = {
+        "baseline/unigram entropy/bits_per_base": 1.97,
         "baseline/order-3/bits_per_base": 1.91,
         "baseline/gzip/bits_per_base": 2.2,
         "test/length_512/bits_per_base": 1.8,

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SerializeAsAny, field_validator
 
@@ -19,7 +19,9 @@ from seqsuite.options import (
     named_options,
 )
 from seqsuite.tasks import TASKS
-from seqsuite.tasks.base import Task
+
+if TYPE_CHECKING:
+    from seqsuite.tasks.base import Task
 
 Scale = Literal["smoke", "cpu", "gpu", "paper"]
 SCALES: tuple[str, ...] = get_args(Scale)
@@ -155,7 +157,7 @@ class CellConfig(_Schema):
         """Return the identity that cells share which differ in their seed only."""
         return _digest(self.model_dump(mode="json", exclude={"run", "seed"}), fingerprint)
 
-    def make_task(self) -> Task:
+    def make_task(self) -> "Task":
         """Construct the task.
 
         Raises:

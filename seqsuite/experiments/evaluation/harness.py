@@ -135,8 +135,7 @@ class HarnessModel(TemplateLM):  # type: ignore[misc]  # the harness has no type
 
     def _generate(self, prompts: list[list[int]], settings: Mapping[str, Any]) -> list[str]:
         """Go on after prompts, with one task's settings, until each has met a stop."""
-        most, until = settings.get("max_gen_toks", _MOST_TOKENS), settings.get("until", [])
-        until = [until] if isinstance(until, str) else until
+        most, until = _ends_of(settings)
         longest = self.model.longest_input
         if longest is not None and most > longest:
             raise UserError(
@@ -164,6 +163,23 @@ class HarnessModel(TemplateLM):  # type: ignore[misc]  # the harness has no type
             if None not in answers:
                 break
         return [answer or "" for answer in answers]
+
+
+def _ends_of(settings: Mapping[str, Any]) -> tuple[int, list[str]]:
+    """Return the most tokens of an answer, and the texts that end it before.
+
+    Raises:
+        UserError: if a task says something else there.
+    """
+    most, until = settings.get("max_gen_toks", _MOST_TOKENS), settings.get("until") or []
+    until = [until] if isinstance(until, str) else until
+    if isinstance(most, bool) or not isinstance(most, int) or most < 1:
+        raise UserError(
+            f"The task's generation_kwargs have max_gen_toks: {most}, which is no number above 0."
+        )
+    if not isinstance(until, list) or not all(isinstance(stop, str) and stop for stop in until):
+        raise UserError(f"The task's generation_kwargs have until: {until}, which is no list of texts.")
+    return most, until
 
 
 def sampling_of(settings: Mapping[str, Any]) -> Sampling:

@@ -134,7 +134,7 @@ def _short(error: Exception, uri: str) -> str:
 def _sqlite_path(uri: str) -> Path:
     """Return the absolute path of a ``sqlite:`` address (three slashes relative, four absolute)."""
     name = uri.partition(":///")[2].partition("?")[0]
-    if not name or ":memory:" in name or "\0" in name:
+    if not name or ":memory:" in name:
         raise UserError(
             f"MLFLOW_TRACKING_URI={shown_uri(uri)} names no file: write sqlite:///folder/mlflow.db."
         )

@@ -11,153 +11,30 @@ import threading
 import time
 import uuid
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Annotated, Literal, Self
-
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from typing import Self
 
 from seqsuite.errors import UserError
+from seqsuite.experiments.tracking.events import (
+    EVENTS,
+    Ended,
+    Event,
+    Measured,
+    Published,
+    RunHeader,
+    Started,
+    Stored,
+    Tagged,
+    read_events,
+)
 from seqsuite.experiments.tracking.processes import process_tags
 from seqsuite.experiments.tracking.schema import FinalStatus
 
-EVENTS = "events.jsonl"
 _DISK_SECONDS = 1.0
 _METRIC_NAME = re.compile(r"[/\w.\- :]{1,250}")  # MLflow's own rule
-
-
-@dataclass(frozen=True)
-class RunHeader:
-    """What a run is of.
-
-    Attributes:
-        cell_id: Identity of the cell.
-        group_id: Identity of the cells that differ from it in their seed only.
-        name: The run's name in MLflow's pages.
-        params: The resolved configuration, nested or with dotted keys.
-        tags: The task, model, scale, metric and so on, by the ``TAG_…`` names of :mod:`.schema`.
-        parent_run_id: Run of the grid that the cell belongs to.
-    """
-
-    cell_id: str
-    group_id: str
-    name: str
-    params: Mapping[str, object]
-    tags: Mapping[str, str]
-    parent_run_id: str | None = None
-
-
-class _Event(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
-
-    time: int
-    """Milliseconds since 1970."""
-
-
-class Started(_Event):
-    """The run starts, or goes on after an interruption."""
-
-    event: Literal["start"] = "start"
-    journal: str
-    """What tells this journal from others: the run it is sent to has it as a tag."""
-    header: RunHeader
-    run_id: str | None
-    standing: dict[str, int]
-    """The last step of each metric that MLflow has from before this journal."""
-
-
-class Measured(_Event):
-    """Metrics at a step."""
-
-    event: Literal["metrics"] = "metrics"
-    step: int
-    values: dict[str, float]
-
-
-class Stored(_Event):
-    """A file to keep with the run; the path is relative to the cell's folder."""
-
-    event: Literal["artifact"] = "artifact"
-    path: str
-    folder: str | None
-
-
-class Published(_Event):
-    """A folder to publish as the run's model; it is relative to the cell's."""
-
-    event: Literal["model"] = "model"
-    folder: str
-    name: str
-    params: dict[str, str]
-
-
-class Tagged(_Event):
-    """Tags to set on the run."""
-
-    event: Literal["tags"] = "tags"
-    tags: dict[str, str]
-
-
-class Ended(_Event):
-    """The run ends, for now or for good."""
-
-    event: Literal["end"] = "end"
-    status: FinalStatus
-
-
-Event = Started | Measured | Stored | Published | Tagged | Ended
-_EVENT: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="event")])
-
-
-def read_events(path: Path, offset: int = 0) -> Iterator[tuple[Event, int]]:
-    """Yield the events of a journal from a byte offset on, each with the offset after it.
-
-    A last line without its end is left out: it is being written, or was torn by a crash.
-
-    Raises:
-        UserError: if the file cannot be read or is damaged.
-    """
-    try:
-        with path.open("rb") as file:
-            file.seek(offset)
-            for line in file:
-                if not line.endswith(b"\n"):
-                    return
-                offset += len(line)
-                yield _EVENT.validate_json(line), offset
-    except FileNotFoundError:
-        return
-    except (OSError, ValidationError) as error:
-        reason = (
-            f"not an event before byte {offset}" if isinstance(error, ValidationError) else error.strerror
-        )
-        raise UserError(
-            f"The journal {path} is damaged ({reason}): move it away and run again; what MLflow has is kept."
-        ) from error
-
-
-def journal_of(path: Path) -> str | None:
-    """Return what tells a journal from others, or ``None`` before its run is started.
-
-    Raises:
-        UserError: if the journal is damaged.
-    """
-    return next((event.journal for event, _ in read_events(path) if isinstance(event, Started)), None)
-
-
-def experiment_of(path: Path) -> str | None:
-    """Return the MLflow experiment that a journal's run is for, or ``None`` before the run is started.
-
-    Raises:
-        UserError: if the journal is damaged.
-    """
-    for event, _ in read_events(path):
-        if isinstance(event, Started):
-            run = event.header.params.get("run")
-            return str(run["experiment"]) if isinstance(run, Mapping) and "experiment" in run else "seqsuite"
-    return None
 
 
 class Journal:

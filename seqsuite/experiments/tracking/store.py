@@ -14,7 +14,7 @@ import seqsuite
 from seqsuite.errors import UserError
 from seqsuite.experiments.tracking.addresses import shown_uri
 from seqsuite.experiments.tracking.connection import connect, store_errors
-from seqsuite.experiments.tracking.journal import RunHeader
+from seqsuite.experiments.tracking.events import RunHeader
 from seqsuite.experiments.tracking.processes import is_alive, machine_identity, process_tags
 from seqsuite.experiments.tracking.schema import (
     TAG_CELL,

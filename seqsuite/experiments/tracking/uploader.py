@@ -14,11 +14,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from seqsuite.errors import UserError
-from seqsuite.experiments.tracking.journal import (
+from seqsuite.experiments.tracking.events import (
     EVENTS,
     Ended,
     Event,
-    Journal,
     Measured,
     Published,
     Started,
@@ -27,6 +26,7 @@ from seqsuite.experiments.tracking.journal import (
     journal_of,
     read_events,
 )
+from seqsuite.experiments.tracking.journal import Journal
 from seqsuite.experiments.tracking.lease import Lease
 from seqsuite.experiments.tracking.store import MAX_METRICS_PER_CALL, Point, Store
 

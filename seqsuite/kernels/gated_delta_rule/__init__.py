@@ -5,6 +5,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from seqsuite.kernels import flash_linear_attention as fla
 from seqsuite.kernels.checks import check_cu_seqlens
 from seqsuite.kernels.gated_delta_rule.chunked import gated_delta_rule_chunked
 from seqsuite.kernels.gated_delta_rule.reference import gated_delta_rule_reference, step
@@ -25,7 +26,7 @@ def gated_delta_rule(
     initial_state: Tensor | None = None,
     cu_seqlens: Tensor | None = None,
     chunk_size: int = CHUNK,
-    backend: Literal["chunked", "reference"] = "chunked",
+    backend: Literal["fla", "chunked", "reference"] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Run the gated delta rule over whole sequences.
 
@@ -45,7 +46,9 @@ def gated_delta_rule(
         cu_seqlens: Offsets (S + 1,), int32 or int64, of S sequences packed along L; B must be 1.
         chunk_size: Positions a chunk of the chunked form.
         backend: ``"chunked"`` solves a triangular system within each chunk and passes the state between them
-            (the paper's section 3.3); ``"reference"`` is the recurrence, position after position.
+            (the paper's section 3.3); ``"fla"`` does so in fla-core's kernels on a GPU, in v's precision;
+            ``"reference"`` is the recurrence, position after position. If not given, ``"fla"`` where v has
+            16 bits and it can run, else ``"chunked"``.
 
     Returns:
         y (B, L, H, P) in ``v``'s dtype, and the final state (B, H, P, N), or (S, H, P, N) if packed.
@@ -61,6 +64,8 @@ def gated_delta_rule(
         sequences = len(v) if cu_seqlens is None else len(cu_seqlens) - 1
         initial_state = inputs[2].new_zeros(sequences, *v.shape[2:], k.shape[3])
     state = initial_state.to(real)
+    if backend == "fla" or (backend is None and fla.is_faster_for(v)):
+        return fla.gated_delta_rule(q, k, v, log_decay, beta, state, cu_seqlens)
 
     def scan(inputs: list[Tensor], state: Tensor) -> tuple[Tensor, Tensor]:
         with full_precision(v.device):

@@ -5,6 +5,7 @@ from typing import Literal, overload
 import torch
 from torch import Tensor
 
+from seqsuite.kernels import flash_linear_attention as fla
 from seqsuite.kernels.backend import CPU, REFERENCE, Backend, choose_backend
 from seqsuite.kernels.packing import PaddedBatches
 from seqsuite.kernels.precision import full_precision
@@ -14,7 +15,7 @@ from seqsuite.kernels.ssd.chunked import ssd_chunked
 from seqsuite.kernels.ssd.reference import ssd_reference, step
 
 CHUNKED = Backend("chunked", lambda: None, "matrix products within chunks, plain PyTorch")
-BACKENDS = {backend.name: backend for backend in (CPU, CHUNKED, REFERENCE)}
+BACKENDS = {backend.name: backend for backend in (fla.FLA, CPU, CHUNKED, REFERENCE)}
 
 CHUNK = 64
 """Positions a chunk, unless the call says otherwise: large enough for matrix products, small enough that the
@@ -99,7 +100,8 @@ def ssd(
         return_final_state: Whether to return the state after the last position too.
         chunk_size: Positions a chunk of the chunked form.
         backend: ``"chunked"`` takes matrix products within chunks and passes the state between them
-            (the paper's section 6); ``"cpu"`` does so in fused vector kernels; ``"reference"`` is the
+            (the paper's section 6); ``"cpu"`` does so in fused vector kernels; ``"fla"`` in fla-core's on a
+            GPU, in the precision of x, and is chosen where that has 16 bits; ``"reference"`` is the
             recurrence, position after position. If not given, what the environment variable
             SEQSUITE_BACKEND says, else the fastest that can run.
 
@@ -115,11 +117,20 @@ def ssd(
     if chunk_size < 1:
         raise ValueError(f"ssd: chunk_size must be positive, not {chunk_size}")
     name = _choose(x.device.type, backend)
+    if backend is None and name == "chunked" and fla.is_faster_for(x):
+        name = "fla"
     delta, a, B, C, real = _prepare(x, dt, A, B, C, dt_bias, dt_softplus)
     sequences = x.shape[0] if cu_seqlens is None else len(cu_seqlens) - 1
     if initial_state is None:
         initial_state = delta.new_zeros(sequences, *x.shape[2:], B.shape[-1])
     state = initial_state.to(real)
+    if name == "fla":
+        q, k = (t.repeat_interleave(x.shape[2] // t.shape[2], dim=2) for t in (C, B))
+        y, final_state = fla.linear_attention(
+            q, k, (x * delta.unsqueeze(-1)).to(x.dtype), a, state, cu_seqlens
+        )
+        y = _with_skip(y, x, D)
+        return (y, final_state) if return_final_state else y
 
     if name == "cpu":
         from seqsuite.kernels.ssd.cpu import ssd_cpu

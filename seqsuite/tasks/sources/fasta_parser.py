@@ -1,6 +1,7 @@
 """FASTA from blocks of bytes to blocks of tokens: by look-up table, in bounded memory whatever the lines."""
 
 import logging
+from bisect import bisect_left
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -94,8 +95,8 @@ class FastaParser:
                     self._begins = False
                     yield Chunk(self._name or "", np.zeros(0, np.uint8), starts_record=True)
                 continue
-            following = int(np.searchsorted(starts, position))
-            end = int(starts[following]) if following < len(starts) else len(block)
+            following = bisect_left(starts, position)
+            end = starts[following] if following < len(starts) else len(block)
             codes = self._encode(block[position:end])
             if len(codes):
                 yield Chunk(self._name or "", codes, starts_record=False)
@@ -127,7 +128,7 @@ class FastaParser:
             raise UserError(f"The file {str(self._file)!r} is UTF-16 text: save it as plain text (UTF-8).")
         return block.removeprefix(_UTF8_MARK)
 
-    def _special_lines(self, block: bytes) -> npt.NDArray[np.int64]:
+    def _special_lines(self, block: bytes) -> list[int]:
         """Return where lines begin that are names or comments."""
         characters = np.frombuffer(block, np.uint8)
         special = characters == ord(">")
@@ -138,7 +139,7 @@ class FastaParser:
         if len(positions) and positions[0] == 0:
             at_start[0] = self._at_line_start
         self._at_line_start = block.endswith(b"\n") if block else self._at_line_start
-        starts: npt.NDArray[np.int64] = positions[at_start]
+        starts: list[int] = positions[at_start].tolist()
         return starts
 
     def _continue_line(self, block: bytes, position: int) -> int:

@@ -68,7 +68,8 @@ def find(path: Path, suffixes: Sequence[str], kind: str) -> Found:
     try:
         found = _find(path, tuple(suffixes))
     except OSError as error:
-        raise UserError(f"task.path={str(path)!r} cannot be read: {reason_of(error)}.") from error
+        culprit = f" (at {error.filename!r})" if error.filename not in (None, str(path)) else ""
+        raise UserError(f"task.path={str(path)!r} cannot be read: {reason_of(error)}{culprit}.") from error
     if not found.files:
         endings = ", ".join(suffixes)
         raise UserError(

@@ -59,5 +59,6 @@ def test_the_work_of_a_cell_is_found_by_any_grid() -> None:
     alone = resolve_grid(expand_grid(["task=dna", "model.d_model=8"]))[0]
     among = resolve_grid(expand_grid(["task=dna", "model.d_model=8,16"]))[0]
     assert alone.title != among.title
-    assert alone.cell_id == among.cell_id
-    assert work_folder(alone) == work_folder(among)
+    identity = alone.cell_id("data")
+    assert among.cell_id("data") == identity
+    assert work_folder(alone, identity) == work_folder(among, identity)

@@ -78,14 +78,15 @@ def test_configurations_survive_json():
     config = cell(model="s4", train__steps="7")
     again = CellConfig.model_validate(json.loads(json.dumps(config.model_dump(mode="json"))))
     assert again == config
-    assert again.cell_id == config.cell_id
+    assert again.cell_id("data") == config.cell_id("data")
 
 
 def test_identity_is_what_decides_the_result():
-    assert cell(run__output="elsewhere").cell_id == cell().cell_id
-    assert cell(seed="1").cell_id != cell().cell_id
-    assert cell(seed="1").group_id == cell().group_id
-    assert cell(train__learning_rate="0.5").group_id != cell().group_id
+    assert cell(run__output="elsewhere").cell_id("data") == cell().cell_id("data")
+    assert cell().cell_id("other data") != cell().cell_id("data")
+    assert cell(seed="1").cell_id("data") != cell().cell_id("data")
+    assert cell(seed="1").group_id("data") == cell().group_id("data")
+    assert cell(train__learning_rate="0.5").group_id("data") != cell().group_id("data")
 
 
 @pytest.mark.parametrize(
@@ -103,7 +104,7 @@ def test_identity_is_what_decides_the_result():
         ({"train.steps": "many"}, "train.steps=many cannot be used: input should be a valid integer"),
         ({"train.steps": "0"}, "train.steps=0 cannot be used: input should be greater than 0"),
         ({"train.learning_rate": "nan"}, "train.learning_rate=nan cannot be used"),
-        ({"train.schedule": "linear"}, "train.schedule=linear cannot be used: input should be 'cosine'"),
+        ({"train.schedule": "square"}, "train.schedule=square cannot be used: input should be 'cosine'"),
         ({"seed": "-1"}, "seed=-1 cannot be used"),
         ({"train": "5"}, "train=5 cannot be set: train is a table"),
         ({"model.size": "131m"}, "model 'mamba' has no size '131m': choose from .*Did you mean '130m'"),
@@ -188,7 +189,7 @@ def test_every_key_that_completion_offers_can_be_set():
         "model.mixer.d_state",
         "model.block.expand",
     } <= set(keys)
-    assert keys["train.schedule"] == ["cosine", "constant"]
+    assert keys["train.schedule"] == ["cosine", "linear", "wsd", "constant"]
     for key, choices in keys.items():
         for choice in choices:
             resolve({"task": "selective_copying", key: choice})

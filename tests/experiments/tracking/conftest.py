@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from seqsuite.errors import UserError
-from seqsuite.experiments.tracking.journal import RunHeader
+from seqsuite.experiments.tracking.events import RunHeader
 from seqsuite.experiments.tracking.schema import FinalStatus
 from seqsuite.experiments.tracking.store import Point
 

@@ -10,15 +10,8 @@ from pathlib import Path
 import pytest
 
 from seqsuite.errors import UserError
-from seqsuite.experiments.tracking.journal import (
-    EVENTS,
-    Ended,
-    Journal,
-    Measured,
-    RunHeader,
-    Started,
-    read_events,
-)
+from seqsuite.experiments.tracking.events import EVENTS, Ended, Measured, RunHeader, Started, read_events
+from seqsuite.experiments.tracking.journal import Journal
 
 
 def test_events_are_read_as_they_were_written(tmp_path: Path, header: RunHeader) -> None:

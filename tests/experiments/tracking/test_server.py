@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from seqsuite.experiments.tracking import uploader as uploader_module
-from seqsuite.experiments.tracking.journal import Journal, RunHeader
+from seqsuite.experiments.tracking.events import RunHeader
+from seqsuite.experiments.tracking.journal import Journal
 from seqsuite.experiments.tracking.store import open_store
 from seqsuite.experiments.tracking.uploader import Uploader, sync
 

@@ -13,7 +13,7 @@ import pytest
 
 from seqsuite.errors import UserError
 from seqsuite.experiments.tracking import schema
-from seqsuite.experiments.tracking.journal import RunHeader
+from seqsuite.experiments.tracking.events import RunHeader
 from seqsuite.experiments.tracking.processes import process_identity
 from seqsuite.experiments.tracking.store import Point, Store, open_store
 
@@ -124,7 +124,7 @@ def test_the_finished_run_of_a_cell_is_found_and_else_the_newest(store: Store) -
 
 def test_runs_whose_process_is_gone_are_reaped_and_no_others(store: Store) -> None:
     script = (
-        "import os, sys; from seqsuite.experiments.tracking.journal import RunHeader\n"
+        "import os, sys; from seqsuite.experiments.tracking.events import RunHeader\n"
         "from seqsuite.experiments.tracking.store import open_store\n"
         "open_store(sys.argv[1]).start_cell(RunHeader('gone', 'g', 'gone', {}, {}))\n"
         "os._exit(1)"
@@ -185,7 +185,7 @@ def test_a_run_without_a_model_says_so(store: Store, tmp_path: Path) -> None:
 def test_processes_that_start_together_on_nothing_share_one_database(tmp_path: Path) -> None:
     script = (
         "import sys; from seqsuite.experiments.tracking.store import open_store\n"
-        "from seqsuite.experiments.tracking.journal import RunHeader\n"
+        "from seqsuite.experiments.tracking.events import RunHeader\n"
         "open_store().start_cell(RunHeader(sys.argv[1], 'g', 'n', {}, {}))"
     )
     environment = {key: value for key, value in os.environ.items() if key != "MLFLOW_TRACKING_URI"}

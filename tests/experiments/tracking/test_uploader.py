@@ -13,7 +13,8 @@ import pytest
 
 from seqsuite.errors import UserError
 from seqsuite.experiments.tracking import uploader as uploader_module
-from seqsuite.experiments.tracking.journal import EVENTS, Journal, RunHeader
+from seqsuite.experiments.tracking.events import EVENTS, RunHeader
+from seqsuite.experiments.tracking.journal import Journal
 from seqsuite.experiments.tracking.lease import Lease, LeaseHeld
 from seqsuite.experiments.tracking.uploader import SENT, Uploader, sync
 
@@ -289,7 +290,8 @@ def test_a_file_that_is_gone_stops_nothing(
 WRITER = """
 import sys, time
 from pathlib import Path
-from seqsuite.experiments.tracking.journal import Journal, RunHeader
+from seqsuite.experiments.tracking.events import RunHeader
+from seqsuite.experiments.tracking.journal import Journal
 folder, steps = Path(sys.argv[1]), int(sys.argv[2])
 checkpoint = folder / "checkpoint"
 with Journal.open(folder) as journal:
