@@ -15,10 +15,10 @@ from typing import Literal
 
 import torch
 
-from seqsuite.devices import choose_device
 from seqsuite.errors import UserError
 from seqsuite.experiments.checkpoints import Checkpoints
 from seqsuite.experiments.config.schema import CellConfig
+from seqsuite.experiments.distributed.team import team, world_size
 from seqsuite.experiments.interruption import InterruptionFlag
 from seqsuite.experiments.tracking import schema
 from seqsuite.experiments.tracking.events import RunHeader
@@ -27,13 +27,12 @@ from seqsuite.experiments.tracking.lease import Lease, LeaseHeld
 from seqsuite.experiments.tracking.schema import FinalStatus
 from seqsuite.experiments.tracking.store import CellRun, Store
 from seqsuite.experiments.tracking.uploader import Uploader
-from seqsuite.experiments.training.callbacks import Callback, Patience
-from seqsuite.experiments.training.objectives import objective_for, shape_of
-from seqsuite.experiments.training.placement import Single, check_batches
+from seqsuite.experiments.training.assemble import assemble
+from seqsuite.experiments.training.callbacks import Callback
+from seqsuite.experiments.training.objectives import shape_of
+from seqsuite.experiments.training.placement import check_batches, check_ranks
 from seqsuite.experiments.training.publish import Published, publish
-from seqsuite.experiments.training.rhythm import CheckpointRhythm
-from seqsuite.experiments.training.trainer import DivergenceError, Parts, Trainer
-from seqsuite.models.build import build_shaped
+from seqsuite.experiments.training.trainer import DivergenceError
 from seqsuite.tasks.base import EvalSet, Task
 
 MakeDisplay = Callable[[CellConfig, Task, int], AbstractContextManager[Callback]]
@@ -276,25 +275,14 @@ def _compute(cell: _Cell, host: Host, journal: Journal) -> Published:
     """Train from the newest whole checkpoint, or from the start, and publish."""
     config, task = cell.config, cell.task
     check_batches(config.train, task.io)
-    shape = shape_of(task.io)
-    torch.manual_seed(config.seed)
-    placement = Single(choose_device(config.run.device), config.train)
-    model = build_shaped(config.model, shape)
-    placement.place(model)
-    checkpoints = Checkpoints(cell.folder, config, shape)
-    found = checkpoints.newest()
+    check_ranks(config, task.io, world_size(config.run))
+    found = Checkpoints(cell.folder, config, shape_of(task.io)).newest()
     with _deterministic(config.train.deterministic):
-        callbacks: list[Callback] = [Recorder(journal, cell.lease)]
-        if config.train.patience is not None:
-            metric = task.metrics[0]
-            callbacks.append(Patience(config.train.patience, metric.name, metric.higher_is_better))
-        rhythm = CheckpointRhythm(config.run.checkpoint_every, config.run.checkpoint_seconds)
-        parts = Parts(task, model, objective_for(task), placement, checkpoints, rhythm, callbacks)
-        trainer = Trainer(config.train, parts)
-        if found is not None:
-            trainer.resume(found)
-        with host.make_display(config, task, trainer.progress.step) as display:
-            trainer.train(host.interruption, display)
+        with team(config, cell.folder, found) as placement:
+            recorder = Recorder(journal, cell.lease)
+            trainer = assemble(config, task, placement, cell.folder, [recorder], found)
+            with host.make_display(config, task, trainer.progress.step) as display:
+                trainer.train(host.interruption, display)
         return publish(trainer, config, config.title, journal, host.interruption)
 
 

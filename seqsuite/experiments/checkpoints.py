@@ -13,14 +13,14 @@ import os
 import pickle
 import shutil
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_model, save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 import seqsuite
@@ -220,14 +220,21 @@ def reads_bytes(description: Mapping[str, Any]) -> bool:
     return name in TASKS.names() and getattr(TASKS.load(name), "units", None) == "bytes"
 
 
-def load_training(folder: Path, model: SequenceModel) -> dict[str, Any]:
+def load_training(
+    folder: Path, model: SequenceModel, cut: Callable[[Tensor, Tensor], Tensor] = lambda value, _: value
+) -> dict[str, Any]:
     """Load a checkpoint's weights into ``model`` and return its training state.
+
+    Args:
+        folder: The checkpoint.
+        model: The model, on whatever devices.
+        cut: Returns of a whole tensor what belongs into another (see ``Placement.cut``).
 
     Raises:
         UserError: if the checkpoint is damaged.
     """
     try:
-        load_model(model, str(folder / WEIGHTS))
+        _fill(_first_named(model), load_file(folder / WEIGHTS), cut)
         state = torch.load(folder / TRAINING, weights_only=True)
         if not isinstance(state, dict):
             raise ValueError(f"{TRAINING} holds no training state")
@@ -239,15 +246,47 @@ def load_training(folder: Path, model: SequenceModel) -> dict[str, Any]:
     return state
 
 
-def weights_of(model: SequenceModel) -> dict[str, Tensor]:
-    """Return copies of a model's weights in CPU memory, each shared one once, under its first name."""
+def weights_of(
+    model: SequenceModel, whole: Callable[[Tensor], Tensor] = lambda value: value
+) -> dict[str, Tensor]:
+    """Return copies of a model's weights in CPU memory, each shared one once, under its first name.
+
+    Args:
+        model: The model.
+        whole: Returns all of a weight that may be split over processes (see ``Placement.whole``).
+    """
+    return {
+        name: whole(value.detach()).to("cpu", copy=True).contiguous()
+        for name, value in _first_named(model).items()
+    }
+
+
+def _first_named(model: SequenceModel) -> dict[str, Tensor]:
+    """Return a model's weights, each shared one once, under its first name."""
     weights: dict[str, Tensor] = {}
     seen: set[int] = set()
     for name, value in model.state_dict(keep_vars=True).items():
         if id(value) not in seen:
             seen.add(id(value))
-            weights[name] = value.detach().to("cpu", copy=True).contiguous()
+            weights[name] = value
     return weights
+
+
+@torch.no_grad()
+def _fill(
+    weights: Mapping[str, Tensor], values: Mapping[str, Tensor], cut: Callable[[Tensor, Tensor], Tensor]
+) -> None:
+    """Copy values into the weights of their names.
+
+    Raises:
+        ValueError: if the names or shapes differ.
+    """
+    if weights.keys() != values.keys():
+        raise ValueError(f"it has other weights: {', '.join(sorted(weights.keys() ^ values.keys()))}")
+    for name, weight in weights.items():
+        if weight.shape != values[name].shape:
+            raise ValueError(f"{name} has another shape")
+        weight.copy_(cut(values[name], weight))
 
 
 def _entry(path: Path) -> dict[str, Any]:

@@ -9,10 +9,11 @@ from seqsuite.devices import choose_device
 from seqsuite.errors import UserError
 from seqsuite.experiments.cell import GOOD, CellResult, Host, run_cell
 from seqsuite.experiments.config.schema import CellConfig
+from seqsuite.experiments.distributed.team import world_size
 from seqsuite.experiments.tracking.schema import FinalStatus
 from seqsuite.experiments.tracking.store import Store
 from seqsuite.experiments.training.objectives import shape_of
-from seqsuite.experiments.training.placement import check_batches
+from seqsuite.experiments.training.placement import check_batches, check_ranks
 from seqsuite.models.build import count_parameters
 
 
@@ -116,6 +117,7 @@ def _fault(cell: CellConfig) -> UserError | None:
     try:
         io = cell.make_task().io
         check_batches(cell.train, io)
+        check_ranks(cell, io, world_size(cell.run))
         count_parameters(cell.model, shape_of(io))
     except UserError as error:
         return error

@@ -57,6 +57,11 @@ class TrainConfig(_Schema):
     """Sequences B a step."""
     accumulate: PositiveInt = 1
     """Parts that a step's batch is computed in, one after the other: the same numbers in less memory."""
+    chunk: PositiveInt | None = None
+    """Positions of long sequences that are computed at once, or all: exact gradients in the memory of one
+    chunk, for a second forward pass."""
+    checkpoint_activations: bool = False
+    """Whether blocks keep their inputs only and are computed again for the backward pass."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     """Numbers of forward and backward passes; weights and the optimizer stay in float32."""
     optimizer: Literal["adamw", "muon"] = "adamw"
@@ -114,6 +119,12 @@ class RunConfig(_Schema):
     """Tokens of the sample that a finished cell generates."""
     name: Annotated[str, AfterValidator(_file_name)] | None = None
     """What the cell is called, in place of its task, model, scale and seed; a grid adds what differs."""
+    nproc: PositiveInt = 1
+    """Processes on this machine that train a cell together; `torchrun` sets it by itself."""
+    distributed: Literal["ddp", "fsdp2"] = "ddp"
+    """What several processes have of a model: all of it each, or a part each."""
+    sequence_parallel: PositiveInt = 1
+    """Processes that each sequence is split over, a divisor of all."""
     memory: Literal["check", "ignore"] = "check"
     """Whether a cell is refused that is estimated to need more memory than is free."""
 

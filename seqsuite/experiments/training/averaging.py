@@ -1,6 +1,6 @@
 """An exponential moving average of a model's weights."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -38,12 +38,17 @@ class WeightAverage:
 
     def state_dict(self) -> dict[str, Any]:
         """Return the model's own weights: a checkpoint has the average as the weights to use."""
-        return {"own": [parameter.detach().to("cpu", copy=True) for parameter in self._parameters]}
+        return {"own": [parameter.detach() for parameter in self._parameters]}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take the weights that the model has, as a checkpoint has them, as the average; restore its own."""
+    def load_state_dict(self, state: Mapping[str, Any], cut: Callable[[Tensor, Tensor], Tensor]) -> None:
+        """Take the weights that the model has, as a checkpoint has them, as the average; restore its own.
+
+        Args:
+            state: What :meth:`state_dict` returned, of whole tensors.
+            cut: Returns of a whole tensor what belongs into another (see ``Placement.cut``).
+        """
         self._average = [parameter.detach().clone() for parameter in self._parameters]
-        self._set(state["own"])
+        self._set([cut(own, like) for own, like in zip(state["own"], self._parameters, strict=True)])
 
     @torch.no_grad()
     def _set(self, values: list[Tensor]) -> None:

@@ -9,7 +9,7 @@ from typing import Generic, NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
-from seqsuite.tasks.base import Array, Batch
+from seqsuite.tasks.base import IGNORE, Array, Batch
 
 Item = TypeVar("Item")
 
@@ -24,6 +24,7 @@ class TensorBatch(NamedTuple):
         cu_seqlens: (S + 1,) int64, or ``None``.
         continues: Whether the model's state is carried in.
         counted: How many targets count.
+        start: Place of the first position in its sequence, where the batch is a part of longer sequences.
     """
 
     inputs: Tensor
@@ -32,6 +33,7 @@ class TensorBatch(NamedTuple):
     cu_seqlens: Tensor | None
     continues: bool
     counted: int
+    start: int = 0
 
 
 def to_tensors(batch: Batch, device: torch.device) -> TensorBatch:
@@ -53,6 +55,15 @@ def to_tensors(batch: Batch, device: torch.device) -> TensorBatch:
         convert(batch.cu_seqlens),
         batch.continues,
         batch.counted(),
+    )
+
+
+def cut(batch: TensorBatch, start: int, end: int) -> TensorBatch:
+    """Return positions ``start`` to ``end`` of a batch of whole sequences with a target at each position."""
+    targets = batch.targets[:, start:end]
+    counts = targets.isfinite() if targets.is_floating_point() else targets != IGNORE
+    return batch._replace(
+        inputs=batch.inputs[:, start:end], targets=targets, counted=int(counts.sum()), start=start
     )
 
 

@@ -1,11 +1,11 @@
 """The optimizer with the right parameter groups, and the learning rate over the steps."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
 
 from seqsuite.experiments.config.schema import TrainConfig
@@ -57,10 +57,20 @@ class Optimizer:
         """Return the state of all parts."""
         return [part.state_dict() for part in self.parts]
 
-    def load_state_dict(self, states: list[dict[str, Any]]) -> None:
-        """Restore what :meth:`state_dict` returned."""
+    def load_state_dict(self, states: list[dict[str, Any]], cut: Callable[[Tensor, Tensor], Tensor]) -> None:
+        """Restore what :meth:`state_dict` returned, of whole tensors.
+
+        Args:
+            states: The state of all parts.
+            cut: Returns of a whole tensor what belongs to a parameter (see ``Placement.cut``).
+        """
         for part, state in zip(self.parts, states, strict=True):
-            part.load_state_dict(state)
+            parameters = [parameter for group in part.param_groups for parameter in group["params"]]
+            own = {
+                number: {key: cut(value, parameters[number]) for key, value in kept.items()}
+                for number, kept in state["state"].items()
+            }
+            part.load_state_dict({**state, "state": own})
 
 
 def make_optimizer(model: nn.Module, config: TrainConfig) -> Optimizer:

@@ -15,6 +15,7 @@ from seqsuite.experiments.config.schema import CellConfig
 from seqsuite.experiments.interruption import Interrupted, InterruptionFlag
 from seqsuite.experiments.tracking import schema
 from seqsuite.experiments.tracking.journal import Journal
+from seqsuite.experiments.training.placement import Single
 from seqsuite.experiments.training.scores import evaluate
 from seqsuite.experiments.training.trainer import Trainer
 from seqsuite.models.formats.files import CONFIG, WEIGHTS
@@ -56,7 +57,7 @@ def publish(
         "test",
         parts.objective,
         batch_size=config.train.eval_batch_size,
-        device=parts.placement.device,
+        placement=Single(parts.placement.device, config.train),
         stop=lambda: interruption.requested,
     )
     if test is None:

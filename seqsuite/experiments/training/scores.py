@@ -1,49 +1,15 @@
 """Scoring a model on a task's fixed evaluation sets."""
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import torch
-from torch import Tensor
 
-from seqsuite.experiments.training.batches import TensorBatch, to_tensors
+from seqsuite.experiments.training.batches import to_tensors
+from seqsuite.experiments.training.forward import CarriedModel
 from seqsuite.experiments.training.objectives import Objective, Sums
-from seqsuite.models.sequence_model import BackboneState, SequenceClassifier, SequenceModel
+from seqsuite.experiments.training.placement import Placement
+from seqsuite.models.sequence_model import SequenceModel
 from seqsuite.tasks.base import EvalSet, Split, Task
-
-
-class CarriedModel:
-    """A model with the state that goes from one batch to the next, where batches continue.
-
-    Args:
-        model: The model.
-
-    Attributes:
-        state: The state after the last batch that was fed in a row of batches that continue.
-    """
-
-    def __init__(self, model: SequenceModel) -> None:
-        self.model = model
-        self.state: BackboneState | None = None
-
-    def __call__(self, batch: TensorBatch, *, carry: bool = False) -> Tensor:
-        """Return the model's outputs for a batch.
-
-        Args:
-            batch: What to feed.
-            carry: Whether the state is carried: into this batch if it continues, and out of it for the next.
-        """
-        if not carry:
-            if isinstance(self.model, SequenceClassifier):
-                outputs: Tensor = self.model(batch.inputs, batch.cu_seqlens, batch.lengths)
-            else:
-                outputs = self.model(batch.inputs, batch.cu_seqlens)
-            return outputs
-        if self.state is None or not batch.continues:
-            self.state = self.model.initial_state(len(batch.inputs))
-        outputs, after = self.model.prefill(batch.inputs, self.state)
-        self.state = after.detach()
-        return outputs
 
 
 @torch.no_grad()
@@ -54,7 +20,7 @@ def evaluate(
     objective: Objective,
     *,
     batch_size: int,
-    device: torch.device,
+    placement: Placement,
     stop: Callable[[], bool] = lambda: False,
 ) -> dict[str, float] | None:
     """Return the loss and the metrics over every counted target of a split's sets.
@@ -65,8 +31,8 @@ def evaluate(
         split: ``"validation"`` or ``"test"``.
         objective: What is measured.
         batch_size: Sequences a batch, of training's length; of longer ones fewer.
-        device: Where the model is.
-        stop: Asked after each batch; once it returns true the evaluation is given up.
+        placement: Where the model is; of several processes each scores its share of the rows.
+        stop: Asked before each batch; once it returns true the evaluation is given up.
 
     Returns:
         The objective's scores of the first set by their names, those of others as ``<set>/<name>``; ``None``
@@ -77,13 +43,18 @@ def evaluate(
     found: dict[str, float] = {}
     try:
         for number, which in enumerate(task.eval_sets(split)):
-            carried, totals = CarriedModel(model), dict[str, Any]()
+            carried = CarriedModel(model)
+            totals: Sums = {}
             for rows in _batches(which, task.io.seqlen, batch_size):
-                if stop():
+                if any(placement.agree([stop()])):
                     return None
-                batch = to_tensors(task.eval_batch(which, rows), device)
-                _add(totals, objective.sums(carried(batch, carry=which.lanes > 0), batch))
-            scores = objective.scores({key: float(value) for key, value in totals.items()})
+                share = placement.share(rows)
+                # Who has no row left computes one that does not count: a model may be in parts on all.
+                batch = to_tensors(task.eval_batch(which, share or rows[:1]), placement.device)
+                sums = objective.sums(carried(batch, carry=which.lanes > 0), batch)
+                _add(totals, sums if share else {key: torch.zeros_like(sums[key]) for key in sums})
+            reduced = placement.reduce(totals)
+            scores = objective.scores({key: float(value) for key, value in reduced.items()})
             prefix = f"{which.name}/" if number else ""
             found |= {prefix + name: value for name, value in scores.items()}
     finally:

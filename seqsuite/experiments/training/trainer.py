@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,14 @@ from seqsuite.experiments.tracking import schema
 from seqsuite.experiments.training.averaging import WeightAverage
 from seqsuite.experiments.training.batches import Prefetcher, TensorBatch, to_tensors
 from seqsuite.experiments.training.callbacks import Callback
+from seqsuite.experiments.training.forward import CarriedModel
+from seqsuite.experiments.training.gradients import Gradients
 from seqsuite.experiments.training.objectives import Objective
 from seqsuite.experiments.training.optimizer import learning_rate, make_optimizer
 from seqsuite.experiments.training.placement import Placement
 from seqsuite.experiments.training.precision import MixedPrecision
 from seqsuite.experiments.training.rhythm import CheckpointRhythm
-from seqsuite.experiments.training.scores import CarriedModel, evaluate
+from seqsuite.experiments.training.scores import evaluate
 from seqsuite.models.sequence_model import BackboneState, SequenceModel
 from seqsuite.tasks.base import Task
 
@@ -101,7 +103,9 @@ class Trainer:
         self._optimizer = make_optimizer(parts.model, config)
         self._precision = MixedPrecision(config.precision, parts.placement.device)
         self._average = None if config.ema is None else WeightAverage(parts.model, config.ema)
-        self._carried = [CarriedModel(parts.model) for _ in parts.placement.rows(0)]
+        call = parts.placement.forward(parts.model)
+        self._carried = [CarriedModel(parts.model, call) for _ in parts.placement.rows(0)]
+        self._gradients = Gradients(parts.objective, parts.placement, self._precision, config.chunk)
         self._log_every = config.log_every or max(1, config.steps // _LOGGED_STEPS)
         self._largest_loss: Tensor | None = None
         self._listeners: list[Callback] = list(parts.callbacks)
@@ -112,16 +116,15 @@ class Trainer:
         Raises:
             UserError: if the checkpoint is damaged, or of other settings.
         """
-        state = load_training(folder, self.parts.model)
+        cut = self.parts.placement.cut
+        state = load_training(folder, self.parts.model, cut)
         try:
             if self._average is not None:
-                self._average.load_state_dict(state["average"])
-            self._optimizer.load_state_dict(state["optimizer"])
+                self._average.load_state_dict(state["average"], cut)
+            self._optimizer.load_state_dict(state["optimizer"], cut)
             self._precision.scaler.load_state_dict(state["scaler"])
-            for carried, kept in zip(self._carried, state["carried"], strict=True):
-                carried.state = (
-                    None if kept is None else BackboneState(kept["position"], tuple(kept["blocks"]))
-                )
+            for carried, rows in zip(self._carried, self.parts.placement.rows(0), strict=True):
+                carried.state = _rows_of(state["carried"], rows, self.parts.placement.device)
             for callback, kept in zip(self.parts.callbacks, state["callbacks"], strict=True):
                 callback.load_state_dict(kept)
             torch.set_rng_state(state["rng"])
@@ -151,42 +154,60 @@ class Trainer:
             while True:
                 if self._evaluation_is_due():
                     self._evaluate(interruption)
-                if interruption.requested:
+                stop, due = self.parts.placement.agree(
+                    [interruption.requested, self.parts.rhythm.is_due(self.progress.step)]
+                )
+                if stop:
                     self.save()
                     self.parts.checkpoints.wait()
                     raise Interrupted
                 if self.progress.step == self.config.steps or self.progress.stopped:
                     break
-                if self.parts.rhythm.is_due(self.progress.step):
+                if due:
                     self.save()
                 self._advance(batches)
         self.parts.checkpoints.wait()
 
     def save(self, *, best: bool = False) -> None:
-        """Start to write a checkpoint of where training is."""
+        """Start to write a checkpoint of where training is: of whole tensors, by the first process."""
         for callback in self.parts.callbacks:
             callback.saved(self.progress.step)
+        whole = self.parts.placement.whole
         training = {
-            "optimizer": _copied(self._optimizer.state_dict()),
+            "optimizer": _copied(self._optimizer.state_dict(), whole),
             "scaler": self._precision.scaler.state_dict(),
             "progress": asdict(self.progress),
             "rng": torch.get_rng_state(),
-            "carried": [_state_dict(carried.state) for carried in self._carried],
-            "callbacks": [_copied(callback.state_dict()) for callback in self.parts.callbacks],
+            "carried": self._carried_state(),
+            "callbacks": [_copied(callback.state_dict(), whole) for callback in self.parts.callbacks],
         }
         if self._average is None:
-            weights = weights_of(self.parts.model)
+            weights = weights_of(self.parts.model, whole)
         else:
-            training["average"] = self._average.state_dict()
+            training["average"] = _copied(self._average.state_dict(), whole)
             with self._average.in_place():
-                weights = weights_of(self.parts.model)
-        self.parts.checkpoints.save(Snapshot(self.progress.step, weights, training), best=best)
+                weights = weights_of(self.parts.model, whole)
+        if self.parts.placement.rank == 0:
+            self.parts.checkpoints.save(Snapshot(self.progress.step, weights, training), best=best)
         self.parts.rhythm.saved(self.progress.step)
+
+    def _carried_state(self) -> dict[str, Any] | None:
+        """Return what is carried from step to step, of all rows of a batch, ``None`` if nothing is."""
+        states = [carried.state for carried in self._carried if carried.state is not None]
+        if not states:
+            return None
+        gather = self.parts.placement.gather
+        joined = [
+            {key: gather(torch.cat([block[key] for block in blocks])).cpu() for key in blocks[0]}
+            for blocks in zip(*(state.blocks for state in states), strict=True)
+        ]
+        return {"position": states[0].position, "blocks": joined}
 
     def _prepare(self, step: int) -> list[TensorBatch]:
         """Return the micro-batches of a step; called in the prefetching thread."""
         task, placement = self.parts.task, self.parts.placement
-        return [to_tensors(task.train_batch(rows), placement.device) for rows in placement.rows(step)]
+        batches = [to_tensors(task.train_batch(rows), placement.device) for rows in placement.rows(step)]
+        return [placement.part(batch) for batch in batches]
 
     def _evaluation_is_due(self) -> bool:
         step = self.progress.step
@@ -234,20 +255,20 @@ class Trainer:
 
     def _compute(self, micro_batches: Sequence[TensorBatch]) -> tuple[Tensor, Tensor]:
         """Compute the gradients of a step; return its mean loss and the gradient's norm before clipping."""
-        count = max(sum(batch.counted for batch in micro_batches), 1)
-        total: Tensor | None = None
+        placement = self.parts.placement
+        counted = torch.tensor(float(sum(batch.counted for batch in micro_batches)), dtype=torch.float64)
+        count = max(int(placement.reduce({"count": counted})["count"]), 1)
+        carry = self.parts.task.io.lanes is not None
         self._optimizer.zero_grad()
-        for carried, batch in zip(self._carried, micro_batches, strict=True):
-            with self._precision.autocast():
-                outputs = carried(batch, carry=self.parts.task.io.lanes is not None)
-                loss = self.parts.objective.loss(outputs, batch) / count
-            self._precision.scale(loss).backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-            total = loss.detach() if total is None else total + loss.detach()
-        assert total is not None
+        losses = [
+            self._gradients.add(carried, batch, count, carry=carry, last=number == len(micro_batches))
+            for number, (carried, batch) in enumerate(zip(self._carried, micro_batches, strict=True), start=1)
+        ]
+        loss = placement.reduce({"loss": torch.stack(losses).sum()})["loss"]
         self._optimizer.unscale(self._precision.scaler)
         limit = math.inf if self.config.clip is None else self.config.clip
         norm = torch.nn.utils.clip_grad_norm_(self.parts.model.parameters(), limit)
-        return total, norm
+        return loss, placement.whole(norm)
 
     def _count(self, step: int, seconds: float, waited: float, tokens: int) -> None:
         progress = self.progress
@@ -256,7 +277,9 @@ class Trainer:
         progress.waited += waited
         progress.tokens += tokens
         limit = self.config.max_time
-        if limit is not None and progress.seconds >= limit and step < self.config.steps:
+        if limit is None or step == self.config.steps:
+            return
+        if any(self.parts.placement.agree([progress.seconds >= limit])):
             progress.stopped = f"train.max_time={limit:g} seconds of training are over"
 
     def _log(self, step: int, metrics: Mapping[str, float]) -> None:
@@ -269,7 +292,7 @@ class Trainer:
         for kind in ("parameter", "gradient"):
             for name, parameter in self.parts.model.named_parameters():
                 values = parameter if kind == "parameter" else parameter.grad
-                if values is not None and not torch.isfinite(values).all():
+                if values is not None and not torch.isfinite(self.parts.placement.whole(values)).all():
                     raise DivergenceError(
                         f"the {kind} of {name} is not finite at step {step} (loss {loss:.4g}): "
                         "try a lower train.learning_rate."
@@ -315,7 +338,7 @@ class Trainer:
                 split,
                 self.parts.objective,
                 batch_size=self.config.eval_batch_size,
-                device=self.parts.placement.device,
+                placement=self.parts.placement,
                 stop=lambda: interruption.requested,
             )
 
@@ -325,16 +348,23 @@ class Trainer:
             return run()
 
 
-def _copied(value: Any) -> Any:
-    """Return containers of tensors with every tensor copied into CPU memory."""
+def _copied(value: Any, whole: Callable[[Tensor], Tensor]) -> Any:
+    """Return containers of tensors with every tensor, whole, copied into CPU memory."""
     if isinstance(value, Tensor):
-        return value.detach().to("cpu", copy=True)
+        return whole(value.detach()).to("cpu", copy=True)
     if isinstance(value, dict):
-        return {key: _copied(item) for key, item in value.items()}
+        return {key: _copied(item, whole) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_copied(item) for item in value]
+        return [_copied(item, whole) for item in value]
     return value
 
 
-def _state_dict(state: BackboneState | None) -> dict[str, Any] | None:
-    return None if state is None else {"position": state.position, "blocks": _copied(list(state.blocks))}
+def _rows_of(state: dict[str, Any] | None, rows: range, device: torch.device) -> BackboneState | None:
+    """Return what is carried of some rows, from what a checkpoint has of all."""
+    if state is None:
+        return None
+    blocks = (
+        {key: value[rows.start : rows.stop].to(device) for key, value in block.items()}
+        for block in state["blocks"]
+    )
+    return BackboneState(state["position"], tuple(blocks))

@@ -1,0 +1,1 @@
+"""One large run: several processes that train one model together."""

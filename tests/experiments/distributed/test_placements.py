@@ -1,0 +1,74 @@
+"""Several processes train what one does: data parallel, sharded, with sequences split."""
+
+import itertools
+
+import pytest
+
+MODELS = ("mamba", "mamba2", "s4", "transformer", "hybrid")
+WAYS = {
+    "ddp": {},
+    "fsdp2": {"run.distributed": "fsdp2"},
+    "accumulate": {"train.accumulate": "2"},
+    "sequence": {"run.sequence_parallel": "2"},
+    "sequence-fsdp2": {"run.sequence_parallel": "2", "run.distributed": "fsdp2"},
+    "chunk": {"train.chunk": "5"},
+    "chunk-fsdp2": {"train.chunk": "5", "run.distributed": "fsdp2"},
+    "recomputed": {"train.checkpoint_activations": "true", "run.distributed": "fsdp2"},
+}
+
+
+def case(model: str, dtype: str, **settings: str) -> dict[str, str]:
+    return {
+        "task": "selective_copying",
+        "scale": "smoke",
+        "task.length": "14",
+        "task.num_tokens": "4",
+        "task.eval_examples": "10",
+        "model": model,
+        "model.d_model": "32",
+        "model.n_layer": "2",
+        "train.steps": "3",
+        "train.eval_every": "2",
+        "train.eval_batch_size": "3",
+        "train.batch_size": "8",
+        "train.log_every": "1",
+        "dtype": dtype,
+        **settings,
+    }
+
+
+def same(curves, expected, tolerance: float) -> None:
+    assert curves.keys() == expected.keys()
+    for key, value in expected.items():
+        assert curves[key] == pytest.approx(value, rel=tolerance, abs=tolerance), key
+
+
+def test_two_processes_train_as_one_does(train_together) -> None:
+    pairs = [("mamba", "ddp"), ("mamba", "sequence-fsdp2"), ("transformer", "sequence"), ("mamba", "chunk")]
+    cases = {f"{model}-{way}": case(model, "float64", **WAYS[way]) for model, way in pairs}
+    single = train_together({model: case(model, "float64") for model in ("mamba", "transformer")}, 1)
+    for name, curves in train_together(cases, 2).items():
+        same(curves, single[name.split("-")[0]], 1e-12)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-6), ("float64", 1e-12)])
+@pytest.mark.parametrize("world", [1, 2, 4])
+def test_every_way_trains_every_model_the_same(train_together, world, dtype, tolerance) -> None:
+    ways = {
+        name: settings
+        for name, settings in WAYS.items()
+        if world > 1 or not any(key.startswith("run.") for key in settings)
+    }
+    cases = {
+        f"{model}:{way}": case(model, dtype, **settings)
+        for model, (way, settings) in itertools.product(MODELS, ways.items())
+    }
+    if world > 1:
+        cases |= {
+            f"{model}:all": case(model, dtype, **{"run.sequence_parallel": str(world)}) for model in MODELS
+        }
+    one = train_together({model: case(model, dtype) for model in MODELS}, 1) if world > 1 else {}
+    for name, curves in (found := train_together(cases, world)).items():
+        model = name.partition(":")[0]
+        same(curves, one.get(model, found[f"{model}:ddp"]), tolerance)
