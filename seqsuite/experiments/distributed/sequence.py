@@ -5,7 +5,8 @@ block before it in the sequence ended with, on the rank before; gradients of sta
 exact for every layer. Of attention the state is the keys and values so far.
 
 A rank begins a block when the rank before has finished that block, and not the whole model: the ranks work on
-neighbouring blocks at once, and of ``n_layer + parts − 1`` turns each rank waits in ``parts − 1``.
+neighbouring blocks at once, and of ``n_layer + parts − 1`` turns each rank waits in ``parts − 1``. With FSDP2
+they go block by block together, and wait for each other in all: there it saves memory only.
 """
 
 from collections.abc import Iterator, Sequence
@@ -199,7 +200,12 @@ def _passing(model: SequenceModel, ring: Ring) -> Iterator[None]:
 
     hooks = []
     for block in model.blocks.layers():
-        hooks += [block.register_forward_pre_hook(begin), block.register_forward_hook(end)]
+        # Within what FSDP2 does around a block: every rank takes part in its gathering of weights before any
+        # waits for another's state, forward and backward.
+        hooks += [
+            block.register_forward_pre_hook(begin),
+            block.register_forward_hook(end, prepend=True),
+        ]
     try:
         yield
     finally:
