@@ -1,0 +1,46 @@
+"""Gradients chunk by chunk: those of whole sequences, in the memory of one chunk and the states between."""
+
+import pytest
+import torch
+
+from seqsuite.api import build
+from seqsuite.errors import UserError
+from seqsuite.experiments.config.schema import TrainConfig
+from seqsuite.experiments.training.batches import TensorBatch
+from seqsuite.experiments.training.forward import CarriedModel
+from seqsuite.experiments.training.gradients import Gradients
+from seqsuite.experiments.training.objectives import CrossEntropy
+from seqsuite.experiments.training.placement import Single, check_batches
+from seqsuite.experiments.training.precision import MixedPrecision
+from seqsuite.tasks.base import IGNORE, ModelIO
+
+
+def gradient(model, seqlen: int, chunk: int | None, cu_seqlens=None) -> list[torch.Tensor]:
+    """Return the gradient of the loss on one sequence of random tokens, half of which count."""
+    ids = torch.randint(16, (1, seqlen + 1), generator=torch.Generator().manual_seed(0))
+    targets = ids[:, 1:].clone()
+    targets[:, ::2] = IGNORE
+    batch = TensorBatch(ids[:, :-1], targets, None, cu_seqlens, False, seqlen // 2)
+    cpu = torch.device("cpu")
+    gradients = Gradients(CrossEntropy(None), Single(cpu, TrainConfig()), MixedPrecision("fp32", cpu), chunk)
+    model.zero_grad()
+    gradients.add(CarriedModel(model), batch, seqlen // 2, carry=False, last=True)
+    return [parameter.grad.clone() for parameter in model.parameters()]
+
+
+@pytest.mark.parametrize(
+    "name", ["mamba", "mamba2", "s4", "gated_deltanet", "retnet", "transformer", "hybrid"]
+)
+def test_chunks_have_the_gradient_of_the_whole(name: str) -> None:
+    model = build(name, vocab_size=16, d_model=32, n_layer=2, seed=0).double()
+    for chunk in (7, 32, 100):
+        for whole, parts in zip(gradient(model, 50, None), gradient(model, 50, chunk), strict=True):
+            torch.testing.assert_close(parts, whole, rtol=1e-10, atol=1e-12)
+
+
+def test_what_cannot_be_cut_into_chunks_is_refused() -> None:
+    model = build("mamba", vocab_size=16, d_model=32, n_layer=1, seed=0)
+    with pytest.raises(UserError, match=r"train\.chunk cuts whole sequences"):
+        gradient(model, 8, 4, torch.tensor([0, 3, 8]))
+    with pytest.raises(UserError, match=r"train\.chunk is for tasks with a target at each position"):
+        check_batches(TrainConfig(chunk=4), ModelIO(seqlen=8, vocab_size=4, n_classes=2))
