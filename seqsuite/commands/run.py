@@ -20,6 +20,8 @@ from seqsuite.experiments.config.overrides import Overrides, parse_arguments, sp
 from seqsuite.experiments.config.resolve import resolve
 from seqsuite.experiments.config.schema import CellConfig
 from seqsuite.experiments.config.settings_file import read_settings, to_toml
+from seqsuite.experiments.distributed.follow import follow_launcher
+from seqsuite.experiments.distributed.team import dismiss, launched_rank
 from seqsuite.experiments.grid import parameter_counts
 from seqsuite.experiments.interruption import Interrupted
 from seqsuite.experiments.memory import estimate_cells, gigabytes
@@ -73,8 +75,17 @@ def run_settings(
             )
         sys.stdout.write(to_toml(resolve(grid[0], base)))
         return 0
-    console = make_console()
     cells = resolve_grid(grid, base)
+    if not dry_run and launched_rank() is not None:
+        if len(cells) > 1:
+            raise UserError(
+                f"torchrun starts the processes of one cell, and these are {len(cells)}: use run.nproc "
+                "for a grid."
+            )
+        if launched_rank():
+            follow_launcher()
+            return 0
+    console = make_console()
     if dry_run:
         _print_plan(console, cells)
         return 0
@@ -95,6 +106,8 @@ def run_settings(
             soft_wrap=True,
         )
         return EXIT_INTERRUPTED
+    finally:
+        dismiss()
     unsent = sum(result.unsent for result in results)
     if not offline and not unsent and any(result.outcome in GOOD for result in results):
         _print_summary(console, cells, results)

@@ -2,7 +2,7 @@
 
 import resource
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -70,6 +70,7 @@ def estimate_memory(config: CellConfig, io: ModelIO) -> MemoryEstimate:
     """
     batch = -(-config.train.batch_size // config.train.accumulate)
     eval_batch = config.train.eval_batch_size
+    io = replace(io, seqlen=min(io.seqlen, config.train.chunk or io.seqlen))
     shape, seqlen = shape_of(io), io.seqlen
     with FakeTensorMode(allow_non_fake_inputs=True):
         model = build_shaped(config.model, shape)
@@ -152,6 +153,7 @@ def estimate_cells(cells: Sequence[CellConfig]) -> list[MemoryEstimate]:
             cell.train.batch_size,
             cell.train.accumulate,
             cell.train.eval_batch_size,
+            cell.train.chunk,
         )
         if key not in known:
             known[key] = estimate_memory(cell, io)

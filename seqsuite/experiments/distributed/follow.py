@@ -8,6 +8,7 @@ from datetime import timedelta
 import torch
 import torch.distributed as dist
 from torch.distributed.distributed_c10d import Store
+from torch.distributed.rendezvous import rendezvous
 
 from seqsuite.allocator import keep_freed_memory
 from seqsuite.errors import UserError
@@ -43,6 +44,12 @@ def follow(store: Store, rank: int, world: int) -> None:
             trainer.train(InterruptionFlag())
         except Interrupted:
             return
+
+
+def follow_launcher() -> None:
+    """Follow the first of the processes that ``torchrun`` has started, of which this is another."""
+    store, rank, world = next(rendezvous("env://"))
+    follow(store, rank, world)
 
 
 def main() -> int:

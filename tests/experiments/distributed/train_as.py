@@ -14,6 +14,7 @@ import torch.distributed as dist
 from seqsuite.experiments.config.resolve import resolve
 from seqsuite.experiments.distributed.team import join
 from seqsuite.experiments.interruption import InterruptionFlag
+from seqsuite.experiments.tracking import schema
 from seqsuite.experiments.training.assemble import assemble
 from seqsuite.experiments.training.callbacks import Callback
 from seqsuite.experiments.training.placement import Placement, Single
@@ -26,7 +27,7 @@ class Points(Callback):
         self.points: list[tuple[str, int, float]] = []
 
     def logged(self, step, metrics) -> None:
-        self.points += [(name, step, value) for name, value in metrics.items() if "second" not in name]
+        self.points += [(name, step, value) for name, value in metrics.items() if name != schema.SPEED]
 
 
 def train(settings: dict[str, str], folder: Path, placement: Placement) -> list[tuple[str, int, float]]:
