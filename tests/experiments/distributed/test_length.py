@@ -1,5 +1,9 @@
 """Gradients chunk by chunk: those of whole sequences, in the memory of one chunk and the states between."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -44,3 +48,26 @@ def test_what_cannot_be_cut_into_chunks_is_refused() -> None:
         gradient(model, 8, 4, torch.tensor([0, 3, 8]))
     with pytest.raises(UserError, match=r"train\.chunk is for tasks with a target at each position"):
         check_batches(TrainConfig(chunk=4), ModelIO(seqlen=8, vocab_size=4, n_classes=2))
+
+
+@pytest.mark.slow
+def test_a_million_positions_take_less_than_six_gigabytes() -> None:
+    code = (
+        "import sys, resource\n"
+        f"sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+        "from test_length import gradient\n"
+        "from seqsuite.api import build\n"
+        "model = build('mamba', vocab_size=16, d_model=64, n_layer=2, seed=0)\n"
+        "assert all(part.isfinite().all() for part in gradient(model, 2**20, 2**14))\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(ran.stdout) * 1024 < 6e9
+
+
+@pytest.mark.slow
+def test_long_sequences_have_the_gradient_of_the_plain_path() -> None:
+    model = build("mamba", vocab_size=16, d_model=64, n_layer=2, seed=0).double()
+    parts = gradient(model, 2**14, 2**12)
+    for whole, part in zip(gradient(model, 2**14, None), parts, strict=True):
+        assert (part - whole).abs().max() <= 1e-12 * whole.abs().max()
