@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -42,14 +43,20 @@ def part_of(path: Path) -> str:
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
-def imported_parts(path: Path) -> set[str]:
-    names: list[str] = []
+@cache
+def imported_names(path: Path) -> frozenset[str]:
+    """Return what a file imports anywhere: modules, and what comes from one behind that one's name."""
+    names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.module:
-            names += [f"{node.module}.{alias.name}" for alias in node.names]
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
         elif isinstance(node, ast.Import):
-            names += [alias.name for alias in node.names]
-    parts = {name.split(".")[1] for name in names if name.startswith("seqsuite.")}
+            names |= {alias.name for alias in node.names}
+    return frozenset(names)
+
+
+def imported_parts(path: Path) -> set[str]:
+    parts = {name.split(".")[1] for name in imported_names(path) if name.startswith("seqsuite.")}
     return parts - {part_of(path), "__version__"}
 
 
@@ -85,3 +92,20 @@ def test_imports_stay_light(code: str, heavy: set[str]) -> None:
     show = f"{code}\nimport sys\nprint(*sorted({heavy!r} & set(sys.modules)))"
     shown = subprocess.run([sys.executable, "-c", show], capture_output=True, text=True, check=True)
     assert shown.stdout.splitlines()[-1:] in ([], [""])
+
+
+def test_no_two_files_import_each_other() -> None:
+    """Neither at the top nor inside functions, where a circle only hides."""
+    names = [".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts) for path in MODULES]
+    files = {name.removesuffix(".__init__"): path for name, path in zip(names, MODULES, strict=True)}
+    imports = {
+        file: {name if name in files else name.rpartition(".")[0] for name in imported_names(path)}
+        for file, path in files.items()
+    }
+    pairs = [
+        (one, other)
+        for one in files
+        for other in imports[one]
+        if one < other and one in imports.get(other, ())
+    ]
+    assert pairs == []

@@ -22,7 +22,7 @@ import json, sys
 import torch
 import torch.nn.functional as F
 from seqsuite.allocator import return_freed_memory
-from seqsuite.bench.memory import _reset_record, _status
+from seqsuite.bench.memory import reset_peak, process_bytes
 from seqsuite.experiments.config.resolve import resolve
 from seqsuite.experiments.training.optimizer import make_optimizer
 from seqsuite.models.build import build_model
@@ -40,10 +40,10 @@ def train(settings, seqlen, steps):
 settings = json.loads(sys.argv[1])
 train({**settings, "model.d_model": "16", "model.n_layer": "1"}, 16, 1)
 return_freed_memory()
-before = _status("VmRSS")
-_reset_record()
+before = process_bytes("VmRSS")
+reset_peak()
 train(settings, int(settings["task.seqlen"]), 2)
-print(_status("VmHWM") - before)
+print(process_bytes("VmHWM") - before)
 """
 
 
