@@ -109,3 +109,40 @@ def test_no_two_files_import_each_other() -> None:
         if one < other and one in imports.get(other, ())
     ]
     assert pairs == []
+
+
+TESTS = sorted(Path(__file__).parent.rglob("*.py"))
+OF_NAMED_TUPLES = {"_asdict", "_fields", "_make", "_replace"}
+"""Public by their documentation."""
+
+
+@pytest.mark.parametrize("path", TESTS, ids=lambda path: path.name)
+def test_tests_reach_for_nothing_private(path: Path) -> None:
+    """Neither import it, nor take it as an attribute of what is imported, nor put another in its place."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    ours: set[str] = set()
+    found: list[str] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("seqsuite"):
+            ours |= {alias.asname or alias.name for alias in node.names}
+            found += [alias.name for alias in node.names if is_private(alias.name)]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and is_private(node.attr) and root_of(node) in {"seqsuite", *ours}:
+            found.append(ast.unparse(node))
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) == "monkeypatch.setattr":
+            target = node.args[0]
+            named = [name.value for name in node.args if isinstance(name, ast.Constant)]
+            if root_of(target) in ours or isinstance(target, ast.Constant):
+                found += [name for name in named[:1] if is_private(str(name).rpartition(".")[2])]
+    assert found == []
+
+
+def is_private(name: str) -> bool:
+    return name.startswith("_") and not name.startswith("__") and name not in OF_NAMED_TUPLES
+
+
+def root_of(node: ast.expr) -> str:
+    """Return the name that a chain of attributes begins with."""
+    while isinstance(node, ast.Attribute):
+        node = node.value
+    return node.id if isinstance(node, ast.Name) else ""

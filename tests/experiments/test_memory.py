@@ -168,8 +168,8 @@ def test_free_memory_is_what_the_tightest_limit_leaves(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str, str], expected: int | None
 ) -> None:
     write(tmp_path, files)
-    monkeypatch.setattr(memory, "_PROC", tmp_path / "proc")
-    monkeypatch.setattr(memory, "_CGROUPS", tmp_path / "groups")
+    monkeypatch.setattr(memory, "PROC", tmp_path / "proc")
+    monkeypatch.setattr(memory, "CGROUPS", tmp_path / "groups")
     assert free_memory(torch.device("cpu")) == expected
 
 
