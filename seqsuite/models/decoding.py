@@ -97,12 +97,12 @@ class StepDecoder:
         self._model, self._state = model, state
 
     def step(self, token: Tensor) -> Tensor:
-        """Return logits (B, V) after tokens (B,)."""
+        """See :meth:`Decoder.step`."""
         logits, self._state = self._model.step(token, self._state)
         return logits
 
     def state(self) -> BackboneState:
-        """Return what the model remembers."""
+        """See :meth:`Decoder.state`."""
         return self._state
 
 
@@ -113,12 +113,12 @@ class FusedDecoder:
         self._decoder, self._position = decoder, position
 
     def step(self, token: Tensor) -> Tensor:
-        """Return logits (B, V) after tokens (B,)."""
+        """See :meth:`Decoder.step`."""
         self._position += 1
         return self._decoder.step(token)
 
     def state(self) -> BackboneState:
-        """Return what the model remembers, as the model itself would hold it."""
+        """See :meth:`Decoder.state`."""
         blocks = tuple(state._asdict() for state in self._decoder.states())
         return BackboneState(self._position, blocks)
 
