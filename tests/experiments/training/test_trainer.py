@@ -339,15 +339,16 @@ def test_training_with_a_carried_state_resumes_exactly(make_trainer, tmp_path) -
 @pytest.mark.parametrize("model", ["mamba", "transformer"])
 def test_steps_replayed_as_graphs_are_the_same_steps(make_trainer, model) -> None:
     """By a recorder that replays on the CPU what a CUDA graph would on a GPU."""
-    settings = {"model": model, "train__steps": "9"}
+    settings = {"model": model, "train__steps": "9", "dtype": torch.float64}
     plain, expected = train(make_trainer, "plain", train__graphs="off", **settings)
     recorder = Recorder()
     graphed, points = train(make_trainer, "graphed", recorder=recorder, **settings)
     assert (recorder.warmed, recorder.recorded) == (3, 1)
     for name in (schema.TRAIN_LOSS, schema.GRADIENT_NORM, schema.VALIDATION_LOSS, schema.LARGEST_LOSS):
-        assert points[name] == pytest.approx(expected[name], rel=1e-6)
+        # A graph reads its learning rate from the device, as a float32.
+        assert points[name] == pytest.approx(expected[name], rel=1e-7)
     for name, value in plain.parts.model.state_dict().items():
-        torch.testing.assert_close(graphed.parts.model.state_dict()[name], value)
+        torch.testing.assert_close(graphed.parts.model.state_dict()[name], value, rtol=1e-6, atol=1e-7)
     again = {**SETTINGS, **settings}
     resumed = make_trainer("graphed", callbacks=[Points()], recorder=Recorder(), **again)
     newest = resumed.parts.checkpoints.newest()
