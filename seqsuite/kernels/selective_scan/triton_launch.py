@@ -175,7 +175,7 @@ def _plan_forward(inputs: Inputs, save: bool, offsets: Sequence[int], runtime: R
     ends["checkpoints"] = Given("checkpoints") if save else None
     launches.append(PlannedLaunch(output_kernel, programs, constants | ends | {"CHUNK": CHUNK}))
     results = {
-        "y": Result("u", inputs.u.shape),
+        "y": Result("u"),
         "final_state": Result("A", (len(segments.offsets) - 1, *A.shape)),
         "checkpoints": Result("A", checkpoint_shape(inputs) if save else (0,)),
     }
@@ -226,7 +226,7 @@ def _plan_backward(
         PlannedLaunch(gradient_kernel, programs, constants | parts | ends | options | absent),
         _sum(inputs, segments, blocks, parts | absent),
     ]
-    results = {f"d{name}": Result(name, tensor.shape) for name, tensor in inputs.differentiable().items()}
+    results = {f"d{name}": Result(name) for name in inputs.differentiable()}
     copied = _copied(tensors)
     return Plan(runtime, BACKWARD_TENSORS, results, launches, workspace=workspace, copied=copied)
 
