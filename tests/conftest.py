@@ -1,5 +1,6 @@
 """A working folder with an MLflow store of its own, made once for the tests that only need some store."""
 
+import random
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,6 +8,17 @@ import pytest
 from click.testing import CliRunner, Result
 
 from seqsuite.cli import main
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--order-seed", help="Run the tests in an order drawn by this seed.")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Where time allows for some of the tests only, these are others each time."""
+    seed = config.getoption("order_seed")
+    if seed is not None:
+        random.Random(seed).shuffle(items)
 
 
 @pytest.fixture(scope="session")
