@@ -61,7 +61,7 @@ class Workspace:
 
 @dataclass(frozen=True)
 class Result:
-    """A tensor that a call returns: an input whose dtype and device it has, and its shape if it has another."""
+    """A tensor that a call returns: the input whose dtype and device it has, and its own shape, if any."""
 
     like: str
     shape: Shape | None = None
