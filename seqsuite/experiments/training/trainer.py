@@ -17,7 +17,7 @@ from seqsuite.experiments.config.schema import TrainConfig
 from seqsuite.experiments.interruption import Interrupted, InterruptionFlag
 from seqsuite.experiments.tracking import schema
 from seqsuite.experiments.training.averaging import WeightAverage
-from seqsuite.experiments.training.batches import Prefetcher, TensorBatch, to_tensors
+from seqsuite.experiments.training.batches import Copier, Prefetcher, TensorBatch
 from seqsuite.experiments.training.callbacks import Callback
 from seqsuite.experiments.training.graphed import GraphedSteps, is_plain, why_not
 from seqsuite.experiments.training.objectives import Objective
@@ -111,6 +111,7 @@ class Trainer:
         self._carried = [CarriedModel(parts.model) for _ in parts.placement.rows(0)]
         self._log_every = config.log_every or max(1, config.steps // _LOGGED_STEPS)
         self._largest_loss: Tensor | None = None
+        self._copy = Copier(parts.placement.device)
         self._listeners: list[Callback] = list(parts.callbacks)
         self._graphed = self._make_graphed()
 
@@ -194,7 +195,7 @@ class Trainer:
     def _prepare(self, step: int) -> list[TensorBatch]:
         """Return the micro-batches of a step; called in the prefetching thread."""
         task, placement = self.parts.task, self.parts.placement
-        return [to_tensors(task.train_batch(rows), placement.device) for rows in placement.rows(step)]
+        return [self._copy(task.train_batch(rows)) for rows in placement.rows(step)]
 
     def _evaluation_is_due(self) -> bool:
         step = self.progress.step
@@ -210,7 +211,7 @@ class Trainer:
         step = self.progress.step + 1
         rate = learning_rate(self.progress.step, self.config)
         is_logged = step % self._log_every == 0 or step == self.config.steps
-        micro_batches = next(batches)
+        micro_batches = [batch.arrive() for batch in next(batches)]
         # Reading a number makes a GPU's host wait: it is done where the number is logged.
         read = is_logged or self.parts.placement.device.type == "cpu"
         if self._graphed is not None and is_plain(micro_batches):
