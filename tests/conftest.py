@@ -1,12 +1,17 @@
-"""A working folder with an MLflow store of its own, made once for the tests that only need some store."""
+"""What all tests share: how properties are tried, and a working folder with an MLflow store, made once."""
 
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from hypothesis import HealthCheck, settings
 
 from seqsuite.cli import main
+
+# No property depends on how fast a machine is, nor on what else runs on it.
+settings.register_profile("seqsuite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("seqsuite")
 
 
 @pytest.fixture(scope="session")

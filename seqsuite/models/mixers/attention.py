@@ -200,6 +200,10 @@ class Attention(Mixer):
 
 
 def has_packed_kernel(query: Tensor, positions: str) -> bool:
-    """Return whether PyTorch's kernel for packed sequences takes queries (1, L, H, P): 16 bits, on a GPU."""
+    """Return whether PyTorch's kernel for packed sequences takes queries (1, L, H, P): 16 bits, on a GPU.
+
+    It has no tangents, and no rules for ``torch.func``.
+    """
     sixteen_bits = query.dtype in (torch.float16, torch.bfloat16)
-    return query.is_cuda and sixteen_bits and positions != "alibi" and query.shape[-1] % 8 == 0
+    fits = query.is_cuda and sixteen_bits and query.shape[-1] % 8 == 0
+    return fits and positions != "alibi" and not in_transform()
