@@ -165,8 +165,7 @@ class CellConfig(_Schema):
         Raises:
             UserError: if its options contradict each other or its data cannot be found.
         """
-        task: Task = TASKS.load(self.task.name)(seed=self.seed, **self.task.arguments())
-        return task
+        return TASKS.load(self.task.name)(seed=self.seed, **self.task.arguments())
 
 
 def _digest(values: dict[str, Any], fingerprint: str) -> str:

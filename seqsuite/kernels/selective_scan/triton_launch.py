@@ -299,7 +299,7 @@ def _row_offsets(inputs: Inputs) -> Sequence[int]:
 
 def _segments(offsets: Sequence[int], blocks: Blocks, enough: int, device: torch.device) -> Segments:
     """Cut the sequences into segments for PROGRAMS programs, unless ``enough`` work side by side uncut."""
-    return _cut(offsets, _segment_length(offsets, blocks.count, enough, PROGRAMS, CHUNK), device)
+    return cut_segments(offsets, _segment_length(offsets, blocks.count, enough, PROGRAMS, CHUNK), device)
 
 
 @lru_cache(maxsize=64)
@@ -314,7 +314,7 @@ def _segment_length(offsets: Sequence[int], blocks: int, enough: int, programs: 
 
 
 @lru_cache(maxsize=64)
-def _cut(offsets: Sequence[int], length: int, device: torch.device) -> Segments:
+def cut_segments(offsets: Sequence[int], length: int, device: torch.device) -> Segments:
     """Cut sequences at these offsets into segments of ``length`` rows, the last of each perhaps shorter."""
     segments = cut(offsets, length)
     # Each sequence may end in a chunk that is not full: its checkpoints start one later for each before it.
