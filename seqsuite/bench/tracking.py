@@ -164,7 +164,7 @@ def _recorder(stack: ExitStack, folder: Path, config: CellConfig, store: Store) 
 class _NoCheckpoints(Checkpoints):
     """Keeps nothing."""
 
-    def save(self, snapshot: Snapshot, *, best: bool = False) -> None:
+    def save(self, snapshot: Snapshot) -> None:
         """Forget the snapshot."""
 
 

@@ -51,9 +51,9 @@ def carry_out(plan: dict[str, Any]) -> None:
             ours = where == "file" or threading.current_thread().name == "checkpoint"
             if not (ours and reached()):
                 return real(*arguments, **options)
-            if after:
-                real(*arguments, **options)
+            found = real(*arguments, **options) if after else None
             die()
+            return found
 
         setattr(os, name, watched)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from seqsuite.errors import UserError
 from seqsuite.experiments.checkpoints import load_for_inference
 from seqsuite.experiments.config.schema import CellConfig
 from seqsuite.experiments.interruption import Interrupted, InterruptionFlag
@@ -46,8 +47,11 @@ def publish(
     """
     parts, progress = trainer.parts, trainer.progress
     best, last = parts.checkpoints.best(), parts.checkpoints.newest()
-    assert best is not None, "a trained cell has a best checkpoint"
-    assert last is not None
+    if best is None or last is None:
+        raise UserError(
+            f"The best checkpoint of {config.title}, of step {progress.best_step}, is damaged or gone from "
+            f"{parts.checkpoints.folder}: start afresh with --force."
+        )
     model, _ = load_for_inference(best)
     model.to(parts.placement.device)
     test = evaluate(
