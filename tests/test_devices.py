@@ -14,7 +14,7 @@ from seqsuite.devices import peak_flops
         ("NVIDIA A100-SXM4-80GB", "fp32", 19.5e12),
         ("NVIDIA L40S", "bf16", 362e12),
         ("AMD Instinct MI300X", "bf16", 1307e12),
-        ("Some new GPU", "bf16", None),
+        ("NVIDIA RTX A1000", "bf16", None),
     ],
 )
 def test_a_gpu_has_the_peak_of_its_name(

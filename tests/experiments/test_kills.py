@@ -24,6 +24,7 @@ TIMED = (
     schema.TOKENS_PER_SECOND,
     schema.INPUT_WAIT,
     schema.PEAK_MEMORY,
+    schema.FLOPS_PER_SECOND,
 )
 SMALL = [
     "scale=smoke",

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from seqsuite.devices import peak_flops
 from seqsuite.errors import UserError
 from seqsuite.experiments.checkpoints import load_for_inference
 from seqsuite.experiments.config.schema import CellConfig
@@ -18,6 +19,7 @@ from seqsuite.experiments.tracking import schema
 from seqsuite.experiments.tracking.journal import Journal
 from seqsuite.experiments.training.scores import evaluate
 from seqsuite.experiments.training.trainer import Trainer
+from seqsuite.models.flops import training_flops
 from seqsuite.models.formats.files import CONFIG, WEIGHTS
 from seqsuite.models.generation import generate
 from seqsuite.models.sequence_model import LanguageModel
@@ -127,7 +129,19 @@ def _final_metrics(trainer: Trainer, test: Mapping[str, float]) -> dict[str, flo
         schema.TOKENS_PER_SECOND: progress.tokens_per_second(),
         schema.INPUT_WAIT: progress.waited / max(progress.seconds, 1e-9),
         schema.PEAK_MEMORY: float(peak_memory(trainer.parts.placement.device)),
+        **_throughput(trainer),
     }
+
+
+def _throughput(trainer: Trainer) -> dict[str, float]:
+    """Return what of the machine training used, in sequences as long as the task's."""
+    parts, length = trainer.parts, trainer.parts.task.io.seqlen
+    a_second = trainer.progress.tokens_per_second() * training_flops(parts.model, length) / length
+    found = {schema.FLOPS_PER_SECOND: a_second}
+    peak = peak_flops(parts.placement.device, trainer.config.precision)
+    if peak is not None:
+        found[schema.SHARE_OF_PEAK] = a_second / (peak * parts.placement.world)
+    return found
 
 
 def _baseline_metrics(task: Task) -> dict[str, float]:
