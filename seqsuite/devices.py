@@ -22,8 +22,8 @@ _PEAKS = (
     ("RTX 3090", 71, 35.6),
     ("MI300X", 1307, 163.4),
 )
-"""GPUs by a part of their name, the first that fits: 10¹² operations a second on dense matrices of bfloat16 or
-float16 with sums in float32, and of float32 without TF32, as their makers' data sheets say."""
+"""GPUs by a part of their name, the first that fits: 10¹² operations a second on dense matrices of bfloat16
+or float16 with sums in float32, and of float32 without TF32, as their makers' data sheets say."""
 
 Device = Literal["auto", "cpu", "cuda"]
 """What users say: ``"auto"`` is a GPU if there is one."""
@@ -47,7 +47,7 @@ def choose_device(name: Device, setting: str = "run.device=cuda") -> "torch.devi
 
 
 def peak_flops(device: "torch.device", precision: Literal["fp32", "bf16", "fp16"]) -> float | None:
-    """Return the most floating-point operations a second that a GPU can do; ``None`` where it is not known."""
+    """Return the most floating-point operations a second that a GPU can do, or ``None`` if unknown."""
     import torch
 
     if device.type != "cuda":

@@ -78,7 +78,7 @@ TRAIN_SECONDS = "train/seconds"
 TOKENS_PER_SECOND = "train/tokens_per_second"
 """The average over a finished cell; apart from :data:`SPEED`, as a journal keeps one value a step."""
 FLOPS_PER_SECOND = "train/flops_per_second"
-"""The model's floating-point operations a second of training (:func:`~seqsuite.models.flops.training_flops`)."""
+"""The model's operations a second of training, as :func:`~seqsuite.models.flops.training_flops` counts."""
 SHARE_OF_PEAK = "train/share_of_peak"
 """That as a fraction of what the GPU can do at most in the precision of training, where that is known."""
 
