@@ -94,6 +94,12 @@ class Attention(Mixer):
         assert after is not None
         return y.squeeze(1), after
 
+    def flops(self, seqlen: int) -> int:
+        """Return those of scores and of sums of values, over the positions that each query sees."""
+        window = min(seqlen, self.window or seqlen)
+        seen = window * (window + 1) // 2 + (seqlen - window) * window
+        return 2 * seen * self.n_heads * self.head_dim
+
     def output_projection(self) -> nn.Linear:
         """See :meth:`Mixer.output_projection`."""
         return self.out_proj
