@@ -8,7 +8,7 @@ import numpy.typing as npt
 from pydantic import Field
 
 from seqsuite.options import PositiveInt
-from seqsuite.tasks.base import ACCURACY, Array, Baseline, EvalSet, ModelIO, Split
+from seqsuite.tasks.base import Array, Baseline, EvalSet, ModelIO, Split
 from seqsuite.tasks.codecs.base import TokenIds
 from seqsuite.tasks.codecs.words import WordsCodec
 from seqsuite.tasks.random import row_rng

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from seqsuite.errors import UserError
 from seqsuite.options import PositiveInt
-from seqsuite.tasks.base import ACCURACY, IGNORE, Baseline, Batch, EvalSet, ModelIO, Split, Task
+from seqsuite.tasks.base import IGNORE, Baseline, Batch, EvalSet, ModelIO, Split, Task
 from seqsuite.tasks.codecs.base import TokenIds
 from seqsuite.tasks.random import below, numbered_apart, row_words
 
@@ -114,5 +114,7 @@ class Needle(Task):
         """Return words of the hay (B, L), from as many random ones."""
         if self.hay == "random":
             return HAY + below(words, self.hay_words)
-        sentence = HAY + below(row_words(self.seed, "train", numbered_apart(range(1), 1), _PERIOD)[0], self.hay_words)
+        sentence = HAY + below(
+            row_words(self.seed, "train", numbered_apart(range(1), 1), _PERIOD)[0], self.hay_words
+        )
         return np.tile(np.resize(sentence, words.shape[1]), (len(words), 1))

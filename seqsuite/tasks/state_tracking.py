@@ -9,7 +9,7 @@ import numpy.typing as npt
 from pydantic import Field
 
 from seqsuite.options import PositiveInt
-from seqsuite.tasks.base import ACCURACY, IGNORE, Array, Baseline, Batch, EvalSet, Ints, ModelIO, Split, Task
+from seqsuite.tasks.base import IGNORE, Array, Baseline, Batch, EvalSet, Ints, ModelIO, Split, Task
 from seqsuite.tasks.codecs.base import TokenIds
 from seqsuite.tasks.random import below, numbered_apart, row_words
 
@@ -138,6 +138,8 @@ def _arithmetic(words: npt.NDArray[np.uint64]) -> Batch:
     for place in range(2, inputs.shape[1], 2):
         operator, number = inputs[:, place - 1], inputs[:, place]
         total = np.where(operator == TIMES, total, total + term)
-        term = np.where(operator == TIMES, term * number, np.where(operator == PLUS, number, -number)) % MODULUS
+        term = (
+            np.where(operator == TIMES, term * number, np.where(operator == PLUS, number, -number)) % MODULUS
+        )
         targets[:, place] = (total + term) % MODULUS
     return Batch(inputs, targets)
