@@ -282,7 +282,9 @@ def results(filters: tuple[str, ...], style: str, paper: bool, figure: Path | No
 @main.command()
 @click.argument(
     "what",
-    type=click.Choice(["scan", "conv", "ssd", "block", "decode", "generation", "zoo", "tracking", "host"]),
+    type=click.Choice(
+        ["scan", "conv", "ssd", "block", "decode", "generation", "zoo", "tracking", "data", "host"]
+    ),
 )
 @click.option("--shape", "shapes", multiple=True, help="Sizes in place of the usual ones; may be repeated.")
 @click.option("--sweep", is_flag=True, help="scan: sweep lengths; without --shape, only that.")
@@ -330,6 +332,7 @@ def bench(
       generation memory and speed as the text grows (shape tokens; peers are models)
       zoo        training and generating with every named model (shape B,L,d_model)
       tracking   what the journal, MLflow and checkpoints cost a small model's training
+      data       how fast tasks make batches, and how long models wait for them (peers: models)
       host       what a call of each GPU kernel costs the host, and launches: needs no GPU
 
     All peers take turns in one process; ratios to ours are what counts. Peers that are not installed

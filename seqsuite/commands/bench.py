@@ -57,6 +57,8 @@ def run_benchmark(
     """
     if what == "tracking" and (shapes or peers):
         raise UserError("tracking trains one small model: leave out --shape and --peers.")
+    if what == "data" and shapes:
+        raise UserError("data takes the tasks as they are at scale=cpu: leave out --shape.")
     options: dict[str, object] = {
         "--shape": list(shapes),
         "--sweep": sweep,

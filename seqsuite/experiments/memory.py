@@ -115,25 +115,33 @@ def _kept(model: torch.nn.Module, io: ModelIO, batch: int) -> int | None:
     return sum(storage.nbytes() for storage in kept.values())
 
 
-def check_memory(cells: Sequence[CellConfig], device: torch.device) -> None:
-    """Refuse the first cell that is estimated to need more memory than is free on ``device``.
+def memory_faults(cells: Sequence[CellConfig], device: torch.device) -> list[UserError | None]:
+    """Find the cells that are estimated to need more memory than is free on ``device``.
 
-    Cells with ``run.memory=ignore`` are left alone.
+    Those with ``run.memory=ignore`` are left alone.
 
-    Raises:
-        UserError: saying what it needs, and of what.
+    Returns:
+        For each cell what it needs, and of what, or ``None``.
     """
     checked = [cell for cell in cells if cell.run.memory == "check"]
     free = free_memory(device) if checked else None
     if free is None:
-        return
-    for cell, estimate in zip(checked, estimate_cells(checked), strict=True):
-        if estimate.total > free:
-            raise UserError(
-                f"{cell.title} needs more memory than there is: about {gigabytes(estimate.total)} "
-                f"({estimate}), and {gigabytes(free)} are free; choose a smaller train.batch_size, model or "
-                "sequence, or try it all the same with run.memory=ignore."
-            )
+        return [None] * len(cells)
+    estimates = iter(estimate_cells(checked))
+    faults: list[UserError | None] = []
+    for cell in cells:
+        estimate = next(estimates) if cell.run.memory == "check" else None
+        fits = estimate is None or estimate.total <= free
+        faults.append(None if fits or estimate is None else _too_large(cell, estimate, free))
+    return faults
+
+
+def _too_large(cell: CellConfig, estimate: MemoryEstimate, free: int) -> UserError:
+    return UserError(
+        f"{cell.title} needs more memory than there is: about {gigabytes(estimate.total)} ({estimate}), and "
+        f"{gigabytes(free)} are free; choose a smaller train.batch_size, model or sequence, or try it all "
+        "the same with run.memory=ignore."
+    )
 
 
 def estimate_cells(cells: Sequence[CellConfig]) -> list[MemoryEstimate]:

@@ -125,6 +125,14 @@ class Mixer(SequenceLayer):
         """
         return {}
 
+    def flops(self, seqlen: int) -> int:
+        """Return the multiply-adds of a forward pass of one sequence beyond one a weight and position.
+
+        Such as scores and sums of attention, a scan's states, a convolution's Fourier transforms. Counted is
+        what the layer's definition takes, whichever way a kernel goes about it. By default none.
+        """
+        return 0
+
     def output_projection(self) -> nn.Linear | None:
         """Return the linear layer that the mixer's output comes from, ``None`` if it comes from none.
 

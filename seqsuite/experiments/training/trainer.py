@@ -3,7 +3,8 @@
 import logging
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -156,7 +157,7 @@ class Trainer:
         self.parts.model.train()
         steps = range(self.progress.step, self.config.steps)
         self.parts.rhythm.start(self.progress.step)
-        with Prefetcher(self._prepare, steps) as batches:
+        with self._written(), Prefetcher(self._prepare, steps) as batches:
             while True:
                 if self._evaluation_is_due():
                     self._evaluate(interruption)
@@ -171,7 +172,17 @@ class Trainer:
                 self._advance(batches)
         self.parts.checkpoints.wait()
 
-    def save(self, *, best: bool = False) -> None:
+    @contextmanager
+    def _written(self) -> Iterator[None]:
+        """Whatever ends training, a checkpoint that is being written becomes whole first."""
+        try:
+            yield
+        except BaseException:
+            with suppress(UserError):
+                self.parts.checkpoints.wait()
+            raise
+
+    def save(self) -> None:
         """Start to write a checkpoint of where training is."""
         for callback in self.parts.callbacks:
             callback.saved(self.progress.step)
@@ -189,7 +200,8 @@ class Trainer:
             training["average"] = self._average.state_dict()
             with self._average.in_place():
                 weights = weights_of(self.parts.model)
-        self.parts.checkpoints.save(Snapshot(self.progress.step, weights, training), best=best)
+        snapshot = Snapshot(self.progress.step, weights, training, self.progress.best_step)
+        self.parts.checkpoints.save(snapshot)
         self.parts.rhythm.saved(self.progress.step)
 
     def _prepare(self, step: int) -> list[TensorBatch]:
@@ -212,16 +224,19 @@ class Trainer:
         rate = learning_rate(self.progress.step, self.config)
         is_logged = step % self._log_every == 0 or step == self.config.steps
         micro_batches = [batch.arrive() for batch in next(batches)]
-        # Reading a number makes a GPU's host wait: it is done where the number is logged.
-        read = is_logged or self.parts.placement.device.type == "cpu"
-        if self._graphed is not None and is_plain(micro_batches):
-            loss, norm = self._graphed.take(micro_batches[0], rate)
-            if read:
-                self._check_finite(step, float(loss), float(norm))
+        graphed = self._graphed if is_plain(micro_batches) else None
+        if graphed is not None:
+            loss, norm = graphed.take(micro_batches[0], rate)
         else:
             loss, norm = self._compute(micro_batches)
-            if read:
-                self._check_finite(step, float(loss), float(norm))
+        largest = loss if self._largest_loss is None else torch.maximum(self._largest_loss, loss)
+        self._largest_loss = None if is_logged else largest
+        # Reading numbers makes a GPU's host wait: it is done once, where they are logged.
+        numbers: list[float] | None = None
+        if is_logged or self.parts.placement.device.type == "cpu":
+            numbers = torch.stack([loss, norm, largest]).tolist()
+            self._check_finite(step, numbers[0], numbers[1])
+        if graphed is None:
             self._optimizer.set_rate(rate)
             self._optimizer.step(self._precision.scaler)
         if self._average is not None:
@@ -229,18 +244,15 @@ class Trainer:
         elapsed = time.perf_counter() - started
         tokens = sum(batch.inputs.shape[0] * batch.inputs.shape[1] for batch in micro_batches)
         self._count(step, elapsed, batches.waited - waited, tokens * self.parts.placement.world)
-        largest = loss if self._largest_loss is None else torch.maximum(self._largest_loss, loss)
-        self._largest_loss = largest
         for callback in self._listeners:
-            callback.stepped(step, float(loss) if read else None, tokens / elapsed)
-        if is_logged:
-            self._largest_loss = None
+            callback.stepped(step, None if numbers is None else numbers[0], tokens / elapsed)
+        if is_logged and numbers is not None:
             self._log(
                 step,
                 {
-                    schema.TRAIN_LOSS: float(loss),
-                    schema.LARGEST_LOSS: float(largest),
-                    schema.GRADIENT_NORM: float(norm),
+                    schema.TRAIN_LOSS: numbers[0],
+                    schema.GRADIENT_NORM: numbers[1],
+                    schema.LARGEST_LOSS: numbers[2],
                     schema.LEARNING_RATE: rate,
                     schema.SPEED: tokens / elapsed,
                 },
@@ -333,7 +345,7 @@ class Trainer:
         if improves:
             progress.best, progress.best_step = value, step
         if improves or step == self.config.steps or progress.stopped:
-            self.save(best=improves)
+            self.save()
 
     def score(self, split: Any, interruption: InterruptionFlag) -> dict[str, float] | None:
         """Return the scores of a split with the weights to publish; ``None`` after an interruption."""

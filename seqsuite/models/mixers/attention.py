@@ -94,6 +94,12 @@ class Attention(Mixer):
         assert after is not None
         return y.squeeze(1), after
 
+    def flops(self, seqlen: int) -> int:
+        """Return those of scores and of sums of values, over the positions that each query sees."""
+        window = min(seqlen, self.window or seqlen)
+        seen = window * (window + 1) // 2 + (seqlen - window) * window
+        return 2 * seen * self.n_heads * self.head_dim
+
     def output_projection(self) -> nn.Linear:
         """See :meth:`Mixer.output_projection`."""
         return self.out_proj
@@ -200,6 +206,10 @@ class Attention(Mixer):
 
 
 def has_packed_kernel(query: Tensor, positions: str) -> bool:
-    """Return whether PyTorch's kernel for packed sequences takes queries (1, L, H, P): 16 bits, on a GPU."""
+    """Return whether PyTorch's kernel for packed sequences takes queries (1, L, H, P): 16 bits, on a GPU.
+
+    It has no tangents, and no rules for ``torch.func``.
+    """
     sixteen_bits = query.dtype in (torch.float16, torch.bfloat16)
-    return query.is_cuda and sixteen_bits and positions != "alibi" and query.shape[-1] % 8 == 0
+    fits = query.is_cuda and sixteen_bits and query.shape[-1] % 8 == 0
+    return fits and positions != "alibi" and not in_transform()

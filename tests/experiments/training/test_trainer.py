@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from seqsuite.errors import UserError
 from seqsuite.experiments.config.schema import TrainConfig
@@ -73,6 +74,41 @@ def test_a_curve_has_what_users_expect(make_trainer) -> None:
         assert all(math.isfinite(value) and value > 0 for value in points[name].values())
     for step, value in points[schema.LARGEST_LOSS].items():
         assert value >= points[schema.TRAIN_LOSS][step]
+
+
+class Reads(TorchDispatchMode):
+    """Counts how often the host waits for numbers: by ``item()``, ``tolist()`` and ``float()``."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func is torch.ops.aten._local_scalar_dense.default:
+            self.count += 1
+        return func(*args, **(kwargs or {}))
+
+
+def test_an_accelerator_is_asked_for_numbers_once_a_logged_step(make_trainer, monkeypatch) -> None:
+    """As nothing but the loop looks at the device's kind, this one computes on the CPU all the same."""
+    reads = Reads()
+    waits: list[int] = []
+
+    class Watch(Callback):
+        def stepped(self, step, loss, tokens_per_second) -> None:
+            waits.append(reads.count)
+            assert (loss is None) == (step % 2 == 1)
+
+    asked = []
+    real = torch.Tensor.tolist
+    monkeypatch.setattr(torch.Tensor, "tolist", lambda values: (asked.append(len(values)), real(values))[1])
+    trainer = make_trainer(callbacks=[Watch()], **{**SETTINGS, "train__log_every": "2"})
+    monkeypatch.setattr(trainer.parts.placement, "device", torch.device("xpu"))
+    monkeypatch.setattr(trainer, "score", lambda *_: {"loss": 1.0, "accuracy": 50.0})
+    with reads:
+        trainer.train(InterruptionFlag())
+    assert asked == [3, 3, 3]
+    assert waits == [0] * 6
 
 
 def test_the_largest_loss_between_points_is_kept(make_trainer) -> None:
