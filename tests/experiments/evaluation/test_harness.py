@@ -144,6 +144,11 @@ def test_what_cannot_be_asked_for_is_named(tmp_path: Path) -> None:
         sampling_of({"num_beams": 4})
     with pytest.raises(UserError, match="generation_kwargs cannot be used"):
         sampling_of({"do_sample": True, "top_p": 2.0})
+    for until in (5, ["", "\n"], ["\n", 5]):
+        with pytest.raises(UserError, match=r"until: .* which is no list of texts"):
+            HarnessModel(make_model(), Bytes()).generate_until(
+                asked("", ("text", {"until": until})), disable_tqdm=True
+            )
     model = HarnessModel(make_model("transformer", seqlen=16), Bytes())
     with pytest.raises(UserError, match="max_gen_toks=17 is more than this model's 16 positions"):
         model.generate_until(asked("", ("text", {"max_gen_toks": 17})), disable_tqdm=True)
