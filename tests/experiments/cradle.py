@@ -3,9 +3,10 @@
 It reads one JSON object a line: ``{"run": arguments, "folder": …, "environment": {…}, "plan": {…}}`` is
 answered by the process's id, ``{"wait": id}`` by its exit status, negative after a signal.
 
-A plan is ``{"log": file, "at": "step" | "checkpoint" | "file", "number": n, "after": bool}``. The process
-writes each training step to the file, and kills itself by SIGKILL at the n-th step, or at the n-th call that
-changes the disk: before it or after it, in the thread that writes checkpoints or in any.
+A plan is ``{"log": file, "at": "step" | "checkpoint" | "file" | "pause", "number": n, "after": bool}``. The
+process writes each training step to the file, and kills itself by SIGKILL at the n-th step, or at the n-th
+call that changes the disk: before it or after it, in the thread that writes checkpoints or in any. ``pause``
+waits after the n-th step until there is a file ``go`` in the folder.
 """
 
 import json
@@ -13,6 +14,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -65,6 +67,8 @@ def carry_out(plan: dict[str, Any]) -> None:
         log.flush()
         if where == "step" and reached():
             die()
+        while where == "pause" and step == number and not os.path.exists("go"):
+            time.sleep(0.02)
         stepped(self, step, loss, speed)
 
     Recorder.stepped = noted  # type: ignore[method-assign]
