@@ -6,11 +6,13 @@ answered by the process's id, ``{"wait": id}`` by its exit status, negative afte
 A plan is ``{"log": file, "at": "step" | "checkpoint" | "file" | "pause", "number": n, "after": bool}``. The
 process writes each training step to the file, and kills itself by SIGKILL at the n-th step, or at the n-th
 call that changes the disk: before it or after it, in the thread that writes checkpoints or in any. ``pause``
-waits after the n-th step until there is a file ``go`` in the folder.
+waits after the n-th step until there is a file ``go`` in the folder. ``"limit": bytes`` is the most that a
+file may grow to.
 """
 
 import json
 import os
+import resource
 import signal
 import sys
 import threading
@@ -86,6 +88,8 @@ def be_born(request: dict[str, Any]) -> None:
     os.chdir(request["folder"])
     os.environ.update(request["environment"])
     torch.set_num_threads(1)
+    if limit := request["plan"].get("limit"):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
     carry_out(request["plan"])
     try:
         main(request["run"])

@@ -279,6 +279,15 @@ def test_without_a_server_a_cell_is_refused_or_kept_for_later(
     assert finished(open_here("offline")) == WHOLE
 
 
+def test_where_nothing_more_can_be_written_a_cell_fails_and_goes_on(cradle: Cradle) -> None:
+    command_line = command("text", "transformer", "full", "--offline")
+    assert cradle.run(*command_line, limit=24_000) == 1
+    told = cradle.output()
+    assert "cannot be written: less was written than there was to write, as on a full disk" in told
+    assert "Traceback" not in told
+    assert cradle.run(*command_line) == 0, cradle.output()
+
+
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     server = Server(tmp_path)
