@@ -34,6 +34,7 @@ from seqsuite.experiments.training.placement import Single, check_batches
 from seqsuite.experiments.training.publish import Published, publish
 from seqsuite.experiments.training.rhythm import CheckpointRhythm
 from seqsuite.experiments.training.trainer import DivergenceError, Parts, Trainer
+from seqsuite.graphs import recorder_for
 from seqsuite.models.build import build_shaped
 from seqsuite.tasks.base import EvalSet, Task
 
@@ -301,7 +302,16 @@ def _compute(cell: _Cell, host: Host, journal: Journal) -> Published:
             metric = task.metrics[0]
             callbacks.append(Patience(config.train.patience, metric.name, metric.higher_is_better))
         rhythm = CheckpointRhythm(config.run.checkpoint_every, config.run.checkpoint_seconds)
-        parts = Parts(task, model, objective_for(task), placement, checkpoints, rhythm, callbacks)
+        parts = Parts(
+            task,
+            model,
+            objective_for(task),
+            placement,
+            checkpoints,
+            rhythm,
+            callbacks,
+            recorder_for(placement.device),
+        )
         trainer = Trainer(config.train, parts)
         if found is not None:
             trainer.resume(found)

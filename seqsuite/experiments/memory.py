@@ -17,7 +17,7 @@ from seqsuite.models.base import Block
 from seqsuite.models.build import build_shaped
 from seqsuite.tasks.base import ModelIO
 
-_PROC, _CGROUPS = Path("/proc"), Path("/sys/fs/cgroup")
+PROC, CGROUPS = Path("/proc"), Path("/sys/fs/cgroup")
 _LOGITS = 3  # the logits, their log-softmax and the gradient are there at once
 _WORKING = 2  # what a layer keeps, and as much again for its gradients
 _PROGRAM = 10**9  # address space that the program still takes: stacks of threads, MLflow, compiled kernels
@@ -180,12 +180,12 @@ def free_memory(device: torch.device) -> int | None:
 
 
 def _available() -> int | None:
-    return _kilobytes(_PROC / "meminfo", "MemAvailable:")
+    return _kilobytes(PROC / "meminfo", "MemAvailable:")
 
 
 def _left_of_address_space() -> int | None:
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
-    used = _kilobytes(_PROC / "self" / "status", "VmSize:")
+    used = _kilobytes(PROC / "self" / "status", "VmSize:")
     if limit == resource.RLIM_INFINITY or used is None:
         return None
     return max(limit - used - _PROGRAM, 0)
@@ -194,12 +194,12 @@ def _left_of_address_space() -> int | None:
 def _left_in_cgroups() -> int | None:
     """Return what is left in the tightest control group (version 2 or 1) that this process is in."""
     left = []
-    for line in _lines(_PROC / "self" / "cgroup"):
+    for line in _lines(PROC / "self" / "cgroup"):
         _, controllers, name = line.split(":", 2)
         if controllers not in ("", "memory"):
             continue
         version_1 = controllers == "memory"
-        root = _CGROUPS / "memory" if version_1 else _CGROUPS
+        root = CGROUPS / "memory" if version_1 else CGROUPS
         limit_name = "memory.limit_in_bytes" if version_1 else "memory.max"
         used_name = "memory.usage_in_bytes" if version_1 else "memory.current"
         group = root / name.strip("/")

@@ -288,15 +288,16 @@ def is_plain_linear(*modules: nn.Module | None) -> bool:
     return all(isinstance(m, nn.Linear) and type(m).forward is nn.Linear.forward for m in modules)
 
 
-def packed_positions(cu_seqlens: Tensor, length: int) -> tuple[Tensor, Tensor]:
+def packed_positions(cu_seqlens: Tensor, length: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """Return for each of L packed positions which sequence it is of, and its place in that: both int64 (L,).
 
     Args:
-        cu_seqlens: Offsets (S + 1,), int32 or int64.
+        cu_seqlens: Offsets (S + 1,), int32 or int64; they may be on the host.
         length: L.
+        device: Where the positions are wanted.
     """
-    offsets = cu_seqlens.to(torch.int64)
-    positions = torch.arange(length, device=offsets.device)
+    offsets = cu_seqlens.to(device, torch.int64)
+    positions = torch.arange(length, device=device)
     sequence = torch.searchsorted(offsets, positions, right=True) - 1
     return sequence, positions - offsets[sequence]
 
@@ -312,7 +313,7 @@ def positions_of(x: Tensor, start: Tensor | None, cu_seqlens: Tensor | None) -> 
     if cu_seqlens is None:
         positions = torch.arange(x.shape[1], device=x.device).unsqueeze(0)
         return positions if start is None else positions + start.unsqueeze(1)
-    sequence, positions = packed_positions(cu_seqlens, x.shape[1])
+    sequence, positions = packed_positions(cu_seqlens, x.shape[1], x.device)
     return (positions if start is None else positions + start[sequence]).unsqueeze(0)
 
 

@@ -22,7 +22,7 @@ import json, sys
 import torch
 import torch.nn.functional as F
 from seqsuite.allocator import return_freed_memory
-from seqsuite.bench.memory import _reset_record, _status
+from seqsuite.bench.memory import reset_peak, process_bytes
 from seqsuite.experiments.config.resolve import resolve
 from seqsuite.experiments.training.optimizer import make_optimizer
 from seqsuite.models.build import build_model
@@ -40,10 +40,10 @@ def train(settings, seqlen, steps):
 settings = json.loads(sys.argv[1])
 train({**settings, "model.d_model": "16", "model.n_layer": "1"}, 16, 1)
 return_freed_memory()
-before = _status("VmRSS")
-_reset_record()
+before = process_bytes("VmRSS")
+reset_peak()
 train(settings, int(settings["task.seqlen"]), 2)
-print(_status("VmHWM") - before)
+print(process_bytes("VmHWM") - before)
 """
 
 
@@ -166,8 +166,8 @@ def test_free_memory_is_what_the_tightest_limit_leaves(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str, str], expected: int | None
 ) -> None:
     write(tmp_path, files)
-    monkeypatch.setattr(memory, "_PROC", tmp_path / "proc")
-    monkeypatch.setattr(memory, "_CGROUPS", tmp_path / "groups")
+    monkeypatch.setattr(memory, "PROC", tmp_path / "proc")
+    monkeypatch.setattr(memory, "CGROUPS", tmp_path / "groups")
     assert free_memory(torch.device("cpu")) == expected
 
 

@@ -17,7 +17,7 @@ from seqsuite.experiments.config.schema import CellConfig
 from seqsuite.experiments.interruption import Interrupted, InterruptionFlag
 from seqsuite.experiments.tracking import schema
 from seqsuite.experiments.tracking.journal import Journal
-from seqsuite.experiments.training.scores import evaluate
+from seqsuite.experiments.training.scores import evaluate, unmeasurable
 from seqsuite.experiments.training.trainer import Trainer
 from seqsuite.models.flops import training_flops
 from seqsuite.models.formats.files import CONFIG, WEIGHTS
@@ -77,6 +77,9 @@ def publish(
     journal.metrics(metrics, progress.step)
     if progress.stopped:
         journal.tags({schema.TAG_STOPPED: progress.stopped})
+    left_out = unmeasurable(model, parts.task, "test")
+    if left_out:
+        journal.tags({schema.TAG_NOT_MEASURED: ", ".join(which.name for which in left_out)})
     journal.model(_to_publish(best), name=title, params={"step": str(progress.best_step)})
     for path in sorted(last.iterdir()):
         journal.artifact(path, "last")

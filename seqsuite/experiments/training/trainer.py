@@ -1,5 +1,6 @@
 """The training loop of one cell: steps, evaluations, checkpoints, and stopping well."""
 
+import logging
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,16 +18,20 @@ from seqsuite.experiments.config.schema import TrainConfig
 from seqsuite.experiments.interruption import Interrupted, InterruptionFlag
 from seqsuite.experiments.tracking import schema
 from seqsuite.experiments.training.averaging import WeightAverage
-from seqsuite.experiments.training.batches import Prefetcher, TensorBatch, to_tensors
+from seqsuite.experiments.training.batches import Copier, Prefetcher, TensorBatch
 from seqsuite.experiments.training.callbacks import Callback
+from seqsuite.experiments.training.graphed import GraphedSteps, is_plain, why_not
 from seqsuite.experiments.training.objectives import Objective
 from seqsuite.experiments.training.optimizer import learning_rate, make_optimizer
 from seqsuite.experiments.training.placement import Placement
 from seqsuite.experiments.training.precision import MixedPrecision
 from seqsuite.experiments.training.rhythm import CheckpointRhythm
 from seqsuite.experiments.training.scores import CarriedModel, evaluate
+from seqsuite.graphs import Recorder
 from seqsuite.models.sequence_model import BackboneState, SequenceModel
 from seqsuite.tasks.base import Task
+
+log = logging.getLogger(__name__)
 
 _LOGGED_STEPS = 500
 """About how many points a training curve has."""
@@ -77,6 +82,7 @@ class Parts:
         checkpoints: Where progress is kept.
         rhythm: How often.
         callbacks: Who is told.
+        recorder: What records train steps as graphs, where the device has them.
     """
 
     task: Task
@@ -86,6 +92,7 @@ class Parts:
     checkpoints: Checkpoints
     rhythm: CheckpointRhythm = field(default_factory=CheckpointRhythm)
     callbacks: Sequence[Callback] = ()
+    recorder: Recorder | None = None
 
 
 class Trainer:
@@ -105,7 +112,9 @@ class Trainer:
         self._carried = [CarriedModel(parts.model) for _ in parts.placement.rows(0)]
         self._log_every = config.log_every or max(1, config.steps // _LOGGED_STEPS)
         self._largest_loss: Tensor | None = None
+        self._copy = Copier(parts.placement.device)
         self._listeners: list[Callback] = list(parts.callbacks)
+        self._graphed = self._make_graphed()
 
     def resume(self, folder: Path) -> None:
         """Continue from a checkpoint: weights, optimizer, progress, random state and what callbacks keep.
@@ -198,7 +207,7 @@ class Trainer:
     def _prepare(self, step: int) -> list[TensorBatch]:
         """Return the micro-batches of a step; called in the prefetching thread."""
         task, placement = self.parts.task, self.parts.placement
-        return [to_tensors(task.train_batch(rows), placement.device) for rows in placement.rows(step)]
+        return [self._copy(task.train_batch(rows)) for rows in placement.rows(step)]
 
     def _evaluation_is_due(self) -> bool:
         step = self.progress.step
@@ -214,8 +223,12 @@ class Trainer:
         step = self.progress.step + 1
         rate = learning_rate(self.progress.step, self.config)
         is_logged = step % self._log_every == 0 or step == self.config.steps
-        micro_batches = next(batches)
-        loss, norm = self._compute(micro_batches)
+        micro_batches = [batch.arrive() for batch in next(batches)]
+        graphed = self._graphed if is_plain(micro_batches) else None
+        if graphed is not None:
+            loss, norm = graphed.take(micro_batches[0], rate)
+        else:
+            loss, norm = self._compute(micro_batches)
         largest = loss if self._largest_loss is None else torch.maximum(self._largest_loss, loss)
         self._largest_loss = None if is_logged else largest
         # Reading numbers makes a GPU's host wait: it is done once, where they are logged.
@@ -223,8 +236,9 @@ class Trainer:
         if is_logged or self.parts.placement.device.type == "cpu":
             numbers = torch.stack([loss, norm, largest]).tolist()
             self._check_finite(step, numbers[0], numbers[1])
-        self._optimizer.set_rate(rate)
-        self._optimizer.step(self._precision.scaler)
+        if graphed is None:
+            self._optimizer.set_rate(rate)
+            self._optimizer.step(self._precision.scaler)
         if self._average is not None:
             self._average.update()
         elapsed = time.perf_counter() - started
@@ -243,6 +257,23 @@ class Trainer:
                     schema.SPEED: tokens / elapsed,
                 },
             )
+
+    def _make_graphed(self) -> GraphedSteps | None:
+        """Return what takes steps as graphs, where that is wanted and possible."""
+        recorder, wanted = self.parts.recorder, self.config.graphs
+        if wanted == "off" or (recorder is None and wanted == "auto"):
+            return None
+        reason = why_not(self.config, self._optimizer, self.parts.task.io.lanes)
+        if recorder is None:
+            reason = "there is no CUDA device"
+        if recorder is None or reason:
+            if wanted == "on":
+                log.warning("train.graphs=on: steps run without CUDA graphs, since %s.", reason)
+            return None
+        parts = self.parts
+        return GraphedSteps(
+            parts.model, parts.objective, self._optimizer, self.config, self._precision, recorder
+        )
 
     def _compute(self, micro_batches: Sequence[TensorBatch]) -> tuple[Tensor, Tensor]:
         """Compute the gradients of a step; return its mean loss and the gradient's norm before clipping."""
