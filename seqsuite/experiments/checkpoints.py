@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import pickle
+import re
 import shutil
 import threading
 from collections.abc import Mapping
@@ -197,6 +198,8 @@ def what_is_wrong(folder: Path, *, quick: bool = False) -> str | None:
 def _reason(error: Exception) -> str:
     if isinstance(error, OSError) and error.errno:
         return os.strerror(error.errno)
+    if number := re.search(r"\(os error (\d+)\)", str(error)):  # as safetensors puts it
+        return os.strerror(int(number[1]))
     if "inline_container" in str(error):  # all that PyTorch's writer says
         return "less was written than there was to write, as on a full disk"
     return str(error).rstrip(".")
