@@ -267,6 +267,21 @@ def test_divergence_names_step_and_parameter_and_is_not_tried_again(store: Store
     assert (forced.outcome, steps) == ("diverged", [1])
 
 
+def test_what_failed_says_what_is_left_to_send_and_is_sent_by_the_next(store: Store, tmp_path: Path) -> None:
+    def fail() -> None:
+        raise RuntimeError("something broke")
+
+    failed, _ = run(cell(tmp_path), None, 5, fail)
+    assert (failed.outcome, failed.unsent > 5) == ("failed", True)
+    config = cell(tmp_path, **{"train.learning_rate": "1e30", "train.clip": None, "train.warmup": "0"})
+    diverged, _ = run(config, None)
+    assert (diverged.outcome, diverged.unsent > 0) == ("diverged", True)
+    again, steps = run(config, store)
+    assert (again.outcome, again.unsent, steps) == ("diverged", 0, [])
+    assert cell_run(store, config).status == "FAILED"
+    assert cell_run(store, config).run_id == again.run_id
+
+
 def test_a_model_of_nan_is_never_finished(store: Store, tmp_path: Path) -> None:
     config = cell(tmp_path, **{"train.steps": "1", "train.learning_rate": "1e38", "train.warmup": "0"})
     result, _ = run(config, store)
