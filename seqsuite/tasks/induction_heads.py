@@ -6,7 +6,7 @@ import numpy as np
 from pydantic import Field
 
 from seqsuite.options import PositiveInt
-from seqsuite.tasks.base import ACCURACY, IGNORE, Baseline, Batch, EvalSet, ModelIO, Split, Task
+from seqsuite.tasks.base import IGNORE, Baseline, Batch, EvalSet, ModelIO, Split, Task
 from seqsuite.tasks.codecs.base import TokenIds
 from seqsuite.tasks.random import below, numbered_apart, row_words
 
@@ -68,7 +68,9 @@ class InductionHeads(Task):
         """Return the set of training's length; of the test also those of all powers of two."""
         lengths = [self.length]
         if split == "test":
-            further = (1 << power for power in range(_SHORTEST.bit_length() - 1, self.max_length.bit_length()))
+            further = (
+                1 << power for power in range(_SHORTEST.bit_length() - 1, self.max_length.bit_length())
+            )
             lengths += [length for length in further if length != self.length]
         return tuple(EvalSet(split, f"length_{n}", self._rows(n), n) for n in lengths)
 

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from seqsuite.errors import UserError
 from seqsuite.options import PositiveFloat, PositiveInt
-from seqsuite.tasks.base import ACCURACY, IGNORE, Array, Baseline, Batch, EvalSet, Ints, ModelIO, Split, Task
+from seqsuite.tasks.base import IGNORE, Array, Baseline, Batch, EvalSet, Ints, ModelIO, Split, Task
 from seqsuite.tasks.codecs.base import TokenIds
 from seqsuite.tasks.random import Words, below, numbered_apart, row_words
 
@@ -72,7 +72,11 @@ class MQAR(Task):
         if protocol == "mixed":
             test = sorted(TEST, key=lambda kind: kind != TRAINING[-1][:2])
         else:
-            test = [(length, pairs), *([(length // 2, pairs // 2)] if pairs > 1 else []), (2 * length, 2 * pairs)]
+            test = [
+                (length, pairs),
+                *([(length // 2, pairs // 2)] if pairs > 1 else []),
+                (2 * length, 2 * pairs),
+            ]
         self.sets = {f"length_{n}_pairs_{k}": (n, k) for n, k in test}
         self.vocab_size, self.power, self.eval_examples = vocab_size, power, eval_examples
         self._check(length, pairs)
@@ -158,7 +162,7 @@ def _distinct(words: Words, count: int) -> Ints:
 
 
 def _weighted_places(words: Words, count: int, power: float) -> Ints:
-    """Draw ``count`` distinct places below N without replacement, in random order, by weights (j + 1)^(a − 1).
+    """Draw ``count`` of N places without replacement, in random order, by weights (j + 1)^(a − 1).
 
     Exponential times of rates as the weights: who comes first is drawn by weight, and so is who comes next.
     """

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from pydantic import Field
 
 from seqsuite.options import PositiveInt
-from seqsuite.tasks.base import ACCURACY, IGNORE, Array, Baseline, Batch, EvalSet, Ints, ModelIO, Split, Task
+from seqsuite.tasks.base import IGNORE, Array, Baseline, Batch, EvalSet, Ints, ModelIO, Split, Task
 from seqsuite.tasks.codecs.base import TokenIds
 from seqsuite.tasks.random import below, numbered_apart, row_words
 
@@ -29,8 +29,9 @@ class StateTracking(Task):
     ``A5``, ``S5``, ``Z60``: tokens are elements of the group; what is their product so far, from left to
     right? Elements of A5 and S5 are permutations of five things, numbered in lexicographic order.
 
-    Tokens are uniform; training data is fresh for every row. The test sets are named ``length_<L>``: the first is that of training's
-    length, which models are ranked by, and then each is twice as long up to ``max_length``.
+    Tokens are uniform; training data is fresh for every row. The test sets are named ``length_<L>``: the
+    first is that of training's length, which models are ranked by, and then each is twice as long up to
+    ``max_length``.
 
     The problems are those of Merrill, Petty & Sabharwal (arXiv 2404.08819) and Grazzi et al. (2411.12537).
 
@@ -138,6 +139,8 @@ def _arithmetic(words: npt.NDArray[np.uint64]) -> Batch:
     for place in range(2, inputs.shape[1], 2):
         operator, number = inputs[:, place - 1], inputs[:, place]
         total = np.where(operator == TIMES, total, total + term)
-        term = np.where(operator == TIMES, term * number, np.where(operator == PLUS, number, -number)) % MODULUS
+        term = (
+            np.where(operator == TIMES, term * number, np.where(operator == PLUS, number, -number)) % MODULUS
+        )
         targets[:, place] = (total + term) % MODULUS
     return Batch(inputs, targets)

@@ -39,7 +39,12 @@ def test_test_sets_are_powers_of_two_and_training_length_comes_first():
     names = [which.name for which in task.eval_sets("test")]
     assert names == ["length_24", "length_64", "length_128", "length_256"]
     paper = InductionHeads(seed=0, max_length=2**20)
-    assert [which.seqlen for which in paper.eval_sets("test")] == [256, 64, 128, *(2**n for n in range(9, 21))]
+    assert [which.seqlen for which in paper.eval_sets("test")] == [
+        256,
+        64,
+        128,
+        *(2**n for n in range(9, 21)),
+    ]
     assert [which.rows for which in paper.eval_sets("test")][-4:] == [32, 16, 8, 8]
     assert (paper.io.seqlen, paper.io.eval_seqlen) == (256, 2**14)
 

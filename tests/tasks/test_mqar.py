@@ -72,7 +72,9 @@ def test_keys_and_values_are_uniform_and_questions_come_early(rows):
     np.testing.assert_allclose((even != IGNORE).mean(axis=0)[10::2], 0.2, atol=0.04)
 
 
-@pytest.mark.parametrize(("options", "named"), [({"pairs": 40}, "pairs=40"), ({"vocab_size": 32}, "vocab_size=32")])
+@pytest.mark.parametrize(
+    ("options", "named"), [({"pairs": 40}, "pairs=40"), ({"vocab_size": 32}, "vocab_size=32")]
+)
 def test_what_does_not_fit_is_refused(options, named):
     with pytest.raises(UserError, match=named):
         MQAR(seed=0, length=128, **options)

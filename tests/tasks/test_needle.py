@@ -12,7 +12,9 @@ def test_the_answer_is_what_the_needle_says(rows, hay):
     for split in ("train", "validation", "test"):
         inputs, targets, *_ = rows(task, split, 0, 6)
         for row, target in zip(inputs.tolist(), targets.tolist(), strict=True):
-            [at], [asked] = ([i for i, token in enumerate(row) if token == kind] for kind in (NEEDLE, QUESTION))
+            [at], [asked] = (
+                [i for i, token in enumerate(row) if token == kind] for kind in (NEEDLE, QUESTION)
+            )
             digits = row[at + 1 : at + 6]
             assert asked == 55
             assert target == [IGNORE] * 55 + digits

@@ -16,16 +16,18 @@ from seqsuite.tasks.rows import RowTask
 
 
 def build(model: str, task: Task, **settings: str) -> SequenceModel:
-    keys = {"model.d_model": "16", "model.n_layer": "2", **{k.replace("__", "."): v for k, v in settings.items()}}
+    keys = {
+        "model.d_model": "16",
+        "model.n_layer": "2",
+        **{k.replace("__", "."): v for k, v in settings.items()},
+    }
     config = resolve({"task": "selective_copying", "scale": "smoke", "model": model, **keys})
     torch.manual_seed(0)
     return build_shaped(config.model, shape_of(task.io)).double()
 
 
 def scores(model: SequenceModel, task: Task) -> dict[str, float]:
-    found = evaluate(
-        model, task, "test", objective_for(task), batch_size=4, device=torch.device("cpu")
-    )
+    found = evaluate(model, task, "test", objective_for(task), batch_size=4, device=torch.device("cpu"))
     assert found is not None
     return found
 
@@ -80,5 +82,7 @@ def test_a_model_that_cannot_go_on_is_not_measured_on_long_sets(model, settings,
     made = build(model, task, **settings)
     assert [which.name for which in unmeasurable(made, task, "test")] == left_out
     measured = scores(made, task)
-    assert {name.split("/")[0] for name in measured if "/" in name} == {"length_64", "length_128"} - {*left_out}
+    assert {name.split("/")[0] for name in measured if "/" in name} == {"length_64", "length_128"} - {
+        *left_out
+    }
     assert "accuracy" in measured
