@@ -281,7 +281,10 @@ def results(filters: tuple[str, ...], style: str, paper: bool, figure: Path | No
 
 @main.command()
 @click.argument(
-    "what", type=click.Choice(["scan", "conv", "ssd", "block", "decode", "zoo", "tracking", "host"])
+    "what",
+    type=click.Choice(
+        ["scan", "conv", "ssd", "block", "decode", "generation", "zoo", "tracking", "data", "host"]
+    ),
 )
 @click.option("--shape", "shapes", multiple=True, help="Sizes in place of the usual ones; may be repeated.")
 @click.option("--sweep", is_flag=True, help="scan: sweep lengths; without --shape, only that.")
@@ -321,14 +324,16 @@ def bench(
 
     \b
     WHAT is one of
-      scan     the selective scan, its growth with length, and the machine's floor (shape B,L,D,N)
-      conv     the short causal convolution (shape B,L,D,K)
-      ssd      Mamba-2's scan, in heads of 64 channels (shape B,L,D,N)
-      block    a train step of a two-layer Mamba language model (shape B,L,d_model)
-      decode   generating, one token at a time (shape d_model)
-      zoo      training and generating with every named model (shape B,L,d_model)
-      tracking what the journal, MLflow and checkpoints cost a small model's training
-      host     what a call of each GPU kernel costs the host, and launches: needs no GPU
+      scan       the selective scan, its growth with length, and the machine's floor (shape B,L,D,N)
+      conv       the short causal convolution (shape B,L,D,K)
+      ssd        Mamba-2's scan, in heads of 64 channels (shape B,L,D,N)
+      block      a train step of a two-layer Mamba language model (shape B,L,d_model)
+      decode     generating, one token at a time (shape d_model)
+      generation memory and speed as the text grows (shape tokens; peers are models)
+      zoo        training and generating with every named model (shape B,L,d_model)
+      tracking   what the journal, MLflow and checkpoints cost a small model's training
+      data       how fast tasks make batches, and how long models wait for them (peers: models)
+      host       what a call of each GPU kernel costs the host, and launches: needs no GPU
 
     All peers take turns in one process; ratios to ours are what counts. Peers that are not installed
     (pip install -e '.[bench]') are listed as such.

@@ -79,6 +79,10 @@ INPUT_WAIT = "train/input_wait"
 TRAIN_SECONDS = "train/seconds"
 TOKENS_PER_SECOND = "train/tokens_per_second"
 """The average over a finished cell; apart from :data:`SPEED`, as a journal keeps one value a step."""
+FLOPS_PER_SECOND = "train/flops_per_second"
+"""The model's operations a second of training, as :func:`~seqsuite.models.flops.training_flops` counts."""
+SHARE_OF_PEAK = "train/share_of_peak"
+"""That as a fraction of what the GPU can do at most in the precision of training, where that is known."""
 
 RunStatus = Literal["RUNNING", "SCHEDULED", "FINISHED", "FAILED", "KILLED"]
 FinalStatus = Literal["FINISHED", "FAILED", "KILLED"]

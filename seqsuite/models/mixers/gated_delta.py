@@ -89,6 +89,10 @@ class GatedDelta(Mixer):
         y, after = gated_delta_update(state["delta"], *self._heads(qkv), *self._controls(controls))
         return self._finish(y, gate), {"window": history, "delta": after}
 
+    def flops(self, seqlen: int) -> int:
+        """Return those of the rule: decay, recall, correction and output of each state."""
+        return 4 * seqlen * self.n_heads * self.head_dim * self.value_dim
+
     def output_projection(self) -> nn.Linear:
         """See :meth:`Mixer.output_projection`."""
         return self.out_proj
