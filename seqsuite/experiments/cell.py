@@ -21,7 +21,7 @@ from seqsuite.experiments.checkpoints import Checkpoints
 from seqsuite.experiments.config.schema import CellConfig
 from seqsuite.experiments.interruption import InterruptionFlag
 from seqsuite.experiments.tracking import schema
-from seqsuite.experiments.tracking.events import RunHeader
+from seqsuite.experiments.tracking.events import RunHeader, journal_tag
 from seqsuite.experiments.tracking.journal import Journal
 from seqsuite.experiments.tracking.lease import Lease, LeaseHeld
 from seqsuite.experiments.tracking.schema import FinalStatus
@@ -87,6 +87,7 @@ class Host:
         interruption: Set when the user asks to stop.
         force: Whether to start afresh in any case.
         takeover: Whether to take cells over from processes that seem to be running them.
+        retry_failed: Whether to start a cell afresh that diverged.
     """
 
     store: Store | None
@@ -95,6 +96,7 @@ class Host:
     interruption: InterruptionFlag
     force: bool = False
     takeover: bool = False
+    retry_failed: bool = False
 
 
 class Recorder(Callback):
@@ -201,22 +203,28 @@ def _run_leased(cell: _Cell, host: Host) -> CellResult:
     if earlier is not None and earlier.status == "FINISHED":
         shutil.rmtree(cell.folder, ignore_errors=True)
         return CellResult(cell.config, "skipped", earlier.run_id, metrics=earlier.metrics)
-    if host.force:
+    diverged = None if host.force else _diverged(cell, earlier)
+    if host.force or (diverged and host.retry_failed):
         shutil.rmtree(cell.folder, ignore_errors=True)
+        diverged = earlier = None
     with Journal.open(cell.folder) as journal:
         if journal.status == "FINISHED":
             return _send(cell, host, journal, Published({}, ""), known="skipped")
-        diverged = journal.tag(schema.TAG_DIVERGED)
-        if earlier is not None:
-            diverged = diverged or earlier.tags.get(schema.TAG_DIVERGED)
         if diverged:
             run_id = journal.run_id or (earlier.run_id if earlier is not None else "")
-            message = f"{diverged} It is tried again with --force, or with other settings."
+            message = f"{diverged} It is tried again with --retry-failed, or with other settings."
             return CellResult(cell.config, "diverged", run_id, message)
         _start(cell, host, journal, earlier)
         uploader = Uploader(journal, host.store)
         uploader.start()
         return _train(cell, host, journal, uploader)
+
+
+def _diverged(cell: _Cell, earlier: CellRun | None) -> str | None:
+    """Return why the cell diverged before, if it did."""
+    if earlier is not None and schema.TAG_DIVERGED in earlier.tags:
+        return earlier.tags[schema.TAG_DIVERGED]
+    return journal_tag(cell.folder, schema.TAG_DIVERGED)
 
 
 def _earlier(cell: _Cell, host: Host) -> CellRun | None:

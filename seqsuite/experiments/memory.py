@@ -115,25 +115,44 @@ def _kept(model: torch.nn.Module, io: ModelIO, batch: int) -> int | None:
     return sum(storage.nbytes() for storage in kept.values())
 
 
-def check_memory(cells: Sequence[CellConfig], device: torch.device) -> None:
-    """Refuse the first cell that is estimated to need more memory than is free on ``device``.
+def check_memory(cells: Sequence[CellConfig], device: torch.device, at_once: int = 1) -> None:
+    """Refuse cells that are estimated to need more memory than is free on ``device``.
 
     Cells with ``run.memory=ignore`` are left alone.
+
+    Args:
+        cells: What is to be run.
+        device: Where.
+        at_once: How many of them share it: the largest might run together.
 
     Raises:
         UserError: saying what it needs, and of what.
     """
+    for fault in misfits(cells, device, at_once):
+        raise UserError(fault)
+
+
+def misfits(cells: Sequence[CellConfig], device: torch.device, at_once: int = 1) -> list[str]:
+    """Return a sentence for each cell that does not fit, or one for all if only as many at once do not."""
     checked = [cell for cell in cells if cell.run.memory == "check"]
     free = free_memory(device) if checked else None
     if free is None:
-        return
-    for cell, estimate in zip(checked, estimate_cells(checked), strict=True):
-        if estimate.total > free:
-            raise UserError(
-                f"{cell.title} needs more memory than there is: about {gigabytes(estimate.total)} "
-                f"({estimate}), and {gigabytes(free)} are free; choose a smaller train.batch_size, model or "
-                "sequence, or try it all the same with run.memory=ignore."
-            )
+        return []
+    estimates = estimate_cells(checked)
+    found = [
+        f"{cell.title} needs more memory than there is: about {gigabytes(estimate.total)} "
+        f"({estimate}), and {gigabytes(free)} are free; choose a smaller train.batch_size, model or "
+        "sequence, or try it all the same with run.memory=ignore."
+        for cell, estimate in zip(checked, estimates, strict=True)
+        if estimate.total > free
+    ]
+    together = sum(sorted((estimate.total for estimate in estimates), reverse=True)[:at_once])
+    if not found and together > free:
+        found.append(
+            f"{at_once} cells at once need more memory than there is: about {gigabytes(together)}, and "
+            f"{gigabytes(free)} are free; choose a smaller run.parallel."
+        )
+    return found
 
 
 def estimate_cells(cells: Sequence[CellConfig]) -> list[MemoryEstimate]:

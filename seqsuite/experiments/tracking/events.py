@@ -144,3 +144,31 @@ def experiment_of(path: Path) -> str | None:
             run = event.header.params.get("run")
             return str(run["experiment"]) if isinstance(run, Mapping) and "experiment" in run else "seqsuite"
     return None
+
+
+def journal_tag(folder: Path, name: str) -> str | None:
+    """Return the last value of a tag in the journal of a cell's folder, or ``None`` if there is none.
+
+    Raises:
+        UserError: if the journal is damaged.
+    """
+    value = None
+    for event, _ in read_events(folder / EVENTS):
+        if isinstance(event, Tagged):
+            value = event.tags.get(name, value)
+    return value
+
+
+def journal_status(folder: Path) -> FinalStatus | None:
+    """Return how the run of a cell's folder has ended last; ``None`` if it goes on, or there is none.
+
+    Raises:
+        UserError: if the journal is damaged.
+    """
+    status: FinalStatus | None = None
+    for event, _ in read_events(folder / EVENTS):
+        if isinstance(event, Started):
+            status = None
+        elif isinstance(event, Ended):
+            status = event.status
+    return status
