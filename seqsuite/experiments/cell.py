@@ -6,6 +6,7 @@ checkpoint.
 
 import logging
 import shutil
+import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -21,7 +22,7 @@ from seqsuite.experiments.checkpoints import Checkpoints
 from seqsuite.experiments.config.schema import CellConfig
 from seqsuite.experiments.interruption import InterruptionFlag
 from seqsuite.experiments.tracking import schema
-from seqsuite.experiments.tracking.events import RunHeader, journal_tag
+from seqsuite.experiments.tracking.events import EVENTS, RunHeader, journal_tag
 from seqsuite.experiments.tracking.journal import Journal
 from seqsuite.experiments.tracking.lease import Lease, LeaseHeld
 from seqsuite.experiments.tracking.schema import FinalStatus
@@ -49,6 +50,8 @@ log = logging.getLogger(__name__)
 GOOD: tuple[Outcome, ...] = ("finished", "skipped")
 """Outcomes after which there is nothing left to do."""
 
+ASKING_SECONDS = 60.0
+"""How long a cell without a journal waits for MLflow to say whether it was run before."""
 SENDING_SECONDS = 120.0
 """How long a cell that has ended waits for MLflow to take what is left."""
 SENDING_SECONDS_INTERRUPTED = 5.0
@@ -212,7 +215,7 @@ def _run_leased(cell: _Cell, host: Host) -> CellResult:
             return _send(cell, host, journal, Published({}, ""), known="skipped")
         if diverged:
             run_id = journal.run_id or (earlier.run_id if earlier is not None else "")
-            message = f"{diverged} It is tried again with --retry-failed, or with other settings."
+            message = f"{diverged} It is tried again with --retry-failed or --force, or with other settings."
             return CellResult(cell.config, "diverged", run_id, message)
         _start(cell, host, journal, earlier)
         uploader = Uploader(journal, host.store)
@@ -228,12 +231,20 @@ def _diverged(cell: _Cell, earlier: CellRun | None) -> str | None:
 
 
 def _earlier(cell: _Cell, host: Host) -> CellRun | None:
-    """Return the cell's run in MLflow, if there is one and MLflow is there."""
-    try:
-        return None if host.store is None else host.store.find_cell(cell.cell_id)
-    except UserError as error:
-        log.warning("%s: %s The cell is run, and sent later.", cell.folder.name, error)
-        return None
+    """Return the cell's run in MLflow, if there is one and MLflow is there.
+
+    A store that is away is waited for where only it can tell that the cell is finished.
+    """
+    deadline = time.monotonic() + (0.0 if (cell.folder / EVENTS).exists() else ASKING_SECONDS)
+    while True:
+        try:
+            return None if host.store is None else host.store.find_cell(cell.cell_id)
+        except UserError as error:
+            if time.monotonic() < deadline and not host.interruption.requested:
+                time.sleep(1.0)
+                continue
+            log.warning("%s: %s The cell is run, and sent later.", cell.folder.name, error)
+            return None
 
 
 def _start(cell: _Cell, host: Host, journal: Journal, earlier: CellRun | None) -> None:
