@@ -18,7 +18,7 @@ from seqsuite.experiments.config.schema import CellConfig
 
 
 def cells(folder: Path, *settings: str) -> list[CellConfig]:
-    few = ["task=selective_copying", "scale=smoke", "train.steps=20", f"run.output={folder}", *settings]
+    few = ["task=selective_copying", "scale=smoke", f"run.output={folder}", *settings]
     return resolve_grid(expand_grid(few))
 
 
@@ -35,7 +35,7 @@ def test_all_cells_are_shown_where_there_is_room(tmp_path: Path) -> None:
     table.ended(CellResult(grid[9], "failed", "", "why"))
     text = shown(Console(width=100, color_system=None), table.table())
     assert len(text.splitlines()) == 13
-    assert "finished  20/20  accuracy 97.25 %" in text
+    assert "finished  300/300  accuracy 97.25 %" in text
     assert text.count("waiting") == 10
     low = LiveTable(Console(width=60, height=9, force_terminal=True, color_system=None), grid)
     low.ended(CellResult(grid[9], "failed", "", "why"))

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
+from seqsuite.errors import UserError
 from seqsuite.experiments.cell import CellResult
 from seqsuite.experiments.config.schema import CellConfig
 from seqsuite.experiments.executors.base import RETRIES, Executor, died, of, visible_gpus
@@ -118,15 +119,26 @@ class _Worker:
         self.task = self.lost = None
         self._connection, theirs = self._context.Pipe()
         ends, self._lifeline = self._context.Pipe(duplex=False)
+        with theirs, ends:
+            self._process = self._started(theirs, ends)
+
+    def _started(self, theirs: Connection, ends: Connection) -> Any:
+        """Return a process; the server that forks it is started again if it was killed."""
+        reason = ""
         environment = dict(os.environ)
         if self._gpu is not None:
             environment["CUDA_VISIBLE_DEVICES"] = self._gpu
-        self._process = self._context.Process(
-            target=work, args=(theirs, ends, environment), name="seqsuite", daemon=True
-        )
-        self._process.start()
-        theirs.close()
-        ends.close()
+        for _ in range(RETRIES + 1):
+            process = self._context.Process(
+                target=work, args=(theirs, ends, environment), name="seqsuite", daemon=True
+            )
+            try:
+                process.start()
+            except (EOFError, OSError) as error:
+                reason = str(error) or "the server that forks them ends"
+                continue
+            return process
+        raise UserError(f"No process can be started for a cell ({reason}): try a smaller run.parallel.")
 
     @property
     def connection(self) -> Connection:
