@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
@@ -85,9 +86,12 @@ def numbers(results: Sequence[CellResult]) -> list[dict[str, float]]:
 
 
 @contextmanager
-def once(folder: Path, act: Callable[[int], None], label: str, after: int = 2) -> Iterator[None]:
-    """Do something with the process that runs a cell, once it has made so many steps."""
+def once(
+    folder: Path, act: Callable[[int], None], label: str, after: int = 2, times: int = 1
+) -> Iterator[None]:
+    """Do something with the process that runs a cell, once it has made so many steps; and with the next."""
     over = threading.Event()
+    done: set[int] = set()
 
     def steps(path: Path) -> int:
         return max((event.step for event, _ in read_events(path) if isinstance(event, Measured)), default=0)
@@ -99,9 +103,11 @@ def once(folder: Path, act: Callable[[int], None], label: str, after: int = 2) -
                     pid = json.loads(path.parent.with_name(f".{path.parent.name}.lease").read_text())["pid"]
                 except (OSError, ValueError):
                     continue
-                if steps(path) >= after:
+                if pid not in done and steps(path) >= after:
                     act(pid)
-                    return
+                    done.add(pid)
+                    if len(done) == times:
+                        return
 
     watcher = threading.Thread(target=watch)
     watcher.start()
@@ -133,10 +139,12 @@ def test_processes_give_inline_s_numbers_though_a_worker_is_killed(
 
 
 def test_a_cell_that_kills_its_workers_fails_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(processes, "RETRIES", 0)
+    forkserver.ensure_running()
+    kill(forkserver._forkserver._forkserver_pid)  # and so does the server that forks them
+    monkeypatch.setattr(processes, "RETRIES", 1)
     (long,) = grid(tmp_path, "processes", f"train.steps={LONG}", "run.parallel=2")
     others = grid(tmp_path, "processes", "seed=1,2", "run.parallel=2")
-    with once(tmp_path / "processes", kill, long.label):
+    with once(tmp_path / "processes", kill, long.label, times=2):
         failed, *rest = run([long, *others])
     assert failed.outcome == "failed"
     assert "its worker was killed by signal 9" in failed.message
