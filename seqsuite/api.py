@@ -79,17 +79,13 @@ def run_cells(
 ) -> "list[CellResult]":
     """Run cells that are resolved already; see :func:`run`."""
     from seqsuite.allocator import keep_freed_memory
-    from seqsuite.devices import choose_device
-    from seqsuite.experiments.executors.base import sharing
     from seqsuite.experiments.grid import check_cells, failed_before, run_grid
-    from seqsuite.experiments.memory import check_memory
 
     faults = check_cells(cells)
-    whole = [cell for cell, fault in zip(cells, faults, strict=True) if fault is None]
-    check_memory(whole, choose_device(cells[0].run.device), sharing(cells[0].run, len(whole)))
     keep_freed_memory()  # a step makes the tensors of the step before
     with _host(cells, display, force=force, takeover=takeover, offline=offline, retry=retry_failed) as host:
         if retry_failed:
+            whole = [cell for cell, fault in zip(cells, faults, strict=True) if fault is None]
             cells = failed_before(whole, host.store)
             faults = [None] * len(cells)
         return run_grid(cells, host, after_cell or (lambda result: None), faults)
@@ -250,9 +246,15 @@ def _host(
     from seqsuite.experiments.training.callbacks import Callback
     from seqsuite.results.figures import journal_curve
 
-    store = None if offline else open_store(cells[0].run.experiment)
-    if store is not None:
-        store.reap_stale()
+    store = None
+    if not offline:
+        try:
+            store = open_store(cells[0].run.experiment)
+            store.reap_stale()
+        except UserError as error:
+            raise UserError(
+                f"{error} Or run with --offline, and send what is recorded later with `seqsuite sync`."
+            ) from error
     with deferred_interrupts() as interruption:
         yield Host(
             store=store,

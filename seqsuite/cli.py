@@ -95,8 +95,7 @@ def run(settings: tuple[str, ...], **options: Any) -> None:
       model.*        model.size, model.d_model, model.n_layer; model.block, model.mixer, model.backbone and
                      their options; `seqsuite keys` has them all
       train.*        train.steps, train.batch_size, train.learning_rate, ...
-      run.*          run.name, run.experiment, run.output, run.device, run.memory, ...; run.executor (inline,
-                     processes, ray, slurm), run.parallel, run.threads
+      run.*          run.name, run.output, run.device, run.executor (inline, processes, ray, slurm), ...
     """
     require_address_space()
     from seqsuite.commands.run import run_settings
@@ -253,6 +252,8 @@ def evaluate(source: str, tasks: str, output: Path | None, experiment: str, **op
 
 
 _FORMAT = click.option("--format", "style", type=click.Choice(FORMATS), default="table", help="Form.")
+_BENCHMARKS = ["scan", "conv", "ssd", "block", "decode", "generation", "zoo"]
+_BENCHMARKS += ["tracking", "executors", "data", "host"]
 _FIGURE = click.option(
     "--figure", type=click.Path(path_type=Path), help="Also draw it here: a .png, .pdf or .svg."
 )
@@ -283,10 +284,7 @@ def results(filters: tuple[str, ...], style: str, paper: bool, figure: Path | No
 
 
 @main.command()
-@click.argument(
-    "what",
-    type=click.Choice(["scan", "conv", "ssd", "block", "decode", "zoo", "tracking", "host", "executors"]),
-)
+@click.argument("what", type=click.Choice(_BENCHMARKS))
 @click.option("--shape", "shapes", multiple=True, help="Sizes in place of the usual ones; may be repeated.")
 @click.option("--sweep", is_flag=True, help="scan: sweep lengths; without --shape, only that.")
 @click.option("--peers", help="Names of peers, by commas: only these beside ours.")
@@ -325,15 +323,17 @@ def bench(
 
     \b
     WHAT is one of
-      scan     the selective scan, its growth with length, and the machine's floor (shape B,L,D,N)
-      conv     the short causal convolution (shape B,L,D,K)
-      ssd      Mamba-2's scan, in heads of 64 channels (shape B,L,D,N)
-      block    a train step of a two-layer Mamba language model (shape B,L,d_model)
-      decode   generating, one token at a time (shape d_model)
-      zoo      training and generating with every named model (shape B,L,d_model)
-      tracking what the journal, MLflow and checkpoints cost a small model's training
-      executors what starting a cell costs each run.executor, and what two at a time gain
-      host     what a call of each GPU kernel costs the host, and launches: needs no GPU
+      scan       the selective scan, its growth with length, and the machine's floor (shape B,L,D,N)
+      conv       the short causal convolution (shape B,L,D,K)
+      ssd        Mamba-2's scan, in heads of 64 channels (shape B,L,D,N)
+      block      a train step of a two-layer Mamba language model (shape B,L,d_model)
+      decode     generating, one token at a time (shape d_model)
+      generation memory and speed as the text grows (shape tokens; peers are models)
+      zoo        training and generating with every named model (shape B,L,d_model)
+      tracking   what the journal, MLflow and checkpoints cost a small model's training
+      executors  what starting a cell costs each run.executor, and what two at a time gain
+      data       how fast tasks make batches, and how long models wait for them (peers: models)
+      host       what a call of each GPU kernel costs the host, and launches: needs no GPU
 
     All peers take turns in one process; ratios to ours are what counts. Peers that are not installed
     (pip install -e '.[bench]') are listed as such.

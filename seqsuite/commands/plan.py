@@ -13,7 +13,7 @@ from seqsuite.devices import choose_device
 from seqsuite.experiments.config.schema import CellConfig
 from seqsuite.experiments.executors.base import at_once, sharing, usable_cores
 from seqsuite.experiments.grid import parameter_counts
-from seqsuite.experiments.memory import estimate_cells, gigabytes, misfits
+from seqsuite.experiments.memory import estimate_cells, gigabytes, memory_faults, together_fault
 from seqsuite.experiments.probe import PROBE_STEPS
 from seqsuite.experiments.probe import probe as probe_cells
 
@@ -46,7 +46,11 @@ def print_plan(console: Console, cells: Sequence[CellConfig], *, probe: bool) ->
         )
     if run.device == "cuda" and not torch.cuda.is_available():
         return  # what fits is asked where it will run
-    for fault in misfits(cells, choose_device(run.device), sharing(run, len(cells))):
+    device = choose_device(run.device)
+    faults = [fault for fault in memory_faults(cells, device) if fault is not None]
+    if not faults:
+        faults += filter(None, [together_fault(cells, device, sharing(run, len(cells)))])
+    for fault in faults:
         console.print(f"Will not fit: {fault}", soft_wrap=True)
 
 

@@ -3,14 +3,14 @@
 import os
 from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
-from pathlib import Path
 
 from seqsuite.devices import choose_device
 from seqsuite.errors import UserError
-from seqsuite.experiments.cell import GOOD, CellResult, Host, work_folder
+from seqsuite.experiments.cell import GOOD, CellResult, Host, sentence, work_folder
 from seqsuite.experiments.config.schema import CellConfig
 from seqsuite.experiments.executors import check_executor, make_executor
-from seqsuite.experiments.executors.base import Plan
+from seqsuite.experiments.executors.base import Plan, sharing
+from seqsuite.experiments.memory import memory_faults, together_fault
 from seqsuite.experiments.tracking.events import journal_status
 from seqsuite.experiments.tracking.schema import FinalStatus
 from seqsuite.experiments.tracking.store import Store
@@ -29,7 +29,9 @@ def parameter_counts(cells: Sequence[CellConfig]) -> list[int]:
 
 
 def check_cells(cells: Sequence[CellConfig]) -> list[UserError | None]:
-    """Find what would stop a cell, before the first one starts: options, data, device, output folder.
+    """Find what would stop a cell, before the first one starts.
+
+    That is its options, data, device, output folder, and the memory it takes.
 
     Returns:
         For each cell what is wrong with it, or ``None``.
@@ -40,20 +42,31 @@ def check_cells(cells: Sequence[CellConfig]) -> list[UserError | None]:
     if len({cell.run.experiment for cell in cells}) > 1:
         raise UserError("A grid is recorded in one experiment: give run.experiment a single value.")
     _check_executors(cells)
-    for device in {cell.run.device for cell in cells}:
-        choose_device(device)
     by_task: dict[str, UserError | None] = {}
-    faults = []
+    faults: list[UserError | None] = []
     for cell in cells:
         key = str(cell.task)
         if key not in by_task:
-            by_task[key] = _fault_of_data(cell)
-        faults.append(by_task[key] or _fault(cell))
+            by_task[key] = _fault_in(_read_data, cell)
+        faults.append(by_task[key] or _fault_in(_check_options, cell))
+    for device in {cell.run.device for cell, fault in zip(cells, faults, strict=True) if fault is None}:
+        places = [
+            place for place, fault in enumerate(faults) if fault is None and cells[place].run.device == device
+        ]
+        found = memory_faults([cells[place] for place in places], choose_device(device))
+        for place, fault in zip(places, found, strict=True):
+            faults[place] = fault
+    for place, cell in enumerate(cells):
+        faults[place] = faults[place] or _fault_in(_check_writable, cell)
+    whole = [cell for cell, fault in zip(cells, faults, strict=True) if fault is None]
+    if whole:
+        run = whole[0].run
+        fault = together_fault(whole, choose_device(run.device), sharing(run, len(whole)))
+        if fault is not None:
+            raise fault
     known = [fault for fault in faults if fault is not None]
     if len(known) == len(cells):
         raise known[0]
-    for output in {cell.run.output for cell in cells}:
-        _check_writable(output)
     return faults
 
 
@@ -157,30 +170,35 @@ def _start_parent(cells: Sequence[CellConfig], store: Store | None) -> str | Non
     return store.start_grid(f"grid of {len(cells)} cells", {"cells": [cell.title for cell in cells]})
 
 
-def _fault_of_data(cell: CellConfig) -> UserError | None:
-    """Return what is wrong with a task and its data, which is read."""
+def _fault_in(check: Callable[[CellConfig], None], cell: CellConfig) -> UserError | None:
+    """Return what is wrong with a cell; the code of a plug-in may raise anything."""
     try:
-        task = cell.make_task()
-        for split in ("validation", "test"):
-            task.eval_sets(split)
+        check(cell)
     except UserError as error:
         return error
+    except Exception as error:
+        return UserError(sentence(error))
     return None
 
 
-def _fault(cell: CellConfig) -> UserError | None:
-    """Return what is wrong with a cell's options."""
-    try:
-        io = cell.make_task().io
-        check_batches(cell.train, io)
-        count_parameters(cell.model, shape_of(io))
-    except UserError as error:
-        return error
-    return None
+def _read_data(cell: CellConfig) -> None:
+    """Construct the task and read its data."""
+    task = cell.make_task()
+    for split in ("validation", "test"):
+        task.eval_sets(split)
 
 
-def _check_writable(folder: Path) -> None:
+def _check_options(cell: CellConfig) -> None:
+    """Refuse options that contradict each other, and a device that is not there."""
+    choose_device(cell.run.device)
+    io = cell.make_task().io
+    check_batches(cell.train, io)
+    count_parameters(cell.model, shape_of(io))
+
+
+def _check_writable(cell: CellConfig) -> None:
     """Create the output folder, or say why checkpoints cannot be written there."""
+    folder = cell.run.output
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

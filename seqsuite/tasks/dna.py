@@ -77,10 +77,6 @@ class DNA(WindowTask):
         if self._files is None:
             require_samples("dna")
 
-    def train_examples(self) -> int:
-        """Return the number of distinct training windows, on both strands if both are read."""
-        return super().train_examples() * (2 if self.reverse_complement else 1)
-
     def load_streams(self) -> Streams:
         """Read the records, cut each by position, then remove alignment gaps."""
         if self._files is None:

@@ -162,10 +162,6 @@ class WindowTask(Task):
             )
         return streams
 
-    def train_examples(self) -> int:
-        """Return the number of distinct training windows, before augmentation."""
-        return sum(max(len(stream) - self.seqlen, 1) for stream in self.streams["train"])
-
     def fingerprint(self) -> str:
         """Return a hash of the streams of all splits; of the sample, its packages' versions."""
         digest = hashlib.blake2b(digest_size=8)

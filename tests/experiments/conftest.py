@@ -71,7 +71,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     server = Server(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    monkeypatch.setattr(uploader_module, "_LONGEST_WAIT", 1.0)
+    monkeypatch.setattr(uploader_module, "LONGEST_WAIT", 1.0)
     try:
         server.start()
         yield server

@@ -104,6 +104,7 @@ def series(store: Store, run_id: str) -> dict[str, list[tuple[int, float]]]:
         schema.TOKENS_PER_SECOND,
         schema.INPUT_WAIT,
         schema.PEAK_MEMORY,
+        schema.FLOPS_PER_SECOND,
     )
     return {
         key: [(point.step, point.value) for point in store.client.get_metric_history(run_id, key)]
@@ -127,6 +128,9 @@ def test_a_finished_cell_has_all_it_is_compared_by(store: Store, tmp_path: Path)
     assert {"train/loss", "train/gradient_norm", "train/speed", "validation/accuracy"} <= set(
         recorded.metrics
     )
+    per_token = recorded.metrics["train/flops_per_second"] / recorded.metrics["train/tokens_per_second"]
+    assert per_token > 5 * recorded.metrics["model/parameters"]
+    assert "train/share_of_peak" not in recorded.metrics  # a CPU's is not known
     assert result.metrics["test/accuracy"] == recorded.metrics["test/accuracy"]
     assert recorded.params["train.steps"] == "8"
     assert recorded.params["model.mixer.d_state"] == "16"
@@ -348,7 +352,7 @@ def test_where_mlflow_is_gone_a_cell_is_run_and_kept(
 
     for name in ("search", "find_journal", "start_cell", "log_points"):
         monkeypatch.setattr(away, name, refuse)
-    monkeypatch.setattr(uploader, "_GIVE_UP_SECONDS", 0.0)
+    monkeypatch.setattr(uploader, "GIVE_UP_SECONDS", 0.0)
     config = cell(tmp_path)
     result, steps = run(config, away)
     assert (result.outcome, result.run_id, len(steps)) == ("finished", "", 8)

@@ -94,6 +94,8 @@ class TrainConfig(_Schema):
     """Seconds of training after which it stops early, or none."""
     log_every: PositiveInt | None = None
     """Steps between points of the training curve; by default such that there are about 500."""
+    graphs: Literal["auto", "on", "off"] = "auto"
+    """Whether a GPU replays train steps as CUDA graphs: where it can, or never; on says if it cannot."""
     deterministic: bool = False
     """Whether PyTorch refuses operations that may give other bits in another run; they are often slower."""
 
@@ -172,8 +174,7 @@ class CellConfig(_Schema):
         Raises:
             UserError: if its options contradict each other or its data cannot be found.
         """
-        task: Task = TASKS.load(self.task.name)(seed=self.seed, **self.task.arguments())
-        return task
+        return TASKS.load(self.task.name)(seed=self.seed, **self.task.arguments())
 
 
 def _digest(values: dict[str, Any], fingerprint: str) -> str:
