@@ -98,7 +98,7 @@ class Hamburger(RowTask):
         said = [self._clause(draws) for _ in range(count)]
         wish = _wish(draws, _WANTS, tuple(ACTIONS)[action], tuple(THINGS)[thing])
         said.insert(next(draws) % (count + 1), wish)
-        return self.words.encode(" ".join(said)), np.int64(intent)
+        return self.words.encode(" ".join(said)), np.array(intent)
 
     def deciding(self, tokens: TokenIds) -> npt.NDArray[np.bool_]:
         """Return which of a sentence's words (L,) decide its class: the speaker's verb, and its object."""

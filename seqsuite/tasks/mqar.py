@@ -162,7 +162,7 @@ def _distinct(words: Words, count: int) -> Ints:
 
 
 def _weighted_places(words: Words, count: int, power: float) -> Ints:
-    """Draw ``count`` distinct places below N without replacement, in random order, by weights (j + 1)^(a − 1).
+    """Draw ``count`` of N places without replacement, in random order, by weights (j + 1)^(a − 1).
 
     Exponential times of rates as the weights: who comes first is drawn by weight, and so is who comes next.
     """

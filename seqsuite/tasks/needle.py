@@ -7,12 +7,12 @@ from pydantic import Field
 
 from seqsuite.errors import UserError
 from seqsuite.options import PositiveInt
-from seqsuite.tasks.base import IGNORE, Baseline, Batch, EvalSet, ModelIO, Split, Task
+from seqsuite.tasks.base import IGNORE, Baseline, Batch, EvalSet, Ints, ModelIO, Split, Task
 from seqsuite.tasks.codecs.base import TokenIds
-from seqsuite.tasks.random import below, numbered_apart, row_words
+from seqsuite.tasks.random import Words, below, numbered_apart, row_words
 
 NEEDLE, QUESTION, HAY = 10, 11, 12
-"""Tokens: a digit is its own; one marks the needle, one asks for it; from ``HAY`` on are the words of the hay."""
+"""Tokens: a digit is its own; one marks the needle, one asks for it; from ``HAY`` on are words of the hay."""
 
 _PERIOD = 24
 """Words of the sentence that the repeated haystack is made of."""
@@ -51,8 +51,8 @@ class Needle(Task):
         *,
         seed: int,
         length: PositiveInt = 256,
-        max_length: Annotated[int, Field(ge=1, le=2**24)] = 2**12,
-        longest_whole: PositiveInt = 2**14,
+        max_length: Annotated[int, Field(ge=1, le=2**24)] = 4096,
+        longest_whole: PositiveInt = 16384,
         digits: PositiveInt = 7,
         hay: Literal["repeated", "random"] = "repeated",
         hay_words: PositiveInt = 20,
@@ -110,7 +110,7 @@ class Needle(Task):
         targets[:, -K:] = digits
         return Batch(inputs, targets)
 
-    def _haystack(self, words: np.ndarray) -> np.ndarray:
+    def _haystack(self, words: Words) -> Ints:
         """Return words of the hay (B, L), from as many random ones."""
         if self.hay == "random":
             return HAY + below(words, self.hay_words)

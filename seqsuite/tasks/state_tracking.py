@@ -29,8 +29,9 @@ class StateTracking(Task):
     ``A5``, ``S5``, ``Z60``: tokens are elements of the group; what is their product so far, from left to
     right? Elements of A5 and S5 are permutations of five things, numbered in lexicographic order.
 
-    Tokens are uniform; training data is fresh for every row. The test sets are named ``length_<L>``: the first is that of training's
-    length, which models are ranked by, and then each is twice as long up to ``max_length``.
+    Tokens are uniform; training data is fresh for every row. The test sets are named ``length_<L>``: the
+    first is that of training's length, which models are ranked by, and then each is twice as long up to
+    ``max_length``.
 
     The problems are those of Merrill, Petty & Sabharwal (arXiv 2404.08819) and Grazzi et al. (2411.12537).
 
