@@ -12,6 +12,7 @@ from seqsuite import __version__
 from seqsuite.cli_runs import runs
 from seqsuite.commands.data_group import data
 from seqsuite.commands.group import SeqsuiteGroup, require_address_space
+from seqsuite.commands.inspect_command import inspect_runs
 from seqsuite.errors import UserError
 from seqsuite.report import FORMATS
 
@@ -408,4 +409,5 @@ def completion(shell: str) -> None:
     click.echo(script(shell))
 
 
+main.add_command(inspect_runs)
 main.add_command(data)

@@ -164,6 +164,9 @@ class Task(ABC):
     codec: Codec | None = None
     """Tokens to text, FASTA or WAV and back; ``None`` where continuing a prompt means nothing."""
 
+    class_names: ClassVar[tuple[str, ...]] = ()
+    """What the classes of whole sequences are called, in order; empty where they have no names."""
+
     sample_metrics: ClassVar[tuple[SampleMetric, ...]] = ()
     """What is measured on generated samples of a finished model."""
 

@@ -68,6 +68,8 @@ class Hamburger(RowTask):
         eval_examples: Number of sentences in each evaluation set.
     """
 
+    class_names = INTENTS
+
     def __init__(
         self,
         *,
