@@ -107,3 +107,8 @@ def test_a_layer_and_a_head_can_be_chosen(page: Any) -> None:
     assert section.locator(".token").first.get_attribute("title") != before
     section.locator("select").first.select_option("1")
     assert section.locator("select").nth(1).input_value() == "0"
+
+
+def test_what_a_model_does_not_show_takes_no_room(page: Any) -> None:
+    visible = [section.locator("canvas:visible").count() for section in page.locator("section").all()]
+    assert visible == [2, 1, 1]  # only a selective layer shows a state

@@ -79,8 +79,10 @@ class View {
     const gauge = element("span", "gauge");
     cell.bar = element("i");
     cell.kept = element("span", "kept");
+    const held = element("span", "held");
     gauge.append(cell.bar);
-    cell.append(element("span", "word", label === " " ? "␣" : label), gauge, cell.kept);
+    held.append(cell.kept);
+    cell.append(element("span", "word", label === " " ? "␣" : label), gauge, held);
     cell.addEventListener("click", () => go(t));
     this.tokens.append(cell);
     return cell;
