@@ -62,3 +62,10 @@ def test_all_are_named_and_the_usual_one_comes_first():
     assert names[0] == "unigram"
     assert names[1].startswith("order ")
     assert names[2] == "xz"
+
+
+@pytest.mark.parametrize(("vocab_size", "compressed"), [(256, True), (257, False)])
+def test_only_tokens_that_are_bytes_are_compressed(vocab_size: int, compressed: bool):
+    stream = np.arange(50)
+    names = [one.name for one in token_baselines([stream], [stream], vocab_size, None)]
+    assert ("xz" in names) == compressed

@@ -98,13 +98,13 @@ def test_bad_files_are_one_sentence(tmp_path: Path):
         Text(seed=0, path=tmp_path)
     (tmp_path / "empty.txt").write_text(" \n")
     with pytest.raises(UserError, match="has no text in it"):
-        Text(seed=0, path=tmp_path).train_examples()
+        Text(seed=0, path=tmp_path).fingerprint()
     (tmp_path / "binary.bin").write_bytes(b"PK\0\0")
     with pytest.raises(UserError, match="not plain text"):
-        Text(seed=0, path=tmp_path / "binary.bin").train_examples()
+        Text(seed=0, path=tmp_path / "binary.bin").fingerprint()
     (tmp_path / "short.txt").write_text("abc")
     with pytest.raises(UserError, match="too short"):
-        Text(seed=0, path=tmp_path / "short.txt").train_examples()
+        Text(seed=0, path=tmp_path / "short.txt").fingerprint()
 
 
 def test_a_missing_sample_package_is_named(monkeypatch):

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 Scale = Literal["smoke", "cpu", "gpu", "paper"]
 SCALES: tuple[str, ...] = get_args(Scale)
+ExecutorName = Literal["inline", "processes", "ray", "slurm"]
 
 
 class _Schema(BaseModel):
@@ -118,6 +119,14 @@ class RunConfig(_Schema):
     """What the cell is called, in place of its task, model, scale and seed; a grid adds what differs."""
     memory: Literal["check", "ignore"] = "check"
     """Whether a cell is refused that is estimated to need more memory than is free."""
+    executor: ExecutorName = "inline"
+    """What runs the cells of a grid: this process one by one, processes of this machine, Ray, or Slurm."""
+    parallel: PositiveInt | None = None
+    """Cells that run at once; by default as many as there are GPUs or cores for."""
+    threads: PositiveInt | None = None
+    """Threads of a cell; by default its share of the cores. As many threads give the same bits anywhere."""
+    gpus: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Share of a GPU that a cell takes, such as 0.5; by default a whole one, where cells run on GPUs."""
 
 
 class CellConfig(_Schema):
