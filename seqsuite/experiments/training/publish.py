@@ -15,6 +15,7 @@ from seqsuite.experiments.config.schema import CellConfig
 from seqsuite.experiments.interruption import Interrupted, InterruptionFlag
 from seqsuite.experiments.tracking import schema
 from seqsuite.experiments.tracking.journal import Journal
+from seqsuite.experiments.training.objectives import objective_for
 from seqsuite.experiments.training.scores import evaluate
 from seqsuite.experiments.training.trainer import Trainer
 from seqsuite.models.formats.files import CONFIG, WEIGHTS
@@ -54,7 +55,7 @@ def publish(
         model,
         parts.task,
         "test",
-        parts.objective,
+        objective_for(parts.task, detailed=True),
         batch_size=config.train.eval_batch_size,
         device=parts.placement.device,
         stop=lambda: interruption.requested,
