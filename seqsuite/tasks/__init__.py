@@ -9,6 +9,7 @@ TASKS = Registry(
         "selective_copying": "seqsuite.tasks.selective_copying:SelectiveCopying",
         "text": "seqsuite.tasks.text:Text",
         "dna": "seqsuite.tasks.dna:DNA",
+        "great_apes": "seqsuite.tasks.great_apes:GreatApes",
         "piano": "seqsuite.tasks.piano:Piano",
     },
 )

@@ -161,6 +161,9 @@ class Task(ABC):
     unit: ClassVar[str] = "token"
     """What one token is: ``"byte"``, ``"base"``, ``"sample"`` …"""
 
+    class_names: tuple[str, ...] = ()
+    """What the classes of whole sequences are called, where ``io.n_classes`` says that there are some."""
+
     codec: Codec | None = None
     """Tokens to text, FASTA or WAV and back; ``None`` where continuing a prompt means nothing."""
 

@@ -73,6 +73,7 @@ class Text(WindowTask):
 
     name = "text"
     unit = "byte"
+    units = "bytes"
     metrics = bits_metrics("byte")
 
     def __init__(
@@ -95,7 +96,8 @@ class Text(WindowTask):
         self._reading = Reading(encoding, on_bad_file, field)
         self._tokenizer_name = tokenizer
         self.vocab_size = self._vocab_size(vocab_size)
-        self.units = "bytes" if self._is_bytes() else "tokens"
+        if not self._is_bytes():
+            self.units = "tokens"
         super().__init__(
             seed=seed,
             seqlen=seqlen,

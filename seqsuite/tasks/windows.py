@@ -126,7 +126,7 @@ class WindowTask(Task):
         carry_state: bool = False,
         lanes: int = 32,
         packed: bool = False,
-        length_warmup: int = 0,
+        length_warmup: int | None = None,
         warmup_from: int = 256,
     ) -> None:
         super().__init__(seed=seed)
