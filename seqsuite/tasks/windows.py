@@ -292,7 +292,8 @@ class WindowTask(Task):
         """Return how many inputs each training row has."""
         lengths = np.full(len(rows), self.seqlen)
         if self.length_warmup:
-            stages = np.minimum(np.arange(rows.start, rows.stop) // self.length_warmup, 62)
+            stages = np.arange(rows.start, rows.stop) // self.length_warmup
+            stages = np.minimum(stages, self.seqlen.bit_length())  # enough, and never beyond an int64
             lengths = np.minimum(lengths, self.warmup_from << stages)
         return lengths
 

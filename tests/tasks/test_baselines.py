@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from seqsuite.tasks import baselines
 from seqsuite.tasks.baselines import (
     compressed_bits,
     context_bits,
@@ -62,3 +63,10 @@ def test_all_are_named_and_the_usual_one_comes_first():
     assert names[0] == "unigram"
     assert names[1].startswith("order ")
     assert names[2] == "xz"
+
+
+def test_a_stream_is_counted_in_blocks_as_in_one_go(monkeypatch):
+    stream = np.random.default_rng(0).integers(0, 3, 500).astype(np.uint8)
+    whole = token_baselines([stream], [stream[:90]], 300, None)
+    monkeypatch.setattr(baselines, "_AT_ONCE", 7)
+    assert token_baselines([stream], [stream[:90]], 300, None) == whole
