@@ -75,7 +75,7 @@ def _unfilled(target: Any) -> Options:
     return schema.__new__(schema)
 
 
-def named_options(registry: Registry, value: Any) -> Options:
+def named_options(registry: Registry[Any], value: Any) -> Options:
     """Validate ``{"name": …, **options}`` against the options of the class that the registry names.
 
     Raises:

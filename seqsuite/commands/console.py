@@ -4,14 +4,14 @@ import sys
 
 from rich.console import Console, RenderableType
 
-_UNBOUNDED = 10_000  # columns where there is no terminal
+UNBOUNDED = 10_000  # columns where there is no terminal
 
 
 def make_console() -> Console:
     """Return the console of standard output; brackets in what it prints are no markup."""
     terminal = sys.stdout.isatty()
     return Console(
-        highlight=False, markup=False, width=None if terminal else _UNBOUNDED, soft_wrap=not terminal
+        highlight=False, markup=False, width=None if terminal else UNBOUNDED, soft_wrap=not terminal
     )
 
 

@@ -205,10 +205,6 @@ class Task(ABC):
         """Return what trivial predictors reach on an evaluation set, the usual one first."""
         return ()
 
-    def train_examples(self) -> int | None:
-        """Return the number of distinct training rows, or ``None`` if they are generated without end."""
-        return None
-
     def prompt(self) -> TokenIds:
         """Return a short prompt (L,) to start a generated sample from: by default one token 0."""
         return np.zeros(1, dtype=np.int64)

@@ -101,10 +101,6 @@ class DNA(WindowTask):
         if path is None and self._alignment is None:
             require_samples("dna")
 
-    def train_examples(self) -> int:
-        """Return the number of distinct training windows, on both strands if both are read."""
-        return super().train_examples() * (2 if self.reverse_complement else 1)
-
     def load_streams(self) -> Streams:
         """Read the records, cut each by position or by the intervals, and remove alignment gaps."""
         if self._alignment is not None:

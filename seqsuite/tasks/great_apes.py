@@ -1,6 +1,6 @@
 """Great apes: which species is a stretch of DNA from?"""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
@@ -43,7 +43,7 @@ class GreatApes(Task):
 
     A row draws a species, one of its chromosomes and a segment of it, each uniformly; at least half of a
     segment's bases are known. Evaluation rows are the same for every seed, and have each species equally
-    often. Accuracy is also told by species (``test/species_gorilla/accuracy``) and, with ``eval_lengths``, by
+    often. Accuracy is also told by species (``test/species_gorilla/accuracy``) and, with ``longest``, by
     length (``test/length_4096/accuracy``); a finished model has its confusion matrix as a picture.
 
     The default data is chromosome 22 of human, chimpanzee, gorilla and orangutan, 21.6 million bases each,
@@ -55,7 +55,7 @@ class GreatApes(Task):
         seed: Seed of the training rows; splits and evaluation rows are fixed.
         seqlen: Length of a segment in bases.
         path: A folder with one FASTA file or folder of them a species, or an alignment in MAF.
-        eval_lengths: Further lengths of segments to evaluate.
+        longest: Longest segments to evaluate: at four times ``seqlen``, sixteen times … up to this; or none.
         eval_examples: Rows of the first evaluation set, and of each length; a species has its share.
 
     Raises:
@@ -68,12 +68,13 @@ class GreatApes(Task):
         seed: int,
         seqlen: PositiveInt = 1024,
         path: UserPath | None = None,
-        eval_lengths: tuple[PositiveInt, ...] = (),
+        longest: PositiveInt | None = None,
         eval_examples: PositiveInt = 512,
     ) -> None:
         super().__init__(seed=seed)
         self.path, self.seqlen = path, seqlen
-        self.eval_lengths, self.eval_examples = eval_lengths, eval_examples
+        self.eval_examples = eval_examples
+        self.eval_lengths = tuple(_fourfold(seqlen, longest or seqlen))
         self._alignment = _alignment(path)
         self._files = None if self._alignment is not None or path is None else _files_by_species(path)
         names = self._files if self._alignment is None else species_in(self._alignment)
@@ -84,7 +85,7 @@ class GreatApes(Task):
             seqlen=seqlen,
             vocab_size=len(ALPHABET),
             n_classes=len(self.class_names),
-            eval_seqlen=max((seqlen, *eval_lengths)),
+            eval_seqlen=max((seqlen, *self.eval_lengths)),
         )
         self._places: dict[tuple[Split, int, int], list[_Places]] = {}
 
@@ -115,9 +116,7 @@ class GreatApes(Task):
             chosen = np.arange(rows.start, rows.stop) * count + number
         else:
             chosen = np.arange(rows.start, rows.stop)
-        every = row_words(
-            _EVAL_SEED, which.split, range(int(chosen[0]), int(chosen[-1]) + 1), 2 + 2 * _TRIES
-        )
+        every = row_words(_EVAL_SEED, which.split, range(int(chosen[0]), int(chosen[-1]) + 1), 2 + 2 * _TRIES)
         return self._batch(which.split, which.seqlen, chosen % count, every[chosen - chosen[0]])
 
     def fingerprint(self) -> str:
@@ -209,7 +208,7 @@ class GreatApes(Task):
             if not found:
                 raise UserError(
                     f"The {split} data of {name} has no segment of {length} bases, half of them known: choose "
-                    "a smaller task.seqlen or task.eval_lengths."
+                    "a smaller task.seqlen or task.longest."
                 )
             self._places[key] = found
         return self._places[key]
@@ -224,6 +223,14 @@ class GreatApes(Task):
                 first = int(starts[enough[0]])
                 return stretch[first : first + length]
         return np.zeros(0, np.uint8)
+
+
+def _fourfold(seqlen: int, longest: int) -> Iterator[int]:
+    """Yield four times ``seqlen``, sixteen times and so on, up to ``longest``."""
+    length = 4 * seqlen
+    while length <= longest:
+        yield length
+        length *= 4
 
 
 def _known(runs: Runs, start: int, length: int) -> int:

@@ -22,13 +22,11 @@ class Packing:
         unscored_token: Token that is never a target.
 
     Attributes:
-        starts: How many places a row may start at.
         tiles: How many rows the streams have, side by side; the last one may be shorter.
     """
 
     def __init__(self, streams: Sequence[Stream], seqlen: int, unscored_token: int | None = None) -> None:
         self._joined, self._seqlen, self._unscored = Joined(streams), seqlen, unscored_token
-        self.starts = max(len(self._joined) - seqlen, 1)
         self.tiles = -(-(len(self._joined) - 1) // seqlen)
 
     def draw(self, words: npt.NDArray[np.uint64], lengths: Ints) -> Batch:

@@ -182,12 +182,6 @@ class WindowTask(Task):
             )
         return streams
 
-    def train_examples(self) -> int:
-        """Return the number of distinct training windows, before augmentation."""
-        if self.packed:
-            return self._packing("train").starts
-        return sum(max(len(stream) - self.seqlen, 1) for stream in self.streams["train"])
-
     def fingerprint(self) -> str:
         """Return a hash of the streams of all splits; of the sample, its packages' versions."""
         return self._fingerprint
@@ -305,7 +299,9 @@ class WindowTask(Task):
             if length not in self._samplers:
                 self._samplers[length] = Sampler(streams, self._runs["train"], length)
             places = np.flatnonzero(lengths == length)
-            for place, window in zip(places.tolist(), self._samplers[length].draw(words[places]), strict=True):
+            for place, window in zip(
+                places.tolist(), self._samplers[length].draw(words[places]), strict=True
+            ):
                 drawn[place] = self._cut(streams, window, length)
         return [drawn[place] for place in range(len(lengths))]
 

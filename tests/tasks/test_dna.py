@@ -83,7 +83,6 @@ def test_other_strand_is_read_in_training_only(rows, tmp_path: Path):
     assert (rows(both, "validation", 0, 64).inputs == 0).all()
     forward = DNA(seed=0, seqlen=8, path=file, reverse_complement=False)
     assert (rows(forward, "train", 0, 64).inputs == 0).all()
-    assert both.train_examples() == 2 * (160 - 8)
 
 
 def test_gzipped_files_and_folders(tmp_path: Path):
@@ -116,19 +115,19 @@ def test_render_writes_fasta(tmp_path: Path, samples):
 )
 def test_bad_fasta_is_one_sentence(tmp_path: Path, text: str, message: str):
     with pytest.raises(UserError, match=message):
-        DNA(seed=0, seqlen=2, path=fasta(tmp_path, text)).train_examples()
+        DNA(seed=0, seqlen=2, path=fasta(tmp_path, text)).describe()
 
 
 def test_broken_gzip_is_one_sentence(tmp_path: Path):
     whole = gzip.compress(b">r\n" + b"ACGT" * 100)
     (tmp_path / "cut.fa.gz").write_bytes(whole[:-20])
     with pytest.raises(UserError, match="cannot be read as FASTA"):
-        DNA(seed=0, path=tmp_path / "cut.fa.gz").train_examples()
+        DNA(seed=0, path=tmp_path / "cut.fa.gz").describe()
 
 
 def test_sequence_longer_than_the_data_is_refused():
     with pytest.raises(UserError, match=r"seqlen=20000 is too long.* 13255 bases; choose at most 13254"):
-        DNA(seed=0, seqlen=20000, sample="packages").train_examples()
+        DNA(seed=0, seqlen=20000, sample="packages").describe()
 
 
 def test_runs_of_unknown_bases_are_never_a_whole_window(tmp_path: Path, rows):
@@ -153,7 +152,9 @@ def test_the_other_strand_is_an_evaluation_set(rows, samples):
 
 
 def test_windows_grow_with_the_row(tmp_path: Path):
-    task = DNA(seed=0, seqlen=64, path=fasta(tmp_path, ">r\n" + "ACGT" * 500), length_warmup=8, warmup_from=16)
+    task = DNA(
+        seed=0, seqlen=64, path=fasta(tmp_path, ">r\n" + "ACGT" * 500), length_warmup=8, warmup_from=16
+    )
     widths = [task.train_batch(range(start, start + 8)).inputs.shape for start in (0, 8, 16, 24, 800)]
     assert widths == [(8, 16), (8, 32), (8, 64), (8, 64), (8, 64)]
     assert (task.train_batch(range(4, 12)).targets != IGNORE).sum(axis=1).tolist() == [16] * 4 + [32] * 4

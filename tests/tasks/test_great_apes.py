@@ -55,15 +55,15 @@ def test_rows_are_pure_and_evaluation_is_the_same_for_every_seed(genomes: Path):
 
 
 def test_sets_by_species_and_length(genomes: Path):
-    task = GreatApes(seed=0, seqlen=64, path=genomes, eval_lengths=(128,), eval_examples=20)
+    task = GreatApes(seed=0, seqlen=64, path=genomes, longest=300, eval_examples=20)
     sets = {which.name: which for which in task.eval_sets("test")}
-    assert list(sets) == ["all", "species_bonobo", "species_human", "length_128"]
+    assert list(sets) == ["all", "species_bonobo", "species_human", "length_256"]
     everything = task.eval_batch(sets["all"], range(20))
     human = task.eval_batch(sets["species_human"], range(10))
     assert (human.targets == 1).all()
     np.testing.assert_array_equal(human.inputs, everything.inputs[everything.targets == 1])
-    assert task.eval_batch(sets["length_128"], range(2)).inputs.shape == (2, 128)
-    assert task.io.longest == 128
+    assert task.eval_batch(sets["length_256"], range(2)).inputs.shape == (2, 256)
+    assert task.io.longest == 256
     with pytest.raises(UserError, match="no segment of 5000 bases"):
         GreatApes(seed=0, seqlen=5000, path=genomes).train_batch(range(4))
 

@@ -134,7 +134,9 @@ def objective_for(task: Task, *, detailed: bool = False) -> Objective:
         return CrossEntropy(None)
     units = task.token_units
     by_position = detailed and task.loss_by_position and task.io.lanes is None
-    return CrossEntropy(task.unit, None if units is None else torch.from_numpy(units), by_position=by_position)
+    return CrossEntropy(
+        task.unit, None if units is None else torch.from_numpy(units), by_position=by_position
+    )
 
 
 def _sums_by_position(logits: Tensor, batch: TensorBatch) -> Sums:

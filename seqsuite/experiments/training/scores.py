@@ -1,6 +1,6 @@
 """Scoring a model on a task's fixed evaluation sets."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -9,7 +9,7 @@ from torch import Tensor
 from seqsuite.experiments.training.batches import TensorBatch, to_tensors
 from seqsuite.experiments.training.objectives import Objective, Sums
 from seqsuite.models.sequence_model import BackboneState, SequenceClassifier, SequenceModel
-from seqsuite.tasks.base import EvalSet, Split, Task
+from seqsuite.tasks.base import IGNORE, EvalSet, Split, Task
 
 
 class CarriedModel:
@@ -69,26 +69,77 @@ def evaluate(
         stop: Asked after each batch; once it returns true the evaluation is given up.
 
     Returns:
-        The objective's scores of the first set by their names, those of others as ``<set>/<name>``; ``None``
-        if it was given up.
+        The objective's scores of the first set by their names, those of others as ``<set>/<name>``, without
+        the sets of :func:`unmeasurable`; ``None`` if it was given up.
     """
+    left_out = unmeasurable(model, task, split)
     was_training = model.training
     model.eval()
     found: dict[str, float] = {}
     try:
         for number, which in enumerate(task.eval_sets(split)):
+            if which in left_out:
+                continue
             carried, totals = CarriedModel(model), dict[str, Any]()
             for rows in _batches(which, task.io.seqlen, batch_size):
                 if stop():
                     return None
                 batch = to_tensors(task.eval_batch(which, rows), device)
-                _add(totals, objective.sums(carried(batch, carry=which.lanes > 0), batch))
+                if which.seqlen > task.io.longest:
+                    for outputs, part in in_pieces(model, batch, task.io.longest):
+                        _add(totals, objective.sums(outputs, part))
+                else:
+                    _add(totals, objective.sums(carried(batch, carry=which.lanes > 0), batch))
             scores = objective.scores({key: float(value) for key, value in totals.items()})
             prefix = f"{which.name}/" if number else ""
             found |= {prefix + name: value for name, value in scores.items()}
     finally:
         model.train(was_training)
     return found
+
+
+def unmeasurable(model: SequenceModel, task: Task, split: Split) -> Sequence[EvalSet]:
+    """Return the sets of a split that a model cannot be scored on.
+
+    A set of sequences longer than the task's ``io.longest`` is fed in pieces of that length with the state
+    carried on. That takes a state that does not grow any more, and no learned positions.
+    """
+    longest, layers = task.io.longest, model.blocks.layers()
+
+    def is_measured(which: EvalSet) -> bool:
+        if which.seqlen <= longest:
+            return True
+        grows = any(layer.state_size(which.seqlen) > layer.state_size(longest) for layer in layers)
+        return model.longest_input is None and not grows
+
+    return tuple(which for which in task.eval_sets(split) if not is_measured(which))
+
+
+def in_pieces(model: SequenceModel, batch: TensorBatch, length: int) -> Iterator[tuple[Tensor, TensorBatch]]:
+    """Feed sequences piece by piece with the state carried on, in the memory that one piece takes.
+
+    Args:
+        model: The model.
+        batch: Sequences that are not packed.
+        length: Positions of a piece.
+
+    Yields:
+        The model's outputs for a piece, and the piece: of a classifier, the sequences that end in it.
+    """
+    state = model.initial_state(len(batch.inputs))
+    for start in range(0, batch.inputs.shape[1], length):
+        inputs = batch.inputs[:, start : start + length]
+        outputs, state = model.prefill(inputs, state)
+        if isinstance(model, SequenceClassifier):
+            width = inputs.shape[1]
+            lengths = batch.inputs.shape[1] if batch.lengths is None else batch.lengths
+            last = torch.full((len(inputs),), 0, device=inputs.device) + lengths - 1 - start
+            [ending] = torch.where((last >= 0) & (last < width))
+            outputs, targets = outputs[ending, last[ending]], batch.targets[ending]
+        else:
+            targets = batch.targets[:, start : start + length]
+        counted = ~targets.isnan() if targets.is_floating_point() else targets != IGNORE
+        yield outputs, TensorBatch(inputs, targets, None, None, start > 0, int(counted.sum()))
 
 
 def _batches(which: EvalSet, seqlen: int, batch_size: int) -> Iterator[range]:

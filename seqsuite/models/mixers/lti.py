@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from seqsuite.kernels import full_precision, long_conv
 from seqsuite.kernels.packing import PaddedBatches
 from seqsuite.models.base import Inspected, Mixer, State, longest_sequence
+from seqsuite.models.flops import long_convolution_flops
 from seqsuite.models.initialization import assign
 
 Carry = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
@@ -78,6 +79,10 @@ class TimeInvariantSSM(Mixer):
         """RNN mode: see :meth:`SequenceLayer.step`."""
         y, h = self.advance(x_t, state["ssm"])
         return y.to(x_t.dtype) + x_t * self.D, {"ssm": h}
+
+    def flops(self, seqlen: int) -> int:
+        """Return those of the convolution with a kernel, which a batch computes once."""
+        return long_convolution_flops(self.d_model, seqlen)
 
     def inspect(self, x: Tensor) -> dict[str, Inspected]:
         """Return the convolution's ``kernel`` (D, L), without the skip."""

@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 PART_BYTES = 1 << 26
 """About how many bytes of text are tokenised at once; what an interruption costs at most, a process."""
 
-_PIECE = 1 << 20  # bytes of text that are encoded at once
+PIECE = 1 << 20  # bytes of text that are encoded at once
 _PLAN, _PARTS, _TOKENIZER = "plan.json", "parts", "tokenizer.json"
 
 Progress = Callable[[int, int], None]
@@ -168,12 +168,12 @@ def _tokenizer(parts: Sequence[Part], folder: Path, options: CorpusOptions) -> T
         replace_text(file, options.tokenizer.read_text(encoding="utf-8"))
     elif options.vocab_size is not None:
         partial = folder / f"{_TOKENIZER}.partial"
-        train_byte_pairs(_sample(parts, options), options.vocab_size, partial)
+        train_byte_pairs(training_sample(parts, options), options.vocab_size, partial)
         os.replace(partial, file)
     return open_tokenizer(file if file.is_file() else None)
 
 
-def _sample(parts: Sequence[Part], options: CorpusOptions) -> Iterator[bytes]:
+def training_sample(parts: Sequence[Part], options: CorpusOptions) -> Iterator[bytes]:
     """Yield text from all parts in turn, ``train_bytes`` in all at most."""
     share = options.train_bytes // len(parts) + 1
     for part in parts:
@@ -242,7 +242,7 @@ def _pieces(document: Iterator[bytes]) -> Iterator[bytes]:
     rest = b""
     for block in document:
         rest += block
-        if len(rest) >= _PIECE:
+        if len(rest) >= PIECE:
             end = rest.rfind(b"\n") + 1 or _last_character(rest)
             yield rest[:end]
             rest = rest[end:]

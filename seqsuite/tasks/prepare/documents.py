@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from seqsuite.errors import UserError
-from seqsuite.tasks.base import SPLITS, Split
+from seqsuite.tasks.base import SPLITS
 from seqsuite.tasks.prepare.corpus import PART_BYTES, CorpusOptions, cached_corpus
 from seqsuite.tasks.prepare.manifest import read_manifest
 from seqsuite.tasks.prepare.parts import cut, documents

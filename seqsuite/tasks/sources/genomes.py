@@ -1,4 +1,4 @@
-"""Records of genome files: small ones in memory, large ones memory-mapped, and the intervals of a BED file."""
+"""Records of genome files, in memory or memory-mapped, and the intervals of a BED file."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -74,9 +74,7 @@ def interval_streams(files: Sequence[Path], bed: Path, length: int) -> Streams:
     streams: Streams = {split: [] for split in SPLITS}
     for interval in intervals:
         _check(interval, lengths)
-        streams[interval.split].append(
-            without_gaps(records[interval.chrom][interval.start : interval.end])
-        )
+        streams[interval.split].append(without_gaps(records[interval.chrom][interval.start : interval.end]))
     return streams
 
 

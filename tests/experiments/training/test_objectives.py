@@ -21,7 +21,9 @@ def test_loss_by_position_is_the_mean_of_targets_with_so_much_context():
     targets[1, 5:] = IGNORE
     logits = torch.zeros(2, 16, 3)
     logits[:, :, 0] = torch.arange(16.0)
-    by_hand = torch.nn.functional.cross_entropy(logits[0], torch.zeros(16, dtype=torch.long), reduction="none")
+    by_hand = torch.nn.functional.cross_entropy(
+        logits[0], torch.zeros(16, dtype=torch.long), reduction="none"
+    )
     found = scores(CrossEntropy("token", by_position=True), logits, Batch(targets, targets))
     assert found["loss_by_position/1"] == pytest.approx(math.log(3))
     assert found["loss_by_position/4"] == pytest.approx(float(by_hand[1:4].mean()))

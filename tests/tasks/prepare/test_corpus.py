@@ -51,7 +51,7 @@ def documents(tmp_path: Path) -> dict[str, list[str]]:
 @pytest.fixture
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(corpus, "PART_BYTES", 2_000)
-    monkeypatch.setattr(corpus, "_PIECE", 300)
+    monkeypatch.setattr(corpus, "PIECE", 300)
 
 
 @pytest.mark.usefixtures("small_parts")
@@ -157,7 +157,7 @@ def test_lines_without_end_are_refused(tmp_path: Path, monkeypatch: pytest.Monke
 def test_text_without_lines_is_cut_between_characters(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(parts, "_SEARCH", 100)
+    monkeypatch.setattr(parts, "SEARCH", 100)
     (tmp_path / "a.txt").write_text("漢字é" * 2_000)
     for part in parts.cut(tmp_path / "a.txt", 1_000, None):
         (document,) = parts.documents(part, "text", None)
@@ -183,5 +183,5 @@ def test_a_tokenizer_of_ones_own(tmp_path: Path) -> None:
 
 def test_training_reads_a_part_of_the_corpus_only(tmp_path: Path, documents: dict[str, list[str]]) -> None:
     cut = [part for name in documents for part in parts.cut(tmp_path / name, 2_000, None)]
-    sample = b"".join(corpus._sample(cut, CorpusOptions(train_bytes=3_000)))
+    sample = b"".join(corpus.training_sample(cut, CorpusOptions(train_bytes=3_000)))
     assert 2_000 < len(sample) <= 3_000 + len(cut)

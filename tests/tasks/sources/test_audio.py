@@ -149,7 +149,7 @@ def test_m4a_is_read_by_ffmpeg_where_there_is_one(tmp_path: Path, monkeypatch: p
 
 def test_an_audio_bomb_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     soundfile.write(tmp_path / "a.flac", np.zeros(2_000_000), 16_000)
-    monkeypatch.setattr(audio, "_ALWAYS_READ", 1_000)
+    monkeypatch.setattr(audio, "ALWAYS_READ", 1_000)
     monkeypatch.setattr(audio, "MAX_EXPANSION", 10)
     with pytest.raises(UserError, match="left alone"):
         audio.read_audio(tmp_path / "a.flac")
