@@ -25,7 +25,7 @@ _HUMAN = "human"
 
 
 class DNA(WindowTask):
-    """Language modelling on DNA, by default human chromosome 22, or mitochondrial DNA and a gene of 55 mammals.
+    """Language modelling on DNA, by default human chromosome 22 or small samples.
 
     Tokens are A, C, G, T and N. Lower-case (soft-masked) bases are bases like others; U counts as T, and the
     other IUPAC letters as N. An N may be in the input but is never a target. The metric is bits per base.

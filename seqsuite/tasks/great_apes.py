@@ -207,8 +207,8 @@ class GreatApes(Task):
                         found.append(places)
             if not found:
                 raise UserError(
-                    f"The {split} data of {name} has no segment of {length} bases, half of them known: choose "
-                    "a smaller task.seqlen or task.longest."
+                    f"The {split} data of {name} has no segment of {length} bases, half of them known: "
+                    "choose a smaller task.seqlen or task.longest."
                 )
             self._places[key] = found
         return self._places[key]

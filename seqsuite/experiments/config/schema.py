@@ -60,8 +60,8 @@ class TrainConfig(_Schema):
     """How a cell is trained."""
 
     init: Annotated[str, AfterValidator(_no_moving_name)] | None = None
-    """Pretrained model whose backbone training starts from, with a fresh head: a finished run's name or id, or
-    a folder; or none."""
+    """Pretrained model whose backbone training starts from, with a fresh head: a finished run's name or id,
+    or a folder; or none."""
     steps: PositiveInt = 1000
     """Optimizer steps."""
     batch_size: PositiveInt = 32

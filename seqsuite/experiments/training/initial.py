@@ -35,8 +35,8 @@ def load_backbone(model: SequenceModel, source: str, experiment: str) -> None:
     if wrong:
         more = f" and {len(wrong) - _NAMED} more" if len(wrong) > _NAMED else ""
         raise UserError(
-            f"train.init={source} is of another shape than the model: {'; '.join(wrong[:_NAMED])}{more}. Give "
-            "the model the same model.* settings."
+            f"train.init={source} is of another shape than the model: {'; '.join(wrong[:_NAMED])}{more}. "
+            "Give the model the same model.* settings."
         )
     with torch.no_grad():
         for name, value in own.items():
