@@ -109,7 +109,7 @@ def run_settings(
         )
         return EXIT_INTERRUPTED
     unsent = sum(result.unsent for result in results)
-    _print_failures(console, results)
+    print_failures(console, results)
     if not offline and not unsent and any(result.outcome in GOOD for result in results):
         _print_summary(console, cells, results)
     if unsent and not offline:
@@ -171,7 +171,7 @@ class _Displays:
         return ProgressDisplay(self._console, config, start, self._progress.place(config))
 
 
-def _print_failures(console: Console, results: Sequence[CellResult]) -> None:
+def print_failures(console: Console, results: Sequence[CellResult]) -> None:
     """Print, at the end of a grid, which cells did not finish and why."""
     failed = [result for result in results if result.outcome not in GOOD]
     if not failed or len(results) == 1:

@@ -30,6 +30,7 @@ from seqsuite.experiments.tracking.schema import FinalStatus
 from seqsuite.experiments.tracking.store import CellRun, Store
 from seqsuite.experiments.tracking.uploader import Uploader
 from seqsuite.experiments.training.callbacks import Callback, Patience
+from seqsuite.experiments.training.initial import load_backbone
 from seqsuite.experiments.training.objectives import objective_for, shape_of
 from seqsuite.experiments.training.placement import Single, check_batches
 from seqsuite.experiments.training.publish import Published, publish
@@ -315,6 +316,8 @@ def _compute(cell: _Cell, host: Host, journal: Journal) -> Published:
     placement.place(model)
     checkpoints = Checkpoints(cell.folder, config, shape)
     found = checkpoints.newest()
+    if config.train.init is not None and found is None:
+        load_backbone(model, config.train.init, config.run.experiment)
     with _deterministic(config.train.deterministic):
         callbacks: list[Callback] = [Recorder(journal, cell.lease)]
         if config.train.patience is not None:

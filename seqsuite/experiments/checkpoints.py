@@ -232,8 +232,10 @@ def load_for_inference(folder: Path) -> tuple[SequenceModel, CellConfig]:
 def reads_bytes(description: Mapping[str, Any]) -> bool:
     """Return whether a model's ``config.json`` says that its tokens are the bytes of text."""
     task = native.settings_of(description).get("task")
-    name = task.get("name") if isinstance(task, dict) else None
-    return name in TASKS.names() and getattr(TASKS.load(name), "units", None) == "bytes"
+    if not isinstance(task, dict) or task.get("name") not in TASKS.names():
+        return False
+    has_tokenizer = task.get("tokenizer", "bytes") != "bytes"
+    return not has_tokenizer and getattr(TASKS.load(task["name"]), "units", None) == "bytes"
 
 
 def load_training(folder: Path, model: SequenceModel) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from seqsuite.commands.live import LiveTable
 from seqsuite.commands.plan import print_plan
-from seqsuite.commands.run import _print_failures
+from seqsuite.commands.run import print_failures
 from seqsuite.errors import UserError
 from seqsuite.experiments import memory
 from seqsuite.experiments.cell import CellResult, Outcome
@@ -63,7 +63,7 @@ def test_a_grid_ends_with_a_sentence_for_each_failure(tmp_path: Path) -> None:
         CellResult(cell, outcome, "", message)
         for cell, (outcome, message) in zip(grid, outcomes, strict=True)
     ]
-    _print_failures(Console(file=buffer, width=200), results)
+    print_failures(Console(file=buffer, width=200), results)
     assert buffer.getvalue().splitlines() == [
         "2 of 3 cells did not finish:",
         "  selective_copying-mamba-smoke-seed1: failed: The disk is full.",

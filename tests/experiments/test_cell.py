@@ -367,6 +367,7 @@ def test_where_mlflow_is_gone_a_cell_is_run_and_kept(
 
     for name in ("search", "find_journal", "start_cell", "log_points"):
         monkeypatch.setattr(away, name, refuse)
+    monkeypatch.setattr("seqsuite.experiments.cell.ASKING_SECONDS", 0.0)
     monkeypatch.setattr(uploader, "GIVE_UP_SECONDS", 0.0)
     config = cell(tmp_path)
     result, steps = run(config, away)

@@ -89,6 +89,7 @@ def test_keys_step_and_the_numbers_are_the_models(page: Any, models: dict[str, A
     for section, name in zip(page.locator("section").all(), models, strict=True):
         chance = models[name](ids)[0].softmax(-1).max().item()
         assert section.locator("td").nth(1).inner_text() == f"{100 * chance:.1f} %"
+        section.locator("select").first.select_option("0")
     deltas = [inspect_model(models[name], ids)[0]["delta"].values.mean().item() for name in ("mamba", "s4d")]
     titles = [section.locator(".token").all() for section in page.locator("section").all()]
     shown = [
@@ -105,7 +106,7 @@ def test_a_layer_and_a_head_can_be_chosen(page: Any) -> None:
     before = section.locator(".token").first.get_attribute("title")
     section.locator("select").nth(1).select_option("1")
     assert section.locator(".token").first.get_attribute("title") != before
-    section.locator("select").first.select_option("1")
+    section.locator("select").first.select_option("1")  # another layer begins with its first head
     assert section.locator("select").nth(1).input_value() == "0"
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from seqsuite.tasks import baselines
 from seqsuite.tasks.baselines import (
     compressed_bits,
     context_bits,
@@ -69,3 +70,10 @@ def test_only_tokens_that_are_bytes_are_compressed(vocab_size: int, compressed: 
     stream = np.arange(50)
     names = [one.name for one in token_baselines([stream], [stream], vocab_size, None)]
     assert ("xz" in names) == compressed
+
+
+def test_a_stream_is_counted_in_blocks_as_in_one_go(monkeypatch):
+    stream = np.random.default_rng(0).integers(0, 3, 500).astype(np.uint8)
+    whole = token_baselines([stream], [stream[:90]], 300, None)
+    monkeypatch.setattr(baselines, "AT_ONCE", 7)
+    assert token_baselines([stream], [stream[:90]], 300, None) == whole

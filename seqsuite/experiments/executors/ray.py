@@ -6,6 +6,7 @@ but what became of it.
 """
 
 import os
+import secrets
 import shutil
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
@@ -81,11 +82,15 @@ class Ray(Executor):
 
 @contextmanager
 def _cluster(address: str | None, cpus: int) -> Iterator[Any]:
-    """Connect to the cluster, or start one on this machine that only this machine reaches."""
+    """Connect to the cluster, or start one on this machine, which takes work from this process only."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    if address is None:
+        # Ray listens on all interfaces; whoever has no token is turned away.
+        os.environ["RAY_AUTH_MODE"] = "token"
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))  # which Ray reads once
     import ray
 
-    local: dict[str, Any] = {} if address else {"num_cpus": cpus, "_node_ip_address": "127.0.0.1"}
+    local: dict[str, Any] = {} if address else {"num_cpus": cpus}
     try:
         ray.init(
             address=address or "local",

@@ -29,6 +29,13 @@ function stepSize(layer, t) {
 const largest = Math.max(...data.models.flatMap((model) => model.layers.flatMap(
   (layer) => data.tokens.map((_, t) => stepSize(layer, t) ?? 0))), 1e-9);
 
+// The layer whose step sizes differ most between tokens: where selection shows.
+function mostSelective(model) {
+  const spread = ({ delta }) => (!delta ? -1 : Array.isArray(delta.mean) ? Math.max(...delta.mean) - Math.min(...delta.mean) : 0);
+  const spreads = model.layers.map(spread);
+  return spreads.indexOf(Math.max(...spreads));
+}
+
 function paint(canvas, rows, width, highlight) {
   const scale = Math.max(1, Math.floor(352 / width)), tall = Math.max(1, Math.floor(200 / rows.length));
   canvas.width = width * scale; canvas.height = rows.length * tall;
@@ -62,6 +69,7 @@ class View {
       element("h3", "", "What the model would say now"), this.answers,
       this.memoryTitle, this.memory, this.stateTitle, this.state);
     document.getElementById("models").append(this.root);
+    this.layer.value = mostSelective(model);
     this.changeLayer();
   }
 
@@ -134,11 +142,11 @@ class View {
 // Says what to see, with the numbers of this input.
 function sentence() {
   return data.models.map((model) => {
-    const layer = model.layers.find((one) => one.delta);
-    if (!layer) return `${model.name} has no step size.`;
+    const index = mostSelective(model), layer = model.layers[index];
+    if (!layer.delta) return `${model.name} has no step size.`;
     if (!Array.isArray(layer.delta.mean)) return `${model.name} lets every token in alike: Δ is ${layer.delta.mean}.`;
     const mean = layer.delta.mean, most = mean.indexOf(Math.max(...mean)), least = mean.indexOf(Math.min(...mean));
-    return `${model.name} opens most at “${data.tokens[most]}” (Δ ${mean[most]}) and least at “${data.tokens[least]}” (Δ ${mean[least]}), in its first layer with a step size.`;
+    return `${model.name} opens most at “${data.tokens[most]}” (Δ ${mean[most]}) and least at “${data.tokens[least]}” (Δ ${mean[least]}), in layer ${index + 1}, where it differs most.`;
   }).join(" ");
 }
 

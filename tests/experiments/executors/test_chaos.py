@@ -28,7 +28,10 @@ GRID = [
     *["run.checkpoint_every=5", "run.sample_length=4", "run.threads=1", "run.executor=processes"],
     "run.parallel=4",
 ]
-TIMED = (schema.SPEED, schema.TRAIN_SECONDS, schema.TOKENS_PER_SECOND, schema.INPUT_WAIT, schema.PEAK_MEMORY)
+TIMED = (
+    *(schema.SPEED, schema.TRAIN_SECONDS, schema.TOKENS_PER_SECOND, schema.FLOPS_PER_SECOND),
+    *(schema.INPUT_WAIT, schema.PEAK_MEMORY),
+)
 Series = dict[str, dict[int, float]]
 
 
@@ -106,15 +109,16 @@ def untimed(series: Series) -> Series:
 
 
 def harm(command: Command, server: Any, seconds: float) -> dict[str, int]:
-    """Kill at random for so long; return how often what was killed."""
+    """Kill at random for so long, and until each was killed; return how often what was."""
     chance = random.Random(0)
     kills = {"worker": 0, "command": 0, "server": 0}
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
+    began = time.monotonic()
+    while time.monotonic() < began + seconds or not all(kills.values()):
+        assert time.monotonic() < began + 10 * seconds + 300, kills
         if not command.runs():
             command.start()
         time.sleep(chance.uniform(0.5, 2.0))
-        what = chance.choices(list(kills), weights=[8, 1, 1])[0]
+        what = chance.choices(list(kills), weights=[6, 2, 2])[0]
         workers = command.workers()
         if what == "worker" and workers:
             try:
@@ -139,7 +143,6 @@ def test_whatever_is_killed_the_same_command_ends_with_each_cell_once(
     expected = quiet(tmp_path / "quiet")
     assert len(expected) == CELLS
     kills = harm(command, server, SECONDS)
-    assert sum(kills.values()) > 0
     if command.runs():
         command.kill()
     tries = 0
@@ -148,7 +151,7 @@ def test_whatever_is_killed_the_same_command_ends_with_each_cell_once(
         tries += 1
         assert tries < 4, (command.folder / "output").read_text()
         command.start()
-    print(kills, tries)
+    print(kills)
     store = open_store()
     cells = store.search(f"tags.`{schema.TAG_KIND}` = 'cell'")
     finished = [run for run in cells if run.status == "FINISHED"]

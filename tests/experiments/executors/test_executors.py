@@ -31,7 +31,10 @@ from seqsuite.experiments.tracking.events import EVENTS, Measured, journal_statu
 from seqsuite.experiments.training.callbacks import Callback
 from seqsuite.results.figures import journal_curve
 
-TIMED = (schema.SPEED, schema.TRAIN_SECONDS, schema.TOKENS_PER_SECOND, schema.INPUT_WAIT, schema.PEAK_MEMORY)
+TIMED = (
+    *(schema.SPEED, schema.TRAIN_SECONDS, schema.TOKENS_PER_SECOND, schema.FLOPS_PER_SECOND),
+    *(schema.INPUT_WAIT, schema.PEAK_MEMORY),
+)
 LONG = 100_000  # steps of a cell that does not end by itself
 
 

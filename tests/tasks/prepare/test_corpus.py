@@ -181,9 +181,11 @@ def test_a_tokenizer_of_ones_own(tmp_path: Path) -> None:
         train_byte_pairs([b"abc"], 100, tmp_path / "small.json")
 
 
-def test_parts_are_the_whole_file_and_none_is_empty(tmp_path: Path) -> None:
-    file = tmp_path / "a.txt"
-    file.write_text("a short line\n" + "x" * 40)
+@pytest.mark.parametrize("name", ["a.txt", "a.jsonl"])
+def test_parts_are_the_whole_file_and_none_is_empty(tmp_path: Path, name: str) -> None:
+    """A part that would end within the last line of JSON ends with the file."""
+    file = tmp_path / name
+    file.write_text('{"text": ""}\n{"text": "' + "x" * 27 + '"}\n')
     for size in range(1, 60):
         found = parts.cut(file, size, None)
         assert all(part.end is not None and part.start < part.end for part in found)
