@@ -230,6 +230,7 @@ def _row(
         settings={key: value for key, value in params.items() if _is_setting(key)},
         score=scores.get(metric.name, Score(math.nan, None)),
         values=dict(sorted((int(cell.tags[schema.TAG_SEED]), _test(cell, metric.name)) for cell in cells)),
+        by_seed={name: _by_seed(cells, name) for name in scores},
         scores=scores,
         validation=_mean(cells, schema.BEST + metric.name),
         steps=int(steps) if steps is not None else None,
@@ -259,6 +260,11 @@ def _scores(cells: Sequence[CellRun]) -> dict[str, Score]:
 def _test(cell: CellRun, metric: str) -> float:
     value = cell.metrics.get(schema.TEST + metric, math.nan)
     return math.inf if value > LARGEST else value
+
+
+def _by_seed(cells: Sequence[CellRun], name: str) -> dict[int, float]:
+    found = (cell for cell in cells if schema.TEST + name in cell.metrics)
+    return dict(sorted((int(cell.tags[schema.TAG_SEED]), _test(cell, name)) for cell in found))
 
 
 def _mean(cells: Sequence[CellRun], metric: str) -> float | None:
