@@ -57,7 +57,7 @@ def collect(
     Raises:
         UserError: if no finished cell remains; the sentence says what there is instead.
     """
-    cells = _newest(reader.cells())
+    cells = newest(reader.cells())
     check_keys(filters, cells)
     kept = [
         cell
@@ -82,7 +82,7 @@ def _keeps(wanted: Collection[str], name: str | None) -> bool:
     return not wanted or name in wanted
 
 
-def _newest(cells: Iterable[CellRun]) -> list[CellRun]:
+def newest(cells: Iterable[CellRun]) -> list[CellRun]:
     """Keep the first run of each cell, given newest first; a finished one before any other."""
     chosen: dict[str, CellRun] = {}
     for cell in cells:
