@@ -1,7 +1,8 @@
 """Run, compare and reproduce the experiments of the Mamba paper, on a laptop's CPU as on a GPU cluster.
 
-What a notebook needs is here, and is imported when it is first used: :func:`run`, :func:`results`,
-:func:`reproduce`, :func:`load`, :func:`build`, :func:`generate`, :func:`inspect`. They are described in :mod:`seqsuite.api`.
+What a notebook needs is here, and is imported when it is first used: :func:`run`, :func:`reproduce`,
+:func:`results`, :func:`load`, :func:`build`, :func:`generate`, :func:`inspect`. They are described in
+:mod:`seqsuite.api`.
 """
 
 import importlib

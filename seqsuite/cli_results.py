@@ -13,6 +13,8 @@ FORMAT = click.option("--format", "style", type=click.Choice(FORMATS), default="
 FIGURE = click.option(
     "--figure", type=click.Path(path_type=Path), help="Also draw it here: a .png, .pdf or .svg."
 )
+_FILE = click.Path(dir_okay=False, path_type=Path)
+_FROM = click.option("--from", "source", type=_FILE, help="Read this file of runs in place of MLflow.")
 _SCALE = click.Choice(["smoke", "cpu", "gpu", "paper"])
 
 
@@ -21,6 +23,11 @@ _SCALE = click.Choice(["smoke", "cpu", "gpu", "paper"])
 @FORMAT
 @click.option("--paper/--no-paper", default=True, help="Show published numbers beside ours.")
 @FIGURE
+@click.option("--rows", help="Settings, by commas, whose values make the rows of a pivot table.")
+@click.option("--cols", help="Setting whose values make its columns; `set`: the evaluation sets.")
+@click.option("--metric", help="Metric in its cells, or SET/METRIC.  [default: each task's own]")
+@_FROM
+@click.option("--export", type=_FILE, help="Also write the ended runs, as one file, for --from.")
 @click.option("--experiment", default="seqsuite", help="MLflow experiment to read.")
 def results(filters: tuple[str, ...], **options: Any) -> None:
     """Show the finished runs: mean ± spread over seeds, best first, beside baselines and published numbers.
@@ -34,6 +41,8 @@ def results(filters: tuple[str, ...], **options: Any) -> None:
       seqsuite results task=dna,text scale=cpu --format md
       seqsuite results task=selective_copying 'task.length>=256' model.mixer=s4d,s6
       seqsuite results task=selective_copying --figure copying.svg
+      seqsuite results --rows model --cols task.length --metric accuracy
+      seqsuite results scale=cpu --export runs.json && seqsuite results --from runs.json
     """
     from seqsuite.commands.results import show_results
 

@@ -36,7 +36,9 @@ def list_studies(style: str, experiment: str) -> None:
         Column("seconds_left", "time left", "seconds", optional=True),
     )
     rows = [row for name, study in studies.items() for row in _listed(name, study, runs)]
-    notes = ["`seqsuite reproduce NAME --scale SCALE` runs what is missing. – published numbers only, so far."]
+    notes = [
+        "`seqsuite reproduce NAME --scale SCALE` runs what is missing. – published numbers only, so far."
+    ]
     notes += ["Time left is that of the finished cells' training, for each that is missing."]
     section = Section("studies", "Studies", columns, rows, notes=[*notes, *note, *problems])
     report.write(Report("seqsuite reproduce --list", {}, [section]), style, sys.stdout)

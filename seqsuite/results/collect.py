@@ -58,8 +58,33 @@ def collect(
         UserError: if no finished cell remains; the sentence says what there is instead.
     """
     cells = newest(reader.cells())
+    kept = select(cells, filters, tasks=tasks, models=models, scales=scales)
+    finished = [cell for cell in kept if cell.status == "FINISHED"]
+    if not finished:
+        raise UserError(nothing_found(reader, cells, kept))
+    sections = _sections(finished)
+    problems: list[str] = []
+    if paper:
+        sections, problems = join_published(sections)
+    unfinished: Counter[str] = Counter(cell.status for cell in kept if cell.status != "FINISHED")
+    return Results(tuple(sections), unfinished, tuple(problems))
+
+
+def select(
+    cells: Sequence[CellRun],
+    filters: Sequence[Filter] = (),
+    *,
+    tasks: Collection[str] = (),
+    models: Collection[str] = (),
+    scales: Collection[str] = (),
+) -> list[CellRun]:
+    """Return the cells that meet all conditions; see :func:`collect`.
+
+    Raises:
+        UserError: if no cell has a setting that a condition is on.
+    """
     check_keys(filters, cells)
-    kept = [
+    return [
         cell
         for cell in cells
         if _keeps(tasks, cell.tags.get(schema.TAG_TASK))
@@ -67,15 +92,6 @@ def collect(
         and _keeps(scales, cell.tags.get(schema.TAG_SCALE))
         and all(condition.keeps(cell) for condition in filters)
     ]
-    finished = [cell for cell in kept if cell.status == "FINISHED"]
-    if not finished:
-        raise UserError(_nothing_found(reader, cells, kept))
-    sections = _sections(finished)
-    problems: list[str] = []
-    if paper:
-        sections, problems = join_published(sections)
-    unfinished: Counter[str] = Counter(cell.status for cell in kept if cell.status != "FINISHED")
-    return Results(tuple(sections), unfinished, tuple(problems))
 
 
 def _keeps(wanted: Collection[str], name: str | None) -> bool:
@@ -92,7 +108,8 @@ def newest(cells: Iterable[CellRun]) -> list[CellRun]:
     return list(chosen.values())
 
 
-def _nothing_found(reader: Reader, cells: Sequence[CellRun], kept: Sequence[CellRun]) -> str:
+def nothing_found(reader: Reader, cells: Sequence[CellRun], kept: Sequence[CellRun]) -> str:
+    """Return why there is nothing to show, and what there is instead."""
     if not cells:
         return (
             f"There are no results yet in the experiment {reader.experiment!r}: start with "

@@ -66,7 +66,9 @@ def _check(cells: Sequence[CellRun], axes: Axes) -> None:
     known = sorted({key.removesuffix(".name") for cell in cells for key in cell.params})
     for key in axes.settings:
         if key not in known:
-            raise UserError(f"No run has a setting {key!r} to make rows or columns.{did_you_mean(key, known)}")
+            raise UserError(
+                f"No run has a setting {key!r} to make rows or columns.{did_you_mean(key, known)}"
+            )
     measured = sorted({key.removeprefix(schema.TEST) for cell in cells for key in _tests(cell)})
     if axes.metric and measured and axes.metric not in measured:
         raise UserError(
@@ -100,10 +102,11 @@ def _section(cells: Sequence[CellRun], axes: Axes) -> report.Section:
             line |= _cell(found, place) if found else {}
         shown.append(line)
     first = cells[0].tags
+    place = f"{first[schema.TAG_TASK]} scale={first[schema.TAG_SCALE]}"
     across = f" by {axes.cols}" if axes.cols else ""
     return report.Section(
         kind="pivot",
-        title=f"{first[schema.TAG_TASK]} scale={first[schema.TAG_SCALE]}: test {_label(metric, name)}{across}",
+        title=f"{place}: test {_label(metric, name)}{across}",
         columns=tuple(columns),
         rows=shown,
         notes=_notes(cells, values, axes),
@@ -127,9 +130,7 @@ Found = list[tuple[CellRun, float | None]]
 """Runs and what they reached; ``None`` where they did not finish."""
 
 
-def _values(
-    cells: Sequence[CellRun], axes: Axes, metric: str
-) -> dict[tuple[tuple[str, ...], str], Found]:
+def _values(cells: Sequence[CellRun], axes: Axes, metric: str) -> dict[tuple[tuple[str, ...], str], Found]:
     values: dict[tuple[tuple[str, ...], str], Found] = defaultdict(list)
     for cell in cells:
         row = tuple(_axis_value(cell, key, axes) for key in axes.rows)
@@ -237,6 +238,10 @@ def _mixed(values: Mapping[tuple[tuple[str, ...], str], Found]) -> list[str]:
     for found in values.values():
         runs = [run for run, value in found if value is not None]
         for key in sorted({key for run in runs for key in run.params}):
-            if key != "seed" and not key.startswith("run.") and len({run.params.get(key) for run in runs}) > 1:
+            if (
+                key != "seed"
+                and not key.startswith("run.")
+                and len({run.params.get(key) for run in runs}) > 1
+            ):
                 keys[key.removesuffix(".name")] = None
     return list(keys)

@@ -30,7 +30,7 @@ def study_report(
     sections = [*study_tables(study, reader), *results_report(results).sections]
     if pairs:
         sections.append(order_table(pairs))
-    verdict = f"{name} at scale={scale}: {mark(study, pairs)}."
+    verdict = f"{name} at scale={scale}: {mark(study, scale, pairs)}."
     told = [verdict, *([f"Found in the paper: {study.finding}"] if study.finding else [])]
     return Report(command, {}, sections, [*told, *results.problems])
 
@@ -70,7 +70,5 @@ def order_table(pairs: Sequence[Compared]) -> Section:
         }
         for pair in pairs
     ]
-    note = (
-        "Differences are paired by seed; intervals by bootstrap over the seeds. Fewer than three carry nothing."
-    )
+    note = "Differences are paired by seed, intervals by bootstrap. Fewer than three seeds carry nothing."
     return Section("order", "The order that was found, and ours", columns, rows, notes=[note])

@@ -9,8 +9,16 @@ from seqsuite.results.intervals import ENOUGH_SEEDS, Difference, difference
 from seqsuite.results.studies.study import Expected, Study, matches
 from seqsuite.results.table import Results, Row, Section
 
-Mark = Literal["as in the paper", "not as in the paper", "not enough seeds", "seeds disagree", "no runs", "–"]
-"""``–`` for a study that has no order to hold."""
+Mark = Literal[
+    "as in the paper",
+    "not as in the paper",
+    "not enough seeds",
+    "seeds disagree",
+    "no runs",
+    "smoke only",
+    "–",
+]
+"""``smoke only`` at a scale that says nothing about models, ``–`` for a study that has no order to hold."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +42,8 @@ def compared(study: Study, results: Results) -> list[Compared]:
     ]
 
 
-def mark(study: Study, pairs: Sequence[Compared]) -> Mark:
-    """Return in two to four words whether the order holds.
+def mark(study: Study, scale: str, pairs: Sequence[Compared]) -> Mark:
+    """Return in a few words whether the order holds.
 
     It holds if every pair's interval is above zero, and does not if one's is below it.
     """
@@ -43,6 +51,8 @@ def mark(study: Study, pairs: Sequence[Compared]) -> Mark:
         return "–"
     if not pairs:
         return "no runs"
+    if scale == "smoke":
+        return "smoke only"
     verdicts = [pair.difference.verdict for pair in pairs]
     if "behind" in verdicts:
         return "not as in the paper"
