@@ -9,7 +9,7 @@ import click
 from click.core import ParameterSource
 
 from seqsuite import __version__
-from seqsuite.cli_results import FIGURE, FORMAT, reproduce, results
+from seqsuite.cli_results import FIGURE, FORMAT, report, reproduce, results
 from seqsuite.cli_runs import runs
 from seqsuite.commands.data_group import data
 from seqsuite.commands.group import SeqsuiteGroup, require_address_space
@@ -249,7 +249,7 @@ def evaluate(source: str, tasks: str, output: Path | None, experiment: str, **op
     evaluate_model(source, experiment, EvalOptions(tasks.split(","), **options), output)
 
 
-for command in (results, reproduce):
+for command in (results, reproduce, report):
     main.add_command(command)
 
 

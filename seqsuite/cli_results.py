@@ -80,3 +80,26 @@ def reproduce(name: str | None, settings: tuple[str, ...], listing: bool, **opti
         return
     require_address_space()
     sys.exit(reproduce_study(name, settings, **options))
+
+
+@click.command()
+@click.argument("filters", nargs=-1, metavar="[KEY=VALUE]...")
+@click.option("--output", type=_FILE, default=Path("report.html"), help="HTML file to write.")
+@_FROM
+@click.option("--experiment", default="seqsuite", help="MLflow experiment to read.")
+def report(filters: tuple[str, ...], **options: Any) -> None:
+    """Write one HTML page of all studies and results: it works from disk, and prints.
+
+    It begins with a line a study, which says whether the order of the models is the paper's. Each study has
+    its table, learning curves, settings, command, and what the models generated. KEY=VALUE are conditions as
+    those of `seqsuite results`.
+
+    \b
+    Examples:
+      seqsuite report
+      seqsuite report scale=cpu --output cpu.html
+      seqsuite report --from runs.json
+    """
+    from seqsuite.commands.report import write_report
+
+    write_report(filters, **options)
