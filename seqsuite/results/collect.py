@@ -11,6 +11,7 @@ from seqsuite.experiments.tracking.reader import LARGEST, Reader, open_reader
 from seqsuite.experiments.tracking.store import CellRun
 from seqsuite.results.departures import departures, of_model
 from seqsuite.results.filters import Filter, check_keys, parse_filters
+from seqsuite.results.intervals import uncarried
 from seqsuite.results.published import join_published
 from seqsuite.results.table import MetricInfo, Results, Row, Score, Section
 
@@ -182,16 +183,21 @@ def _section(cells: Sequence[CellRun], apart: Mapping[str, str]) -> Section:
         _row(group, metric, found, options)
         for group, found, options in zip(members, changed, _differing_options(members), strict=True)
     ]
+    scale = first.tags[schema.TAG_SCALE]
+    notes = list(_notes(scale, rows, changed))
+    ranked = tuple(sorted(rows, key=lambda row: _rank(row, metric.higher_is_better)))
+    if scale != "smoke":
+        notes += uncarried(ranked, metric)
     return Section(
         task=first.tags[schema.TAG_TASK],
-        scale=first.tags[schema.TAG_SCALE],
+        scale=scale,
         apart=apart,
         data=first.tags.get(schema.TAG_DATA, ""),
         metric=metric,
         baselines=baselines_of(cells, schema.BASELINE, metric.name),
         validation_baselines=baselines_of(cells, schema.BASELINE_VALIDATION, metric.name),
-        rows=tuple(sorted(rows, key=lambda row: _rank(row, metric.higher_is_better))),
-        notes=tuple(_notes(first.tags[schema.TAG_SCALE], rows, changed)),
+        rows=ranked,
+        notes=tuple(notes),
     )
 
 

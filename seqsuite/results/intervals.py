@@ -1,12 +1,15 @@
 """How far seeds carry a difference: bootstrap intervals of means and of paired differences."""
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+
+from seqsuite.results.table import MetricInfo, Row
 
 ENOUGH_SEEDS = 3
 """Fewer seeds carry no ranking: with two, a bootstrap has three different means."""
@@ -72,6 +75,28 @@ def difference(first: Mapping[int, float], second: Mapping[int, float], higher_i
     if not found or not np.isfinite(found).all():
         return Difference(np.nan, np.nan, np.nan, len(found))
     return Difference(float(np.mean(found)), *interval(found), len(found))
+
+
+def uncarried(rows: Sequence[Row], metric: MetricInfo) -> list[str]:
+    """Return a warning where the seeds do not carry that the first row is ahead of the second.
+
+    Args:
+        rows: Rows, best first.
+        metric: What ranks them.
+    """
+    if len(rows) < 2:
+        return []
+    first, second = rows[:2]
+    found = difference(first.values, second.values, metric.higher_is_better)
+    if found.verdict == "ahead":
+        return []
+    told = "Seeds do not carry that the first row is ahead of the second"
+    if found.seeds < ENOUGH_SEEDS:
+        return [f"{told}: they share {found.seeds} of the {ENOUGH_SEEDS} seeds that it takes."]
+    if math.isnan(found.mean):
+        return [f"{told}: one of them has no number."]
+    low, high = metric.show(found.low), metric.show(found.high)
+    return [f"{told}: the 95 % interval of the difference, paired by seed, is {low} to {high}."]
 
 
 def _resamples(count: int) -> npt.NDArray[np.int64]:
