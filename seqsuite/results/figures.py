@@ -27,7 +27,7 @@ _BASELINE_STYLES = ("--", ":", "-.")
 _LABEL_WIDTH = 28
 _ROW_INCHES, _LEAST_ROWS = 0.42, 6
 _LEGEND_ROWS = 8
-"""Of more rows the learning curves have no legend: they have the colours of the ranking's names beside them."""
+"""Of more rows the curves have no legend: they have the colours of the ranking's names beside them."""
 _SMOOTHING = 50
 """The training loss is averaged over a window of this fraction of the run: one part in fifty."""
 
