@@ -102,11 +102,11 @@ def _section(cells: Sequence[CellRun], axes: Axes) -> report.Section:
             line |= _cell(found, place) if found else {}
         shown.append(line)
     first = cells[0].tags
-    place = f"{first[schema.TAG_TASK]} scale={first[schema.TAG_SCALE]}"
+    where = f"{first[schema.TAG_TASK]} scale={first[schema.TAG_SCALE]}"
     across = f" by {axes.cols}" if axes.cols else ""
     return report.Section(
         kind="pivot",
-        title=f"{place}: test {_label(metric, name)}{across}",
+        title=f"{where}: test {_label(metric, name)}{across}",
         columns=tuple(columns),
         rows=shown,
         notes=_notes(cells, values, axes),

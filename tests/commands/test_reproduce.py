@@ -98,9 +98,7 @@ def test_what_cannot_be_reproduced(seqsuite: Seqsuite, arguments: list[str], mes
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "name", [name for name, study in load_studies()[0].items() if "smoke" in study.grids]
-)
+@pytest.mark.parametrize("name", [name for name, study in load_studies()[0].items() if study.grids])
 def test_studies_of_papers_at_the_smallest_scale(seqsuite: Seqsuite, name: str, shared_folder: Path) -> None:
     settings = ["run.experiment=studies", "train.steps=4", "train.eval_every=4"]
     shown = seqsuite("reproduce", name, "--scale", "smoke", *settings)
