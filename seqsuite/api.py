@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from seqsuite.experiments.config.schema import CellConfig
     from seqsuite.models.base import Inspected
     from seqsuite.models.sequence_model import LanguageModel, SequenceModel
+    from seqsuite.results.table import Results
     from seqsuite.tasks.codecs.base import Codec
 
 
@@ -89,6 +90,30 @@ def run_cells(
             cells = failed_before(whole, host.store)
             faults = [None] * len(cells)
         return run_grid(cells, host, after_cell or (lambda result: None), faults)
+
+
+def reproduce(study: str, *settings: str, scale: str = "cpu", **options: Any) -> "Results":
+    """Run what is missing of a study, and return its finished runs beside the published numbers.
+
+    Args:
+        study: Name of a study, such as ``"table1"``, or the path of its ``.toml`` file.
+        settings: ``"key=value"`` over those of its grids.
+        scale: One of its scales: ``"smoke"``, ``"cpu"``, ``"gpu"`` or ``"paper"``.
+        options: Those of :func:`run`: ``force``, ``takeover``, ``display``, ``after_cell``.
+
+    Raises:
+        UserError: if there is no such study or scale, or no cell can run.
+        Interrupted: after SIGINT, SIGTERM or SIGHUP; what was done is kept.
+    """
+    from seqsuite.experiments.tracking.reader import open_reader
+    from seqsuite.results.collect import collect
+    from seqsuite.results.studies import find_study
+    from seqsuite.results.studies.plan import StudyReader, study_cells
+
+    name, found = find_study(study)
+    cells = study_cells(name, found, scale, settings)
+    run_cells(cells, **options)
+    return collect(StudyReader(open_reader(cells[0].run.experiment), cells))
 
 
 def build(

@@ -9,12 +9,12 @@ import click
 from click.core import ParameterSource
 
 from seqsuite import __version__
+from seqsuite.cli_results import FIGURE, FORMAT, report, reproduce, results
 from seqsuite.cli_runs import runs
 from seqsuite.commands.data_group import data
 from seqsuite.commands.group import SeqsuiteGroup, require_address_space
 from seqsuite.commands.inspect_command import inspect_runs
 from seqsuite.errors import UserError
-from seqsuite.report import FORMATS
 
 if "_SEQSUITE_COMPLETE" in os.environ:  # a shell asks for completions
     from seqsuite.completion import register
@@ -252,36 +252,11 @@ def evaluate(source: str, tasks: str, output: Path | None, experiment: str, **op
     evaluate_model(source, experiment, EvalOptions(tasks.split(","), **options), output)
 
 
-_FORMAT = click.option("--format", "style", type=click.Choice(FORMATS), default="table", help="Form.")
 _BENCHMARKS = ["scan", "conv", "ssd", "block", "decode", "generation", "zoo"]
 _BENCHMARKS += ["tracking", "executors", "data", "host"]
-_FIGURE = click.option(
-    "--figure", type=click.Path(path_type=Path), help="Also draw it here: a .png, .pdf or .svg."
-)
 
-
-@main.command()
-@click.argument("filters", nargs=-1, metavar="[KEY=VALUE]...")
-@_FORMAT
-@click.option("--paper/--no-paper", default=True, help="Show published numbers beside ours.")
-@_FIGURE
-@click.option("--experiment", default="seqsuite", help="MLflow experiment to read.")
-def results(filters: tuple[str, ...], style: str, paper: bool, figure: Path | None, experiment: str) -> None:
-    """Show the finished runs: mean ± spread over seeds, best first, beside baselines and published numbers.
-
-    Only what was scored on the same data in the same way shares a table. KEY is any setting; = and != take
-    several values, and >=, <=, > and < a number (quote them: a shell takes them for itself).
-
-    \b
-    Examples:
-      seqsuite results
-      seqsuite results task=dna,text scale=cpu --format md
-      seqsuite results task=selective_copying 'task.length>=256' model.mixer=s4d,s6
-      seqsuite results task=selective_copying --figure copying.svg
-    """
-    from seqsuite.commands.results import show_results
-
-    show_results(filters, style=style, paper=paper, figure=figure, experiment=experiment)
+for command in (results, reproduce, report):
+    main.add_command(command)
 
 
 @main.command()
@@ -302,8 +277,8 @@ def results(filters: tuple[str, ...], style: str, paper: bool, figure: Path | No
 )
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", help="Where to run.")
 @click.option("--dtype", type=click.Choice(["float32", "bfloat16"]), default="float32", help="Of sequences.")
-@_FORMAT
-@_FIGURE
+@FORMAT
+@FIGURE
 @click.option("--quick", is_flag=True, help="Tiny sizes, in seconds: only to see that it works.")
 def bench(
     what: str,

@@ -93,7 +93,7 @@ class Registry(Generic[T]):
             UserError: as :meth:`load`.
         """
         targets = [self._builtin[name]] if name in self._builtin else []
-        targets += [point.value for point in entry_points(group=self._group, name=name)]
+        targets += [point.value for point in _plugins(self._group, tuple(sys.path)) if point.name == name]
         if not targets:
             self.load(name)  # says what there is
         try:

@@ -82,6 +82,41 @@ def run_settings(
     if dry_run:
         print_plan(console, cells, probe=probe)
         return 0
+    again = _command(settings, file, zipped, offline)
+    results = run_shown(
+        console, cells, again, force=force, takeover=takeover, offline=offline, retry_failed=retry_failed
+    )
+    if results is None:
+        return EXIT_INTERRUPTED
+    if not offline and not _unsent(results) and any(result.outcome in GOOD for result in results):
+        _print_summary(console, cells, results)
+    return exit_status(console, results, offline)
+
+
+def run_shown(
+    console: Console,
+    cells: Sequence[CellConfig],
+    again: str,
+    *,
+    force: bool,
+    takeover: bool,
+    offline: bool,
+    retry_failed: bool = False,
+) -> list[CellResult] | None:
+    """Run cells with their progress on the console; return ``None`` if the user stopped it.
+
+    Args:
+        console: Where to print.
+        cells: What to run.
+        again: The command that goes on.
+        force: See :func:`run_settings`; likewise ``takeover`` and ``offline``.
+        takeover: See ``force``.
+        offline: See ``force``.
+        retry_failed: See ``force``.
+
+    Raises:
+        UserError: if no cell can run.
+    """
     _show_notices(console)
     progress = GridProgress(cells)
     # Where one cell runs at a time, its own display says more.
@@ -93,7 +128,7 @@ def run_settings(
 
     try:
         with live:
-            results = run_cells(
+            return run_cells(
                 cells,
                 force=force,
                 takeover=takeover,
@@ -103,19 +138,22 @@ def run_settings(
                 after_cell=after_cell,
             )
     except Interrupted:
-        console.print(
-            f"Stopped; the work so far is saved. Go on with: {_command(settings, file, zipped, offline)}",
-            soft_wrap=True,
-        )
-        return EXIT_INTERRUPTED
-    unsent = sum(result.unsent for result in results)
+        console.print(f"Stopped; the work so far is saved. Go on with: {again}", soft_wrap=True)
+        return None
+
+
+def exit_status(console: Console, results: Sequence[CellResult], offline: bool) -> int:
+    """Return a command's exit status after its cells, and say what MLflow has not taken."""
+    unsent = _unsent(results)
     print_failures(console, results)
-    if not offline and not unsent and any(result.outcome in GOOD for result in results):
-        _print_summary(console, cells, results)
     if unsent and not offline:
         console.print(f"MLflow has not taken {unsent} events yet: send them with `seqsuite sync`.")
         return EXIT_FAILED
     return 0 if all(result.outcome in GOOD for result in results) else EXIT_FAILED
+
+
+def _unsent(results: Sequence[CellResult]) -> int:
+    return sum(result.unsent for result in results)
 
 
 def _grid(settings: Sequence[str], file: Path | None, zipped: bool) -> tuple[Overrides, list[Overrides]]:
