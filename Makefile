@@ -5,15 +5,21 @@ PYTHON ?= $(firstword $(foreach python,python3 python3.14 python3.13 python3.12 
 	2>/dev/null)))
 VENV := .venv
 ARGS ?= task=dna model=mamba
-# One process a core and one thread a process: teams of threads that share cores wait for each other.
-PYTEST := OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n auto --dist worksteal
+# One process a core and one thread a process: teams of threads that share cores wait for each other. Bytecode is
+# kept even where the environment says not to: else each process compiles the package and all tests again.
+PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n auto --dist worksteal
+# Slow tests of `make test-slow`: so many seconds, in an order that is another one each day.
+SECONDS := 150
+SEED := $(shell date +%F)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast lint docs gpu-report setup clean
+.PHONY: help run test test-slow test-all lint docs gpu-report setup clean
 
 help:
 	@echo "make run [ARGS='task=... model=... key=value']   set up and run; by default $(ARGS)"
-	@echo "make test                                        set up and run the tests"
+	@echo "make test                                        set up and run the fast tests"
+	@echo "make test-slow [SECONDS=150] [SEED=...]          run slow tests for a while, in an order drawn by SEED"
+	@echo "make test-all                                    run all tests (half an hour on two cores)"
 	@echo "make lint                                        set up and run ruff and mypy"
 	@echo "make docs                                        set up and renew the tables of docs/zoo.md and docs/pytorch.md"
 	@echo "make gpu-report                                  measure all that needs a GPU (9 minutes), into docs/triton.md"
@@ -23,10 +29,15 @@ run: $(VENV)/.with-samples
 	$(VENV)/bin/seqsuite run $(ARGS)
 
 test: $(VENV)/.with-dev
-	$(PYTEST)
-
-test-fast: $(VENV)/.with-dev
 	$(PYTEST) -m "not slow"
+
+# Status 124 says that the time was over before a test had failed, which is what it is for.
+test-slow: $(VENV)/.with-dev
+	timeout --signal=INT --kill-after=30 $(SECONDS) \
+		env $(PYTEST) -x -m slow --order-seed $(SEED) || test $$? -eq 124
+
+test-all: $(VENV)/.with-dev
+	$(PYTEST)
 
 lint: $(VENV)/.with-dev
 	$(VENV)/bin/ruff check .

@@ -1,7 +1,8 @@
 """Run, compare and reproduce the experiments of the Mamba paper, on a laptop's CPU as on a GPU cluster.
 
-What a notebook needs is here, and is imported when it is first used: :func:`run`, :func:`results`,
-:func:`load`, :func:`build`, :func:`generate`, :func:`inspect`. They are described in :mod:`seqsuite.api`.
+What a notebook needs is here, and is imported when it is first used: :func:`run`, :func:`reproduce`,
+:func:`results`, :func:`load`, :func:`build`, :func:`generate`, :func:`inspect`. They are described in
+:mod:`seqsuite.api`.
 """
 
 import importlib
@@ -11,9 +12,9 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from seqsuite import results
-    from seqsuite.api import build, generate, inspect, load, run
+    from seqsuite.api import build, generate, inspect, load, reproduce, run
 
-__all__ = ["build", "generate", "inspect", "load", "results", "run"]
+__all__ = ["build", "generate", "inspect", "load", "reproduce", "results", "run"]
 
 
 def __getattr__(name: str) -> Any:

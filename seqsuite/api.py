@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from seqsuite.experiments.config.schema import CellConfig
     from seqsuite.models.base import Inspected
     from seqsuite.models.sequence_model import LanguageModel, SequenceModel
+    from seqsuite.results.table import Results
     from seqsuite.tasks.codecs.base import Codec
 
 
@@ -25,6 +26,7 @@ def run(
     force: bool = False,
     takeover: bool = False,
     offline: bool = False,
+    retry_failed: bool = False,
     display: "Callable[..., Any] | None" = None,
     after_cell: "Callable[[CellResult], None] | None" = None,
 ) -> "list[CellResult]":
@@ -37,6 +39,8 @@ def run(
         force: Whether to start afresh in any case.
         takeover: Whether to take cells over from processes that seem to be running them.
         offline: Whether to record to files only, for ``seqsuite sync`` to send later.
+        retry_failed: Whether to run only the cells that failed or diverged before; what diverged starts
+            afresh.
         display: Makes a progress display from a cell, its task and the step it starts at: a context manager
             that yields a :class:`~seqsuite.experiments.training.callbacks.Callback`. By default there is
             none.
@@ -54,7 +58,13 @@ def run(
 
     cells = resolve_grid(expand_grid(settings))
     return run_cells(
-        cells, force=force, takeover=takeover, offline=offline, display=display, after_cell=after_cell
+        cells,
+        force=force,
+        takeover=takeover,
+        offline=offline,
+        retry_failed=retry_failed,
+        display=display,
+        after_cell=after_cell,
     )
 
 
@@ -64,21 +74,46 @@ def run_cells(
     force: bool = False,
     takeover: bool = False,
     offline: bool = False,
+    retry_failed: bool = False,
     display: "Callable[..., Any] | None" = None,
     after_cell: "Callable[[CellResult], None] | None" = None,
 ) -> "list[CellResult]":
     """Run cells that are resolved already; see :func:`run`."""
     from seqsuite.allocator import keep_freed_memory
-    from seqsuite.devices import choose_device
-    from seqsuite.experiments.grid import check_cells, run_grid
-    from seqsuite.experiments.memory import check_memory
+    from seqsuite.experiments.grid import check_cells, failed_before, run_grid
 
     faults = check_cells(cells)
-    whole = [cell for cell, fault in zip(cells, faults, strict=True) if fault is None]
-    check_memory(whole, choose_device(cells[0].run.device))
     keep_freed_memory()  # a step makes the tensors of the step before
-    with _host(cells, force, takeover, offline, display) as host:
+    with _host(cells, display, force=force, takeover=takeover, offline=offline, retry=retry_failed) as host:
+        if retry_failed:
+            whole = [cell for cell, fault in zip(cells, faults, strict=True) if fault is None]
+            cells = failed_before(whole, host.store)
+            faults = [None] * len(cells)
         return run_grid(cells, host, after_cell or (lambda result: None), faults)
+
+
+def reproduce(study: str, *settings: str, scale: str = "cpu", **options: Any) -> "Results":
+    """Run what is missing of a study, and return its finished runs beside the published numbers.
+
+    Args:
+        study: Name of a study, such as ``"table1"``, or the path of its ``.toml`` file.
+        settings: ``"key=value"`` over those of its grids.
+        scale: One of its scales: ``"smoke"``, ``"cpu"``, ``"gpu"`` or ``"paper"``.
+        options: Those of :func:`run`: ``force``, ``takeover``, ``display``, ``after_cell``.
+
+    Raises:
+        UserError: if there is no such study or scale, or no cell can run.
+        Interrupted: after SIGINT, SIGTERM or SIGHUP; what was done is kept.
+    """
+    from seqsuite.experiments.tracking.reader import open_reader
+    from seqsuite.results.collect import collect
+    from seqsuite.results.studies import find_study
+    from seqsuite.results.studies.plan import StudyReader, study_cells
+
+    name, found = find_study(study)
+    cells = study_cells(name, found, scale, settings)
+    run_cells(cells, **options)
+    return collect(StudyReader(open_reader(cells[0].run.experiment), cells))
 
 
 def build(
@@ -220,10 +255,12 @@ def _load(source: str, experiment: str) -> "tuple[SequenceModel, Any]":
 @contextmanager
 def _host(
     cells: "Sequence[CellConfig]",
+    display: "Callable[..., Any] | None",
+    *,
     force: bool,
     takeover: bool,
     offline: bool,
-    display: "Callable[..., Any] | None",
+    retry: bool,
 ) -> "Iterator[Host]":
     """Yield what cells are run with, while interruptions wait for a safe moment."""
     from contextlib import nullcontext
@@ -234,9 +271,15 @@ def _host(
     from seqsuite.experiments.training.callbacks import Callback
     from seqsuite.results.figures import journal_curve
 
-    store = None if offline else open_store(cells[0].run.experiment)
-    if store is not None:
-        store.reap_stale()
+    store = None
+    if not offline:
+        try:
+            store = open_store(cells[0].run.experiment)
+            store.reap_stale()
+        except UserError as error:
+            raise UserError(
+                f"{error} Or run with --offline, and send what is recorded later with `seqsuite sync`."
+            ) from error
     with deferred_interrupts() as interruption:
         yield Host(
             store=store,
@@ -245,4 +288,5 @@ def _host(
             interruption=interruption,
             force=force,
             takeover=takeover,
+            retry_failed=retry,
         )

@@ -9,11 +9,12 @@ import click
 from click.core import ParameterSource
 
 from seqsuite import __version__
+from seqsuite.cli_results import FIGURE, FORMAT, report, reproduce, results
 from seqsuite.cli_runs import runs
 from seqsuite.commands.data_group import data
 from seqsuite.commands.group import SeqsuiteGroup, require_address_space
+from seqsuite.commands.inspect_command import inspect_runs
 from seqsuite.errors import UserError
-from seqsuite.report import FORMATS
 
 if "_SEQSUITE_COMPLETE" in os.environ:  # a shell asks for completions
     from seqsuite.completion import register
@@ -62,6 +63,8 @@ def main() -> None:
 @click.option("--dry-run", is_flag=True, help="Show the cells and their parameter counts; run nothing.")
 @click.option("--force", is_flag=True, help="Start afresh, even cells that are finished or interrupted.")
 @click.option("--takeover", is_flag=True, help="Take cells over from a process that seems to run them.")
+@click.option("--retry-failed", is_flag=True, help="Run only what failed or diverged before.")
+@click.option("--probe", is_flag=True, help="With --dry-run: take a few steps of each cell to tell its time.")
 @click.option("--offline", is_flag=True, help="Record to files only; `seqsuite sync` sends them later.")
 @click.option("--config", "file", type=_FILE, help="TOML file of settings or a grid; arguments are over it.")
 @click.option("--zip", "zipped", is_flag=True, help="Pair the values of all keys in place of their product.")
@@ -79,7 +82,7 @@ def run(settings: tuple[str, ...], **options: Any) -> None:
       seqsuite run task=dna model=mamba
       seqsuite run task=dna task.path=genome.fa.gz model=s4 train.steps=500
       seqsuite run task=selective_copying model=mamba,s4,transformer seed=0..2
-      seqsuite run task=text,piano model=mamba scale=smoke
+      seqsuite run task=text,piano model=mamba scale=smoke run.executor=processes run.parallel=2
       seqsuite run task=dna model=mamba model.d_model=128 model.mixer.d_state=32 --dry-run
       seqsuite run task=text model.d_model=64,128 model.n_layer=8,4 --zip
       seqsuite run task=text --print-config > cell.toml && seqsuite run --config cell.toml seed=0..2
@@ -93,7 +96,7 @@ def run(settings: tuple[str, ...], **options: Any) -> None:
       model.*        model.size, model.d_model, model.n_layer; model.block, model.mixer, model.backbone and
                      their options; `seqsuite keys` has them all
       train.*        train.steps, train.batch_size, train.learning_rate, ...
-      run.*          run.name, run.experiment, run.output, run.device, run.memory, ...
+      run.*          run.name, run.output, run.device, run.executor (inline, processes, ray, slurm), ...
     """
     require_address_space()
     from seqsuite.commands.run import run_settings
@@ -249,40 +252,15 @@ def evaluate(source: str, tasks: str, output: Path | None, experiment: str, **op
     evaluate_model(source, experiment, EvalOptions(tasks.split(","), **options), output)
 
 
-_FORMAT = click.option("--format", "style", type=click.Choice(FORMATS), default="table", help="Form.")
-_FIGURE = click.option(
-    "--figure", type=click.Path(path_type=Path), help="Also draw it here: a .png, .pdf or .svg."
-)
+_BENCHMARKS = ["scan", "conv", "ssd", "block", "decode", "generation", "zoo"]
+_BENCHMARKS += ["tracking", "executors", "data", "host"]
+
+for command in (results, reproduce, report):
+    main.add_command(command)
 
 
 @main.command()
-@click.argument("filters", nargs=-1, metavar="[KEY=VALUE]...")
-@_FORMAT
-@click.option("--paper/--no-paper", default=True, help="Show published numbers beside ours.")
-@_FIGURE
-@click.option("--experiment", default="seqsuite", help="MLflow experiment to read.")
-def results(filters: tuple[str, ...], style: str, paper: bool, figure: Path | None, experiment: str) -> None:
-    """Show the finished runs: mean ± spread over seeds, best first, beside baselines and published numbers.
-
-    Only what was scored on the same data in the same way shares a table. KEY is any setting; = and != take
-    several values, and >=, <=, > and < a number (quote them: a shell takes them for itself).
-
-    \b
-    Examples:
-      seqsuite results
-      seqsuite results task=dna,text scale=cpu --format md
-      seqsuite results task=selective_copying 'task.length>=256' model.mixer=s4d,s6
-      seqsuite results task=selective_copying --figure copying.svg
-    """
-    from seqsuite.commands.results import show_results
-
-    show_results(filters, style=style, paper=paper, figure=figure, experiment=experiment)
-
-
-@main.command()
-@click.argument(
-    "what", type=click.Choice(["scan", "conv", "ssd", "block", "decode", "zoo", "tracking", "host"])
-)
+@click.argument("what", type=click.Choice(_BENCHMARKS))
 @click.option("--shape", "shapes", multiple=True, help="Sizes in place of the usual ones; may be repeated.")
 @click.option("--sweep", is_flag=True, help="scan: sweep lengths; without --shape, only that.")
 @click.option("--peers", help="Names of peers, by commas: only these beside ours.")
@@ -299,8 +277,8 @@ def results(filters: tuple[str, ...], style: str, paper: bool, figure: Path | No
 )
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", help="Where to run.")
 @click.option("--dtype", type=click.Choice(["float32", "bfloat16"]), default="float32", help="Of sequences.")
-@_FORMAT
-@_FIGURE
+@FORMAT
+@FIGURE
 @click.option("--quick", is_flag=True, help="Tiny sizes, in seconds: only to see that it works.")
 def bench(
     what: str,
@@ -321,14 +299,17 @@ def bench(
 
     \b
     WHAT is one of
-      scan     the selective scan, its growth with length, and the machine's floor (shape B,L,D,N)
-      conv     the short causal convolution (shape B,L,D,K)
-      ssd      Mamba-2's scan, in heads of 64 channels (shape B,L,D,N)
-      block    a train step of a two-layer Mamba language model (shape B,L,d_model)
-      decode   generating, one token at a time (shape d_model)
-      zoo      training and generating with every named model (shape B,L,d_model)
-      tracking what the journal, MLflow and checkpoints cost a small model's training
-      host     what a call of each GPU kernel costs the host, and launches: needs no GPU
+      scan       the selective scan, its growth with length, and the machine's floor (shape B,L,D,N)
+      conv       the short causal convolution (shape B,L,D,K)
+      ssd        Mamba-2's scan, in heads of 64 channels (shape B,L,D,N)
+      block      a train step of a two-layer Mamba language model (shape B,L,d_model)
+      decode     generating, one token at a time (shape d_model)
+      generation memory and speed as the text grows (shape tokens; peers are models)
+      zoo        training and generating with every named model (shape B,L,d_model)
+      tracking   what the journal, MLflow and checkpoints cost a small model's training
+      executors  what starting a cell costs each run.executor, and what two at a time gain
+      data       how fast tasks make batches, and how long models wait for them (peers: models)
+      host       what a call of each GPU kernel costs the host, and launches: needs no GPU
 
     All peers take turns in one process; ratios to ours are what counts. Peers that are not installed
     (pip install -e '.[bench]') are listed as such.
@@ -403,4 +384,5 @@ def completion(shell: str) -> None:
     click.echo(script(shell))
 
 
+main.add_command(inspect_runs)
 main.add_command(data)

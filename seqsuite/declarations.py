@@ -62,7 +62,7 @@ def declaration(target: str) -> Declaration:
         node = source.definition(name)
         return Declaration(_summary(ast.get_docstring(node)), source.options(node))
     except _UnclearError:
-        return _imported(module, name)
+        return imported_declaration(module, name)
 
 
 def choices_of(annotation: Any) -> tuple[str, ...]:
@@ -74,7 +74,8 @@ def choices_of(annotation: Any) -> tuple[str, ...]:
     return tuple(choice for part in get_args(annotation) for choice in choices_of(part))
 
 
-def _imported(module: str, name: str) -> Declaration:
+def imported_declaration(module: str, name: str) -> Declaration:
+    """Return what :mod:`inspect` says of an object, which is imported for it."""
     found: Any = importlib.import_module(module)
     for part in name.split("."):
         found = getattr(found, part)

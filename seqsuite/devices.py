@@ -1,11 +1,29 @@
 """Where to compute."""
 
+import re
 from typing import TYPE_CHECKING, Literal
 
 from seqsuite.errors import UserError
 
 if TYPE_CHECKING:
     import torch
+
+_PEAKS = (
+    ("B200", 2250, 80),
+    ("H200", 989, 67),
+    ("H100 PCIe", 756, 51),
+    ("H100 NVL", 835, 60),
+    ("H100", 989, 67),
+    ("A100", 312, 19.5),
+    ("L40S", 362, 91.6),
+    ("L40", 181, 90.5),
+    ("L4", 121, 30.3),
+    ("RTX 4090", 165, 82.6),
+    ("RTX 3090", 71, 35.6),
+    ("MI300X", 1307, 163.4),
+)
+"""GPUs by a part of their name, the first that fits: 10¹² operations a second on dense matrices of bfloat16
+or float16 with sums in float32, and of float32 without TF32, as their makers' data sheets say."""
 
 Device = Literal["auto", "cpu", "cuda"]
 """What users say: ``"auto"`` is a GPU if there is one."""
@@ -26,3 +44,16 @@ def choose_device(name: Device, setting: str = "run.device=cuda") -> "torch.devi
     if name == "cuda" and not torch.cuda.is_available():
         raise UserError(f"{setting} needs a GPU that PyTorch can use, and finds none: leave it out.")
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def peak_flops(device: "torch.device", precision: Literal["fp32", "bf16", "fp16"]) -> float | None:
+    """Return the most floating-point operations a second that a GPU can do, or ``None`` if unknown."""
+    import torch
+
+    if device.type != "cuda":
+        return None
+    name = torch.cuda.get_device_name(device)
+    for part, half, single in _PEAKS:
+        if re.search(rf"\b{part}\b", name):
+            return (single if precision == "fp32" else half) * 1e12
+    return None

@@ -8,10 +8,12 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any
+from typing import Generic, TypeVar, cast
 
 from seqsuite.declarations import Declaration, declaration
 from seqsuite.errors import UserError
+
+T = TypeVar("T")
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
@@ -45,8 +47,8 @@ def _plugins(group: str, path: tuple[str, ...]) -> tuple[EntryPoint, ...]:
     return tuple(entry_points(group=group))
 
 
-class Registry:
-    """Maps names to ``"module:object"`` strings, imported only when one is asked for.
+class Registry(Generic[T]):
+    """Maps names to ``"module:object"`` strings that stand for a ``T``, imported only when one is asked for.
 
     Other distributions add names by an entry point in ``group``, so that a plug-in is one class and one
     line in its ``pyproject.toml``. A built-in name cannot be replaced by a plug-in.
@@ -62,7 +64,7 @@ class Registry:
         plugins = {point.name for point in _plugins(self._group, tuple(sys.path))}
         return [*self._builtin, *sorted(plugins - self._builtin.keys())]
 
-    def load(self, name: str) -> Any:
+    def load(self, name: str) -> T:
         """Import and return the object called ``name``.
 
         Raises:
@@ -71,12 +73,12 @@ class Registry:
         """
         if isinstance(name, str) and name in self._builtin:
             module, _, attribute = self._builtin[name].partition(":")
-            return getattr(importlib.import_module(module), attribute)
+            return cast(T, getattr(importlib.import_module(module), attribute))
         for point in _plugins(self._group, tuple(sys.path)):
             if point.name != name:
                 continue
             try:
-                return point.load()
+                return cast(T, point.load())
             except (Exception, SystemExit) as error:
                 raise self._broken(name, point.value, error) from error
         known = self.names()
@@ -91,7 +93,7 @@ class Registry:
             UserError: as :meth:`load`.
         """
         targets = [self._builtin[name]] if name in self._builtin else []
-        targets += [point.value for point in entry_points(group=self._group, name=name)]
+        targets += [point.value for point in _plugins(self._group, tuple(sys.path)) if point.name == name]
         if not targets:
             self.load(name)  # says what there is
         try:

@@ -1,12 +1,29 @@
-"""A working folder with an MLflow store of its own, made once for the tests that only need some store."""
+"""What all tests share: how properties are tried, and a working folder with an MLflow store, made once."""
 
+import random
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from hypothesis import HealthCheck, settings
 
 from seqsuite.cli import main
+
+# No property depends on how fast a machine is, nor on what else runs on it.
+settings.register_profile("seqsuite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("seqsuite")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--order-seed", help="Run the tests in an order drawn by this seed.")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Where time allows for some of the tests only, these are others each time."""
+    seed = config.getoption("order_seed")
+    if seed is not None:
+        random.Random(seed).shuffle(items)
 
 
 @pytest.fixture(scope="session")

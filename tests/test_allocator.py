@@ -12,14 +12,14 @@ def test_freed_memory_is_kept_until_it_is_returned() -> None:
     code = (
         "import sys, torch\n"
         "from seqsuite.allocator import keep_freed_memory, return_freed_memory\n"
-        "from seqsuite.bench.memory import _status\n"
+        "from seqsuite.bench.memory import process_bytes\n"
         "if not keep_freed_memory(): sys.exit('no glibc')\n"
-        "before = _status('VmRSS')\n"
+        "before = process_bytes('VmRSS')\n"
         "x = torch.ones(1 << 26); guard = torch.ones(64)\n"
         "del x\n"
-        "kept = _status('VmRSS') - before\n"
+        "kept = process_bytes('VmRSS') - before\n"
         "return_freed_memory()\n"
-        "print(kept, _status('VmRSS') - before)\n"
+        "print(kept, process_bytes('VmRSS') - before)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     if "no glibc" in done.stderr:

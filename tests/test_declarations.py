@@ -62,7 +62,7 @@ def test_source_and_signature_agree(registry: Registry, name: str) -> None:
         key: field.default for key, field in options_schema(target).model_fields.items() if key != "name"
     }
     assert {key: option.default for key, option in found.options.items()} == fields
-    assert found == declarations._imported(target.__module__, target.__name__)
+    assert found == declarations.imported_declaration(target.__module__, target.__name__)
     assert found.summary
 
 
@@ -70,7 +70,7 @@ def test_no_built_in_name_needs_an_import(monkeypatch: pytest.MonkeyPatch) -> No
     def refuse(module: str, name: str) -> Declaration:
         raise AssertionError(f"{module}:{name} is imported to be described")
 
-    monkeypatch.setattr(declarations, "_imported", refuse)
+    monkeypatch.setattr(declarations, "imported_declaration", refuse)
     declaration.cache_clear()
     assert all(registry.declaration(name) for registry, name in BUILTIN)
 

@@ -93,17 +93,18 @@ def _tail(text: str) -> str:
     return "\n".join(text.strip().splitlines()[-15:])
 
 
-def _lines(text: str) -> list[Any]:
+def json_lines(text: str) -> list[Any]:
+    """Return what stands on each line."""
     return [json.loads(line) for line in text.splitlines()]
 
 
 PARTS = [
     Part("tests", _tests, _tail, 110),
-    Part("train", _measure("train"), _lines, 110),
-    Part("scan-graph", _measure("scan-graph"), _lines, 90),
+    Part("train", _measure("train"), json_lines, 110),
+    Part("scan-graph", _measure("scan-graph"), json_lines, 90),
     Part("scan", _bench("scan", "--sweep", "--dtype", "bfloat16"), json.loads, 90),
-    Part("decode-graph", _measure("decode-graph"), _lines, 60),
-    Part("norm", _measure("norm"), _lines, 40),
+    Part("decode-graph", _measure("decode-graph"), json_lines, 60),
+    Part("norm", _measure("norm"), json_lines, 40),
     Part("conv", _bench("conv", "--dtype", "bfloat16"), json.loads, 40),
     Part("ssd", _bench("ssd", "--dtype", "bfloat16"), json.loads, 40),
     Part("block", _bench("block"), json.loads, 40),
@@ -159,7 +160,9 @@ def _run(part: Part, device: str, quick: bool, limit_s: float) -> Result:
     except subprocess.TimeoutExpired as error:
         late: Result = {"seconds": limit_s, "failed": f"it took longer than {limit_s:.0f} s"}
         # The rows until then, if it gives them one by one.
-        rows = _lines((error.stdout or b"").decode().rpartition("\n")[0]) if part.read is _lines else []
+        rows = (
+            json_lines((error.stdout or b"").decode().rpartition("\n")[0]) if part.read is json_lines else []
+        )
         return late | ({"found": rows} if rows else {})
     result: Result = {"seconds": round(time.monotonic() - begun, 1)}
     if run.returncode != 0:

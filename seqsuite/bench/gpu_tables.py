@@ -15,8 +15,8 @@ TABLES: dict[str, Columns] = {
         ("size", "size", "text"),
         ("batch", "B", "count"),
         ("seqlen", "L", "count"),
-        ("eager_tokens_per_second", "tokens/s", "rate"),
-        ("graph_tokens_per_second", "tokens/s in a graph", "rate"),
+        ("eager_tokens_per_second", "tokens/s", "quantity"),
+        ("graph_tokens_per_second", "tokens/s in a graph", "quantity"),
         ("share_of_peak", "of the peak", "share"),
         ("note", "note", "text"),
     ),
@@ -76,7 +76,7 @@ BENCH_COLUMNS: Columns = (
     ("peer", "peer", "text"),
     ("ratio", "÷ ours", "ratio"),
     ("median_s", "median", "seconds"),
-    ("tokens_per_second", "tokens/s", "rate"),
+    ("tokens_per_second", "tokens/s", "quantity"),
     ("note", "note", "text"),
 )
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from seqsuite.allocator import return_freed_memory
-from seqsuite.bench.peers import BOTH, DTYPES, Function, Peer, Shape, make_inputs, runner
+from seqsuite.bench.peers import BOTH, DTYPES, Function, Peer, Shape, make_inputs, peers_of, runner
 
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
@@ -59,15 +59,16 @@ def _peak_here(peer: Peer, shape: Shape, dtype: str) -> int | None:
     runner(function, make_inputs(peer, warm_shape, dtype=DTYPES[dtype], grad=True), BOTH)()
     run = runner(function, make_inputs(peer, shape, dtype=DTYPES[dtype], grad=True), BOTH)
     return_freed_memory()
-    before = _status("VmRSS")
-    if before is None or not _reset_record():
+    before = process_bytes("VmRSS")
+    if before is None or not reset_peak():
         return None
     run()
-    peak = _status("VmHWM")
+    peak = process_bytes("VmHWM")
     return None if peak is None else max(0, peak - before)
 
 
-def _status(key: str) -> int | None:
+def process_bytes(key: str) -> int | None:
+    """Return what the kernel says of this process under ``key``, such as VmRSS and VmHWM, where it says."""
     try:
         lines = _STATUS.read_text().splitlines()
     except OSError:
@@ -75,7 +76,7 @@ def _status(key: str) -> int | None:
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{key}:")), None)
 
 
-def _reset_record() -> bool:
+def reset_peak() -> bool:
     """Set the record of the largest resident set to the present one; see proc_pid_clear_refs(5)."""
     try:
         _CLEAR.write_text("5")
@@ -85,8 +86,6 @@ def _reset_record() -> bool:
 
 
 def _main() -> None:
-    from seqsuite.bench.operations import peers_of
-
     benchmark, name, shape, dtype, threads = json.loads(sys.argv[1])
     torch.set_num_threads(threads)
     (peer,) = (peer for peer in peers_of(benchmark) if peer.name == name)

@@ -1,6 +1,5 @@
 """Benchmarks of one operation: check every peer, leave out what takes too long, time the rest in turn."""
 
-import importlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,6 +21,7 @@ from seqsuite.bench.peers import (
     Work,
     check,
     make_inputs,
+    peers_of,
     runner,
 )
 from seqsuite.bench.settings import Settings
@@ -47,13 +47,6 @@ TIME_COLUMNS = (
     Column("samples", "samples", "count", optional=True),
 )
 NOTE = Column("note", "note")
-
-
-def peers_of(benchmark: str) -> list[Peer]:
-    """Return the peers of "scan", "conv" or "ssd"."""
-    module = importlib.import_module(f"seqsuite.bench.{benchmark}_peers")
-    peers: list[Peer] = getattr(module, f"{benchmark.upper()}_PEERS")
-    return peers
 
 
 def choose(names: tuple[str, ...], known: list[str]) -> list[str]:

@@ -1,5 +1,6 @@
 """What a peer is, and how it is fed, checked and run."""
 
+import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -164,6 +165,13 @@ class Check:
 
     forward: float
     gradients: float
+
+
+def peers_of(benchmark: str) -> list[Peer]:
+    """Return the peers of "scan", "conv" or "ssd"."""
+    module = importlib.import_module(f"seqsuite.bench.{benchmark}_peers")
+    peers: list[Peer] = getattr(module, f"{benchmark.upper()}_PEERS")
+    return peers
 
 
 def check(peer: Peer, function: Function, *, device: str = "cpu", dtype: str = "float32") -> Check:

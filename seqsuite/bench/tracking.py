@@ -9,14 +9,13 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-import torch
-
 from seqsuite.bench.machine import describe_machine
 from seqsuite.bench.operations import Say
 from seqsuite.bench.settings import Settings
 from seqsuite.bench.timing import Times
+from seqsuite.bench.training import NoCheckpoints, make_trainer
 from seqsuite.experiments.cell import Recorder
-from seqsuite.experiments.checkpoints import Checkpoints, Snapshot
+from seqsuite.experiments.checkpoints import Checkpoints
 from seqsuite.experiments.config.resolve import resolve
 from seqsuite.experiments.config.schema import CellConfig
 from seqsuite.experiments.interruption import InterruptionFlag
@@ -26,11 +25,7 @@ from seqsuite.experiments.tracking.lease import Lease
 from seqsuite.experiments.tracking.store import Store, open_store
 from seqsuite.experiments.tracking.uploader import Uploader
 from seqsuite.experiments.training.callbacks import Callback
-from seqsuite.experiments.training.objectives import objective_for, shape_of
-from seqsuite.experiments.training.placement import Single
 from seqsuite.experiments.training.rhythm import CheckpointRhythm
-from seqsuite.experiments.training.trainer import Parts, Trainer
-from seqsuite.models.build import build_shaped
 from seqsuite.report import Column, Report, Row, Section
 
 STEPS, QUICK_STEPS = 100, 20
@@ -127,23 +122,22 @@ def _config(output: Path, steps: int, *, quick: bool) -> CellConfig:
 
 def _cost_of_a_step(config: CellConfig, recorded: str, store: Store, device: str) -> Cost:
     """Train once, and return what a step takes from the end of the warm-up to the last."""
-    task = config.make_task()
-    shape = shape_of(task.io)
-    torch.manual_seed(config.seed)
-    model = build_shaped(config.model, shape)
-    placement = Single(torch.device(device), config.train)
-    placement.place(model)
     clock = _Clock()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=config.run.output.parent))) / "cell"
         callbacks: list[Callback] = []
         if recorded != NOTHING:
             callbacks.append(_recorder(stack, folder, config, store))
-        kind = Checkpoints if recorded == ALL else _NoCheckpoints
-        checkpoints = kind(folder, config, shape)
-        rhythm = CheckpointRhythm(config.train.steps // (CHECKPOINTS + 1))
-        parts = Parts(task, model, objective_for(task), placement, checkpoints, rhythm, callbacks)
-        Trainer(config.train, parts).train(InterruptionFlag(), clock)
+        here = config.model_copy(update={"run": config.run.model_copy(update={"output": folder})})
+        trainer = make_trainer(
+            here,
+            config.make_task(),
+            device,
+            callbacks,
+            checkpoints=Checkpoints if recorded == ALL else NoCheckpoints,
+            rhythm=CheckpointRhythm(config.train.steps // (CHECKPOINTS + 1)),
+        )
+        trainer.train(InterruptionFlag(), clock)
     return clock.cost_of_a_step()
 
 
@@ -159,13 +153,6 @@ def _recorder(stack: ExitStack, folder: Path, config: CellConfig, store: Store) 
     uploader.start()
     stack.callback(uploader.close, 60.0)
     return Recorder(journal, lease)
-
-
-class _NoCheckpoints(Checkpoints):
-    """Keeps nothing."""
-
-    def save(self, snapshot: Snapshot, *, best: bool = False) -> None:
-        """Forget the snapshot."""
 
 
 class _Clock(Callback):

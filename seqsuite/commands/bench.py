@@ -23,11 +23,13 @@ SIZES = {
     "ssd": ("B", "L", "D", "N"),
     "block": ("B", "L", "d_model"),
     "decode": ("d_model",),
+    "generation": ("tokens",),
     "host": (),
     "zoo": ("B", "L", "d_model"),
 }
-_LIMIT_S = {"block": 60.0, "zoo": 60.0}
+_LIMIT_S = {"block": 60.0, "zoo": 60.0, "generation": 300.0}
 _DEFAULT_LIMIT_S = 20.0
+_NO_FIGURE = ("generation", "host", "tracking")
 _REPEATS, _QUICK_REPEATS = 7, 2
 _MOST_TIMES = 1_000
 
@@ -53,8 +55,10 @@ def run_benchmark(
     Raises:
         UserError: an option cannot be used, or a peer asked for cannot run here.
     """
-    if what == "tracking" and (shapes or peers):
-        raise UserError("tracking trains one small model: leave out --shape and --peers.")
+    if what in ("tracking", "executors") and (shapes or peers):
+        raise UserError(f"{what} trains one small model: leave out --shape and --peers.")
+    if what == "data" and shapes:
+        raise UserError("data takes the tasks as they are at scale=cpu: leave out --shape.")
     options: dict[str, object] = {
         "--shape": list(shapes),
         "--sweep": sweep,
@@ -84,9 +88,11 @@ def run_benchmark(
         raise UserError(f"--sweep is for scan: {what} has no sweep over lengths.")
     if what == "host" and (shapes or peers):
         raise UserError("bench host has no --shape and no --peers: it takes small calls of our own kernels.")
-    if dtype != "float32" and what in ("block", "decode", "zoo"):
+    if dtype != "float32" and what in ("block", "decode", "generation", "zoo"):
         raise UserError(f"--dtype {dtype} is for scan, conv and ssd; whole models are timed in float32.")
     if figure is not None:
+        if what in _NO_FIGURE:
+            raise UserError(f"--figure draws times of peers, and bench {what} compares none: leave it out.")
         check_picture(figure)
     benchmark = importlib.import_module(f"seqsuite.bench.{what}")
     with _progress() as say, using_threads(settings.threads[0]):
@@ -143,7 +149,7 @@ def _threads(text: str | None) -> tuple[int, ...]:
 def _shape(text: str, names: tuple[str, ...]) -> tuple[int, ...]:
     sizes = tuple(int(part) if part.strip().isdecimal() else 0 for part in text.split(","))
     if len(sizes) != len(names) or 0 in sizes:
-        example = {"B": 8, "L": 1024, "D": 512, "N": 16, "K": 4, "d_model": 64}
+        example = {"B": 8, "L": 1024, "D": 512, "N": 16, "K": 4, "d_model": 64, "tokens": 1000}
         right = ",".join(str(example[name]) for name in names)
         raise UserError(
             f"--shape {text} is not {','.join(names)} in positive numbers: write --shape {right}."

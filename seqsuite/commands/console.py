@@ -4,14 +4,18 @@ import sys
 
 from rich.console import Console, RenderableType
 
-_UNBOUNDED = 10_000  # columns where there is no terminal
+UNBOUNDED = 10_000  # columns where there is no terminal
 
 
-def make_console() -> Console:
-    """Return the console of standard output; brackets in what it prints are no markup."""
-    terminal = sys.stdout.isatty()
+def make_console(*, stderr: bool = False) -> Console:
+    """Return the console of standard output, or error; brackets in what it prints are no markup."""
+    terminal = (sys.stderr if stderr else sys.stdout).isatty()
     return Console(
-        highlight=False, markup=False, width=None if terminal else _UNBOUNDED, soft_wrap=not terminal
+        stderr=stderr,
+        highlight=False,
+        markup=False,
+        width=None if terminal else UNBOUNDED,
+        soft_wrap=not terminal,
     )
 
 

@@ -128,7 +128,7 @@ def generate_samples(source: str, experiment: str, request: Request) -> int:
     wanted = console.is_terminal if request.stream is None else request.stream
     streaming = wanted and speaker.streamed and len(samples) == 1
     if streaming:
-        made = _streamed(speaker.codec, samples[0], generation, request.length)
+        made = stream_tokens(speaker.codec, samples[0], generation, request.length)
     else:
         made = _watched(console, generation, request.length)
     for tokens in made:
@@ -215,7 +215,9 @@ def _watched(console: Console, generation: Generation, length: int) -> Iterator[
     yield from track(steps, f"generating {length} tokens", total=length, console=console, transient=True)
 
 
-def _streamed(codec: Codec, prompt: list[int], generation: Generation, length: int) -> Iterator[list[int]]:
+def stream_tokens(
+    codec: Codec, prompt: list[int], generation: Generation, length: int
+) -> Iterator[list[int]]:
     """Show the prompt, and then each token as it comes, but no character before all its bytes are there."""
     sys.stdout.write(codec.decode(prompt))
     held: list[int] = []

@@ -1,5 +1,7 @@
 """``seqsuite list``: what there is to choose from."""
 
+from typing import Any
+
 from rich.console import Console
 from rich.table import Table
 
@@ -28,7 +30,7 @@ def show_names() -> None:
     _print(console, "scales of each preset", _SCALES)
 
 
-def _summary(registry: Registry, name: str) -> str:
+def _summary(registry: Registry[Any], name: str) -> str:
     """Return the one line, or why a plug-in has none."""
     try:
         return registry.summary(name).rstrip(".")

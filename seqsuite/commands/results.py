@@ -1,33 +1,88 @@
-"""``seqsuite results``: the table of finished runs."""
+"""``seqsuite results``: the table of finished runs, or a metric by two settings; runs as a file."""
 
 import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from seqsuite.experiments.tracking.reader import open_reader
+from seqsuite import report
+from seqsuite.errors import UserError
+from seqsuite.experiments.tracking.export import FileReader, export_runs
+from seqsuite.experiments.tracking.reader import Reader, open_reader
 from seqsuite.report.pictures import check_picture
-from seqsuite.results.collect import collect
-from seqsuite.results.filters import parse_filters
+from seqsuite.results.collect import collect, newest, nothing_found, select
+from seqsuite.results.filters import Filter, parse_filters
 from seqsuite.results.formats import COMMAND, print_results
+from seqsuite.results.pivot import Axes, pivot
 
 
 def show_results(
-    filters: Sequence[str], *, style: str, paper: bool, figure: Path | None, experiment: str
+    filters: Sequence[str],
+    *,
+    style: str,
+    paper: bool,
+    figure: Path | None,
+    experiment: str,
+    rows: str | None = None,
+    cols: str | None = None,
+    metric: str | None = None,
+    source: Path | None = None,
+    export: Path | None = None,
 ) -> None:
-    """Print the results that meet all filters, and draw them if asked to.
+    """Print the results that meet all filters, and draw and write them if asked to.
+
+    Args:
+        filters: Conditions on settings.
+        style: One of :data:`seqsuite.report.FORMATS`.
+        paper: Whether to put published numbers beside ours.
+        figure: Picture to draw.
+        experiment: MLflow experiment to read.
+        rows: Settings that make the rows of a pivot table, in place of the ranking.
+        cols: Setting that makes its columns.
+        metric: What it shows.
+        source: File of runs to read in place of MLflow.
+        export: File to write the runs to.
 
     Raises:
-        UserError: if a filter cannot be used, nothing is left to show, or the figure cannot be written.
+        UserError: if a filter cannot be used, nothing is left to show, or a file cannot be read or written.
     """
     if figure is not None:
         check_picture(figure)
+    if rows is None and (cols or metric):
+        raise UserError("--cols and --metric are those of a pivot table: say what its rows are, by --rows.")
     conditions = parse_filters(filters)
-    reader = open_reader(experiment)
-    found = collect(reader, filters=conditions, paper=paper)
-    print_results(found, style, command=shlex.join([*shlex.split(COMMAND), *filters]))
+    reader = reader_of(source, experiment)
+    if rows is not None:
+        _print_pivot(reader, conditions, Axes(tuple(rows.split(",")), cols, metric or ""), style)
+    else:
+        found = collect(reader, filters=conditions, paper=paper)
+        print_results(found, style, command=shlex.join([*shlex.split(COMMAND), *filters]))
     if figure is not None:
         from seqsuite.results.figures import compare
 
-        compare(reader, found, figure)
+        compare(reader, collect(reader, filters=conditions, paper=paper), figure)
         print(f"The picture is in {figure}.", file=sys.stderr)
+    if export is not None:
+        count = export_runs(reader, select(newest(reader.cells()), conditions), export)
+        print(f"{count} run{'s' * (count != 1)} in {export}.", file=sys.stderr)
+
+
+def reader_of(source: Path | None, experiment: str) -> Reader:
+    """Return a reader of a file of runs, or of the store.
+
+    Raises:
+        UserError: if it cannot be read.
+    """
+    return open_reader(experiment) if source is None else FileReader(source)
+
+
+def _print_pivot(reader: Reader, conditions: Sequence[Filter], axes: Axes, style: str) -> None:
+    cells = newest(reader.cells())
+    kept = select(cells, conditions)
+    if not kept:
+        raise UserError(nothing_found(reader, cells, kept))
+    options = ["--rows", ",".join(axes.rows)]
+    options += ["--cols", axes.cols] if axes.cols else []
+    options += ["--metric", axes.metric] if axes.metric else []
+    command = shlex.join([*shlex.split(COMMAND), *options])
+    report.write(report.Report(command, {}, pivot(kept, axes)), style, sys.stdout)

@@ -5,7 +5,9 @@ checkpoint.
 """
 
 import logging
+import os
 import shutil
+import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -21,7 +23,7 @@ from seqsuite.experiments.config.schema import CellConfig
 from seqsuite.experiments.distributed.team import team, world_size
 from seqsuite.experiments.interruption import InterruptionFlag
 from seqsuite.experiments.tracking import schema
-from seqsuite.experiments.tracking.events import RunHeader
+from seqsuite.experiments.tracking.events import EVENTS, RunHeader, journal_tag
 from seqsuite.experiments.tracking.journal import Journal
 from seqsuite.experiments.tracking.lease import Lease, LeaseHeld
 from seqsuite.experiments.tracking.schema import FinalStatus
@@ -48,6 +50,8 @@ log = logging.getLogger(__name__)
 GOOD: tuple[Outcome, ...] = ("finished", "skipped")
 """Outcomes after which there is nothing left to do."""
 
+ASKING_SECONDS = 60.0
+"""How long a cell without a journal waits for MLflow to say whether it was run before."""
 SENDING_SECONDS = 120.0
 """How long a cell that has ended waits for MLflow to take what is left."""
 SENDING_SECONDS_INTERRUPTED = 5.0
@@ -86,6 +90,7 @@ class Host:
         interruption: Set when the user asks to stop.
         force: Whether to start afresh in any case.
         takeover: Whether to take cells over from processes that seem to be running them.
+        retry_failed: Whether to start a cell afresh that diverged.
     """
 
     store: Store | None
@@ -94,6 +99,7 @@ class Host:
     interruption: InterruptionFlag
     force: bool = False
     takeover: bool = False
+    retry_failed: bool = False
 
 
 class Recorder(Callback):
@@ -200,31 +206,50 @@ def _run_leased(cell: _Cell, host: Host) -> CellResult:
     if earlier is not None and earlier.status == "FINISHED":
         shutil.rmtree(cell.folder, ignore_errors=True)
         return CellResult(cell.config, "skipped", earlier.run_id, metrics=earlier.metrics)
-    if host.force:
+    diverged = None if host.force else _diverged(cell, earlier)
+    if host.force or (diverged and host.retry_failed):
         shutil.rmtree(cell.folder, ignore_errors=True)
+        diverged = earlier = None
     with Journal.open(cell.folder) as journal:
         if journal.status == "FINISHED":
             return _send(cell, host, journal, Published({}, ""), known="skipped")
-        diverged = journal.tag(schema.TAG_DIVERGED)
-        if earlier is not None:
-            diverged = diverged or earlier.tags.get(schema.TAG_DIVERGED)
         if diverged:
+            unsent = _uploader(journal, host).close(SENDING_SECONDS, lambda: host.interruption.requested)
             run_id = journal.run_id or (earlier.run_id if earlier is not None else "")
-            message = f"{diverged} It is tried again with --force, or with other settings."
-            return CellResult(cell.config, "diverged", run_id, message)
+            message = f"{diverged} It is tried again with --retry-failed or --force, or with other settings."
+            return CellResult(cell.config, "diverged", run_id, message, unsent=unsent)
         _start(cell, host, journal, earlier)
-        uploader = Uploader(journal, host.store)
-        uploader.start()
-        return _train(cell, host, journal, uploader)
+        return _train(cell, host, journal, _uploader(journal, host))
+
+
+def _uploader(journal: Journal, host: Host) -> Uploader:
+    uploader = Uploader(journal, host.store)
+    uploader.start()
+    return uploader
+
+
+def _diverged(cell: _Cell, earlier: CellRun | None) -> str | None:
+    """Return why the cell diverged before, if it did."""
+    if earlier is not None and schema.TAG_DIVERGED in earlier.tags:
+        return earlier.tags[schema.TAG_DIVERGED]
+    return journal_tag(cell.folder, schema.TAG_DIVERGED)
 
 
 def _earlier(cell: _Cell, host: Host) -> CellRun | None:
-    """Return the cell's run in MLflow, if there is one and MLflow is there."""
-    try:
-        return None if host.store is None else host.store.find_cell(cell.cell_id)
-    except UserError as error:
-        log.warning("%s: %s The cell is run, and sent later.", cell.folder.name, error)
-        return None
+    """Return the cell's run in MLflow, if there is one and MLflow is there.
+
+    A store that is away is waited for where only it can tell that the cell is finished.
+    """
+    deadline = time.monotonic() + (0.0 if (cell.folder / EVENTS).exists() else ASKING_SECONDS)
+    while True:
+        try:
+            return None if host.store is None else host.store.find_cell(cell.cell_id)
+        except UserError as error:
+            if time.monotonic() < deadline and not host.interruption.requested:
+                time.sleep(1.0)
+                continue
+            log.warning("%s: %s The cell is run, and sent later.", cell.folder.name, error)
+            return None
 
 
 def _start(cell: _Cell, host: Host, journal: Journal, earlier: CellRun | None) -> None:
@@ -244,7 +269,7 @@ def _train(cell: _Cell, host: Host, journal: Journal, uploader: Uploader) -> Cel
         journal.artifact(host.illustrate(journal, cell.folder))
         journal.end("FINISHED")
     except _TakenOver as error:
-        uploader.close(0.0)
+        uploader.close(0.0)  # whoever took it over sends the rest
         return CellResult(cell.config, "busy", journal.run_id or "", str(error))
     except Exception as error:
         diverged = isinstance(error, DivergenceError)
@@ -252,23 +277,29 @@ def _train(cell: _Cell, host: Host, journal: Journal, uploader: Uploader) -> Cel
         with _best_effort():
             tags = {schema.TAG_FAILURE: message}
             journal.tags(tags | ({schema.TAG_DIVERGED: message} if diverged else {}))
-        _end(cell, journal, uploader, "FAILED", SENDING_SECONDS)
+        unsent = _end(cell, host, journal, uploader, "FAILED")
         outcome: Outcome = "diverged" if diverged else "failed"
-        return CellResult(cell.config, outcome, journal.run_id or "", message)
+        return CellResult(cell.config, outcome, journal.run_id or "", message, unsent=unsent)
     except BaseException:
-        _end(cell, journal, uploader, "KILLED", SENDING_SECONDS_INTERRUPTED)
+        _end(cell, host, journal, uploader, "KILLED")
         raise
     return _send(cell, host, journal, published, uploader)
 
 
-def _end(cell: _Cell, journal: Journal, uploader: Uploader, status: FinalStatus, seconds: float) -> None:
-    """Journal how a cell has ended, and give MLflow a while to take what is left."""
+def _end(cell: _Cell, host: Host, journal: Journal, uploader: Uploader, status: FinalStatus) -> int:
+    """Journal how a cell has ended, and give MLflow a while to take what is left; return how much it has not.
+
+    After an interruption the while is short, and where another process has taken the cell over it is none:
+    that one sends the rest.
+    """
     if cell.lease.lost():
-        seconds = 0.0  # whoever took it over sends the rest
-    else:
-        with _best_effort():
-            journal.end(status)
-    uploader.close(seconds)
+        uploader.close(0.0)
+        return 0
+    with _best_effort():
+        journal.end(status)
+    if status == "KILLED":
+        return uploader.close(SENDING_SECONDS_INTERRUPTED)
+    return uploader.close(SENDING_SECONDS, lambda: host.interruption.requested)
 
 
 def _compute(cell: _Cell, host: Host, journal: Journal) -> Published:
@@ -297,11 +328,10 @@ def _send(
 ) -> CellResult:
     """Wait until MLflow has everything; then the cell's folder is no longer needed."""
     if uploader is None:
-        uploader = Uploader(journal, host.store)
-        uploader.start()
+        uploader = _uploader(journal, host)
     unsent = uploader.close(SENDING_SECONDS, lambda: host.interruption.requested)
     if unsent == 0 and host.store is not None:
-        shutil.rmtree(cell.folder)
+        shutil.rmtree(cell.folder, ignore_errors=True)  # what is left is deleted when it is found finished
     return CellResult(
         cell.config, known, journal.run_id or "", published.sample, dict(published.metrics), unsent
     )
@@ -317,6 +347,8 @@ def sentence(error: Exception, folder: Path | None = None) -> str:
     if isinstance(error, UserError | DivergenceError):
         return str(error)
     text = " ".join(str(error).split()).rstrip(".")
+    if isinstance(error, OSError) and error.errno is not None and error.filename is not None:
+        return f"{error.filename} cannot be used ({os.strerror(error.errno)}): mend that, and run it again."
     if isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in text:
         return (
             "It needs more memory than there is: choose a smaller train.batch_size, train.eval_batch_size, "

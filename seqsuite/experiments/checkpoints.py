@@ -3,7 +3,8 @@
 A checkpoint is a folder ``step-N`` with ``model.safetensors`` and ``config.json``, which is all that using
 the model takes, ``training.pt`` (tensors and numbers only), which is what resuming adds, and
 ``manifest.json`` with the sizes and hashes of the others, written last. The folder is made under another
-name, flushed to disk and then renamed.
+name, flushed to disk and then renamed. Each says which was the best when it was saved, so that both change
+in one step.
 """
 
 import hashlib
@@ -11,6 +12,7 @@ import json
 import logging
 import os
 import pickle
+import re
 import shutil
 import threading
 from collections.abc import Callable, Mapping
@@ -35,8 +37,6 @@ from seqsuite.tasks import TASKS
 TRAINING = "training.pt"
 MANIFEST = "manifest.json"
 
-_BEST = "best.json"
-
 log = logging.getLogger(__name__)
 
 
@@ -48,11 +48,13 @@ class Snapshot:
         step: How many steps the model was trained for.
         weights: The weights to use the model with, by name; shared ones once.
         training: State to resume from, of tensors, numbers, strings and containers of them.
+        best_step: Step of the best checkpoint so far, this one's where it is that; 0 if there is none.
     """
 
     step: int
     weights: Mapping[str, Tensor]
     training: Mapping[str, Any]
+    best_step: int = 0
 
 
 class Checkpoints:
@@ -79,18 +81,17 @@ class Checkpoints:
         self._thread: threading.Thread | None = None
         self._error: UserError | None = None
 
-    def save(self, snapshot: Snapshot, *, best: bool = False) -> None:
+    def save(self, snapshot: Snapshot) -> None:
         """Start to write a checkpoint, once the one before is written.
 
         Args:
             snapshot: What it holds.
-            best: Whether it is the best so far.
 
         Raises:
             UserError: if the one before could not be written, for want of space or permission.
         """
         self.wait()
-        self._thread = threading.Thread(target=self._write_safely, args=(snapshot, best), name="checkpoint")
+        self._thread = threading.Thread(target=self._write_safely, args=(snapshot,), name="checkpoint")
         self._thread.start()
 
     def wait(self) -> None:
@@ -116,49 +117,44 @@ class Checkpoints:
         return None
 
     def best(self) -> Path | None:
-        """Return the best checkpoint, or ``None`` if there is no whole one."""
-        try:
-            name = str(json.loads((self.folder / _BEST).read_text(encoding="utf-8"))["checkpoint"])
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
-        folder = self.folder / name
-        return folder if what_is_wrong(folder) is None else None
+        """Return the best checkpoint as the newest one knows it, or ``None`` if there is no whole one."""
+        newest = self.newest()
+        folder = None if newest is None else self._folder(_best_step(newest))
+        return folder if folder is not None and what_is_wrong(folder) is None else None
 
-    def _write_safely(self, snapshot: Snapshot, best: bool) -> None:
+    def _folder(self, step: int) -> Path:
+        return self.folder / f"step-{step:09d}"
+
+    def _write_safely(self, snapshot: Snapshot) -> None:
         try:
-            self.write(snapshot, best)
+            self.write(snapshot)
         except (OSError, SafetensorError, RuntimeError) as error:
-            reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
             self._error = UserError(
-                f"The checkpoint in {self.folder} cannot be written: {reason.rstrip('.')}; make room or set "
+                f"The checkpoint in {self.folder} cannot be written: {_reason(error)}; make room or set "
                 "run.output to another folder, then run the same command to go on from the one before."
             )
 
-    def write(self, snapshot: Snapshot, best: bool) -> None:
+    def write(self, snapshot: Snapshot) -> None:
         """Write a checkpoint, then delete those that are no longer kept."""
-        folder = self.folder / f"step-{snapshot.step:09d}"
-        if what_is_wrong(folder) is not None:
+        folder, best = self._folder(snapshot.step), self._folder(snapshot.best_step)
+        # An evaluation may follow at the same step, after an interruption, and find it the best.
+        if what_is_wrong(folder) is not None or _best_step(folder) != snapshot.best_step:
             self._make(folder, snapshot)
-        if best:
-            _replace_text(self.folder / _BEST, json.dumps({"checkpoint": folder.name}))
-        best_folder = self.best()
-        kept = {best_folder.name} if best_folder else set()
         whole = [
             path for path in sorted(self.folder.glob("step-*")) if what_is_wrong(path, quick=True) is None
         ]
         for stale in whole[: -self._keep_last]:
-            if stale.name not in kept:
+            if stale != best:
                 shutil.rmtree(stale)
 
     def _make(self, folder: Path, snapshot: Snapshot) -> None:
         """Write a checkpoint under another name and move it into place."""
         partial = folder.with_name(f".{folder.name}.partial")
-        for stale in (partial, folder):
-            if stale.exists():
-                shutil.rmtree(stale)
+        shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         try:
-            description = {**self._description, "step": snapshot.step}
+            steps = {"step": snapshot.step, "best_step": snapshot.best_step}
+            description = {**self._description, **steps}
             (partial / CONFIG).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
             save_file(dict(snapshot.weights), partial / WEIGHTS)
             # safetensors makes files that only their owner can read.
@@ -168,6 +164,8 @@ class Checkpoints:
             for path in partial.iterdir():
                 _flush_to_disk(path)
             _replace_text(partial / MANIFEST, json.dumps(manifest, indent=2) + "\n")
+            if folder.exists():  # damaged, or of before an evaluation
+                shutil.rmtree(folder)
             os.replace(partial, folder)
             _flush_to_disk(folder.parent)
         except BaseException:
@@ -197,6 +195,24 @@ def what_is_wrong(folder: Path, *, quick: bool = False) -> str | None:
     return None
 
 
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError) and error.errno:
+        return os.strerror(error.errno)
+    if number := re.search(r"\(os error (\d+)\)", str(error)):  # as safetensors puts it
+        return os.strerror(int(number[1]))
+    if "inline_container" in str(error):  # all that PyTorch's writer says
+        return "less was written than there was to write, as on a full disk"
+    return str(error).rstrip(".")
+
+
+def _best_step(folder: Path) -> int:
+    """Return the step of the best checkpoint when a whole one was saved; 0 if there was none."""
+    try:
+        return int(json.loads((folder / CONFIG).read_text(encoding="utf-8"))["best_step"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0
+
+
 def load_for_inference(folder: Path) -> tuple[SequenceModel, CellConfig]:
     """Return the model of a checkpoint, in evaluation mode, and the configuration it was trained with.
 
@@ -216,8 +232,10 @@ def load_for_inference(folder: Path) -> tuple[SequenceModel, CellConfig]:
 def reads_bytes(description: Mapping[str, Any]) -> bool:
     """Return whether a model's ``config.json`` says that its tokens are the bytes of text."""
     task = native.settings_of(description).get("task")
-    name = task.get("name") if isinstance(task, dict) else None
-    return name in TASKS.names() and getattr(TASKS.load(name), "units", None) == "bytes"
+    if not isinstance(task, dict) or task.get("name") not in TASKS.names():
+        return False
+    has_tokenizer = task.get("tokenizer", "bytes") != "bytes"
+    return not has_tokenizer and getattr(TASKS.load(task["name"]), "units", None) == "bytes"
 
 
 def load_training(

@@ -1,15 +1,18 @@
-"""A grid of cells, run one after the other."""
+"""A grid of cells, run by an executor."""
 
 import os
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from pathlib import Path
+from contextlib import closing, suppress
 
 from seqsuite.devices import choose_device
 from seqsuite.errors import UserError
-from seqsuite.experiments.cell import GOOD, CellResult, Host, run_cell
+from seqsuite.experiments.cell import GOOD, CellResult, Host, sentence, work_folder
 from seqsuite.experiments.config.schema import CellConfig
 from seqsuite.experiments.distributed.team import world_size
+from seqsuite.experiments.executors import check_executor, make_executor
+from seqsuite.experiments.executors.base import Plan, sharing
+from seqsuite.experiments.memory import memory_faults, together_fault
+from seqsuite.experiments.tracking.events import journal_status
 from seqsuite.experiments.tracking.schema import FinalStatus
 from seqsuite.experiments.tracking.store import Store
 from seqsuite.experiments.training.objectives import shape_of
@@ -27,7 +30,9 @@ def parameter_counts(cells: Sequence[CellConfig]) -> list[int]:
 
 
 def check_cells(cells: Sequence[CellConfig]) -> list[UserError | None]:
-    """Find what would stop a cell, before the first one starts: options, data, device, output folder.
+    """Find what would stop a cell, before the first one starts.
+
+    That is its options, data, device, output folder, and the memory it takes.
 
     Returns:
         For each cell what is wrong with it, or ``None``.
@@ -37,20 +42,32 @@ def check_cells(cells: Sequence[CellConfig]) -> list[UserError | None]:
     """
     if len({cell.run.experiment for cell in cells}) > 1:
         raise UserError("A grid is recorded in one experiment: give run.experiment a single value.")
-    for device in {cell.run.device for cell in cells}:
-        choose_device(device)
+    _check_executors(cells)
     by_task: dict[str, UserError | None] = {}
-    faults = []
+    faults: list[UserError | None] = []
     for cell in cells:
         key = str(cell.task)
         if key not in by_task:
-            by_task[key] = _fault_of_data(cell)
-        faults.append(by_task[key] or _fault(cell))
+            by_task[key] = _fault_in(_read_data, cell)
+        faults.append(by_task[key] or _fault_in(_check_options, cell))
+    for device in {cell.run.device for cell, fault in zip(cells, faults, strict=True) if fault is None}:
+        places = [
+            place for place, fault in enumerate(faults) if fault is None and cells[place].run.device == device
+        ]
+        found = memory_faults([cells[place] for place in places], choose_device(device))
+        for place, fault in zip(places, found, strict=True):
+            faults[place] = fault
+    for place, cell in enumerate(cells):
+        faults[place] = faults[place] or _fault_in(_check_writable, cell)
+    whole = [cell for cell, fault in zip(cells, faults, strict=True) if fault is None]
+    if whole:
+        run = whole[0].run
+        fault = together_fault(whole, choose_device(run.device), sharing(run, len(whole)))
+        if fault is not None:
+            raise fault
     known = [fault for fault in faults if fault is not None]
     if len(known) == len(cells):
         raise known[0]
-    for output in {cell.run.output for cell in cells}:
-        _check_writable(output)
     return faults
 
 
@@ -60,29 +77,38 @@ def run_grid(
     after_cell: Callable[[CellResult], None],
     faults: Sequence[UserError | None] | None = None,
 ) -> list[CellResult]:
-    """Run cells in order, skipping finished ones and continuing others; one that fails stops no other.
+    """Run cells, skipping finished ones and continuing others; one that fails stops no other.
 
     Args:
         cells: What to run.
         host: What they are run with.
-        after_cell: Called after each cell, with what became of it.
+        after_cell: Called after each cell, with what became of it; in whatever order they end.
         faults: What :func:`check_cells` found: such cells are not tried.
+
+    Returns:
+        What became of each cell, in their order.
 
     Raises:
         Interrupted: if the user asked to stop; finished cells stay finished.
     """
     parent = _start_parent(cells, host.store)
     status: FinalStatus = "KILLED"
-    results: list[CellResult] = []
+    results: dict[int, CellResult] = {}
     try:
-        for cell, fault in zip(cells, faults or [None] * len(cells), strict=True):
-            if fault is not None:
-                result = CellResult(cell, "failed", "", str(fault))
-            else:
-                result = run_cell(cell, host, parent_run_id=parent)
-            after_cell(result)
-            results.append(result)
-        good = all(result.outcome in GOOD for result in results)
+        whole = []
+        for index, (cell, fault) in enumerate(zip(cells, faults or [None] * len(cells), strict=True)):
+            if fault is None:
+                whole.append(cell)
+                continue
+            results[index] = CellResult(cell, "failed", "", str(fault))
+            after_cell(results[index])
+        run = cells[0].run
+        executor = make_executor(run.executor, Plan(host, run, parent))
+        with closing(executor.run(whole, host.interruption)) as ended:
+            for result in ended:
+                after_cell(result)
+                results[_index(cells, result.config)] = result
+        good = all(result.outcome in GOOD for result in results.values())
         status = "FINISHED" if good else "FAILED"
     except Exception:
         status = "FAILED"
@@ -91,7 +117,51 @@ def run_grid(
         if parent is not None and host.store is not None:
             with suppress(UserError):  # a store that is gone must not hide what became of the cells
                 host.store.finish(parent, status)
-    return results
+    return [results[index] for index in sorted(results)]
+
+
+def _index(cells: Sequence[CellConfig], wanted: CellConfig) -> int:
+    return next(index for index, cell in enumerate(cells) if cell is wanted)
+
+
+def _check_executors(cells: Sequence[CellConfig]) -> None:
+    """Check that the cells agree on what runs them, and that it is there.
+
+    Raises:
+        UserError: naming the setting.
+    """
+    run = cells[0].run
+    shared = ["executor", "parallel", "threads", "gpus"]
+    if run.executor != "inline":
+        shared += ["device", "output"]
+    for key in shared:
+        if len({getattr(cell.run, key) for cell in cells}) > 1:
+            raise UserError(f"A grid runs through one executor: give run.{key} a single value.")
+    if run.executor == "inline" and (run.parallel or 1) > 1:
+        raise UserError(
+            f"run.parallel={run.parallel} needs processes: add run.executor=processes, or ray or slurm."
+        )
+    check_executor(run.executor)
+
+
+def failed_before(cells: Sequence[CellConfig], store: Store | None) -> list[CellConfig]:
+    """Return the cells whose last run failed or diverged, by their journals and the store.
+
+    Raises:
+        UserError: if none has, or the store cannot be read.
+    """
+    failed = []
+    for cell in cells:
+        cell_id = cell.cell_id(cell.make_task().fingerprint())
+        run = None if store is None else store.find_cell(cell_id)
+        if (run is not None and run.status == "FAILED") or (
+            (run is None or run.status != "FINISHED")
+            and journal_status(work_folder(cell, cell_id)) == "FAILED"
+        ):
+            failed.append(cell)
+    if not failed:
+        raise UserError("None of these cells has failed: leave out --retry-failed to run what is missing.")
+    return failed
 
 
 def _start_parent(cells: Sequence[CellConfig], store: Store | None) -> str | None:
@@ -101,31 +171,36 @@ def _start_parent(cells: Sequence[CellConfig], store: Store | None) -> str | Non
     return store.start_grid(f"grid of {len(cells)} cells", {"cells": [cell.title for cell in cells]})
 
 
-def _fault_of_data(cell: CellConfig) -> UserError | None:
-    """Return what is wrong with a task and its data, which is read."""
+def _fault_in(check: Callable[[CellConfig], None], cell: CellConfig) -> UserError | None:
+    """Return what is wrong with a cell; the code of a plug-in may raise anything."""
     try:
-        task = cell.make_task()
-        for split in ("validation", "test"):
-            task.eval_sets(split)
+        check(cell)
     except UserError as error:
         return error
+    except Exception as error:
+        return UserError(sentence(error))
     return None
 
 
-def _fault(cell: CellConfig) -> UserError | None:
-    """Return what is wrong with a cell's options."""
-    try:
-        io = cell.make_task().io
-        check_batches(cell.train, io)
-        check_ranks(cell, io, world_size(cell.run))
-        count_parameters(cell.model, shape_of(io))
-    except UserError as error:
-        return error
-    return None
+def _read_data(cell: CellConfig) -> None:
+    """Construct the task and read its data."""
+    task = cell.make_task()
+    for split in ("validation", "test"):
+        task.eval_sets(split)
 
 
-def _check_writable(folder: Path) -> None:
+def _check_options(cell: CellConfig) -> None:
+    """Refuse options that contradict each other, and a device that is not there."""
+    choose_device(cell.run.device)
+    io = cell.make_task().io
+    check_batches(cell.train, io)
+    check_ranks(cell, io, world_size(cell.run))
+    count_parameters(cell.model, shape_of(io))
+
+
+def _check_writable(cell: CellConfig) -> None:
     """Create the output folder, or say why checkpoints cannot be written there."""
+    folder = cell.run.output
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

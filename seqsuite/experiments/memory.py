@@ -17,7 +17,7 @@ from seqsuite.models.base import Block
 from seqsuite.models.build import build_shaped
 from seqsuite.tasks.base import ModelIO
 
-_PROC, _CGROUPS = Path("/proc"), Path("/sys/fs/cgroup")
+PROC, CGROUPS = Path("/proc"), Path("/sys/fs/cgroup")
 _LOGITS = 3  # the logits, their log-softmax and the gradient are there at once
 _WORKING = 2  # what a layer keeps, and as much again for its gradients
 _PROGRAM = 10**9  # address space that the program still takes: stacks of threads, MLflow, compiled kernels
@@ -116,25 +116,55 @@ def _kept(model: torch.nn.Module, io: ModelIO, batch: int) -> int | None:
     return sum(storage.nbytes() for storage in kept.values())
 
 
-def check_memory(cells: Sequence[CellConfig], device: torch.device) -> None:
-    """Refuse the first cell that is estimated to need more memory than is free on ``device``.
+def memory_faults(cells: Sequence[CellConfig], device: torch.device) -> list[UserError | None]:
+    """Find the cells that are estimated to need more memory than is free on ``device``.
 
-    Cells with ``run.memory=ignore`` are left alone.
+    Those with ``run.memory=ignore`` are left alone.
 
-    Raises:
-        UserError: saying what it needs, and of what.
+    Returns:
+        For each cell what it needs, and of what, or ``None``.
     """
     checked = [cell for cell in cells if cell.run.memory == "check"]
     free = free_memory(device) if checked else None
     if free is None:
-        return
-    for cell, estimate in zip(checked, estimate_cells(checked), strict=True):
-        if estimate.total > free:
-            raise UserError(
-                f"{cell.title} needs more memory than there is: about {gigabytes(estimate.total)} "
-                f"({estimate}), and {gigabytes(free)} are free; choose a smaller train.batch_size, model or "
-                "sequence, or try it all the same with run.memory=ignore."
-            )
+        return [None] * len(cells)
+    estimates = iter(estimate_cells(checked))
+    faults: list[UserError | None] = []
+    for cell in cells:
+        estimate = next(estimates) if cell.run.memory == "check" else None
+        fits = estimate is None or estimate.total <= free
+        faults.append(None if fits or estimate is None else _too_large(cell, estimate, free))
+    return faults
+
+
+def together_fault(cells: Sequence[CellConfig], device: torch.device, at_once: int) -> UserError | None:
+    """Return what is wrong with running so many cells at once on a device, or ``None`` if all might be.
+
+    Args:
+        cells: What is to be run; each fits alone.
+        device: What they share.
+        at_once: How many do: the largest might run together.
+    """
+    checked = [cell for cell in cells if cell.run.memory == "check"]
+    free = free_memory(device) if at_once > 1 and checked else None
+    if free is None:
+        return None
+    sizes = sorted((estimate.total for estimate in estimate_cells(checked)), reverse=True)
+    together = sum(sizes[:at_once])
+    if together <= free:
+        return None
+    return UserError(
+        f"{at_once} cells at once need more memory than there is: about {gigabytes(together)}, and "
+        f"{gigabytes(free)} are free; choose a smaller run.parallel."
+    )
+
+
+def _too_large(cell: CellConfig, estimate: MemoryEstimate, free: int) -> UserError:
+    return UserError(
+        f"{cell.title} needs more memory than there is: about {gigabytes(estimate.total)} ({estimate}), and "
+        f"{gigabytes(free)} are free; choose a smaller train.batch_size, model or sequence, or try it all "
+        "the same with run.memory=ignore."
+    )
 
 
 def estimate_cells(cells: Sequence[CellConfig]) -> list[MemoryEstimate]:
@@ -174,12 +204,12 @@ def free_memory(device: torch.device) -> int | None:
 
 
 def _available() -> int | None:
-    return _kilobytes(_PROC / "meminfo", "MemAvailable:")
+    return _kilobytes(PROC / "meminfo", "MemAvailable:")
 
 
 def _left_of_address_space() -> int | None:
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
-    used = _kilobytes(_PROC / "self" / "status", "VmSize:")
+    used = _kilobytes(PROC / "self" / "status", "VmSize:")
     if limit == resource.RLIM_INFINITY or used is None:
         return None
     return max(limit - used - _PROGRAM, 0)
@@ -188,12 +218,12 @@ def _left_of_address_space() -> int | None:
 def _left_in_cgroups() -> int | None:
     """Return what is left in the tightest control group (version 2 or 1) that this process is in."""
     left = []
-    for line in _lines(_PROC / "self" / "cgroup"):
+    for line in _lines(PROC / "self" / "cgroup"):
         _, controllers, name = line.split(":", 2)
         if controllers not in ("", "memory"):
             continue
         version_1 = controllers == "memory"
-        root = _CGROUPS / "memory" if version_1 else _CGROUPS
+        root = CGROUPS / "memory" if version_1 else CGROUPS
         limit_name = "memory.limit_in_bytes" if version_1 else "memory.max"
         used_name = "memory.usage_in_bytes" if version_1 else "memory.current"
         group = root / name.strip("/")

@@ -103,13 +103,23 @@ def _why_no_cpu() -> str | None:
 
 
 def _why_no_triton() -> str | None:
+    reason = _why_no_import()
+    if reason is not None:
+        return reason
+    # Asked at every call, so that what costs least comes first: with a tensor on a GPU, CUDA is initialised.
+    initialised: bool = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]  # untyped in PyTorch
+    if initialised or interprets() or torch.cuda.is_available():
+        return None
+    return "there is no GPU that PyTorch can use"
+
+
+@cache
+def _why_no_import() -> str | None:
     try:
         import triton  # noqa: F401
     except ImportError as error:
         return f"triton cannot be imported: {error}"
-    if torch.cuda.is_available() or interprets():
-        return None
-    return "there is no GPU that PyTorch can use"
+    return None
 
 
 def interprets() -> bool:

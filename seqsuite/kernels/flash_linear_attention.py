@@ -53,7 +53,7 @@ def linear_attention(
     Returns:
         y (B, L, H, P) in v's dtype, and the final state, float32.
     """
-    return _run(_functions()[0], {"q": q, "k": k, "v": v, "g": log_decay}, state, cu_seqlens)
+    return _run(fla_functions()[0], {"q": q, "k": k, "v": v, "g": log_decay}, state, cu_seqlens)
 
 
 def gated_delta_rule(
@@ -67,11 +67,11 @@ def gated_delta_rule(
 ) -> tuple[Tensor, Tensor]:
     """Compute what :func:`seqsuite.kernels.gated_delta_rule.gated_delta_rule` does, from ``state``."""
     inputs = {"q": q, "k": k, "v": v, "g": log_decay.float(), "beta": beta.float()}
-    return _run(_functions()[1], inputs, state, cu_seqlens)
+    return _run(fla_functions()[1], inputs, state, cu_seqlens)
 
 
 @cache
-def _functions() -> tuple[Callable[..., Any], Callable[..., Any]]:
+def fla_functions() -> tuple[Callable[..., Any], Callable[..., Any]]:
     """Import fla-core, which looks for a GPU when it is imported."""
     from fla.ops.gated_delta_rule import chunk_gated_delta_rule
     from fla.ops.simple_gla import chunk_simple_gla

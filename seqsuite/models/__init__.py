@@ -1,15 +1,18 @@
 """The model zoo: a backbone of blocks, each wrapped around a mixer, chosen independently by name."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from seqsuite.registry import Registry
 
 if TYPE_CHECKING:
+    from seqsuite.models.backbones.base import Backbone
+    from seqsuite.models.base import Block, Mixer
     from seqsuite.models.pretrained import from_pretrained, save_pretrained
 
 __all__ = ["BLOCKS", "MIXERS", "MODELS", "from_pretrained", "save_pretrained"]
 
-MODELS = Registry(
+MODELS: Registry[Callable[[], dict[str, Any]]] = Registry(
     "model",
     "seqsuite.models",
     {
@@ -27,7 +30,7 @@ MODELS = Registry(
     },
 )
 
-BACKBONES = Registry(
+BACKBONES: "Registry[Callable[..., Backbone]]" = Registry(
     "backbone",
     "seqsuite.backbones",
     {
@@ -36,7 +39,7 @@ BACKBONES = Registry(
     },
 )
 
-BLOCKS = Registry(
+BLOCKS: "Registry[Callable[..., Block]]" = Registry(
     "block",
     "seqsuite.blocks",
     {
@@ -48,7 +51,7 @@ BLOCKS = Registry(
     },
 )
 
-MIXERS = Registry(
+MIXERS: "Registry[Callable[..., Mixer]]" = Registry(
     "mixer",
     "seqsuite.mixers",
     {

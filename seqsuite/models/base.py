@@ -125,6 +125,14 @@ class Mixer(SequenceLayer):
         """
         return {}
 
+    def flops(self, seqlen: int) -> int:
+        """Return the multiply-adds of a forward pass of one sequence beyond one a weight and position.
+
+        Such as scores and sums of attention, a scan's states, a convolution's Fourier transforms. Counted is
+        what the layer's definition takes, whichever way a kernel goes about it. By default none.
+        """
+        return 0
+
     def output_projection(self) -> nn.Linear | None:
         """Return the linear layer that the mixer's output comes from, ``None`` if it comes from none.
 
@@ -280,15 +288,16 @@ def is_plain_linear(*modules: nn.Module | None) -> bool:
     return all(isinstance(m, nn.Linear) and type(m).forward is nn.Linear.forward for m in modules)
 
 
-def packed_positions(cu_seqlens: Tensor, length: int) -> tuple[Tensor, Tensor]:
+def packed_positions(cu_seqlens: Tensor, length: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """Return for each of L packed positions which sequence it is of, and its place in that: both int64 (L,).
 
     Args:
-        cu_seqlens: Offsets (S + 1,), int32 or int64.
+        cu_seqlens: Offsets (S + 1,), int32 or int64; they may be on the host.
         length: L.
+        device: Where the positions are wanted.
     """
-    offsets = cu_seqlens.to(torch.int64)
-    positions = torch.arange(length, device=offsets.device)
+    offsets = cu_seqlens.to(device, torch.int64)
+    positions = torch.arange(length, device=device)
     sequence = torch.searchsorted(offsets, positions, right=True) - 1
     return sequence, positions - offsets[sequence]
 
@@ -304,7 +313,7 @@ def positions_of(x: Tensor, start: Tensor | None, cu_seqlens: Tensor | None) -> 
     if cu_seqlens is None:
         positions = torch.arange(x.shape[1], device=x.device).unsqueeze(0)
         return positions if start is None else positions + start.unsqueeze(1)
-    sequence, positions = packed_positions(cu_seqlens, x.shape[1])
+    sequence, positions = packed_positions(cu_seqlens, x.shape[1], x.device)
     return (positions if start is None else positions + start[sequence]).unsqueeze(0)
 
 

@@ -109,8 +109,7 @@ def build_mixer(choice: Options, width: int, seqlen: int) -> Mixer:
     """
     mixer_class = MIXERS.load(choice.name)
     told = {"seqlen": seqlen} if "seqlen" in inspect.signature(mixer_class).parameters else {}
-    mixer: Mixer = mixer_class(width, **told, **choice.arguments())
-    return mixer
+    return mixer_class(width, **told, **choice.arguments())
 
 
 def _build_backbone(config: ModelConfig, seqlen: int) -> Backbone:
@@ -123,14 +122,10 @@ def _build_backbone(config: ModelConfig, seqlen: int) -> Backbone:
         def make_mixer(inner_width: int) -> Mixer:
             return build_mixer(layer.mixer, inner_width, seqlen)
 
-        block: Block = block_class(width, make_mixer, make_norm, **layer.block.arguments())
-        return block
+        return block_class(width, make_mixer, make_norm, **layer.block.arguments())
 
     backbone_class = BACKBONES.load(config.backbone.name)
-    backbone: Backbone = backbone_class(
-        config.d_model, config.n_layer, make_block, **config.backbone.arguments()
-    )
-    return backbone
+    return backbone_class(config.d_model, config.n_layer, make_block, **config.backbone.arguments())
 
 
 def _layer(config: ModelConfig, kind: str) -> LayerConfig:

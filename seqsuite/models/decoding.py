@@ -37,11 +37,11 @@ def make_decoder(model: LanguageModel, state: BackboneState) -> Decoder:
         states = [BlockState(block["conv"], block["ssm"]) for block in state.blocks]
         decoder = mamba_decoder(weights, states)
         if decoder is not None:
-            return _FusedDecoder(decoder, state.position)
+            return FusedDecoder(decoder, state.position)
     recorder = recorder_for(model.embedding.weight.device)
     if recorder is not None and _has_constant_state(model, state):
         return GraphDecoder(model, state, recorder)
-    return _StepDecoder(model, state)
+    return StepDecoder(model, state)
 
 
 def _has_constant_state(model: LanguageModel, state: BackboneState) -> bool:
@@ -90,31 +90,35 @@ class GraphDecoder:
         return (logits,)
 
 
-class _StepDecoder:
+class StepDecoder:
     """By the model's own steps."""
 
     def __init__(self, model: LanguageModel, state: BackboneState) -> None:
         self._model, self._state = model, state
 
     def step(self, token: Tensor) -> Tensor:
+        """See :meth:`Decoder.step`."""
         logits, self._state = self._model.step(token, self._state)
         return logits
 
     def state(self) -> BackboneState:
+        """See :meth:`Decoder.state`."""
         return self._state
 
 
-class _FusedDecoder:
+class FusedDecoder:
     """By the kernel for stacks of Mamba or of Mamba-2 blocks."""
 
     def __init__(self, decoder: "MambaDecoder", position: int) -> None:
         self._decoder, self._position = decoder, position
 
     def step(self, token: Tensor) -> Tensor:
+        """See :meth:`Decoder.step`."""
         self._position += 1
         return self._decoder.step(token)
 
     def state(self) -> BackboneState:
+        """See :meth:`Decoder.state`."""
         blocks = tuple(state._asdict() for state in self._decoder.states())
         return BackboneState(self._position, blocks)
 

@@ -210,7 +210,7 @@ class SequenceModel(nn.Module):
                 "use shorter sequences, or a model without learned positions."
             )
         if cu_seqlens is not None:
-            _, positions = packed_positions(cu_seqlens, tokens.shape[1])
+            _, positions = packed_positions(cu_seqlens, tokens.shape[1], tokens.device)
         else:
             positions = torch.arange(start, end, device=tokens.device)
         embedded: Tensor = self.position_embedding(positions)

@@ -127,7 +127,7 @@ def _sized(model: str, settings: dict[str, Any]) -> ModelConfig:
     return ModelConfig(name=model, **values)
 
 
-def _summary(registry: Registry, name: str) -> str:
+def _summary(registry: Registry[Any], name: str) -> str:
     return registry.summary(name).rstrip(".")
 
 

@@ -15,10 +15,12 @@ def show(value: Any, kind: str, digits_after_point: int = 2) -> str:
 
     Kinds: ``text``; ``count`` (``12 345``), ``quantity`` (a count or a rate in three digits, ``12.3 k``),
     ``ratio`` (times ours), ``share`` (of 1), ``seconds``, ``range`` (two of seconds), ``bytes``, ``error``
-    (relative), ``number`` (with as many digits after the point as asked for).
+    (relative), ``number`` (with as many digits after the point as asked for). Words are shown as they are.
     """
     if value is None or value == "":
         return "" if kind == "text" else MISSING
+    if isinstance(value, str):  # words in place of a number, such as "failed"
+        return value
     if kind == "number":
         return f"{value:.{digits_after_point}f}"
     return _KINDS[kind](value)

@@ -1,6 +1,6 @@
 """Reports as Markdown, LaTeX and HTML: the same text of the same columns in each."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from html import escape as escape_html
 
 from seqsuite.report.model import Column, Report, Section
@@ -48,7 +48,7 @@ def markdown(report: Report) -> str:
     """Return a report as Markdown, a heading and a table a section."""
     parts = [f"{report.command}\n{_machine(report)}\n"] if report.machine else []
     for section in report.sections:
-        table = markdown_table(section.columns, shown(section))
+        table = markdown_table(section.columns, _marked(section, "**{}**"))
         notes = "".join(f"\n{note}\n" for note in section.notes)
         parts.append(f"### {section.title}\n\n{table}{notes}")
     parts += [f"{note}\n" for note in report.notes]
@@ -66,7 +66,7 @@ def latex(report: Report) -> str:
             "\\toprule",
             _latex_line(column.title for column in section.columns),
             "\\midrule",
-            *(_latex_line(row) for row in shown(section)),
+            *(f"{' & '.join(row)} \\\\" for row in _marked(section, r"\textbf{{{}}}", _escape)),
             *(["\\midrule"] if section.notes else []),
             *(
                 f"\\multicolumn{{{len(section.columns)}}}{{l}}{{{_escape(note)}}} \\\\"
@@ -90,14 +90,31 @@ def html(report: Report) -> str:
     ]
     if report.machine:
         parts.append(f"<p>{escape_html(_machine(report))}</p>")
-    for section in report.sections:
-        heads = _html_cells("th", section.columns, [column.title for column in section.columns])
-        parts += [f"<h2>{escape_html(section.title)}</h2>", f"<table><thead>{heads}</thead><tbody>"]
-        parts += [_html_cells("td", section.columns, row) for row in shown(section)]
-        parts.append("</tbody></table>")
-        parts += [f"<p>{escape_html(note)}</p>" for note in section.notes]
+    parts += [html_section(section) for section in report.sections]
     parts += [f"<p>{escape_html(note)}</p>" for note in report.notes]
     return "\n".join([*parts, "</body></html>\n"])
+
+
+def html_section(section: Section, level: int = 2) -> str:
+    """Return a section as HTML: a heading of a level, a table, and its notes."""
+    heads = _html_cells("th", section.columns, [escape_html(column.title) for column in section.columns])
+    title = escape_html(section.title)
+    parts = [f"<h{level}>{title}</h{level}>", f"<table><thead>{heads}</thead><tbody>"]
+    parts += [_html_cells("td", section.columns, row) for row in _marked(section, "<b>{}</b>", escape_html)]
+    parts.append("</tbody></table>")
+    parts += [f"<p>{escape_html(note)}</p>" for note in section.notes]
+    return "\n".join(parts)
+
+
+def _marked(section: Section, bold: str, escape: Callable[[str], str] = str) -> list[list[str]]:
+    """Return a section's rows as escaped text, with the form for what is bold around it."""
+    return [
+        [
+            bold.format(escape(text)) if (number, column.key) in section.bold else escape(text)
+            for column, text in zip(section.columns, row, strict=True)
+        ]
+        for number, row in enumerate(shown(section))
+    ]
 
 
 def shown(section: Section) -> list[list[str]]:
@@ -111,7 +128,7 @@ def _machine(report: Report) -> str:
 
 def _html_cells(tag: str, columns: Sequence[Column], cells: Sequence[str]) -> str:
     opened = (f"<{tag}>" if column.is_text else f'<{tag} class="number">' for column in columns)
-    filled = (f"{start}{escape_html(cell)}</{tag}>" for start, cell in zip(opened, cells, strict=True))
+    filled = (f"{start}{cell}</{tag}>" for start, cell in zip(opened, cells, strict=True))
     return f"<tr>{''.join(filled)}</tr>"
 
 

@@ -1,6 +1,6 @@
 """What a report is made of: sections of rows, whose values are raw numbers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -55,6 +55,7 @@ class Section:
             for CSV and JSON alone.
         notes: Sentences below it.
         about: What all rows have in common, such as the shape; for CSV and JSON.
+        bold: Row numbers and column keys of the cells to stand out: the best ones.
     """
 
     kind: str
@@ -63,6 +64,7 @@ class Section:
     rows: Sequence[Row]
     notes: Sequence[str] = ()
     about: Mapping[str, Value] = field(default_factory=dict)
+    bold: Set[tuple[int, str]] = frozenset()
 
 
 @dataclass(frozen=True)

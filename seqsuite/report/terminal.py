@@ -79,8 +79,11 @@ def _table(section: Section, columns: Sequence[Column], console: Console) -> Tab
             table.add_column(Text(column.title), overflow="fold", min_width=min(8, len(column.title)))
         else:
             table.add_column(Text(column.title), justify="right", no_wrap=True)
-    for row in section.rows:
-        table.add_row(*(Text(column.show(row)) for column in columns))
+    for number, row in enumerate(section.rows):
+        styles = ("bold" if (number, column.key) in section.bold else "" for column in columns)
+        table.add_row(
+            *(Text(column.show(row), style=style) for column, style in zip(columns, styles, strict=True))
+        )
     return table
 
 

@@ -11,6 +11,7 @@ from seqsuite.experiments.tracking.reader import LARGEST, Reader, open_reader
 from seqsuite.experiments.tracking.store import CellRun
 from seqsuite.results.departures import departures, of_model
 from seqsuite.results.filters import Filter, check_keys, parse_filters
+from seqsuite.results.intervals import uncarried
 from seqsuite.results.published import join_published
 from seqsuite.results.table import MetricInfo, Results, Row, Score, Section
 
@@ -57,19 +58,11 @@ def collect(
     Raises:
         UserError: if no finished cell remains; the sentence says what there is instead.
     """
-    cells = _newest(reader.cells())
-    check_keys(filters, cells)
-    kept = [
-        cell
-        for cell in cells
-        if _keeps(tasks, cell.tags.get(schema.TAG_TASK))
-        and _keeps(models, cell.tags.get(schema.TAG_MODEL))
-        and _keeps(scales, cell.tags.get(schema.TAG_SCALE))
-        and all(condition.keeps(cell) for condition in filters)
-    ]
+    cells = newest(reader.cells())
+    kept = select(cells, filters, tasks=tasks, models=models, scales=scales)
     finished = [cell for cell in kept if cell.status == "FINISHED"]
     if not finished:
-        raise UserError(_nothing_found(reader, cells, kept))
+        raise UserError(nothing_found(reader, cells, kept))
     sections = _sections(finished)
     problems: list[str] = []
     if paper:
@@ -78,11 +71,35 @@ def collect(
     return Results(tuple(sections), unfinished, tuple(problems))
 
 
+def select(
+    cells: Sequence[CellRun],
+    filters: Sequence[Filter] = (),
+    *,
+    tasks: Collection[str] = (),
+    models: Collection[str] = (),
+    scales: Collection[str] = (),
+) -> list[CellRun]:
+    """Return the cells that meet all conditions; see :func:`collect`.
+
+    Raises:
+        UserError: if no cell has a setting that a condition is on.
+    """
+    check_keys(filters, cells)
+    return [
+        cell
+        for cell in cells
+        if _keeps(tasks, cell.tags.get(schema.TAG_TASK))
+        and _keeps(models, cell.tags.get(schema.TAG_MODEL))
+        and _keeps(scales, cell.tags.get(schema.TAG_SCALE))
+        and all(condition.keeps(cell) for condition in filters)
+    ]
+
+
 def _keeps(wanted: Collection[str], name: str | None) -> bool:
     return not wanted or name in wanted
 
 
-def _newest(cells: Iterable[CellRun]) -> list[CellRun]:
+def newest(cells: Iterable[CellRun]) -> list[CellRun]:
     """Keep the first run of each cell, given newest first; a finished one before any other."""
     chosen: dict[str, CellRun] = {}
     for cell in cells:
@@ -92,7 +109,8 @@ def _newest(cells: Iterable[CellRun]) -> list[CellRun]:
     return list(chosen.values())
 
 
-def _nothing_found(reader: Reader, cells: Sequence[CellRun], kept: Sequence[CellRun]) -> str:
+def nothing_found(reader: Reader, cells: Sequence[CellRun], kept: Sequence[CellRun]) -> str:
+    """Return why there is nothing to show, and what there is instead."""
     if not cells:
         return (
             f"There are no results yet in the experiment {reader.experiment!r}: start with "
@@ -165,16 +183,21 @@ def _section(cells: Sequence[CellRun], apart: Mapping[str, str]) -> Section:
         _row(group, metric, found, options)
         for group, found, options in zip(members, changed, _differing_options(members), strict=True)
     ]
+    scale = first.tags[schema.TAG_SCALE]
+    notes = list(_notes(scale, rows, changed))
+    ranked = tuple(sorted(rows, key=lambda row: _rank(row, metric.higher_is_better)))
+    if scale != "smoke":
+        notes += uncarried(ranked, metric)
     return Section(
         task=first.tags[schema.TAG_TASK],
-        scale=first.tags[schema.TAG_SCALE],
+        scale=scale,
         apart=apart,
         data=first.tags.get(schema.TAG_DATA, ""),
         metric=metric,
         baselines=baselines_of(cells, schema.BASELINE, metric.name),
         validation_baselines=baselines_of(cells, schema.BASELINE_VALIDATION, metric.name),
-        rows=tuple(sorted(rows, key=lambda row: _rank(row, metric.higher_is_better))),
-        notes=tuple(_notes(first.tags[schema.TAG_SCALE], rows, changed)),
+        rows=ranked,
+        notes=tuple(notes),
     )
 
 
@@ -230,6 +253,7 @@ def _row(
         settings={key: value for key, value in params.items() if _is_setting(key)},
         score=scores.get(metric.name, Score(math.nan, None)),
         values=dict(sorted((int(cell.tags[schema.TAG_SEED]), _test(cell, metric.name)) for cell in cells)),
+        by_seed={name: _by_seed(cells, name) for name in scores},
         scores=scores,
         validation=_mean(cells, schema.BEST + metric.name),
         steps=int(steps) if steps is not None else None,
@@ -259,6 +283,11 @@ def _scores(cells: Sequence[CellRun]) -> dict[str, Score]:
 def _test(cell: CellRun, metric: str) -> float:
     value = cell.metrics.get(schema.TEST + metric, math.nan)
     return math.inf if value > LARGEST else value
+
+
+def _by_seed(cells: Sequence[CellRun], name: str) -> dict[int, float]:
+    found = (cell for cell in cells if schema.TEST + name in cell.metrics)
+    return dict(sorted((int(cell.tags[schema.TAG_SEED]), _test(cell, name)) for cell in found))
 
 
 def _mean(cells: Sequence[CellRun], metric: str) -> float | None:

@@ -26,6 +26,8 @@ _ALL_COLOURS = (*COLOURS, "#000000")
 _BASELINE_STYLES = ("--", ":", "-.")
 _LABEL_WIDTH = 28
 _ROW_INCHES, _LEAST_ROWS = 0.42, 6
+_LEGEND_ROWS = 8
+"""Of more rows the curves have no legend: they have the colours of the ranking's names beside them."""
 _SMOOTHING = 50
 """The training loss is averaged over a window of this fraction of the run: one part in fifty."""
 
@@ -125,8 +127,9 @@ def _draw_learning(axes: Axes, reader: Reader, section: Section) -> None:
         steps, values = _by_seed(reader, row, schema.VALIDATION + section.metric.name)
         if not len(steps):
             continue
+        label = row.label if len(section.rows) <= _LEGEND_ROWS else None
         axes.plot(
-            steps, values.mean(axis=0), ".-", color=_colour(place), linewidth=1, markersize=4, label=row.label
+            steps, values.mean(axis=0), ".-", color=_colour(place), linewidth=1, markersize=4, label=label
         )
         if len(values) > 1:
             lowest, highest = values.min(axis=0), values.max(axis=0)

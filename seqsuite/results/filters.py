@@ -2,7 +2,7 @@
 
 import operator
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from seqsuite.errors import UserError
@@ -79,8 +79,13 @@ def check_keys(filters: Iterable[Filter], cells: Sequence[CellRun]) -> None:
 
 
 def setting(cell: CellRun, key: str) -> str | None:
+    """Return a cell's setting by its name on the command line; see :func:`setting_of`."""
+    return setting_of(cell.params, key)
+
+
+def setting_of(params: Mapping[str, str], key: str) -> str | None:
     """Return a recorded setting by its name on the command line: ``model.mixer`` is ``model.mixer.name``."""
-    return cell.params.get(f"{key}.name", cell.params.get(key))
+    return params.get(f"{key}.name", params.get(key))
 
 
 def same_value(recorded: str, wanted: str) -> bool:

@@ -63,7 +63,8 @@ class Row:
         options: Further settings in which the section's rows differ.
         settings: All settings but the seed.
         score: The section's metric on its first test set.
-        values: The metric for each seed.
+        values: The same for each seed.
+        by_seed: All test metrics by name, each for each seed.
         scores: All test metrics by name, ``<metric>`` or ``<evaluation set>/<metric>``.
         paper: Published numbers of the same settings, by metric.
         validation: Mean over the seeds of the metric on the validation set, at the best checkpoint.
@@ -90,6 +91,7 @@ class Row:
     versions: tuple[str, ...]
     run_ids: tuple[str, ...]
     paper: Mapping[str, Paper] = field(default_factory=dict)
+    by_seed: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
 
     @property
     def label(self) -> str:

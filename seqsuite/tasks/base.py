@@ -161,8 +161,19 @@ class Task(ABC):
     unit: ClassVar[str] = "token"
     """What one token is: ``"byte"``, ``"base"``, ``"sample"`` …"""
 
+    class_names: tuple[str, ...] = ()
+    """What the classes of whole sequences are called, where ``io.n_classes`` says that there are some."""
+
     codec: Codec | None = None
     """Tokens to text, FASTA or WAV and back; ``None`` where continuing a prompt means nothing."""
+
+    loss_by_position: ClassVar[bool] = False
+    """Whether the test's loss is also recorded by position in the context."""
+
+    @property
+    def token_units(self) -> npt.NDArray[np.float64] | None:
+        """How many of ``unit`` each target token stands for (V,), where that is not one."""
+        return None
 
     sample_metrics: ClassVar[tuple[SampleMetric, ...]] = ()
     """What is measured on generated samples of a finished model."""
@@ -193,10 +204,6 @@ class Task(ABC):
     def baselines(self, which: EvalSet) -> tuple[Baseline, ...]:
         """Return what trivial predictors reach on an evaluation set, the usual one first."""
         return ()
-
-    def train_examples(self) -> int | None:
-        """Return the number of distinct training rows, or ``None`` if they are generated without end."""
-        return None
 
     def prompt(self) -> TokenIds:
         """Return a short prompt (L,) to start a generated sample from: by default one token 0."""

@@ -33,6 +33,16 @@ def row_words(seed: int, split: Split, rows: range, n: int) -> Words:
     return _mix(start[:, None] + steps)
 
 
+def numbered_apart(rows: range, number: int) -> range:
+    """Return the rows of a data set that is one of several of a split, so that no two share any.
+
+    Args:
+        rows: Rows of the set, each less than 2³².
+        number: Which set, less than 2³²: its length, for example.
+    """
+    return range(rows.start + (number << 32), rows.stop + (number << 32))
+
+
 def below(words: Words, limit: int | npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """Return whole numbers 0 … limit − 1 from random words, uniform but for limit parts in 2³² or 2⁶⁴."""
     limits = np.asarray(limit, dtype=np.uint64)

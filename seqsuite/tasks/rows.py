@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -23,13 +23,13 @@ class RowTask(Task):
     """Whether a batch's rows are packed into one sequence, between which nothing leaks."""
 
     @abstractmethod
-    def row(self, split: Split, row: int) -> tuple[Array, Array]:
+    def row(self, split: Split, row: int) -> tuple[Array, Array | np.integer[Any]]:
         """Return the inputs and targets of one row, from :func:`~seqsuite.tasks.random.row_rng`.
 
         Inputs are token ids (L,) or numbers (L, C); targets are (L,), one class, or numbers (L, K).
         """
 
-    def eval_row(self, which: EvalSet, row: int) -> tuple[Array, Array]:
+    def eval_row(self, which: EvalSet, row: int) -> tuple[Array, Array | np.integer[Any]]:
         """Return one row of an evaluation set."""
         return self.row(which.split, row)
 
@@ -45,7 +45,7 @@ class RowTask(Task):
         """Return rows of an evaluation set."""
         return self._collate([self.eval_row(which, row) for row in rows])
 
-    def _collate(self, rows: Sequence[tuple[Array, Array]]) -> Batch:
+    def _collate(self, rows: Sequence[tuple[Array, Array | np.integer[Any]]]) -> Batch:
         inputs = [np.asarray(row[0]) for row in rows]
         targets = [np.asarray(row[1]) for row in rows]
         lengths = np.array([len(row) for row in inputs])

@@ -8,9 +8,9 @@ from pydantic import Field
 
 from seqsuite.errors import UserError
 from seqsuite.options import PositiveInt
-from seqsuite.tasks.base import ACCURACY, IGNORE, Baseline, Batch, EvalSet, ModelIO, Split, Task
+from seqsuite.tasks.base import ACCURACY, IGNORE, Baseline, Batch, EvalSet, Ints, ModelIO, Split, Task
 from seqsuite.tasks.codecs.base import TokenIds
-from seqsuite.tasks.random import below, row_words
+from seqsuite.tasks.random import Words, below, row_words
 
 NOISE = 0
 """Token id of the noise between data tokens."""
@@ -91,6 +91,12 @@ class SelectiveCopying(Task):
         """Return noise as ``.``, markers as ``|`` and data as letters (``<id>`` where letters run out)."""
         return "".join(self._symbol(int(token)) for token in tokens)
 
+    def places(self, words: Words) -> Ints:
+        """Return in order where the K data tokens stand (B, K), from L random words a row (B, L)."""
+        K = self.num_tokens
+        # The K smallest of L random keys mark a uniformly random set of K places.
+        return np.sort(np.argpartition(words, K - 1, axis=1)[:, :K], axis=1)
+
     def _symbol(self, token: int) -> str:
         if token == NOISE:
             return "."
@@ -102,12 +108,9 @@ class SelectiveCopying(Task):
         K = self.num_tokens
         words = row_words(self.seed, split, rows, K + self.length)
         data = 1 + below(words[:, :K], self.marker - 1)
-        # The K smallest of L random keys mark a uniformly random set of K places.
-        places = np.sort(np.argpartition(words[:, K:], K - 1, axis=1)[:, :K], axis=1)
-
         inputs = np.full((len(rows), self.length + K), NOISE, dtype=np.int64)
         inputs[:, self.length :] = self.marker
-        np.put_along_axis(inputs, places, data, axis=1)
+        np.put_along_axis(inputs, self.places(words[:, K:]), data, axis=1)
         targets = np.full_like(inputs, IGNORE)
         targets[:, self.length :] = data
         return Batch(inputs, targets)

@@ -44,9 +44,9 @@ print('{"model": "m"}', flush=True)
 print('{"mo', end="", flush=True)
 time.sleep(60)"""
     parts = [
-        Part("train", lambda *_: python(slow), gpu_report._lines, 6),
+        Part("train", lambda *_: python(slow), gpu_report.json_lines, 6),
         Part("conv", lambda *_: python("raise SystemExit('No GPU.')"), json.loads, 30),
-        Part("norm", lambda *_: python('print("{}")'), gpu_report._lines, 30),
+        Part("norm", lambda *_: python('print("{}")'), gpu_report.json_lines, 30),
     ]
     monkeypatch.setattr(gpu_report, "PARTS", parts)
     path = tmp_path / "report.json"

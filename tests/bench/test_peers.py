@@ -150,11 +150,12 @@ def test_bfloat16_is_for_sequences_and_parameters_stay_float32() -> None:
 
 def test_without_a_compiler_compiled_peers_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CXX", "/nonexistent/compiler")
-    monkeypatch.setattr(torch._inductor.config.cpp, "cxx", ("/nonexistent/compiler",))
-    from torch._inductor import cpp_builder
+    from torch._inductor import config, cpp_builder
 
     cpp_builder.cpp_compiler_search.cache_clear()
     try:
-        assert "C++ compiler" in str(peers_module.why_no_compiler())
+        # Its own way: an attribute of this module that is set and set back is not what it was.
+        with config.patch({"cpp.cxx": ("/nonexistent/compiler",)}):
+            assert "C++ compiler" in str(peers_module.why_no_compiler())
     finally:
         cpp_builder.cpp_compiler_search.cache_clear()

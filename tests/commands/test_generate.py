@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from click.testing import Result
 
-from seqsuite.commands.generate import _streamed
+from seqsuite.commands.generate import stream_tokens
 from seqsuite.tasks.codecs.bytes import BytesCodec
 
 Generate = Callable[..., Result]
@@ -136,7 +136,7 @@ class _Fixed:
 def test_no_character_is_torn_in_the_stream(capsys: pytest.CaptureFixture[str]) -> None:
     content = "naïve 漢字 🎹".encode() + b"\xff\xfe. \xe2\x82"
     shown = []
-    for _ in _streamed(BytesCodec(), [], _Fixed(content), len(content)):
+    for _ in stream_tokens(BytesCodec(), [], _Fixed(content), len(content)):
         shown.append(capsys.readouterr().out)
     shown.append(capsys.readouterr().out)
     assert "".join(shown) == content.decode(errors="replace") + "\n"

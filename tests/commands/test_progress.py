@@ -97,7 +97,7 @@ def test_a_notice_is_shown_once(seqsuite: Callable[..., Result], monkeypatch: py
 def test_a_dry_run_never_breaks_names(
     seqsuite: Callable[..., Result], monkeypatch: pytest.MonkeyPatch, width: str
 ) -> None:
-    monkeypatch.setattr("seqsuite.commands.console._UNBOUNDED", int(width))
+    monkeypatch.setattr("seqsuite.commands.console.UNBOUNDED", int(width))
     shown = seqsuite("run", "task=selective_copying", "model.mixer=s4d,s6", "model=mamba", "--dry-run").output
     for mixer in ("s4d", "s6"):
         assert f"selective_copying-mamba[mixer={mixer}]-cpu-seed0" in shown

@@ -36,7 +36,8 @@ def save(folder: Path, *steps: int, best: tuple[int, ...] = (), model: str = "ma
     built, config = make(model)
     checkpoints = Checkpoints(folder, config, SHAPE)
     for step in steps:
-        checkpoints.save(Snapshot(step, weights_of(built), {"step": step}), best=step in best)
+        best_step = max((number for number in best if number <= step), default=0)
+        checkpoints.save(Snapshot(step, weights_of(built), {"step": step}, best_step))
     checkpoints.wait()
     return checkpoints
 
@@ -66,7 +67,24 @@ def test_the_newest_two_and_the_best_are_kept(tmp_path: Path) -> None:
     newest, best = checkpoints.newest(), checkpoints.best()
     assert (newest and newest.name, best and best.name) == ("step-000000004", "step-000000002")
     names = {path.name for path in tmp_path.iterdir()}
-    assert names == {"best.json", "step-000000002", "step-000000003", "step-000000004"}
+    assert names == {"step-000000002", "step-000000003", "step-000000004"}
+
+
+def test_what_is_best_is_told_by_the_newest(tmp_path: Path) -> None:
+    checkpoints = save(tmp_path, 1, 2, best=(1, 2))
+    shutil.rmtree(tmp_path / "step-000000002")
+    best = checkpoints.best()
+    assert best is not None
+    assert best.name == "step-000000001"
+
+
+def test_an_evaluation_after_a_checkpoint_of_the_same_step_counts(tmp_path: Path) -> None:
+    """It was stopped within the evaluation, which is done when it goes on."""
+    save(tmp_path, 1, best=(1,))
+    checkpoints = save(tmp_path, 2)
+    assert checkpoints.best() is None
+    again = save(tmp_path, 2, best=(2,))
+    assert again.best() == again.newest() == tmp_path / "step-000000002"
 
 
 def test_files_can_be_read_by_those_who_may_read_the_folder(tmp_path: Path) -> None:
@@ -106,7 +124,7 @@ def test_a_damaged_checkpoint_is_never_read(
     newest = checkpoints.newest()
     assert newest is not None
     assert newest.name == "step-000000001"
-    assert checkpoints.best() is None
+    assert checkpoints.best() is None  # the one before knew of none
     assert "step-000000002 is damaged" in caplog.text
 
 
@@ -142,7 +160,7 @@ def test_a_kill_at_any_moment_leaves_a_whole_checkpoint(
             ):
                 patch.setattr(owner, name, dying(getattr(owner, name)))
             try:
-                checkpoints.write(Snapshot(2, weights_of(model), {}), True)
+                checkpoints.write(Snapshot(2, weights_of(model), {}, best_step=2))
                 died = False
             except KeyboardInterrupt:
                 died = True
@@ -150,6 +168,7 @@ def test_a_kill_at_any_moment_leaves_a_whole_checkpoint(
         assert newest is not None
         assert best is not None
         assert what_is_wrong(newest) is None
+        assert best == newest  # each was the best when it was saved
         if not died:
             assert newest.name == "step-000000002"
             break

@@ -1,6 +1,7 @@
 """The estimate of memory, and what it refuses."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,11 +11,10 @@ import pytest
 import torch
 from click.testing import Result
 
-from seqsuite.errors import UserError
 from seqsuite.experiments import memory
 from seqsuite.experiments.config.resolve import resolve
 from seqsuite.experiments.config.schema import CellConfig
-from seqsuite.experiments.memory import check_memory, estimate_cells, free_memory, gigabytes
+from seqsuite.experiments.memory import estimate_cells, free_memory, gigabytes, memory_faults
 from seqsuite.models import MODELS
 
 MEASURE = """
@@ -22,7 +22,7 @@ import json, sys
 import torch
 import torch.nn.functional as F
 from seqsuite.allocator import return_freed_memory
-from seqsuite.bench.memory import _reset_record, _status
+from seqsuite.bench.memory import reset_peak, process_bytes
 from seqsuite.experiments.config.resolve import resolve
 from seqsuite.experiments.training.optimizer import make_optimizer
 from seqsuite.models.build import build_model
@@ -40,10 +40,10 @@ def train(settings, seqlen, steps):
 settings = json.loads(sys.argv[1])
 train({**settings, "model.d_model": "16", "model.n_layer": "1"}, 16, 1)
 return_freed_memory()
-before = _status("VmRSS")
-_reset_record()
+before = process_bytes("VmRSS")
+reset_peak()
 train(settings, int(settings["task.seqlen"]), 2)
-print(_status("VmHWM") - before)
+print(process_bytes("VmHWM") - before)
 """
 
 
@@ -97,14 +97,12 @@ def test_the_estimate_is_near_what_training_takes(model: str) -> None:
 def test_what_cannot_fit_is_refused_unless_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "free_memory", lambda device: 50_000_000)
     device = torch.device("cpu")
-    check_memory([cell(**SMALL)], device)
     large = {"model": "s4", "model__d_model": "4000", "model__n_layer": "1", "train__batch_size": "1"}
-    with pytest.raises(
-        UserError, match=r"needs more memory than there is: about .* and 50 MB are free"
-    ) as raised:
-        check_memory([cell(**SMALL), cell(**large)], device)
-    assert "run.memory=ignore" in str(raised.value)
-    check_memory([cell(**large, run__memory="ignore")], device)
+    cells = [cell(**SMALL), cell(**large), cell(**large, run__memory="ignore")]
+    fits, fault, ignored = memory_faults(cells, device)
+    assert (fits, ignored) == (None, None)
+    assert re.search("needs more memory than there is: about .* and 50 MB are free", str(fault))
+    assert "run.memory=ignore" in str(fault)
 
 
 def test_a_run_that_cannot_fit_leaves_nothing(
@@ -168,8 +166,8 @@ def test_free_memory_is_what_the_tightest_limit_leaves(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str, str], expected: int | None
 ) -> None:
     write(tmp_path, files)
-    monkeypatch.setattr(memory, "_PROC", tmp_path / "proc")
-    monkeypatch.setattr(memory, "_CGROUPS", tmp_path / "groups")
+    monkeypatch.setattr(memory, "PROC", tmp_path / "proc")
+    monkeypatch.setattr(memory, "CGROUPS", tmp_path / "groups")
     assert free_memory(torch.device("cpu")) == expected
 
 

@@ -49,7 +49,7 @@ def test_means_the_same_as_its_plain_form(
         from fla.ops.gated_delta_rule.naive import naive_recurrent_gated_delta_rule
         from fla.ops.simple_gla.naive import naive_recurrent_simple_gla
     functions = naive(naive_recurrent_simple_gla), naive(naive_recurrent_gated_delta_rule)
-    monkeypatch.setattr(flash_linear_attention, "_functions", lambda: functions)
+    monkeypatch.setattr(flash_linear_attention, "fla_functions", lambda: functions)
     monkeypatch.setattr(flash_linear_attention.torch.cuda, "is_available", lambda: True)
     case = {name: value.detach().float() for name, value in make_case(seqlen=9).items()}
     for actual, expected in zip(operation(**case, backend="fla"), operation(**case), strict=True):

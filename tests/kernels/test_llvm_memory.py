@@ -13,6 +13,6 @@ def test_memory_can_be_written_whatever_its_size(numbers: int) -> None:
 
 
 def test_systems_without_huge_pages_get_plain_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "_madvise", lambda: None)
+    monkeypatch.setattr(memory, "find_madvise", lambda: None)
     tensor = memory.new_empty(torch.zeros(1), (memory.LARGE_BYTES,), torch.float64)
     assert tensor.nbytes == 8 * memory.LARGE_BYTES

@@ -15,13 +15,13 @@ from seqsuite.kernels.ahead_of_time.compilation import TARGETS, specialise
 from seqsuite.kernels.ahead_of_time.recording import recording, work_of
 from seqsuite.kernels.ahead_of_time.report import launches
 from seqsuite.kernels.ahead_of_time.variants import VARIANTS
-from seqsuite.kernels.causal_conv1d import _choose as choose_conv
+from seqsuite.kernels.causal_conv1d import backend_for as choose_conv
 from seqsuite.kernels.causal_conv1d import triton_launch as conv_launch
 from seqsuite.kernels.causal_conv1d import triton_report as conv_report
 from seqsuite.kernels.checks import check_devices
 from seqsuite.kernels.gpu.launch import Runtime, launch
 from seqsuite.kernels.gpu.segments import cut
-from seqsuite.kernels.rms_norm import _choose as choose_norm
+from seqsuite.kernels.rms_norm import backend_for as choose_norm
 from seqsuite.kernels.rms_norm import triton_report as norm_report
 from seqsuite.kernels.selective_scan import dispatch, triton_launch
 from seqsuite.kernels.selective_scan import triton_report as scan_report
@@ -37,7 +37,7 @@ SM_90 = TARGETS["sm_90"]
 )
 def test_segments_hold_each_row_once(lengths: list[int], length: int) -> None:
     offsets = [sum(lengths[:i]) for i in range(len(lengths) + 1)]
-    segments = triton_launch._cut(tuple(offsets), length, torch.device("cpu"))
+    segments = triton_launch.cut_segments(tuple(offsets), length, torch.device("cpu"))
     starts, rows, checkpoints = segments.table.T.tolist()
     firsts = segments.offsets.tolist()
     used = []
@@ -252,14 +252,14 @@ def test_offsets_of_packed_sequences_may_stay_on_the_host() -> None:
 
 def test_a_gpu_gets_triton(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert dispatch._choose("cuda", False, None) == "triton"
-    assert dispatch._choose("cuda", True, None) == "reference"  # complex A
-    assert dispatch._choose("cpu", False, None) != "triton"
-    assert dispatch._choose("cpu", True, None) == dispatch._choose("cpu", False, None)
+    assert dispatch.backend_for("cuda", False, None) == "triton"
+    assert dispatch.backend_for("cuda", True, None) == "reference"  # complex A
+    assert dispatch.backend_for("cpu", False, None) != "triton"
+    assert dispatch.backend_for("cpu", True, None) == dispatch.backend_for("cpu", False, None)
     with pytest.raises(ValueError, match=r"'triton' needs tensors on a GPU, but .* on cpu"):
-        dispatch._choose("cpu", False, "triton")
+        dispatch.backend_for("cpu", False, "triton")
     with pytest.raises(ValueError, match="'triton' needs a real A"):
-        dispatch._choose("cuda", True, "triton")
+        dispatch.backend_for("cuda", True, "triton")
     assert choose_conv("cuda", None) == "triton"
     assert choose_conv("cpu", None) != "triton"
     with pytest.raises(ValueError, match=r"causal_conv1d: backend 'triton' needs tensors on a GPU"):

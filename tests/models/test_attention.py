@@ -1,10 +1,13 @@
 """Attention against the formula, one query at a time."""
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
+import torch.nn.functional as F
 
+from seqsuite.models.mixers import attention
 from seqsuite.models.mixers.attention import Attention
 from seqsuite.models.mixers.positions import alibi_slopes, rotate, xpos_scale
 
@@ -97,3 +100,42 @@ def test_a_window_bounds_the_cache():
 def test_heads_that_do_not_divide_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         Attention(12, **options)
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"n_kv_heads": 2}, {"window": 3}, {"positions": "rotary"}, {"positions": "xpos"}]
+)
+def test_a_kernel_for_packed_sequences_is_given_what_it_asks_for(monkeypatch, options):
+    """Against a stand-in that computes what the kernel's documentation says."""
+
+    def stand_in(query, key, value, cu_q, cu_k, max_q, max_k, *, window_size):
+        assert cu_q.dtype == cu_k.dtype == torch.int32
+        assert max_q == max_k == int(cu_q.diff().max())
+        before, after = window_size
+        outputs = []
+        for start, end in pairwise(cu_q.tolist()):
+            q, k, v = (t[start:end].transpose(0, 1) for t in (query, key, value))
+            places = torch.arange(end - start)
+            distance = places[:, None] - places
+            seen = (distance >= -after) & ((before < 0) | (distance <= before))
+            outputs.append(F.scaled_dot_product_attention(q, k, v, attn_mask=seen).transpose(0, 1))
+        return torch.cat(outputs)
+
+    torch.manual_seed(0)
+    mixer = attention.Attention(16, n_heads=4, **options).double()
+    x, offsets = torch.randn(1, 11, 16, dtype=torch.float64), torch.tensor([0, 4, 5, 11])
+    expected, _ = mixer(x, cu_seqlens=offsets)
+    monkeypatch.setattr(attention, "has_packed_kernel", lambda query, positions: True)
+    monkeypatch.setattr(attention, "varlen_attn", stand_in)
+    torch.testing.assert_close(mixer(x, cu_seqlens=offsets)[0], expected)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_packed_attention_on_a_gpu_equals_the_sequences_alone():
+    torch.manual_seed(0)
+    mixer = attention.Attention(64, n_heads=4).to("cuda", torch.bfloat16)
+    x, offsets = torch.randn(1, 300, 64).to("cuda", torch.bfloat16), [0, 7, 200, 300]
+    packed, _ = mixer(x, cu_seqlens=torch.tensor(offsets))
+    alone = torch.cat([mixer(x[:, a:b])[0] for a, b in pairwise(offsets)], dim=1)
+    torch.testing.assert_close(packed, alone, atol=2e-2, rtol=2e-2)

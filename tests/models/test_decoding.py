@@ -9,7 +9,7 @@ from seqsuite.kernels.llvm.target import Target
 from seqsuite.kernels.mamba_decoder import cpu as cpu_decoder
 from seqsuite.models.build import build_model
 from seqsuite.models.config import ModelConfig
-from seqsuite.models.decoding import Decoder, _FusedDecoder, _StepDecoder, make_decoder
+from seqsuite.models.decoding import Decoder, FusedDecoder, StepDecoder, make_decoder
 from seqsuite.models.generation import generate
 from seqsuite.models.sequence_model import BackboneState, LanguageModel
 
@@ -94,7 +94,7 @@ def assert_decodes(model: LanguageModel) -> None:
     _, state = by_steps(model, tokens(5), model.initial_state(BATCH))
     expected, after = by_steps(model, tokens(12), state)
     decoder = make_decoder(model, state)
-    assert isinstance(decoder, _FusedDecoder)
+    assert isinstance(decoder, FusedDecoder)
     torch.testing.assert_close(by_decoder(decoder, tokens(12)), expected, rtol=tolerance, atol=tolerance)
     assert_same_states(decoder.state(), after, tolerance)
 
@@ -172,7 +172,7 @@ def test_the_state_it_starts_from_stays_as_it_is(kind: Settings) -> None:
 def test_other_models_decode_by_their_steps(model: LanguageModel) -> None:
     state = model.initial_state(BATCH)
     decoder = make_decoder(model, state)
-    assert isinstance(decoder, _StepDecoder)
+    assert isinstance(decoder, StepDecoder)
     expected, after = by_steps(model, tokens(4), state)
     with torch.no_grad():
         torch.testing.assert_close(by_decoder(decoder, tokens(4)), expected)
@@ -196,7 +196,7 @@ def test_the_number_of_threads_changes_no_bit(kind: Settings, monkeypatch: pytes
 @both_kinds
 def test_a_large_batch_decodes_by_steps(kind: Settings) -> None:
     model = make_model(kind, torch.float32, d_model=64)
-    assert isinstance(make_decoder(model, model.initial_state(2000)), _StepDecoder)
+    assert isinstance(make_decoder(model, model.initial_state(2000)), StepDecoder)
 
 
 @both_kinds
@@ -219,11 +219,11 @@ def test_generation_is_the_same_either_way(kind: Settings, monkeypatch: pytest.M
     def generated() -> Tensor:
         return torch.stack(list(generate(model, prompts, 20, temperature=0)))
 
-    assert isinstance(make_decoder(model, model.initial_state(BATCH)), _FusedDecoder)
+    assert isinstance(make_decoder(model, model.initial_state(BATCH)), FusedDecoder)
     fused = generated()
     assert len(fused.unique()) > 5
     monkeypatch.setenv("SEQSUITE_BACKEND", "reference")
-    assert isinstance(make_decoder(model, model.initial_state(BATCH)), _StepDecoder)
+    assert isinstance(make_decoder(model, model.initial_state(BATCH)), StepDecoder)
     assert torch.equal(fused, generated())
 
 

@@ -31,7 +31,7 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "s4d": [{"init": "real", "d_state": 5}, {"init": "legs", "d_state": 6}],
     "ssd": [{"d_state": 5, "head_dim": 4, "n_groups": 2}],
     "shift": [{"d_state": 1}],
-    "gated_delta": [{"n_heads": 2, "value_expand": 1, "d_conv": 1}],
+    "gated_delta": [{"n_heads": 2, "value_expand": 1, "d_conv": 1}, {"negative_eigenvalues": True}],
     "hyena": [{"bands": 3, "filter_layers": 1}],
     "attention": [
         {"positions": "none"},

@@ -127,9 +127,11 @@ def test_any_value_in_a_description_is_read_or_refused(tmp_path: Path, kind: str
         ({"vocab_size": "dna"}, "vocab_size 'dna' is no whole number"),
         ({"vocab_size": 1e30}, "no whole number"),
         ({"d_model": "16"}, "d_model='16' cannot be read"),
-        ({"n_layer": 10**9}, "for 1000000000 layers"),
+        ({"n_layer": 1000}, "for 1000 layers"),
+        ({"n_layer": 10**9}, "n_layer=1000000000 cannot be read: it should be less than or equal to 1000"),
+        ({"ssm_cfg": {"d_conv": -1}}, r"ssm_cfg\.d_conv=-1 cannot be read: it should be greater than 0"),
         ({"d_model": 10**5}, "has shape"),
-        ({"d_model": 10**9}, "describes no model that can be built"),
+        ({"d_model": 10**9}, "its sizes are too large"),
         ({"ssm_cfg": {"layer": []}}, "has no layer here"),
     ],
 )

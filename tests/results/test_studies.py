@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from seqsuite.errors import UserError
-from seqsuite.experiments.config.overrides import expand_grid
+from seqsuite.experiments.tracking.store import flatten
 from seqsuite.results.studies import load_studies, read_study
 from seqsuite.results.studies import study as study_module
+from seqsuite.results.studies.plan import study_cells
 from seqsuite.results.studies.study import matches
 
 STUDY = """
@@ -26,11 +27,19 @@ rows = [["s4", 64, 18.3, nan], ["s6", "", 97.0, 55]]
 def test_the_built_in_studies_can_be_read_and_their_grids_run() -> None:
     studies, problems = load_studies()
     assert not problems
-    assert list(studies) == ["fig5", "fig6", "fig7", *(f"table{number}" for number in range(1, 11))]
-    for study in studies.values():
-        assert study.published or study.finding
-        for commands in study.grids.values():
-            assert all(expand_grid(command.split()) for command in commands)
+    beyond = ["mqar", "needle", "statetracking"]
+    assert list(studies) == ["fig5", "fig6", "fig7", *beyond, *(f"table{number}" for number in range(1, 11))]
+    for name, study in studies.items():
+        assert study.published or study.finding or study.question
+        for scale in study.grids:
+            cells = study_cells(name, study, scale)
+            assert len({cell.title for cell in cells}) == len(cells)
+        if study.grids:  # whose runs an expected order can be read off
+            cells = study_cells(name, study, "cpu")
+            params = [flatten(cell.model_dump(mode="json")) for cell in cells]
+            for expected in study.expected:
+                for side in (expected.better, expected.worse):
+                    assert any(matches(side, found) for found in params), (name, side)
 
 
 def test_papers_numbers_are_those_of_its_tables() -> None:

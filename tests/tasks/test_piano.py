@@ -136,13 +136,13 @@ def test_bad_audio_is_one_sentence(tmp_path: Path):
         Piano(seed=0, path=tmp_path)
     soundfile.write(tmp_path / "nothing.wav", np.zeros(0), 16_000)
     with pytest.raises(UserError, match="zero length"):
-        Piano(seed=0, path=tmp_path).train_examples()
+        Piano(seed=0, path=tmp_path).describe()
     soundfile.write(tmp_path / "nan.wav", np.full(10, np.nan, np.float32), 16_000, subtype="FLOAT")
     with pytest.raises(UserError, match="not finite numbers"):
-        Piano(seed=0, path=tmp_path / "nan.wav").train_examples()
+        Piano(seed=0, path=tmp_path / "nan.wav").describe()
     (tmp_path / "notes.txt").write_text("do re mi")
     with pytest.raises(UserError, match="cannot be read as audio"):
-        Piano(seed=0, path=tmp_path / "notes.txt").train_examples()
+        Piano(seed=0, path=tmp_path / "notes.txt").describe()
     soundfile.write(tmp_path / "short.wav", tone(0.01, 16_000), 16_000)
     with pytest.raises(UserError, match=r"seqlen=1024 is too long.* 128 samples"):
-        Piano(seed=0, path=tmp_path / "short.wav").train_examples()
+        Piano(seed=0, path=tmp_path / "short.wav").describe()

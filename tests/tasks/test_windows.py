@@ -103,10 +103,6 @@ def test_unigram_baseline_is_the_entropy_of_equally_frequent_tokens():
     assert bits == pytest.approx(8.0)
 
 
-def test_train_examples_counts_distinct_windows():
-    assert Toy([40, 3, 10]).train_examples() == 36 + 1 + 6
-
-
 def test_too_short_for_seqlen_and_for_a_split():
     with pytest.raises(UserError, match=r"seqlen=9 .* has 9 letters; choose at most 8"):
         Toy([5, 9], seqlen=9).train_batch(range(1))

@@ -9,9 +9,15 @@ from seqsuite.experiments.config.schema import TrainConfig
 from seqsuite.models import BACKBONES, BLOCKS, MIXERS, MODELS
 from seqsuite.models.config import ModelConfig
 from seqsuite.models.presets import size_settings
+from seqsuite.registry import Registry
 from seqsuite.tasks import TASKS
 
-_REGISTRIES = {"task": TASKS, "block": BLOCKS, "mixer": MIXERS, "backbone": BACKBONES}
+_REGISTRIES: dict[str, Registry[Any]] = {
+    "task": TASKS,
+    "block": BLOCKS,
+    "mixer": MIXERS,
+    "backbone": BACKBONES,
+}
 
 
 def default_settings(task: str, model: str, scale: str, chosen: Mapping[str, str]) -> dict[str, Any]:

@@ -18,18 +18,25 @@ def resolve_grid(grid: Sequence[Overrides], base: Overrides | None = None) -> li
     """Return the cells of a grid; the title of each names the settings that differ among them.
 
     Args:
-        grid: The settings of each cell, by the same keys.
+        grid: The settings of each cell; a key that some cells lack tells the others apart, too.
         base: Settings of all of them, which those are over.
 
     Raises:
         UserError: if a setting cannot be used.
     """
-    varied = [key for key in (grid[0] if grid else {}) if len({repr(cell[key]) for cell in grid}) > 1]
-    paths = {key: _paths([cell[key] for cell in grid]) for key in varied if key.endswith(".path")}
+    keys = dict.fromkeys(key for cell in grid for key in cell)
+    varied = [key for key in keys if len({repr(cell.get(key, keys)) for cell in grid}) > 1]
+    values = {key: [cell[key] for cell in grid if key in cell] for key in varied}
+    paths = {
+        key: dict(zip(map(shown, values[key]), _paths(values[key]), strict=True))
+        for key in varied
+        if key.endswith(".path")
+    }
     cells = []
-    for number, overrides in enumerate(grid):
+    for overrides in grid:
         config = resolve(overrides, base)
-        texts = {key: paths[key][number] if key in paths else shown(overrides[key]) for key in varied}
+        texts = {key: shown(overrides[key]) for key in varied if key in overrides}
+        texts = {key: paths[key][text] if key in paths else text for key, text in texts.items()}
         cells.append(_titled(config, texts))
     return cells
 

@@ -25,7 +25,12 @@ _SECTIONS: dict[str, type[BaseModel]] = {
     "train.": TrainConfig,
     "run.": RunConfig,
 }
-_CHOICES = {"task": TASKS, "model.block": BLOCKS, "model.mixer": MIXERS, "model.backbone": BACKBONES}
+_CHOICES: dict[str, Registry[Any]] = {
+    "task": TASKS,
+    "model.block": BLOCKS,
+    "model.mixer": MIXERS,
+    "model.backbone": BACKBONES,
+}
 _TYPES = {int: "whole number", float: "number", bool: "true or false", str: "text", type(None): "none"}
 _BOUNDS = {"gt": ">", "ge": "≥", "lt": "<", "le": "≤"}
 
@@ -81,7 +86,7 @@ def _model_key(choices: dict[str, list[str]]) -> Key:
     return Key("model", "", "name", "mamba", _sentence(field.description), tuple(choices["model"]))
 
 
-def _options(choice: str, registry: Registry, name: str) -> list[Key]:
+def _options(choice: str, registry: Registry[Any], name: str) -> list[Key]:
     """Return the options of one task, block, mixer or backbone; none of a plug-in that cannot be loaded."""
     try:
         target = registry.load(name)

@@ -22,7 +22,7 @@ from seqsuite.tasks import TASKS
 
 _Model = TypeVar("_Model", bound=BaseModel)
 
-_PARTS = {"block": BLOCKS, "mixer": MIXERS, "backbone": BACKBONES}
+_PARTS: dict[str, Registry[Any]] = {"block": BLOCKS, "mixer": MIXERS, "backbone": BACKBONES}
 """The choices that make a model."""
 
 _NAMED = {("task",), ("model",), *(("model", part) for part in _PARTS)}
@@ -222,11 +222,11 @@ def _layer(name: str, values: Any) -> LayerConfig:
     return _checked(LayerConfig, values, f"{key}.")
 
 
-def _choice(registry: Registry, value: Any, key: str) -> Options:
+def _choice(registry: Registry[Any], value: Any, key: str) -> Options:
     return _checked(_schema_of(registry, value), value, f"{key}.")
 
 
-def _schema_of(registry: Registry, choice: Mapping[str, Any]) -> type[Options]:
+def _schema_of(registry: Registry[Any], choice: Mapping[str, Any]) -> type[Options]:
     name = choice["name"]
     target = registry.load(name)
     try:
@@ -280,6 +280,6 @@ def _schema_keys(prefix: str, schema: type[BaseModel]) -> dict[str, list[str]]:
     }
 
 
-def _option_keys(prefix: str, registry: Registry, name: str) -> dict[str, list[str]]:
+def _option_keys(prefix: str, registry: Registry[Any], name: str) -> dict[str, list[str]]:
     options = registry.declaration(name).options
     return {f"{prefix}.{option}": list(found.choices) for option, found in options.items()}

@@ -9,7 +9,7 @@ from seqsuite.errors import UserError
 from seqsuite.experiments.config.schema import SCALES
 from seqsuite.registry import Registry, describe_error
 
-PRESETS = Registry("preset", "seqsuite.presets", {})
+PRESETS: Registry[dict[str, Any] | ModuleType] = Registry("preset", "seqsuite.presets", {})
 """Presets of plug-ins by their task's name: a dict as our TOML files have it, or a package with NAME.toml."""
 
 

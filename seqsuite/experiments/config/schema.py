@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 Scale = Literal["smoke", "cpu", "gpu", "paper"]
 SCALES: tuple[str, ...] = get_args(Scale)
+ExecutorName = Literal["inline", "processes", "ray", "slurm"]
 
 
 class _Schema(BaseModel):
@@ -48,9 +49,19 @@ def _file_name(name: str) -> str:
     return name
 
 
+def _no_moving_name(source: str) -> str:
+    """Refuse what stands for another model tomorrow: it is part of the cell's identity."""
+    if source == "latest":
+        raise ValueError("say which run by its name or id: latest is another one after the next run")
+    return source
+
+
 class TrainConfig(_Schema):
     """How a cell is trained."""
 
+    init: Annotated[str, AfterValidator(_no_moving_name)] | None = None
+    """Pretrained model whose backbone training starts from, with a fresh head: a finished run's name or id,
+    or a folder; or none."""
     steps: PositiveInt = 1000
     """Optimizer steps."""
     batch_size: PositiveInt = 32
@@ -98,6 +109,8 @@ class TrainConfig(_Schema):
     """Seconds of training after which it stops early, or none."""
     log_every: PositiveInt | None = None
     """Steps between points of the training curve; by default such that there are about 500."""
+    graphs: Literal["auto", "on", "off"] = "auto"
+    """Whether a GPU replays train steps as CUDA graphs: where it can, or never; on says if it cannot."""
     deterministic: bool = False
     """Whether PyTorch refuses operations that may give other bits in another run; they are often slower."""
 
@@ -127,6 +140,14 @@ class RunConfig(_Schema):
     """Processes that each sequence is split over, a divisor of all."""
     memory: Literal["check", "ignore"] = "check"
     """Whether a cell is refused that is estimated to need more memory than is free."""
+    executor: ExecutorName = "inline"
+    """What runs the cells of a grid: this process one by one, processes of this machine, Ray, or Slurm."""
+    parallel: PositiveInt | None = None
+    """Cells that run at once; by default as many as there are GPUs or cores for."""
+    threads: PositiveInt | None = None
+    """Threads of a cell; by default its share of the cores. As many threads give the same bits anywhere."""
+    gpus: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Share of a GPU that a cell takes, such as 0.5; by default a whole one, where cells run on GPUs."""
 
 
 class CellConfig(_Schema):
@@ -174,8 +195,7 @@ class CellConfig(_Schema):
         Raises:
             UserError: if its options contradict each other or its data cannot be found.
         """
-        task: Task = TASKS.load(self.task.name)(seed=self.seed, **self.task.arguments())
-        return task
+        return TASKS.load(self.task.name)(seed=self.seed, **self.task.arguments())
 
 
 def _digest(values: dict[str, Any], fingerprint: str) -> str:

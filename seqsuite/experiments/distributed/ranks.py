@@ -70,7 +70,7 @@ class Ranks(ABC):
         """Return this rank's part of the sequences."""
         if self._ring is None:
             return batch
-        return cut(batch, *self._ring.span(batch.inputs.shape[1]))
+        return cut(batch.arrive(), *self._ring.span(batch.inputs.shape[1]))
 
     def reduce(self, sums: Sums) -> Sums:
         """Return the totals over all ranks."""

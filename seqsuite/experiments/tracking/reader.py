@@ -19,7 +19,7 @@ from seqsuite.experiments.tracking import schema
 from seqsuite.experiments.tracking.connection import store_errors
 from seqsuite.experiments.tracking.store import CellRun, Store, open_store
 
-_REVISIONS = {"dc11669786a5"}
+REVISIONS = {"dc11669786a5"}
 """Versions of MLflow's tables that are known here, as Alembic names them: those of MLflow 3.17."""
 _CHUNK = 500
 LARGEST = 1e308
@@ -142,7 +142,7 @@ class DatabaseReader:
 
     def _query(self, query: str, arguments: Sequence[object]) -> list[tuple[Any, ...]]:
         try:
-            with _opened(self._database) as connection:
+            with open_database(self._database) as connection:
                 return connection.execute(query, arguments).fetchall()
         except sqlite3.Error as error:
             raise UserError(f"The results database {self._database} cannot be read: {error}.") from error
@@ -153,7 +153,8 @@ def _last_by_step(points: Iterable[tuple[int, int, float]]) -> Points:
     return [(step, math.inf if value > LARGEST else value) for step, value in by_step.items()]
 
 
-def _opened(database: Path) -> closing[sqlite3.Connection]:
+def open_database(database: Path) -> closing[sqlite3.Connection]:
+    """Return a connection that only reads, and waits 20 s where another process writes."""
     return closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True, timeout=20))
 
 
@@ -167,11 +168,11 @@ def _database() -> Path | None:
 
 def _experiment_id(database: Path, experiment: str) -> int | None:
     """Return the id of a live experiment, if the tables are of a version that is known here."""
-    with _opened(database) as connection:
+    with open_database(database) as connection:
         revisions = {
             revision for (revision,) in connection.execute("SELECT version_num FROM alembic_version")
         }
-        if not revisions <= _REVISIONS:
+        if not revisions <= REVISIONS:
             return None
         query = "SELECT experiment_id FROM experiments WHERE name = ? AND lifecycle_stage = 'active'"
         found = connection.execute(query, [experiment]).fetchone()

@@ -32,9 +32,9 @@ from seqsuite.experiments.tracking.store import MAX_METRICS_PER_CALL, Point, Sto
 
 SENT = "events.sent"
 SEND_SECONDS = 2.0
-_LONGEST_WAIT = 30.0  # seconds, after failures that double the wait
+LONGEST_WAIT = 30.0  # seconds, after failures that double the wait
 _LAST_WAIT = 0.5  # while closing
-_GIVE_UP_SECONDS = 10.0  # of nothing but failures while closing
+GIVE_UP_SECONDS = 30.0  # of nothing but failures while closing
 
 _LOG = logging.getLogger(__name__)
 
@@ -197,8 +197,8 @@ class Uploader:
     def _run(self) -> None:
         wait = SEND_SECONDS
         while not self._closing.wait(wait):
-            wait = SEND_SECONDS if self._try() else min(2 * wait, _LONGEST_WAIT)
-        give_up = time.monotonic() + _GIVE_UP_SECONDS
+            wait = SEND_SECONDS if self._try() else min(2 * wait, LONGEST_WAIT)
+        give_up = time.monotonic() + GIVE_UP_SECONDS
         while not self._try() and time.monotonic() + _LAST_WAIT < min(self._deadline, give_up):
             time.sleep(_LAST_WAIT)
 

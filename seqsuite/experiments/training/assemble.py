@@ -11,10 +11,12 @@ from torch.utils.checkpoint import checkpoint
 from seqsuite.experiments.checkpoints import Checkpoints
 from seqsuite.experiments.config.schema import CellConfig
 from seqsuite.experiments.training.callbacks import Callback, Patience
+from seqsuite.experiments.training.initial import load_backbone
 from seqsuite.experiments.training.objectives import objective_for, shape_of
 from seqsuite.experiments.training.placement import Placement
 from seqsuite.experiments.training.rhythm import CheckpointRhythm
 from seqsuite.experiments.training.trainer import Parts, Trainer
+from seqsuite.graphs import recorder_for
 from seqsuite.models.build import build_shaped
 from seqsuite.tasks.base import Task
 
@@ -43,6 +45,8 @@ def assemble(
     shape = shape_of(task.io)
     torch.manual_seed(config.seed)
     model = build_shaped(config.model, shape)
+    if config.train.init is not None and found is None:
+        load_backbone(model, config.train.init, config.run.experiment)
     if config.train.checkpoint_activations:
         for block in model.blocks.layers():
             recompute(block)
@@ -59,6 +63,7 @@ def assemble(
         Checkpoints(folder, config, shape),
         CheckpointRhythm(config.run.checkpoint_every, config.run.checkpoint_seconds),
         told,
+        recorder_for(placement.device),
     )
     trainer = Trainer(config.train, parts)
     if found is not None:

@@ -21,10 +21,11 @@ class TensorBatch(NamedTuple):
         inputs: (B, L) int64, or (B, L, C) float32.
         targets: (B, L), (B,) or (S,) int64, or (B, L, K) float32.
         lengths: (B,) int64, or ``None``.
-        cu_seqlens: (S + 1,) int64, or ``None``.
+        cu_seqlens: (S + 1,) int64 on the host, or ``None``.
         continues: Whether the model's state is carried in.
         counted: How many targets count.
         start: Place of the first position in its sequence, where the batch is a part of longer sequences.
+        copied: When a copy to the GPU on another stream is done, or ``None``.
     """
 
     inputs: Tensor
@@ -34,6 +35,40 @@ class TensorBatch(NamedTuple):
     continues: bool
     counted: int
     start: int = 0
+    copied: torch.cuda.Event | None = None
+
+    def arrive(self) -> "TensorBatch":
+        """Let the GPU's current stream wait for the copy; the host does not."""
+        if self.copied is not None:
+            stream = torch.cuda.current_stream(self.inputs.device)
+            stream.wait_event(self.copied)
+            for tensor in (self.inputs, self.targets, self.lengths):
+                if tensor is not None:
+                    tensor.record_stream(stream)
+        return self
+
+
+class Copier:
+    """Copies batches to a device: to a GPU by pinned memory, on a stream beside the computation's.
+
+    Offsets of packed rows stay on the host, where kernels read them without waiting.
+
+    Args:
+        device: Where to.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._stream: torch.cuda.Stream | None = None
+
+    def __call__(self, batch: Batch) -> TensorBatch:
+        """Return a batch on the device; call :meth:`TensorBatch.arrive` before it is used."""
+        if self._device.type != "cuda":
+            return to_tensors(batch, self._device)
+        if self._stream is None:
+            self._stream = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]  # untyped in PyTorch
+        with torch.cuda.stream(self._stream):
+            return to_tensors(batch, self._device)._replace(copied=self._stream.record_event())
 
 
 def to_tensors(batch: Batch, device: torch.device) -> TensorBatch:
@@ -52,7 +87,7 @@ def to_tensors(batch: Batch, device: torch.device) -> TensorBatch:
         inputs,
         targets,
         convert(batch.lengths),
-        convert(batch.cu_seqlens),
+        None if batch.cu_seqlens is None else torch.from_numpy(batch.cu_seqlens),
         batch.continues,
         batch.counted(),
     )

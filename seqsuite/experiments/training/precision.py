@@ -25,11 +25,17 @@ class MixedPrecision:
         self._device = device.type
         self.scaler = GradScaler(self._device, enabled=precision == "fp16")
 
-    def autocast(self) -> AbstractContextManager[None]:
-        """Return the context of forward passes."""
+    def autocast(self, *, cached: bool = True) -> AbstractContextManager[None]:
+        """Return the context of forward passes.
+
+        Args:
+            cached: Whether weights are kept in fewer bits from one use to the next; not within a graph.
+        """
         if self._dtype is None:
             return nullcontext()
-        context: AbstractContextManager[None] = torch.autocast(self._device, self._dtype)
+        context: AbstractContextManager[None] = torch.autocast(
+            self._device, self._dtype, cache_enabled=cached
+        )
         return context
 
     def scale(self, loss: Tensor) -> Tensor:

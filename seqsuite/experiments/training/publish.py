@@ -10,14 +10,19 @@ from pathlib import Path
 
 import torch
 
+from seqsuite.devices import peak_flops
+from seqsuite.errors import UserError
 from seqsuite.experiments.checkpoints import load_for_inference
 from seqsuite.experiments.config.schema import CellConfig
 from seqsuite.experiments.interruption import Interrupted, InterruptionFlag
 from seqsuite.experiments.tracking import schema
 from seqsuite.experiments.tracking.journal import Journal
+from seqsuite.experiments.training.confusion import confusion_matrix, write_confusion
+from seqsuite.experiments.training.objectives import objective_for
 from seqsuite.experiments.training.placement import Single
-from seqsuite.experiments.training.scores import evaluate
+from seqsuite.experiments.training.scores import evaluate, unmeasurable
 from seqsuite.experiments.training.trainer import Trainer
+from seqsuite.models.flops import training_flops
 from seqsuite.models.formats.files import CONFIG, WEIGHTS
 from seqsuite.models.generation import generate
 from seqsuite.models.sequence_model import LanguageModel
@@ -47,15 +52,18 @@ def publish(
     """
     parts, progress = trainer.parts, trainer.progress
     best, last = parts.checkpoints.best(), parts.checkpoints.newest()
-    assert best is not None, "a trained cell has a best checkpoint"
-    assert last is not None
+    if best is None or last is None:
+        raise UserError(
+            f"The best checkpoint of {config.title}, of step {progress.best_step}, is damaged or gone from "
+            f"{parts.checkpoints.folder}: start afresh with --force."
+        )
     model, _ = load_for_inference(best)
     model.to(parts.placement.device)
     test = evaluate(
         model,
         parts.task,
         "test",
-        parts.objective,
+        objective_for(parts.task, detailed=True),
         batch_size=config.train.eval_batch_size,
         placement=Single(parts.placement.device, config.train),
         stop=lambda: interruption.requested,
@@ -63,6 +71,12 @@ def publish(
     if test is None:
         raise Interrupted
     metrics = _final_metrics(trainer, test) | _baseline_metrics(parts.task)
+    if parts.task.class_names:
+        which = parts.task.eval_sets("test")[0]
+        size, device = config.train.eval_batch_size, parts.placement.device
+        counts = confusion_matrix(model, parts.task, which, batch_size=size, device=device)
+        for path in write_confusion(counts, parts.task.class_names, journal.folder):
+            journal.artifact(path)
     sample = ""
     if parts.task.codec is not None and isinstance(model, LanguageModel):
         tokens = write_sample(model, parts.task, config.run.sample_length, journal.folder)
@@ -72,6 +86,9 @@ def publish(
     journal.metrics(metrics, progress.step)
     if progress.stopped:
         journal.tags({schema.TAG_STOPPED: progress.stopped})
+    left_out = unmeasurable(model, parts.task, "test")
+    if left_out:
+        journal.tags({schema.TAG_NOT_MEASURED: ", ".join(which.name for which in left_out)})
     journal.model(_to_publish(best), name=title, params={"step": str(progress.best_step)})
     for path in sorted(last.iterdir()):
         journal.artifact(path, "last")
@@ -124,7 +141,19 @@ def _final_metrics(trainer: Trainer, test: Mapping[str, float]) -> dict[str, flo
         schema.TOKENS_PER_SECOND: progress.tokens_per_second(),
         schema.INPUT_WAIT: progress.waited / max(progress.seconds, 1e-9),
         schema.PEAK_MEMORY: float(peak_memory(trainer.parts.placement.device)),
+        **_throughput(trainer),
     }
+
+
+def _throughput(trainer: Trainer) -> dict[str, float]:
+    """Return what of the machine training used, in sequences as long as the task's."""
+    parts, length = trainer.parts, trainer.parts.task.io.seqlen
+    a_second = trainer.progress.tokens_per_second() * training_flops(parts.model, length) / length
+    found = {schema.FLOPS_PER_SECOND: a_second}
+    peak = peak_flops(parts.placement.device, trainer.config.precision)
+    if peak is not None:
+        found[schema.SHARE_OF_PEAK] = a_second / (peak * parts.placement.world)
+    return found
 
 
 def _baseline_metrics(task: Task) -> dict[str, float]:

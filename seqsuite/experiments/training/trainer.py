@@ -1,8 +1,10 @@
 """The training loop of one cell: steps, evaluations, checkpoints, and stopping well."""
 
+import logging
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,18 +18,22 @@ from seqsuite.experiments.config.schema import TrainConfig
 from seqsuite.experiments.interruption import Interrupted, InterruptionFlag
 from seqsuite.experiments.tracking import schema
 from seqsuite.experiments.training.averaging import WeightAverage
-from seqsuite.experiments.training.batches import Prefetcher, TensorBatch, to_tensors
+from seqsuite.experiments.training.batches import Copier, Prefetcher, TensorBatch
 from seqsuite.experiments.training.callbacks import Callback
 from seqsuite.experiments.training.forward import CarriedModel
 from seqsuite.experiments.training.gradients import Gradients
+from seqsuite.experiments.training.graphed import GraphedSteps, is_plain, why_not
 from seqsuite.experiments.training.objectives import Objective
 from seqsuite.experiments.training.optimizer import learning_rate, make_optimizer
 from seqsuite.experiments.training.placement import Placement
 from seqsuite.experiments.training.precision import MixedPrecision
 from seqsuite.experiments.training.rhythm import CheckpointRhythm
 from seqsuite.experiments.training.scores import evaluate
+from seqsuite.graphs import Recorder
 from seqsuite.models.sequence_model import BackboneState, SequenceModel
 from seqsuite.tasks.base import Task
+
+log = logging.getLogger(__name__)
 
 _LOGGED_STEPS = 500
 """About how many points a training curve has."""
@@ -78,6 +84,7 @@ class Parts:
         checkpoints: Where progress is kept.
         rhythm: How often.
         callbacks: Who is told.
+        recorder: What records train steps as graphs, where the device has them.
     """
 
     task: Task
@@ -87,6 +94,7 @@ class Parts:
     checkpoints: Checkpoints
     rhythm: CheckpointRhythm = field(default_factory=CheckpointRhythm)
     callbacks: Sequence[Callback] = ()
+    recorder: Recorder | None = None
 
 
 class Trainer:
@@ -108,7 +116,9 @@ class Trainer:
         self._gradients = Gradients(parts.objective, parts.placement, self._precision, config.chunk)
         self._log_every = config.log_every or max(1, config.steps // _LOGGED_STEPS)
         self._largest_loss: Tensor | None = None
+        self._copy = Copier(parts.placement.device)
         self._listeners: list[Callback] = list(parts.callbacks)
+        self._graphed = self._make_graphed()
 
     def resume(self, folder: Path) -> None:
         """Continue from a checkpoint: weights, optimizer, progress, random state and what callbacks keep.
@@ -150,7 +160,7 @@ class Trainer:
         self.parts.model.train()
         steps = range(self.progress.step, self.config.steps)
         self.parts.rhythm.start(self.progress.step)
-        with Prefetcher(self._prepare, steps) as batches:
+        with self._written(), Prefetcher(self._prepare, steps) as batches:
             while True:
                 if self._evaluation_is_due():
                     self._evaluate(interruption)
@@ -168,7 +178,17 @@ class Trainer:
                 self._advance(batches)
         self.parts.checkpoints.wait()
 
-    def save(self, *, best: bool = False) -> None:
+    @contextmanager
+    def _written(self) -> Iterator[None]:
+        """Whatever ends training, a checkpoint that is being written becomes whole first."""
+        try:
+            yield
+        except BaseException:
+            with suppress(UserError):
+                self.parts.checkpoints.wait()
+            raise
+
+    def save(self) -> None:
         """Start to write a checkpoint of where training is: of whole tensors, by the first process."""
         for callback in self.parts.callbacks:
             callback.saved(self.progress.step)
@@ -188,7 +208,8 @@ class Trainer:
             with self._average.in_place():
                 weights = weights_of(self.parts.model, whole)
         if self.parts.placement.rank == 0:
-            self.parts.checkpoints.save(Snapshot(self.progress.step, weights, training), best=best)
+            snapshot = Snapshot(self.progress.step, weights, training, self.progress.best_step)
+            self.parts.checkpoints.save(snapshot)
         self.parts.rhythm.saved(self.progress.step)
 
     def _carried_state(self) -> dict[str, Any] | None:
@@ -206,8 +227,7 @@ class Trainer:
     def _prepare(self, step: int) -> list[TensorBatch]:
         """Return the micro-batches of a step; called in the prefetching thread."""
         task, placement = self.parts.task, self.parts.placement
-        batches = [to_tensors(task.train_batch(rows), placement.device) for rows in placement.rows(step)]
-        return [placement.part(batch) for batch in batches]
+        return [placement.part(self._copy(task.train_batch(rows))) for rows in placement.rows(step)]
 
     def _evaluation_is_due(self) -> bool:
         step = self.progress.step
@@ -223,35 +243,57 @@ class Trainer:
         step = self.progress.step + 1
         rate = learning_rate(self.progress.step, self.config)
         is_logged = step % self._log_every == 0 or step == self.config.steps
-        micro_batches = next(batches)
-        loss, norm = self._compute(micro_batches)
-        # Reading a number makes a GPU's host wait: it is done where the number is logged.
-        read = is_logged or self.parts.placement.device.type == "cpu"
-        if read:
-            self._check_finite(step, float(loss), float(norm))
-        self._optimizer.set_rate(rate)
-        self._optimizer.step(self._precision.scaler)
+        micro_batches = [batch.arrive() for batch in next(batches)]
+        graphed = self._graphed if is_plain(micro_batches) else None
+        if graphed is not None:
+            loss, norm = graphed.take(micro_batches[0], rate)
+        else:
+            loss, norm = self._compute(micro_batches)
+        largest = loss if self._largest_loss is None else torch.maximum(self._largest_loss, loss)
+        self._largest_loss = None if is_logged else largest
+        # Reading numbers makes a GPU's host wait: it is done once, where they are logged.
+        numbers: list[float] | None = None
+        if is_logged or self.parts.placement.device.type == "cpu":
+            numbers = torch.stack([loss, norm, largest]).tolist()
+            self._check_finite(step, numbers[0], numbers[1])
+        if graphed is None:
+            self._optimizer.set_rate(rate)
+            self._optimizer.step(self._precision.scaler)
         if self._average is not None:
             self._average.update()
         elapsed = time.perf_counter() - started
         tokens = sum(batch.inputs.shape[0] * batch.inputs.shape[1] for batch in micro_batches)
         self._count(step, elapsed, batches.waited - waited, tokens * self.parts.placement.world)
-        largest = loss if self._largest_loss is None else torch.maximum(self._largest_loss, loss)
-        self._largest_loss = largest
         for callback in self._listeners:
-            callback.stepped(step, float(loss) if read else None, tokens / elapsed)
-        if is_logged:
-            self._largest_loss = None
+            callback.stepped(step, None if numbers is None else numbers[0], tokens / elapsed)
+        if is_logged and numbers is not None:
             self._log(
                 step,
                 {
-                    schema.TRAIN_LOSS: float(loss),
-                    schema.LARGEST_LOSS: float(largest),
-                    schema.GRADIENT_NORM: float(norm),
+                    schema.TRAIN_LOSS: numbers[0],
+                    schema.GRADIENT_NORM: numbers[1],
+                    schema.LARGEST_LOSS: numbers[2],
                     schema.LEARNING_RATE: rate,
                     schema.SPEED: tokens / elapsed,
                 },
             )
+
+    def _make_graphed(self) -> GraphedSteps | None:
+        """Return what takes steps as graphs, where that is wanted and possible."""
+        recorder, wanted = self.parts.recorder, self.config.graphs
+        if wanted == "off" or (recorder is None and wanted == "auto"):
+            return None
+        reason = why_not(self.config, self._optimizer, self.parts.task.io.lanes, self.parts.placement.world)
+        if recorder is None:
+            reason = "there is no CUDA device"
+        if recorder is None or reason:
+            if wanted == "on":
+                log.warning("train.graphs=on: steps run without CUDA graphs, since %s.", reason)
+            return None
+        parts = self.parts
+        return GraphedSteps(
+            parts.model, parts.objective, self._optimizer, self.config, self._precision, recorder
+        )
 
     def _compute(self, micro_batches: Sequence[TensorBatch]) -> tuple[Tensor, Tensor]:
         """Compute the gradients of a step; return its mean loss and the gradient's norm before clipping."""
@@ -325,7 +367,7 @@ class Trainer:
         if improves:
             progress.best, progress.best_step = value, step
         if improves or step == self.config.steps or progress.stopped:
-            self.save(best=improves)
+            self.save()
 
     def score(self, split: Any, interruption: InterruptionFlag) -> dict[str, float] | None:
         """Return the scores of a split with the weights to publish; ``None`` after an interruption."""

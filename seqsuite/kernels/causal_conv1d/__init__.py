@@ -83,7 +83,7 @@ def causal_conv1d(
     check_flag(NAME, "activation", activation, " (SiLU or none)")
     if initial_state is not None:
         initial_state = initial_state.to(x.dtype)
-    name = _choose(x.device.type, backend)
+    name = backend_for(x.device.type, backend)
     if name == "reference":
         y = causal_conv1d_reference(x, weight, bias, activation, initial_state, cu_seqlens)
     else:
@@ -117,6 +117,6 @@ def _check_arguments(
 
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]  # untyped in PyTorch
-def _choose(device: str, backend: str | None) -> str:
+def backend_for(device: str, backend: str | None) -> str:
     """Return the name of the backend; torch.compile calls this once instead of tracing into it."""
     return choose_backend(NAME, BACKENDS, device, backend)

@@ -46,7 +46,7 @@ def causal_conv1d_fused(
 
 
 @cache
-def _kernels(backend: str) -> ModuleType:
+def kernels_of(backend: str) -> ModuleType:
     """Return what runs a backend: ``run_forward`` and ``run_backward``."""
     if backend == "triton":
         from seqsuite.kernels.causal_conv1d import triton_launch
@@ -58,7 +58,7 @@ def _kernels(backend: str) -> ModuleType:
 
 
 def _forward(backend: str, *inputs: Any) -> Tensor:
-    y: Tensor = _kernels(backend).run_forward(Inputs(*inputs))
+    y: Tensor = kernels_of(backend).run_forward(Inputs(*inputs))
     return y
 
 
@@ -89,7 +89,7 @@ class _CausalConv1d(Derivative):
 
 
 def _backward(backend: str, dy: Tensor, *inputs: Any) -> list[Tensor]:
-    gradients = _kernels(backend).run_backward(dy, Inputs(*inputs))
+    gradients = kernels_of(backend).run_backward(dy, Inputs(*inputs))
     return [gradients[name] for name in Inputs(*inputs).differentiable()]
 
 

@@ -63,7 +63,7 @@ def _tensors(inputs: Inputs) -> tuple[Tensor | None, ...]:
 
 def _plan_forward(inputs: Inputs, offsets: Sequence[int], runtime: Runtime) -> Plan:
     constants, programs = _constants(inputs, offsets, runtime)
-    results = {"y": Result("x", inputs.x.shape)}
+    results = {"y": Result("x")}
     launches = [PlannedLaunch(output_kernel, programs, constants)]
     return Plan(runtime, TENSORS, results, launches, copied=_copied(inputs))
 
@@ -89,7 +89,7 @@ def _plan_backward(inputs: Inputs, dy: Tensor, offsets: Sequence[int], runtime: 
         PlannedLaunch(gradient_kernel, programs, constants | parts | absent),
         PlannedLaunch(sum_parts_kernel, sum_programs(taps + 1, d_model), sums, WARPS),
     ]
-    results = {f"d{name}": Result(name, tensor.shape) for name, tensor in inputs.differentiable().items()}
+    results = {f"d{name}": Result(name) for name in inputs.differentiable()}
     copied = _copied(inputs) + ([] if dy.is_contiguous() else ["dy"])
     names = (*TENSORS, "dy")
     return Plan(runtime, names, results, launches, workspace=workspace, copied=copied)

@@ -43,7 +43,8 @@ def gated_delta_rule(
         q, k: Queries and keys (B, L, H, N), floating; keys of norm 1 keep the rule stable.
         v: Values (B, L, H, P).
         log_decay: Logarithms of α (B, L, H), not positive.
-        beta: How much of the old value is replaced (B, L, H), from 0 to 1.
+        beta: How much of the old value is replaced (B, L, H), from 0 to 2: above 1 it is overshot, and an
+            eigenvalue of what the state is multiplied by is negative.
         initial_state: S_{-1} (B, H, P, N), zero if not given; (S, H, P, N) for packed sequences.
         cu_seqlens: Offsets (S + 1,), int32 or int64, of S sequences packed along L; B must be 1.
         chunk_size: Positions a chunk of the chunked form.

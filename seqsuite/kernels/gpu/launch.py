@@ -30,7 +30,7 @@ class Runtime:
     @staticmethod
     def of(device: torch.device) -> "Runtime":
         """Return the runtime of a GPU; of the CPU, where Triton's interpreter is on."""
-        if triton.knobs.runtime.interpret:
+        if device.type == "cpu" and triton.knobs.runtime.interpret:
             return Runtime(90, 32, 1, launch)
         return _gpu(device, triton.runtime.driver.active)
 

@@ -61,10 +61,10 @@ class Workspace:
 
 @dataclass(frozen=True)
 class Result:
-    """A tensor that a call returns: the input whose dtype and device it has, and its shape."""
+    """A tensor that a call returns: the input whose dtype and device it has, and its own shape, if any."""
 
     like: str
-    shape: Shape
+    shape: Shape | None = None
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ class Plan:
             tensors[index] = tensors[index].contiguous()  # type: ignore[union-attr]  # given, or not copied
         first = tensors[0]
         assert first is not None
-        results = [tensors[index].new_empty(shape) for index, shape in self._results]  # type: ignore[union-attr]
+        results = [_empty(tensors[index], shape) for index, shape in self._results]
         tensors += results
         workspace = self._workspace
         tensors.append(None if workspace is None else first.new_empty(workspace.size, dtype=workspace.dtype))
@@ -193,6 +193,14 @@ class _ReadyLaunch:
         for position, index, offset in self.slots:
             arguments[position] = pointers[index] + offset
         self.run(self.programs, 1, 1, stream, self.function, self.metadata, None, None, None, *arguments)
+
+
+def _empty(like: Tensor | None, shape: Shape | None) -> Tensor:
+    """Return memory for a contiguous tensor."""
+    assert like is not None
+    if shape is None:  # takes half as long
+        return torch.empty_like(like, memory_format=torch.contiguous_format)
+    return like.new_empty(shape)
 
 
 class Plans:

@@ -39,7 +39,7 @@ def compile_kernel(kernel: Kernel) -> CompiledKernel:
     path = cache_path(source, kernel.target)
     machine_code = _read(path)
     if machine_code is None:
-        machine_code = _generate_machine_code(source, kernel.target)
+        machine_code = generate_machine_code(source, kernel.target)
         _write(path, machine_code)
     return CompiledKernel(kernel.name, machine_code, kernel.target)
 
@@ -70,7 +70,8 @@ def _linker(target: Target) -> binding.LLJIT:
     return binding.create_lljit_compiler(target.machine())
 
 
-def _generate_machine_code(source: str, target: Target) -> bytes:
+def generate_machine_code(source: str, target: Target) -> bytes:
+    """Return the object file that LLVM makes of a module's text."""
     module = binding.parse_assembly(source)
     module.verify()
     machine = target.machine()

@@ -24,7 +24,7 @@ def new_empty(like: Tensor, shape: Sequence[int], dtype: torch.dtype | None = No
         tensor = torch.empty_like(like, memory_format=torch.contiguous_format)
     else:
         tensor = like.new_empty(shape)
-    if tensor.nbytes >= LARGE_BYTES and (advise := _madvise()) is not None:
+    if tensor.nbytes >= LARGE_BYTES and (advise := find_madvise()) is not None:
         start = -(-tensor.data_ptr() // mmap.PAGESIZE) * mmap.PAGESIZE
         # A wish: if it is refused, the pages are small.
         advise(start, tensor.data_ptr() + tensor.nbytes - start, mmap.MADV_HUGEPAGE)
@@ -32,7 +32,7 @@ def new_empty(like: Tensor, shape: Sequence[int], dtype: torch.dtype | None = No
 
 
 @cache
-def _madvise() -> Callable[[int, int, int], int] | None:
+def find_madvise() -> Callable[[int, int, int], int] | None:
     """Return the C library's ``madvise``, or ``None`` where there are no huge pages to ask for."""
     if not hasattr(mmap, "MADV_HUGEPAGE"):
         return None

@@ -20,14 +20,15 @@ def launch(address: int, arguments: list[int], n_threads: int) -> None:
     if n_threads == 1:
         KERNEL_TYPE(address)(ctypes.addressof(array))
     else:
-        _launcher()(address, array, n_threads)
+        choose_launcher()(address, array, n_threads)
 
 
 @cache
-def _launcher() -> Launcher:
+def choose_launcher() -> Launcher:
+    """Return what calls a kernel on several threads: PyTorch's team of them where it can be had."""
     parallel = _gomp_parallel()
     if parallel is None:
-        return _launch_on_pool
+        return launch_on_pool
 
     def launch_on_team(address: int, array: ctypes.Array[ctypes.c_int64], n_threads: int) -> None:
         parallel(address, ctypes.addressof(array), n_threads, 0)
@@ -57,7 +58,8 @@ def _loaded_libgomp() -> str | None:
     return next(paths, None)
 
 
-def _launch_on_pool(address: int, array: ctypes.Array[ctypes.c_int64], n_threads: int) -> None:
+def launch_on_pool(address: int, array: ctypes.Array[ctypes.c_int64], n_threads: int) -> None:
+    """Call a kernel on Python's threads, this one among them."""
     kernel, data = KERNEL_TYPE(address), ctypes.addressof(array)
     pool = _pool(os.getpid(), n_threads - 1)
     others = [pool.submit(kernel, data) for _ in range(n_threads - 1)]

@@ -126,7 +126,7 @@ def mamba_inner(
         _check_states(initial_states, xz, conv_weight, scan, cu_seqlens)
         conv_state, scan_state = initial_states.conv.to(xz.dtype), initial_states.scan
     inputs = (xz, conv_weight, conv_bias, *scan, out_proj, conv_state, scan_state, cu_seqlens)
-    if _choose(xz.device.type, backend) == "cpu":
+    if backend_for(xz.device.type, backend) == "cpu":
         from seqsuite.kernels.mamba_inner.cpu import mamba_inner_cpu
 
         out, final_state = mamba_inner_cpu(*inputs)
@@ -180,6 +180,6 @@ def _check_states(
 
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]  # untyped in PyTorch
-def _choose(device: str, backend: str | None) -> str:
+def backend_for(device: str, backend: str | None) -> str:
     """Return the name of the backend; torch.compile calls this once instead of tracing into it."""
     return choose_backend(NAME, BACKENDS, device, backend)

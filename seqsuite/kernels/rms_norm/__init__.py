@@ -70,7 +70,7 @@ def rms_norm(
     _check_arguments(x, weight, gate, residual)
     # torch.compile fuses plain PyTorch itself, and would compile once more for fewer numbers.
     plain = torch.compiler.is_compiling() or x.numel() < FEW_NUMBERS
-    name = _choose(x.device.type, plain, backend)
+    name = backend_for(x.device.type, plain, backend)
     if name == "reference":
         y, total = rms_norm_reference(x, weight, eps, gate, residual)
     else:
@@ -93,6 +93,6 @@ def _check_arguments(x: Tensor, weight: Tensor, gate: Tensor | None, residual: T
 
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]  # untyped in PyTorch
-def _choose(device: str, plain: bool, backend: str | None) -> str:
+def backend_for(device: str, plain: bool, backend: str | None) -> str:
     """Return the name of the backend; torch.compile calls this once instead of tracing into it."""
     return choose_backend(NAME, BACKENDS, device, backend, fused_pays=not plain)

@@ -40,7 +40,7 @@ def rms_norm_fused(
 
 
 @cache
-def _kernels(backend: str) -> ModuleType:
+def kernels_of(backend: str) -> ModuleType:
     """Return what runs a backend: ``run_forward`` and ``run_backward``."""
     if backend == "triton":
         from seqsuite.kernels.rms_norm import triton_launch
@@ -52,7 +52,7 @@ def _kernels(backend: str) -> ModuleType:
 
 
 def _forward(backend: str, *arguments: Any) -> tuple[Tensor, Tensor]:
-    outputs: tuple[Tensor, Tensor] = _kernels(backend).run_forward(Inputs(*arguments))
+    outputs: tuple[Tensor, Tensor] = kernels_of(backend).run_forward(Inputs(*arguments))
     return outputs
 
 
@@ -94,7 +94,7 @@ class _RmsNorm(Derivative):
 
 
 def _backward(backend: str, dy: Tensor, dtotal: Tensor | None, *arguments: Any) -> list[Tensor]:
-    gradients: list[Tensor] = _kernels(backend).run_backward(dy, dtotal, Inputs(*arguments))
+    gradients: list[Tensor] = kernels_of(backend).run_backward(dy, dtotal, Inputs(*arguments))
     return gradients
 
 

@@ -72,10 +72,10 @@ def run_backward(
 
 
 def _plan_forward(inputs: Inputs, runtime: Runtime) -> Plan:
-    x, residual = inputs.x, inputs.residual
+    residual = inputs.residual
     constants, programs, warps = _constants(inputs, FORWARD, runtime)
     constants["total"] = None if residual is None else Given("total")
-    results = {"y": Result("x", x.shape), "total": Result("x", (0,) if residual is None else x.shape)}
+    results = {"y": Result("x"), "total": Result("x", (0,) if residual is None else None)}
     launches = [PlannedLaunch(norm_kernel, programs, constants, warps)]
     return Plan(runtime, TENSORS, results, launches, copied=_copied(inputs))
 
@@ -85,11 +85,11 @@ def _plan_backward(inputs: Inputs, dy: Tensor, dtotal: Tensor | None, runtime: R
     (width,) = inputs.weight.shape
     workspace = Workspace(torch.promote_types(inputs.x.dtype, torch.float32))
     parts = {"parts": workspace.piece(programs, width)}
-    results = {"dx": Result("x", inputs.x.shape), "dweight": Result("weight", (width,))}
+    results = {"dx": Result("x"), "dweight": Result("weight")}
     if inputs.gate is None:
         constants["dgate"] = None
     else:
-        results["dgate"] = Result("x", inputs.x.shape)
+        results["dgate"] = Result("x")
     sums = parts | {
         "count": programs,
         "matrix": Given("dweight"),

@@ -20,7 +20,7 @@ def implementation(u: Tensor, A: Tensor, backend: str | None) -> Implementation:
     Raises:
         ValueError: what is asked for does not exist, cannot run on this machine, or not on these arguments.
     """
-    name = _choose(u.device.type, A.is_complex(), backend)
+    name = backend_for(u.device.type, A.is_complex(), backend)
     if name == "reference":
         return selective_scan_reference
     from seqsuite.kernels.selective_scan.operators import selective_scan_fused
@@ -29,7 +29,7 @@ def implementation(u: Tensor, A: Tensor, backend: str | None) -> Implementation:
 
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]  # untyped in PyTorch
-def _choose(device: str, complex_A: bool, backend: str | None) -> str:
+def backend_for(device: str, complex_A: bool, backend: str | None) -> str:
     """Return the name of the backend; torch.compile calls this once instead of tracing into it."""
     name = choose_backend("selective_scan", BACKENDS, device, backend)
     if complex_A and name == "triton":

@@ -107,7 +107,7 @@ def _in_groups(B: Tensor, C: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @cache
-def _kernels(backend: str) -> ModuleType:
+def kernels_of(backend: str) -> ModuleType:
     """Return what runs a backend: ``run_forward``, ``run_backward`` and ``checkpoint_shape``."""
     if backend == "triton":
         from seqsuite.kernels.selective_scan import triton_launch
@@ -119,7 +119,7 @@ def _kernels(backend: str) -> ModuleType:
 
 
 def _forward(backend: str, save: bool, *inputs: Any) -> tuple[Tensor, Tensor, Tensor]:
-    outputs: tuple[Tensor, Tensor, Tensor] = _kernels(backend).run_forward(Inputs(*inputs), save)
+    outputs: tuple[Tensor, Tensor, Tensor] = kernels_of(backend).run_forward(Inputs(*inputs), save)
     return outputs
 
 
@@ -130,7 +130,7 @@ def _forward_fake(backend: str, save: bool, *inputs: Any) -> tuple[Tensor, Tenso
     return (
         u.new_empty(u.shape),
         A.new_empty((sequences, *A.shape)),
-        A.new_empty(_kernels(backend).checkpoint_shape(given) if save else (0,), dtype=A.dtype.to_real()),
+        A.new_empty(kernels_of(backend).checkpoint_shape(given) if save else (0,), dtype=A.dtype.to_real()),
     )
 
 
@@ -168,7 +168,7 @@ def _backward(
     backend: str, dy: Tensor, dfinal_state: Tensor | None, checkpoints: Tensor, *inputs: Any
 ) -> list[Tensor]:
     given = Inputs(*inputs)
-    gradients = _kernels(backend).run_backward(dy, dfinal_state, checkpoints, given)
+    gradients = kernels_of(backend).run_backward(dy, dfinal_state, checkpoints, given)
     return [gradients[f"d{name}"] for name in given.differentiable()]
 
 

@@ -175,7 +175,7 @@ def _plan_forward(inputs: Inputs, save: bool, offsets: Sequence[int], runtime: R
     ends["checkpoints"] = Given("checkpoints") if save else None
     launches.append(PlannedLaunch(output_kernel, programs, constants | ends | {"CHUNK": CHUNK}))
     results = {
-        "y": Result("u", inputs.u.shape),
+        "y": Result("u"),
         "final_state": Result("A", (len(segments.offsets) - 1, *A.shape)),
         "checkpoints": Result("A", checkpoint_shape(inputs) if save else (0,)),
     }
@@ -226,7 +226,7 @@ def _plan_backward(
         PlannedLaunch(gradient_kernel, programs, constants | parts | ends | options | absent),
         _sum(inputs, segments, blocks, parts | absent),
     ]
-    results = {f"d{name}": Result(name, tensor.shape) for name, tensor in inputs.differentiable().items()}
+    results = {f"d{name}": Result(name) for name in inputs.differentiable()}
     copied = _copied(tensors)
     return Plan(runtime, BACKWARD_TENSORS, results, launches, workspace=workspace, copied=copied)
 
@@ -299,7 +299,7 @@ def _row_offsets(inputs: Inputs) -> Sequence[int]:
 
 def _segments(offsets: Sequence[int], blocks: Blocks, enough: int, device: torch.device) -> Segments:
     """Cut the sequences into segments for PROGRAMS programs, unless ``enough`` work side by side uncut."""
-    return _cut(offsets, _segment_length(offsets, blocks.count, enough, PROGRAMS, CHUNK), device)
+    return cut_segments(offsets, _segment_length(offsets, blocks.count, enough, PROGRAMS, CHUNK), device)
 
 
 @lru_cache(maxsize=64)
@@ -314,7 +314,7 @@ def _segment_length(offsets: Sequence[int], blocks: int, enough: int, programs: 
 
 
 @lru_cache(maxsize=64)
-def _cut(offsets: Sequence[int], length: int, device: torch.device) -> Segments:
+def cut_segments(offsets: Sequence[int], length: int, device: torch.device) -> Segments:
     """Cut sequences at these offsets into segments of ``length`` rows, the last of each perhaps shorter."""
     segments = cut(offsets, length)
     # Each sequence may end in a chunk that is not full: its checkpoints start one later for each before it.

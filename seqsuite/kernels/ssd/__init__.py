@@ -116,7 +116,7 @@ def ssd(
     check_flag("ssd", "dt_softplus", dt_softplus)
     if chunk_size < 1:
         raise ValueError(f"ssd: chunk_size must be positive, not {chunk_size}")
-    name = _choose(x.device.type, backend)
+    name = backend_for(x.device.type, backend)
     if backend is None and name == "chunked" and fla.is_faster_for(x):
         name = "fla"
     delta, a, B, C, real = _prepare(x, dt, A, B, C, dt_bias, dt_softplus)
@@ -181,7 +181,7 @@ def ssd_state_update(
 
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]  # untyped in PyTorch
-def _choose(device: str, backend: str | None) -> str:
+def backend_for(device: str, backend: str | None) -> str:
     """Return the name of the backend; torch.compile calls this once instead of tracing into it."""
     return choose_backend("ssd", BACKENDS, device, backend, fallback="chunked")
 

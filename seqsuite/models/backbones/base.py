@@ -44,6 +44,10 @@ class Backbone(nn.Module, ABC):
     def layers(self) -> list[Block]:
         """Return every block."""
 
+    def length_of(self, part: str, seqlen: int) -> int:
+        """Return at how many positions of a sequence a module of the backbone runs; all, by default."""
+        return seqlen
+
     @property
     @abstractmethod
     def packed_state(self) -> bool:

@@ -120,6 +120,10 @@ class UNet(Backbone):
         """Return every block, from the first on the way down to the last on the way up."""
         return [*self.down.layers(), *self.inner.layers(), *self.up.layers()]
 
+    def length_of(self, part: str, seqlen: int) -> int:
+        """Return the number of frames for what works on them."""
+        return seqlen // self.pool if part in ("to_frame", "inner", "from_frame") else seqlen
+
     @property
     def packed_state(self) -> bool:
         """No: packed sequences would stand at different places of a frame."""

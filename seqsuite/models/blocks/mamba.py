@@ -139,18 +139,16 @@ class MambaBlock(Block):
         self, xz: Tensor, weights: ScanWeights, state: State | None, cu_seqlens: Tensor | None
     ) -> tuple[Tensor, State | None]:
         """Compute everything from the convolution to the out-projection in one operation."""
-        y, after = mamba_inner(
-            xz,
-            self.conv_weight,
-            self.conv_bias,
-            weights,
-            self.out_proj.weight,
-            initial_states=None if state is None else InnerStates(state["conv"], state["ssm"]),
-            cu_seqlens=cu_seqlens,
-            return_final_states=True,
-        )
-        y = y if self.out_proj.bias is None else y + self.out_proj.bias
-        return y, None if state is None else {"conv": after.conv, "ssm": after.scan}
+        inputs = (xz, self.conv_weight, self.conv_bias, weights, self.out_proj.weight)
+        if state is None:
+            y, after = mamba_inner(*inputs, cu_seqlens=cu_seqlens), None
+        else:
+            before = InnerStates(state["conv"], state["ssm"])
+            y, states = mamba_inner(
+                *inputs, initial_states=before, cu_seqlens=cu_seqlens, return_final_states=True
+            )
+            after = {"conv": states.conv, "ssm": states.scan}
+        return y if self.out_proj.bias is None else y + self.out_proj.bias, after
 
 
 def split_state(state: State | None) -> tuple[Tensor | None, State | None]:

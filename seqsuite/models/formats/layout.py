@@ -90,8 +90,13 @@ class Layout:
         try:
             return ModelConfig.model_validate(ours)
         except ValidationError as error:
-            reason = error.errors(include_url=False)[0]["msg"].partition("\n")[0]
-            raise UserError(f"{self.title} has a configuration that cannot be used: {reason}.") from error
+            first = error.errors(include_url=False)[0]
+            key = ".".join(map(str, first["loc"]))
+            theirs = next((setting.theirs for setting in self.settings if setting.ours == key), key)
+            reason = first["msg"].partition("\n")[0].replace("Input", "it", 1)
+            raise UserError(
+                f"{self.title} with {theirs}={first['input']!r} cannot be read: {reason}."
+            ) from error
 
     def rest(self, description: Description) -> dict[str, Any]:
         """Return what ``description`` says besides the layers, under Hugging Face's names."""

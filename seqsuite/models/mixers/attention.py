@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.attention.varlen import varlen_attn
 
 from seqsuite.kernels.operators import in_transform
 from seqsuite.kernels.packing import PaddedBatches
@@ -74,6 +75,8 @@ class Attention(Mixer):
         query, key, value = self._project(x, state, cu_seqlens)
         if cu_seqlens is not None:
             self.check_packed_state(state)
+            if has_packed_kernel(query, self.positions):
+                return self.out_proj(self._attend_packed(query, key, value, cu_seqlens)), None
             batches = PaddedBatches.of(cu_seqlens, x.shape[1], x.device)
             parts = zip(*(batches.split(t) for t in (query, key, value)), strict=True)
             return self.out_proj(batches.join([self._attend(q, k, v, True) for q, k, v in parts])), None
@@ -90,6 +93,12 @@ class Attention(Mixer):
         y, after = self.forward(x_t.unsqueeze(1), state)
         assert after is not None
         return y.squeeze(1), after
+
+    def flops(self, seqlen: int) -> int:
+        """Return those of scores and of sums of values, over the positions that each query sees."""
+        window = min(seqlen, self.window or seqlen)
+        seen = window * (window + 1) // 2 + (seqlen - window) * window
+        return 2 * seen * self.n_heads * self.head_dim
 
     def output_projection(self) -> nn.Linear:
         """See :meth:`Mixer.output_projection`."""
@@ -164,6 +173,18 @@ class Attention(Mixer):
         after = {"key": key, "value": value}
         return after | {"position": state["position"] + seen} if self.turning else after
 
+    def _attend_packed(self, query: Tensor, key: Tensor, value: Tensor, cu_seqlens: Tensor) -> Tensor:
+        """Return the heads' outputs side by side, (1, L, D), by PyTorch's kernel for packed sequences."""
+        group = self.n_heads // self.n_kv_heads
+        key, value = (t.repeat_interleave(group, dim=2) if group > 1 else t for t in (key, value))
+        longest = int(cu_seqlens.diff().max())  # without waiting, where the offsets are on the host
+        offsets = cu_seqlens.to(query.device, torch.int32)
+        before = -1 if self.window is None else self.window - 1
+        y: Tensor = varlen_attn(  # type: ignore[assignment]  # a tuple only where it is asked for
+            query[0], key[0], value[0], offsets, offsets, longest, longest, window_size=(before, 0)
+        )
+        return y.flatten(1).unsqueeze(0)
+
     def _mask(self, query: Tensor, key: Tensor) -> Tensor | None:
         """Return which keys (L, T) each query sees, or ALiBi's biases (H, L, T).
 
@@ -182,3 +203,13 @@ class Attention(Mixer):
             return seen
         slopes = torch.tensor(alibi_slopes(self.n_heads), device=query.device, dtype=query.dtype)
         return (-slopes[:, None, None] * distance).masked_fill(~seen, -torch.inf)
+
+
+def has_packed_kernel(query: Tensor, positions: str) -> bool:
+    """Return whether PyTorch's kernel for packed sequences takes queries (1, L, H, P): 16 bits, on a GPU.
+
+    It has no tangents, and no rules for ``torch.func``.
+    """
+    sixteen_bits = query.dtype in (torch.float16, torch.bfloat16)
+    fits = query.is_cuda and sixteen_bits and query.shape[-1] % 8 == 0
+    return fits and positions != "alibi" and not in_transform()

@@ -25,6 +25,9 @@ class GatedDelta(Mixer):
         d_conv: Taps K of the convolution.
         dt_min: Smallest step size at initialisation, that the decay is made of.
         dt_max: Largest step size at initialisation; it is log-uniform between the two.
+        negative_eigenvalues: Whether β goes to 2 and not to 1, so that the eigenvalues of what a state is
+            multiplied by are in [−1, 1]: without negative ones no state can flip, as parity asks for
+            (Grazzi et al., arXiv 2411.12537).
 
     Raises:
         ValueError: if the heads do not divide the width.
@@ -40,6 +43,7 @@ class GatedDelta(Mixer):
         d_conv: PositiveInt = 4,
         dt_min: PositiveFloat = 1e-3,
         dt_max: PositiveFloat = 1e-1,
+        negative_eigenvalues: bool = False,
     ) -> None:
         super().__init__()
         if d_model % n_heads:
@@ -50,6 +54,7 @@ class GatedDelta(Mixer):
         self.d_convolved = 2 * self.d_key + self.d_value
         self.in_proj = nn.Linear(d_model, self.d_convolved + self.d_value + 2 * n_heads, bias=False)
         self.dt_min, self.dt_max = dt_min, dt_max
+        self.largest_beta = 2.0 if negative_eigenvalues else 1.0
         self.conv_weight = nn.Parameter(torch.empty(self.d_convolved, d_conv))
         self.dt_bias, self.A_log = (nn.Parameter(torch.empty(n_heads)) for _ in range(2))
         self.reset_parameters()
@@ -83,6 +88,10 @@ class GatedDelta(Mixer):
         qkv, history = convolve_step(qkv, state["window"], self.conv_weight, activation=True)
         y, after = gated_delta_update(state["delta"], *self._heads(qkv), *self._controls(controls))
         return self._finish(y, gate), {"window": history, "delta": after}
+
+    def flops(self, seqlen: int) -> int:
+        """Return those of the rule: decay, recall, correction and output of each state."""
+        return 4 * seqlen * self.n_heads * self.head_dim * self.value_dim
 
     def output_projection(self) -> nn.Linear:
         """See :meth:`Mixer.output_projection`."""
@@ -128,7 +137,7 @@ class GatedDelta(Mixer):
         """Return log α = −exp(A_log) · softplus(…) and β, (…, H), the former in float32 at least."""
         raw, beta = controls.chunk(2, dim=-1)
         delta = F.softplus(widened(raw) + self.dt_bias)
-        return -torch.exp(widened(self.A_log)) * delta, torch.sigmoid(beta)
+        return -torch.exp(widened(self.A_log)) * delta, self.largest_beta * torch.sigmoid(beta)
 
     def _finish(self, y: Tensor, gate: Tensor) -> Tensor:
         normed = self.norm(y.to(self.norm.weight.dtype)).flatten(-2)

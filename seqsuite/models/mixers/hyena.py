@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from seqsuite.kernels import full_precision, long_conv
 from seqsuite.models.base import Inspected, Mixer, State, longest_sequence
+from seqsuite.models.flops import long_convolution_flops
 from seqsuite.models.initialization import assign
 from seqsuite.models.precision import WideLinear, widened
 from seqsuite.options import PositiveFloat, PositiveInt
@@ -87,6 +88,10 @@ class Hyena(Mixer):
         with full_precision(x_t.device):
             y = torch.einsum("bld,dl->bd", inputs.to(kernel.dtype), kernel.flip(1))
         return y.to(x_t.dtype) + x_t * self.D, {"inputs": inputs}
+
+    def flops(self, seqlen: int) -> int:
+        """Return those of the convolution with a kernel, which a batch computes once."""
+        return long_convolution_flops(self.d_model, seqlen)
 
     def inspect(self, x: Tensor) -> dict[str, Inspected]:
         """Return the convolution's ``kernel`` (D, L), without the skip."""

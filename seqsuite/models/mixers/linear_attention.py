@@ -59,6 +59,10 @@ class LinearAttention(Mixer):
         sums, after = ssd_state_update(state["sums"], value, ones, no_decay, key, query)
         return self._normalise(sums), {"sums": after}
 
+    def flops(self, seqlen: int) -> int:
+        """Return those of adding to the sums and of reading them, the denominator's included."""
+        return 2 * seqlen * self.n_heads * self.head_dim * (self.head_dim + 1)
+
     def output_projection(self) -> nn.Linear:
         """See :meth:`Mixer.output_projection`."""
         return self.out_proj

@@ -9,7 +9,9 @@ from torch import Tensor, nn
 from seqsuite.kernels import full_precision, long_conv
 from seqsuite.kernels.packing import PaddedBatches
 from seqsuite.models.base import Inspected, Mixer, State, longest_sequence
+from seqsuite.models.flops import long_convolution_flops
 from seqsuite.models.initialization import assign
+from seqsuite.models.precision import widened
 
 Carry = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 """Takes states h (B, D, …) before chunks, the chunks' inputs with the last first (B, L, D), and their lengths
@@ -26,6 +28,9 @@ class TimeInvariantSSM(Mixer):
 
     complex_state = True
     """Whether the state is complex, one of each conjugate pair."""
+
+    log_dt: nn.Parameter
+    """The logarithm of the step size Δ of each channel (D,), which a subclass makes."""
 
     def __init__(self, d_model: int, d_state: int) -> None:
         super().__init__()
@@ -79,9 +84,17 @@ class TimeInvariantSSM(Mixer):
         y, h = self.advance(x_t, state["ssm"])
         return y.to(x_t.dtype) + x_t * self.D, {"ssm": h}
 
+    def flops(self, seqlen: int) -> int:
+        """Return those of the convolution with a kernel, which a batch computes once."""
+        return long_convolution_flops(self.d_model, seqlen)
+
     def inspect(self, x: Tensor) -> dict[str, Inspected]:
-        """Return the convolution's ``kernel`` (D, L), without the skip."""
-        return {"kernel": Inspected(self.kernel(x.shape[1]), ("channel", "lag"), "output an input")}
+        """Return the convolution's ``kernel`` (D, L), without the skip, and the step size ``delta`` (D)."""
+        delta = torch.exp(widened(self.log_dt))
+        return {
+            "kernel": Inspected(self.kernel(x.shape[1]), ("channel", "lag"), "output an input"),
+            "delta": Inspected(delta, ("channel",), "time a position"),
+        }
 
     def initial_state(
         self, batch_size: int, *, device: torch.device | None = None, dtype: torch.dtype | None = None

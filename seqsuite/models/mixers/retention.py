@@ -76,6 +76,10 @@ class Retention(Mixer):
         retained, after = ssd_state_update(state["retained"], value, ones, log_gamma, key, query)
         return self._finish(retained, gate), {"retained": after, "position": state["position"] + 1}
 
+    def flops(self, seqlen: int) -> int:
+        """Return those of the recurrence: input, decay and output of each state."""
+        return 3 * seqlen * self.n_heads * self.head_dim * self.value_dim
+
     def output_projection(self) -> nn.Linear:
         """See :meth:`Mixer.output_projection`."""
         return self.out_proj

@@ -183,6 +183,13 @@ class S6(GatedMixer):
         dt_proj = self.dt_proj
         return ScanWeights(self.x_proj.weight, dt_proj.weight, dt_proj.bias, self._A(), self.D)
 
+    def flops(self, seqlen: int) -> int:
+        """Return those of the scan: Δu, and of each state Δ·A, input, decay and output.
+
+        A pair of complex states takes twice as many as two real ones.
+        """
+        return seqlen * self.d_model * (1 + 4 * self.d_state * (2 if self.complex else 1))
+
     def initial_state(
         self, batch_size: int, *, device: torch.device | None = None, dtype: torch.dtype | None = None
     ) -> State:

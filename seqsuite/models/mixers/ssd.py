@@ -114,6 +114,10 @@ class SSD(ControlledMixer):
             "C": Inspected(C, by_group),
         }
 
+    def flops(self, seqlen: int) -> int:
+        """Return those of the recurrence: Δu, and input, decay and output of each state."""
+        return seqlen * self.n_heads * self.head_dim * (1 + 3 * self.d_state)
+
     def ssd_weights(self) -> SSDWeights:
         """See :meth:`ControlledMixer.ssd_weights`."""
         return SSDWeights(self._A(), self.D, self.dt_bias, self.n_groups)

@@ -12,6 +12,15 @@ targets, but numbers that stand beside runs of the same settings, with the budge
     [grids]                              # the arguments of `seqsuite run`, by scale
     cpu = ["task=selective_copying model.mixer=s4,s6 seed=0..2"]
 
+    [pivot]                              # the table: what its rows and columns are
+    rows = "model.mixer"
+    metric = "accuracy"
+
+    [[expected]]                         # an order that was found: every such run ahead of every such other
+    task = "selective_copying"
+    better = { "model.mixer" = "s6" }
+    worse = { "model.mixer" = ["s4", "hyena"] }
+
     [[published]]
     task = "selective_copying"
     protocol = "L = 4096, 400 K steps"   # for people
@@ -33,6 +42,7 @@ from typing import NamedTuple
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from seqsuite.errors import UserError
+from seqsuite.registry import did_you_mean
 
 GROUP = "seqsuite.studies"
 """Entry points of packages whose ``*.toml`` files are studies."""
@@ -92,6 +102,32 @@ class Published(_Schema):
             )
 
 
+class Expected(_Schema):
+    """An order that was found: the runs with some settings are ahead of those with others."""
+
+    task: str
+    """The task's name."""
+    better: dict[str, Setting | list[Setting]]
+    """Settings of the runs that are ahead; of several values, any."""
+    worse: dict[str, Setting | list[Setting]]
+    """Settings of the runs that are behind."""
+    within: list[str] = []
+    """Settings that two runs must have the same to be compared."""
+    metric: str = ""
+    """``<metric>`` or ``<evaluation set>/<metric>``; by default the task's metric on its first set."""
+
+
+class Layout(_Schema):
+    """What a table's rows and columns are."""
+
+    rows: str | list[str]
+    """A setting, or several, whose values make the rows; ``model`` is a model with its departures."""
+    cols: str | None = None
+    """A setting whose values make the columns; ``set`` is the evaluation set."""
+    metric: str = ""
+    """The metric in the cells; by default the task's."""
+
+
 class Study(_Schema):
     """A table or figure of a paper."""
 
@@ -105,6 +141,10 @@ class Study(_Schema):
     """What was found, where that is no number."""
     grids: dict[str, list[str]] = {}
     """By scale, the arguments of the ``seqsuite run`` commands that answer the question."""
+    pivot: Layout | None = None
+    """The table that shows them; by default one that ranks the runs."""
+    expected: list[Expected] = []
+    """The orders that were found."""
     published: list[Published] = []
     """The published numbers."""
 
@@ -143,6 +183,24 @@ def load_studies() -> tuple[dict[str, Study], list[str]]:
     return studies, problems
 
 
+def find_study(name: str) -> tuple[str, Study]:
+    """Return a study and its name: one that is installed, or the file that ``name`` is.
+
+    Raises:
+        UserError: if there is no such study, or it cannot be used.
+    """
+    if name.endswith(".toml"):
+        return Path(name).stem, read_study(Path(name))
+    studies, problems = load_studies()
+    if name not in studies:
+        told = f" ({problems[0]})" if problems else ""
+        raise UserError(
+            f"Unknown study {name!r}: choose from {', '.join(studies)}, or give a file.toml.{told}"
+            f"{did_you_mean(name, list(studies))}"
+        )
+    return name, studies[name]
+
+
 def _of_plugins(problems: list[str]) -> list[Traversable]:
     found: list[Traversable] = []
     for point in sorted(entry_points(group=GROUP), key=lambda point: point.name):
@@ -171,9 +229,18 @@ def _natural(name: str) -> tuple[str, int, str]:
     return stem, int(letters[len(stem) :] or 0), name
 
 
-def matches(wanted: Mapping[str, Setting], params: Mapping[str, str]) -> bool:
-    """Return whether recorded parameters have the settings: ``model.mixer`` is there ``model.mixer.name``."""
-    return all(_equal(value, params.get(f"{key}.name", params.get(key))) for key, value in wanted.items())
+def matches(wanted: Mapping[str, Setting | list[Setting]], params: Mapping[str, str]) -> bool:
+    """Return whether recorded parameters have the settings, or of several values one.
+
+    ``model.mixer`` is there ``model.mixer.name``.
+    """
+    return all(
+        any(
+            _equal(one, params.get(f"{key}.name", params.get(key)))
+            for one in (value if isinstance(value, list) else [value])
+        )
+        for key, value in wanted.items()
+    )
 
 
 def _equal(wanted: Setting, recorded: str | None) -> bool:

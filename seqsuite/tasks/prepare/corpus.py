@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -19,12 +20,14 @@ from seqsuite.tasks.prepare.manifest import read_manifest, replace_text
 from seqsuite.tasks.prepare.parts import Part, cut, documents
 from seqsuite.tasks.prepare.token_files import TokenFile, TokenWriter, token_dtype
 from seqsuite.tasks.prepare.tokenizers import Tokenizer, open_tokenizer, train_byte_pairs
-from seqsuite.tasks.sources.files import read_bytes, reason_of
+from seqsuite.tasks.sources.files import count_files, read_bytes, reason_of
+
+log = logging.getLogger(__name__)
 
 PART_BYTES = 1 << 26
 """About how many bytes of text are tokenised at once; what an interruption costs at most, a process."""
 
-_PIECE = 1 << 20  # bytes of text that are encoded at once
+PIECE = 1 << 20  # bytes of text that are encoded at once
 _PLAN, _PARTS, _TOKENIZER = "plan.json", "parts", "tokenizer.json"
 
 Progress = Callable[[int, int], None]
@@ -89,6 +92,24 @@ def prepare_corpus(
     return TokenFile(folder)
 
 
+def cached_corpus(files: Sequence[Path], options: CorpusOptions) -> TokenFile:
+    """Return the tokens of ``files`` from the user's cache folder, where they are made on first use.
+
+    Raises:
+        UserError: as :func:`prepare_corpus`.
+    """
+    from platformdirs import user_cache_path
+
+    try:
+        plan = json.dumps(_plan(files, options))
+    except OSError as error:
+        raise UserError(f"{error.filename!r} cannot be read: {reason_of(error)}.") from error
+    folder = user_cache_path("seqsuite") / "corpora" / hashlib.sha256(plan.encode()).hexdigest()[:16]
+    if not folder.is_dir():
+        log.info("Tokenising %s once into %s", count_files(len(files)), folder)
+    return prepare_corpus(files, folder, options)
+
+
 def _plan(files: Sequence[Path], options: CorpusOptions) -> dict[str, Any]:
     """Return all that decides what the tokens will be."""
     tokenizer = options.tokenizer
@@ -147,12 +168,12 @@ def _tokenizer(parts: Sequence[Part], folder: Path, options: CorpusOptions) -> T
         replace_text(file, options.tokenizer.read_text(encoding="utf-8"))
     elif options.vocab_size is not None:
         partial = folder / f"{_TOKENIZER}.partial"
-        train_byte_pairs(_sample(parts, options), options.vocab_size, partial)
+        train_byte_pairs(training_sample(parts, options), options.vocab_size, partial)
         os.replace(partial, file)
     return open_tokenizer(file if file.is_file() else None)
 
 
-def _sample(parts: Sequence[Part], options: CorpusOptions) -> Iterator[bytes]:
+def training_sample(parts: Sequence[Part], options: CorpusOptions) -> Iterator[bytes]:
     """Yield text from all parts in turn, ``train_bytes`` in all at most."""
     share = options.train_bytes // len(parts) + 1
     for part in parts:
@@ -221,7 +242,7 @@ def _pieces(document: Iterator[bytes]) -> Iterator[bytes]:
     rest = b""
     for block in document:
         rest += block
-        if len(rest) >= _PIECE:
+        if len(rest) >= PIECE:
             end = rest.rfind(b"\n") + 1 or _last_character(rest)
             yield rest[:end]
             rest = rest[end:]

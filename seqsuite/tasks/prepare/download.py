@@ -21,7 +21,7 @@ from seqsuite.tasks.sources.files import reason_of
 Progress = Callable[[str, int, int | None], None]
 """Is called with the file's name, the bytes there are and the bytes in all, if they are known."""
 
-_BLOCK = 1 << 16
+BLOCK = 1 << 16
 _TRIES = 4  # times that a cut connection is taken up again
 _TIMEOUT = 60.0  # seconds without a byte
 _SPARE = 1 << 26  # bytes of the disk to leave free
@@ -111,7 +111,7 @@ class RangeDownloader:
             self._require_space((total or 0) - have)
             self._remember(response.headers)
             with self.partial.open("ab" if have else "wb") as handle:
-                for block in response.iter_content(_BLOCK):
+                for block in response.iter_content(BLOCK):
                     handle.write(block)
                     have += len(block)
                     self.progress(self.file.name, have, total)

@@ -29,7 +29,7 @@ SUFFIXES = (
 )
 
 _HEAD = 1 << 16
-_SEARCH = 1 << 20  # how far a newline is looked for where text is cut
+SEARCH = 1 << 20  # how far a newline is looked for where text is cut
 _ROWS = 64
 
 
@@ -121,7 +121,7 @@ def _can_be_cut(file: Path, encoding: str | None) -> bool:
 def _to_edge(handle: BinaryIO, kind: str) -> int:
     """Return how many bytes from here the next line begins, or, in text without lines, a character."""
     read = 0
-    while block := handle.read(_SEARCH):
+    while block := handle.read(SEARCH):
         newline = block.find(b"\n")
         if newline >= 0:
             return read + newline + 1
@@ -138,7 +138,7 @@ def _range(part: Part) -> Iterator[bytes]:
     with part.file.open("rb") as handle:
         handle.seek(part.start)
         left = part.end - part.start
-        while left and (block := handle.read(min(left, _SEARCH))):
+        while left and (block := handle.read(min(left, SEARCH))):
             left -= len(block)
             yield block
 

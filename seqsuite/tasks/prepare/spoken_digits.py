@@ -131,7 +131,7 @@ def _fill(folder: Path) -> None:
         folder.mkdir(exist_ok=True)
         for split in SPLITS:
             with ThreadPoolExecutor() as pool:
-                np.save(folder / f"{split}.npy", np.stack(list(pool.map(_speak, planned_clips(split)))))
+                np.save(folder / f"{split}.npy", np.stack(list(pool.map(speak, planned_clips(split)))))
         write_manifest(folder, [f"{split}.npy" for split in SPLITS], {"recipe": _RECIPE})
 
 
@@ -141,7 +141,7 @@ def _load(folder: Path, split: Split) -> SpokenDigits:
     return SpokenDigits(codes, np.array([clip.digit for clip in clips]), clips)
 
 
-def _speak(clip: Clip) -> audio.Codes:
+def speak(clip: Clip) -> audio.Codes:
     """Return one second (16 000,) of mu-law codes."""
     with tempfile.TemporaryDirectory() as folder:
         wav = Path(folder) / "clip.wav"

@@ -43,7 +43,7 @@ SUFFIXES = (*SOUND_SUFFIXES, *(FFMPEG_SUFFIXES if shutil.which("ffmpeg") else ()
 RATES = range(100, 1_000_001)
 """Sample rates in Hz that a recording may have; a header that claims another is damaged."""
 
-_ALWAYS_READ = 1 << 30
+ALWAYS_READ = 1 << 30
 """Up to this many samples, 18 hours, no file is called a bomb."""
 
 _BLOCK = 4096
@@ -94,7 +94,7 @@ def read_audio(file: Path) -> Codes:
     codes = bytearray()
     for wave in read_waves(file):
         codes += encode(wave).data
-        if len(codes) > max(_ALWAYS_READ, MAX_EXPANSION * file.stat().st_size):
+        if len(codes) > max(ALWAYS_READ, MAX_EXPANSION * file.stat().st_size):
             raise UserError(
                 f"The audio file {str(file)!r} is left alone: it expands to over {len(codes)} samples."
             )

@@ -21,7 +21,7 @@ BLOCK_SIZE = 1 << 20
 MAX_EXPANSION = 1_200
 """More bytes from one byte than gzip and bzip2 give on real data, runs of N among it."""
 
-_FREE_EXPANSION = 1 << 30
+FREE_EXPANSION = 1 << 30
 """A file that holds no more bytes than this is never called a bomb, however well it is packed."""
 
 LONGEST_LINE = 1 << 26
@@ -55,7 +55,7 @@ def read_blocks(file: Path, kind: str) -> Iterator[bytes]:
     """
     try:
         packed = compression(file)
-        limit = max(_FREE_EXPANSION, MAX_EXPANSION * file.stat().st_size)
+        limit = max(FREE_EXPANSION, MAX_EXPANSION * file.stat().st_size)
         size = 0
         with _open(file, packed) as handle:
             while block := handle.read(BLOCK_SIZE):

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 Positions = npt.NDArray[np.int64]
 
-_BLOCK = 1 << 22
+BLOCK = 1 << 22
 
 
 class Runs(NamedTuple):
@@ -39,8 +39,8 @@ def known_runs(stream: npt.NDArray[np.generic], unknown: int) -> Runs:
     """Return the stretches of ``stream`` (L,) without the token ``unknown``, read in blocks."""
     edges = []
     last = False
-    for start in range(0, len(stream), _BLOCK):
-        known = np.asarray(stream[start : start + _BLOCK]) != unknown
+    for start in range(0, len(stream), BLOCK):
+        known = np.asarray(stream[start : start + BLOCK]) != unknown
         changes = np.flatnonzero(known[1:] != known[:-1]) + 1
         if known[0] != last:
             edges.append(np.array([start]))

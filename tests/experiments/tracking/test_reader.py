@@ -74,7 +74,7 @@ def test_a_run_that_is_not_there_is_one_sentence() -> None:
 def test_what_is_not_as_expected_is_left_to_mlflow(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no experiment 'unknown'"):
         open_reader("unknown")
-    monkeypatch.setattr(reader_module, "_REVISIONS", {"another"})
+    monkeypatch.setattr(reader_module, "REVISIONS", {"another"})
     assert isinstance(open_reader("mine"), StoreReader)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/missing.db")
     with pytest.raises(UserError, match="no results yet"):
@@ -94,7 +94,7 @@ def test_a_database_that_breaks_while_it_is_read_is_one_sentence(
     def fail(*_: object) -> None:
         raise sqlite3.OperationalError("database is locked")
 
-    monkeypatch.setattr(reader_module, "_opened", fail)
+    monkeypatch.setattr(reader_module, "open_database", fail)
     with pytest.raises(UserError, match="cannot be read: database is locked"):
         reader.cells()
 
@@ -113,4 +113,4 @@ def test_mlflows_tables_are_of_a_version_that_is_known(folder: Path) -> None:
     """After an update of MLflow, look whether its tables are still read rightly, and add its revision."""
     with sqlite3.connect(folder / "mlflow.db") as database:
         revisions = {revision for (revision,) in database.execute("SELECT version_num FROM alembic_version")}
-    assert revisions <= reader_module._REVISIONS
+    assert revisions <= reader_module.REVISIONS

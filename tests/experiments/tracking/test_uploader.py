@@ -23,7 +23,7 @@ Fake = Callable[..., Any]
 
 @pytest.fixture(autouse=True)
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("SEND_SECONDS", "_LONGEST_WAIT", "_LAST_WAIT"):
+    for name in ("SEND_SECONDS", "LONGEST_WAIT", "_LAST_WAIT"):
         monkeypatch.setattr(uploader_module, name, 0.005)
 
 

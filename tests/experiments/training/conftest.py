@@ -14,6 +14,7 @@ from seqsuite.experiments.training.objectives import objective_for, shape_of
 from seqsuite.experiments.training.placement import Single
 from seqsuite.experiments.training.rhythm import CheckpointRhythm
 from seqsuite.experiments.training.trainer import Parts, Trainer
+from seqsuite.graphs import Recorder
 from seqsuite.models.build import build_shaped
 from seqsuite.tasks.base import Task
 
@@ -31,6 +32,7 @@ def make_trainer(tmp_path: Path) -> MakeTrainer:
         callbacks: Sequence[Callback] = (),
         dtype: torch.dtype = torch.float32,
         checkpoint_every: int | None = None,
+        recorder: Recorder | None = None,
         **settings: Any,
     ) -> Trainer:
         quick = {"task": "selective_copying", "task.length": "12", "task.num_tokens": "4"} if not task else {}
@@ -47,6 +49,7 @@ def make_trainer(tmp_path: Path) -> MakeTrainer:
             Checkpoints(tmp_path / folder, config, shape_of(task.io)),
             CheckpointRhythm(checkpoint_every),
             callbacks,
+            recorder,
         )
         return Trainer(config.train, parts)
 

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from seqsuite.errors import UserError
 from seqsuite.experiments.config.schema import TrainConfig
@@ -18,6 +19,8 @@ from seqsuite.tasks.base import IGNORE, Batch, EvalSet, Metric, ModelIO, Task
 from seqsuite.tasks.random import row_rng
 from seqsuite.tasks.rows import RowTask
 from seqsuite.tasks.text import Text
+
+from ...graph_recorder import Recorder
 
 
 class Points(Callback):
@@ -71,6 +74,41 @@ def test_a_curve_has_what_users_expect(make_trainer) -> None:
         assert all(math.isfinite(value) and value > 0 for value in points[name].values())
     for step, value in points[schema.LARGEST_LOSS].items():
         assert value >= points[schema.TRAIN_LOSS][step]
+
+
+class Reads(TorchDispatchMode):
+    """Counts how often the host waits for numbers: by ``item()``, ``tolist()`` and ``float()``."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func is torch.ops.aten._local_scalar_dense.default:
+            self.count += 1
+        return func(*args, **(kwargs or {}))
+
+
+def test_an_accelerator_is_asked_for_numbers_once_a_logged_step(make_trainer, monkeypatch) -> None:
+    """As nothing but the loop looks at the device's kind, this one computes on the CPU all the same."""
+    reads = Reads()
+    waits: list[int] = []
+
+    class Watch(Callback):
+        def stepped(self, step, loss, tokens_per_second) -> None:
+            waits.append(reads.count)
+            assert (loss is None) == (step % 2 == 1)
+
+    asked = []
+    real = torch.Tensor.tolist
+    monkeypatch.setattr(torch.Tensor, "tolist", lambda values: (asked.append(len(values)), real(values))[1])
+    trainer = make_trainer(callbacks=[Watch()], **{**SETTINGS, "train__log_every": "2"})
+    monkeypatch.setattr(trainer.parts.placement, "device", torch.device("xpu"))
+    monkeypatch.setattr(trainer, "score", lambda *_: {"loss": 1.0, "accuracy": 50.0})
+    with reads:
+        trainer.train(InterruptionFlag())
+    assert asked == [3, 3, 3]
+    assert waits == [0] * 6
 
 
 def test_the_largest_loss_between_points_is_kept(make_trainer) -> None:
@@ -332,3 +370,78 @@ def test_training_with_a_carried_state_resumes_exactly(make_trainer, tmp_path) -
     resumed.resume(newest)
     resumed.train(InterruptionFlag())
     assert points.points[schema.TRAIN_LOSS] == expected[schema.TRAIN_LOSS]
+
+
+@pytest.mark.parametrize("model", ["mamba", "transformer"])
+def test_steps_replayed_as_graphs_are_the_same_steps(make_trainer, model) -> None:
+    """By a recorder that replays on the CPU what a CUDA graph would on a GPU."""
+    settings = {"model": model, "train__steps": "9", "dtype": torch.float64}
+    plain, expected = train(make_trainer, "plain", train__graphs="off", **settings)
+    recorder = Recorder()
+    graphed, points = train(make_trainer, "graphed", recorder=recorder, **settings)
+    assert (recorder.warmed, recorder.recorded) == (3, 1)
+    for name in (schema.TRAIN_LOSS, schema.GRADIENT_NORM, schema.VALIDATION_LOSS, schema.LARGEST_LOSS):
+        # A graph reads its learning rate from the device, as a float32.
+        assert points[name] == pytest.approx(expected[name], rel=1e-7)
+    for name, value in plain.parts.model.state_dict().items():
+        torch.testing.assert_close(graphed.parts.model.state_dict()[name], value, rtol=1e-6, atol=1e-7)
+    again = {**SETTINGS, **settings}
+    resumed = make_trainer("graphed", callbacks=[Points()], recorder=Recorder(), **again)
+    newest = resumed.parts.checkpoints.newest()
+    assert newest is not None
+    resumed.resume(newest)
+    assert resumed.progress.step == 9
+
+
+@pytest.mark.parametrize(
+    ("settings", "why"),
+    [
+        ({"train__accumulate": "2"}, "train.accumulate cuts a step into parts"),
+        ({"train__precision": "fp16"}, "scales its loss on the host"),
+        ({"train__optimizer": "muon"}, "takes its step by itself"),
+    ],
+)
+def test_where_steps_cannot_be_graphs_it_is_said_and_they_are_taken(
+    make_trainer, settings, why, caplog: pytest.LogCaptureFixture
+) -> None:
+    recorder = Recorder()
+    trainer, _ = train(make_trainer, recorder=recorder, train__graphs="on", **settings)
+    assert trainer.progress.step == 6
+    assert recorder.warmed == recorder.recorded == 0
+    assert why in caplog.text
+
+
+def test_graphs_without_a_gpu_are_a_notice(make_trainer, caplog: pytest.LogCaptureFixture) -> None:
+    train(make_trainer, train__graphs="on")
+    assert "there is no CUDA device" in caplog.text
+
+
+def test_speed_is_tokens_by_the_time_that_steps_took(make_trainer) -> None:
+    trainer, points = train(make_trainer, train__accumulate="2")
+    tokens = 8 * trainer.parts.task.io.seqlen  # of each step
+    speeds = points[schema.SPEED].values()
+    assert trainer.progress.tokens == 6 * tokens
+    assert trainer.progress.seconds == pytest.approx(sum(tokens / speed for speed in speeds))
+    assert trainer.progress.tokens_per_second() == pytest.approx(6 * tokens / trainer.progress.seconds)
+    assert 0 <= trainer.progress.waited <= trainer.progress.seconds
+
+
+def test_a_long_training_logs_five_hundred_points(make_trainer) -> None:
+    class Stop(Callback):
+        def stepped(self, step, loss, tokens_per_second) -> None:
+            flag.requested = step == 4
+
+    flag, points = InterruptionFlag(), Points()
+    settings = {**SETTINGS, "train__steps": "1000"}
+    del settings["train__log_every"]
+    with pytest.raises(Interrupted):
+        make_trainer(callbacks=[points], **settings).train(flag, Stop())
+    assert list(points.points[schema.TRAIN_LOSS]) == [2, 4]
+
+
+def test_a_gradient_that_is_not_finite_is_named_though_the_loss_is(make_trainer) -> None:
+    trainer = make_trainer(**SETTINGS)
+    name, parameter = next(iter(trainer.parts.model.named_parameters()))
+    parameter.register_hook(lambda gradient: gradient * math.inf)
+    with pytest.raises(DivergenceError, match=f"the gradient of {name} is not finite at step 1"):
+        trainer.train(InterruptionFlag())

@@ -26,5 +26,6 @@ def pytest_ignore_collect() -> bool | None:
 def _checked_accesses(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Check every access, and give kernels memory full of NaN."""
     monkeypatch.setattr(torch.Tensor, "new_empty", interpreter.poisoned_new_empty)
+    monkeypatch.setattr(torch, "empty_like", interpreter.poisoned_empty_like)
     with interpreter.checked():
         yield

@@ -161,3 +161,12 @@ def poisoned_new_empty(tensor: torch.Tensor, *size: Any, **kwargs: Any) -> torch
     """Stand in for ``Tensor.new_empty``, with NaN in the memory: what a kernel fails to write shows."""
     memory = _new_empty(tensor, *size, **kwargs)
     return memory.fill_(torch.nan) if memory.is_floating_point() else memory
+
+
+_empty_like = torch.empty_like
+
+
+def poisoned_empty_like(tensor: torch.Tensor, **kwargs: Any) -> torch.Tensor:
+    """Stand in for ``torch.empty_like`` likewise."""
+    memory = _empty_like(tensor, **kwargs)
+    return memory.fill_(torch.nan) if memory.is_floating_point() else memory

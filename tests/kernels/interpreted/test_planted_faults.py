@@ -234,7 +234,7 @@ def test_is_caught(name: str, fault: str | None, tmp_path: Path, monkeypatch: py
     operation = OPERATIONS[name]
     launch = load_copy(tmp_path, operation, fault and operation.faults[fault], monkeypatch)
     operation.use_tiling(monkeypatch, launch)
-    monkeypatch.setattr(operation.operators, "_kernels", lambda backend: launch)
+    monkeypatch.setattr(operation.operators, "kernels_of", lambda backend: launch)
     case, results = operation.case, operation.results
     expected = results(case, "reference")
     if fault is None:

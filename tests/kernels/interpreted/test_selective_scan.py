@@ -31,7 +31,7 @@ def use_tiling(
     monkeypatch.setattr(launch, "RECOMPUTE_STEPS", min(2, steps))
     monkeypatch.setattr(launch, "COMBINE_AHEAD", 2)
     monkeypatch.setattr(launch, "PROGRAMS_PER_MULTIPROCESSOR", 3)
-    launch._cut.cache_clear()
+    launch.cut_segments.cache_clear()
 
 
 def drawn_case(seed: int) -> Case:

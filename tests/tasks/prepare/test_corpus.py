@@ -51,7 +51,7 @@ def documents(tmp_path: Path) -> dict[str, list[str]]:
 @pytest.fixture
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(corpus, "PART_BYTES", 2_000)
-    monkeypatch.setattr(corpus, "_PIECE", 300)
+    monkeypatch.setattr(corpus, "PIECE", 300)
 
 
 @pytest.mark.usefixtures("small_parts")
@@ -157,7 +157,7 @@ def test_lines_without_end_are_refused(tmp_path: Path, monkeypatch: pytest.Monke
 def test_text_without_lines_is_cut_between_characters(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(parts, "_SEARCH", 100)
+    monkeypatch.setattr(parts, "SEARCH", 100)
     (tmp_path / "a.txt").write_text("漢字é" * 2_000)
     for part in parts.cut(tmp_path / "a.txt", 1_000, None):
         (document,) = parts.documents(part, "text", None)
@@ -181,7 +181,20 @@ def test_a_tokenizer_of_ones_own(tmp_path: Path) -> None:
         train_byte_pairs([b"abc"], 100, tmp_path / "small.json")
 
 
+@pytest.mark.parametrize("name", ["a.txt", "a.jsonl"])
+def test_parts_are_the_whole_file_and_none_is_empty(tmp_path: Path, name: str) -> None:
+    """A part that would end within the last line of JSON ends with the file."""
+    file = tmp_path / name
+    file.write_text('{"text": ""}\n{"text": "' + "x" * 27 + '"}\n')
+    for size in range(1, 60):
+        found = parts.cut(file, size, None)
+        assert all(part.end is not None and part.start < part.end for part in found)
+        assert [part.start for part in found[1:]] == [part.end for part in found[:-1]]
+        assert (found[0].start, found[-1].end) == (0, 53)
+        assert [part.is_last for part in found] == [False] * (len(found) - 1) + [True]
+
+
 def test_training_reads_a_part_of_the_corpus_only(tmp_path: Path, documents: dict[str, list[str]]) -> None:
     cut = [part for name in documents for part in parts.cut(tmp_path / name, 2_000, None)]
-    sample = b"".join(corpus._sample(cut, CorpusOptions(train_bytes=3_000)))
+    sample = b"".join(corpus.training_sample(cut, CorpusOptions(train_bytes=3_000)))
     assert 2_000 < len(sample) <= 3_000 + len(cut)

@@ -103,7 +103,7 @@ def test_a_file_arrives_whole_and_once(server: Server, tmp_path: Path) -> None:
 def test_cut_connections_are_taken_up_where_they_broke(server: Server, tmp_path: Path) -> None:
     server.cuts = [600_000, 500_000]
     assert get(server, tmp_path).read_bytes() == CONTENT
-    assert server.served - len(CONTENT) < 2 * module._BLOCK  # what a cut costs at most
+    assert server.served - len(CONTENT) < 2 * module.BLOCK  # what a cut costs at most
     assert len(server.asked) == 3
 
 
@@ -113,7 +113,7 @@ def test_a_later_call_goes_on(server: Server, tmp_path: Path) -> None:
         get(server, tmp_path)
     assert not (tmp_path / "data.bin").exists()
     assert get(server, tmp_path).read_bytes() == CONTENT
-    assert server.served - len(CONTENT) < module._BLOCK
+    assert server.served - len(CONTENT) < module.BLOCK
 
 
 def test_what_was_whole_when_the_power_went_is_not_fetched_again(server: Server, tmp_path: Path) -> None:
@@ -203,7 +203,7 @@ def test_a_disk_that_fills_up_keeps_what_has_arrived(
             get(server, tmp_path)
     assert not (tmp_path / "data.bin").exists()
     assert get(server, tmp_path).read_bytes() == CONTENT
-    assert server.asked[-1] == f"bytes={5 * module._BLOCK}-"
+    assert server.asked[-1] == f"bytes={5 * module.BLOCK}-"
 
 
 def recipe(server: Server, unpack: str | None = None) -> Recipe:

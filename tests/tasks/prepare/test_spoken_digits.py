@@ -73,7 +73,7 @@ def test_clips_are_a_second_of_the_digit_that_is_said(synthesizer: Path) -> None
 def test_they_are_spoken_once(synthesizer: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     install(synthesizer)
     first = spoken_digits()["test"].codes.copy()
-    monkeypatch.setattr(module, "_speak", lambda clip: pytest.fail("spoken again"))
+    monkeypatch.setattr(module, "speak", lambda clip: pytest.fail("spoken again"))
     np.testing.assert_array_equal(spoken_digits()["test"].codes, first)
 
 

@@ -71,6 +71,13 @@ def test_half_a_file_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture, 
     assert said in caplog.text
 
 
+def test_a_size_of_many_megabytes_is_read_whole(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    data = content("AIFF")
+    data[4] = 1  # of a size in four bytes, the largest first: 16 MiB more than there are
+    audio.read_audio(save(tmp_path, "a.aiff", data))
+    assert "bytes that its header claims" in caplog.text
+
+
 @pytest.mark.parametrize("rate", [0, 7, 2_147_483_647])
 def test_a_rate_that_nothing_has_is_refused(tmp_path: Path, rate: int) -> None:
     data = content("WAV")
@@ -149,7 +156,7 @@ def test_m4a_is_read_by_ffmpeg_where_there_is_one(tmp_path: Path, monkeypatch: p
 
 def test_an_audio_bomb_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     soundfile.write(tmp_path / "a.flac", np.zeros(2_000_000), 16_000)
-    monkeypatch.setattr(audio, "_ALWAYS_READ", 1_000)
+    monkeypatch.setattr(audio, "ALWAYS_READ", 1_000)
     monkeypatch.setattr(audio, "MAX_EXPANSION", 10)
     with pytest.raises(UserError, match="left alone"):
         audio.read_audio(tmp_path / "a.flac")

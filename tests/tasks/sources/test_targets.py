@@ -16,11 +16,11 @@ streams = st.lists(st.sampled_from([0, UNKNOWN]), min_size=1, max_size=40).map(
 @settings(deadline=None, max_examples=200)
 @given(streams, st.integers(1, 12), st.integers(1, 40))
 def test_windows_are_those_that_looking_finds(stream: np.ndarray, seqlen: int, block: int) -> None:
-    before, targets._BLOCK = targets._BLOCK, block
+    before, targets.BLOCK = targets.BLOCK, block
     try:
         runs = known_runs(stream, UNKNOWN)
     finally:
-        targets._BLOCK = before
+        targets.BLOCK = before
     possible = range(max(len(stream) - seqlen, 1))
     expected = [s for s in possible if (stream[s + 1 : s + 1 + seqlen] != UNKNOWN).any()]
     starts = starts_with_target(runs, len(stream), seqlen)

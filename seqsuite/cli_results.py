@@ -1,0 +1,105 @@
+"""``seqsuite results`` and ``reproduce`` on the command line: what was run, and the studies of papers."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from seqsuite.commands.group import require_address_space
+from seqsuite.report import FORMATS
+
+FORMAT = click.option("--format", "style", type=click.Choice(FORMATS), default="table", help="Form.")
+FIGURE = click.option(
+    "--figure", type=click.Path(path_type=Path), help="Also draw it here: a .png, .pdf or .svg."
+)
+_FILE = click.Path(dir_okay=False, path_type=Path)
+_FROM = click.option("--from", "source", type=_FILE, help="Read this file of runs in place of MLflow.")
+_SCALE = click.Choice(["smoke", "cpu", "gpu", "paper"])
+
+
+@click.command()
+@click.argument("filters", nargs=-1, metavar="[KEY=VALUE]...")
+@FORMAT
+@click.option("--paper/--no-paper", default=True, help="Show published numbers beside ours.")
+@FIGURE
+@click.option("--rows", help="Settings, by commas, whose values make the rows of a pivot table.")
+@click.option("--cols", help="Setting whose values make its columns; `set`: the evaluation sets.")
+@click.option("--metric", help="Metric in its cells, or SET/METRIC.  [default: each task's own]")
+@_FROM
+@click.option("--export", type=_FILE, help="Also write the ended runs, as one file, for --from.")
+@click.option("--experiment", default="seqsuite", help="MLflow experiment to read.")
+def results(filters: tuple[str, ...], **options: Any) -> None:
+    """Show the finished runs: mean ± spread over seeds, best first, beside baselines and published numbers.
+
+    Only what was scored on the same data in the same way shares a table. KEY is any setting; = and != take
+    several values, and >=, <=, > and < a number (quote them: a shell takes them for itself).
+
+    \b
+    Examples:
+      seqsuite results
+      seqsuite results task=dna,text scale=cpu --format md
+      seqsuite results task=selective_copying 'task.length>=256' model.mixer=s4d,s6
+      seqsuite results task=selective_copying --figure copying.svg
+      seqsuite results --rows model --cols task.length --metric accuracy
+      seqsuite results scale=cpu --export runs.json && seqsuite results --from runs.json
+    """
+    from seqsuite.commands.results import show_results
+
+    show_results(filters, **options)
+
+
+@click.command()
+@click.argument("name", required=False)
+@click.argument("settings", nargs=-1, metavar="[KEY=VALUE]...")
+@click.option("--list", "listing", is_flag=True, help="Show the studies, and what of each exists.")
+@click.option("--scale", type=_SCALE, default="cpu", help="How large: seconds, minutes, a GPU, the paper.")
+@click.option("--dry-run", is_flag=True, help="Show the cells and their parameter counts; run nothing.")
+@click.option("--takeover", is_flag=True, help="Take cells over from a process that seems to run them.")
+@FORMAT
+@FIGURE
+@click.option("--experiment", default="seqsuite", help="MLflow experiment to look in, for --list.")
+def reproduce(name: str | None, settings: tuple[str, ...], listing: bool, **options: Any) -> None:
+    """Run what is missing of a study, and show it beside the paper's numbers.
+
+    NAME is a table or figure of a paper, as --list shows them, or a TOML file of your own. Finished cells are
+    skipped and interrupted ones continue, so that the same command goes on after any stop. Settings are over
+    those of the study's grids.
+
+    \b
+    Examples:
+      seqsuite reproduce --list
+      seqsuite reproduce table1 --scale smoke
+      seqsuite reproduce table1 seed=0 --figure table1.svg
+      seqsuite reproduce my-study.toml --scale cpu
+    """
+    from seqsuite.commands.reproduce import list_studies, reproduce_study
+
+    if listing or name is None:
+        list_studies(options["style"], options["experiment"])
+        return
+    require_address_space()
+    sys.exit(reproduce_study(name, settings, **options))
+
+
+@click.command()
+@click.argument("filters", nargs=-1, metavar="[KEY=VALUE]...")
+@click.option("--output", type=_FILE, default=Path("report.html"), help="HTML file to write.")
+@_FROM
+@click.option("--experiment", default="seqsuite", help="MLflow experiment to read.")
+def report(filters: tuple[str, ...], **options: Any) -> None:
+    """Write one HTML page of all studies and results: it works from disk, and prints.
+
+    It begins with a line a study, which says whether the order of the models is the paper's. Each study has
+    its table, learning curves, settings, command, and what the models generated. KEY=VALUE are conditions as
+    those of `seqsuite results`.
+
+    \b
+    Examples:
+      seqsuite report
+      seqsuite report scale=cpu --output cpu.html
+      seqsuite report --from runs.json
+    """
+    from seqsuite.commands.report import write_report
+
+    write_report(filters, **options)

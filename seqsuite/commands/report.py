@@ -1,0 +1,40 @@
+"""``seqsuite report``: all studies and results as one page."""
+
+import sys
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from seqsuite.commands.results import reader_of
+from seqsuite.errors import UserError
+from seqsuite.experiments.tracking.store import open_store
+from seqsuite.results.filters import parse_filters
+from seqsuite.results.page import ReadSample, report_page
+from seqsuite.results.samples import read_sample
+
+
+def write_report(filters: Sequence[str], *, output: Path, source: Path | None, experiment: str) -> None:
+    """Write the page of the runs that meet all filters.
+
+    Args:
+        filters: Conditions on settings.
+        output: The HTML file, which is replaced.
+        source: File of runs to read in place of MLflow; it has no samples.
+        experiment: MLflow experiment to read.
+
+    Raises:
+        UserError: if there are no finished runs, or a file cannot be read or written.
+    """
+    if not output.absolute().parent.is_dir():
+        raise UserError(f"--output {output} cannot be written: there is no such folder.")
+    reader = reader_of(source, experiment)
+    sample: ReadSample | None = None
+    if source is None:
+        sample = partial(read_sample, open_store(experiment, create=False))
+    origin = f"the experiment {experiment}" if source is None else source.name
+    page = report_page(reader, parse_filters(filters), origin=origin, sample=sample)
+    try:
+        output.write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"--output {output} cannot be written: {error.strerror}.") from error
+    print(f"The report is in {output}.", file=sys.stderr)

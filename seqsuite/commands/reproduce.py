@@ -1,0 +1,122 @@
+"""``seqsuite reproduce``: the studies, and running what is missing of one."""
+
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from seqsuite import report
+from seqsuite.commands.console import make_console
+from seqsuite.commands.plan import print_plan
+from seqsuite.commands.run import EXIT_INTERRUPTED, exit_status, run_shown
+from seqsuite.errors import UserError
+from seqsuite.experiments.cell import GOOD
+from seqsuite.experiments.tracking.reader import open_reader
+from seqsuite.experiments.tracking.store import CellRun
+from seqsuite.report import Column, Report, Section
+from seqsuite.report import Row as Cells
+from seqsuite.report.pictures import check_picture
+from seqsuite.results.collect import collect
+from seqsuite.results.studies import Study, find_study, load_studies
+from seqsuite.results.studies.outcome import study_report
+from seqsuite.results.studies.plan import StudyReader, standing, study_cells
+
+
+def list_studies(style: str, experiment: str) -> None:
+    """Print each study with its budget at each scale, and what of it exists."""
+    studies, problems = load_studies()
+    runs, note = _recorded(experiment)
+    columns = (
+        Column("study", "study"),
+        Column("title", "title"),
+        Column("scale", "scale"),
+        Column("cells", "cells", "count"),
+        Column("steps", "steps", "quantity"),
+        Column("finished", "finished", "count"),
+        Column("other", "other"),
+        Column("seconds_left", "time left", "seconds", optional=True),
+    )
+    rows = [row for name, study in studies.items() for row in _listed(name, study, runs)]
+    notes = [
+        "`seqsuite reproduce NAME --scale SCALE` runs what is missing. – published numbers only, so far."
+    ]
+    notes += ["Time left is that of the finished cells' training, for each that is missing."]
+    section = Section("studies", "Studies", columns, rows, notes=[*notes, *note, *problems])
+    report.write(Report("seqsuite reproduce --list", {}, [section]), style, sys.stdout)
+
+
+def _recorded(experiment: str) -> tuple[list[CellRun], list[str]]:
+    """Return the runs there are, and a sentence where there is no store yet."""
+    try:
+        return open_reader(experiment).cells(), []
+    except UserError as error:
+        return [], [str(error)]
+
+
+def _listed(name: str, study: Study, runs: Sequence[CellRun]) -> list[Cells]:
+    """Return a study's lines, one a scale."""
+    told: Cells = {"study": name, "title": study.title}
+    if not study.grids:
+        return [told | {"scale": "–"}]
+    lines = []
+    for scale in study.grids:
+        try:
+            stands = standing(study_cells(name, study, scale), runs)
+        except UserError as error:  # such as a task of a plug-in that is not installed
+            lines.append(told | {"scale": scale, "other": str(error)})
+            continue
+        others = {status: count for status, count in stands.statuses.items() if status != "FINISHED"}
+        each = stands.seconds / stands.finished if stands.finished else None
+        lines.append(
+            told
+            | {
+                "scale": scale,
+                "cells": stands.cells,
+                "steps": stands.steps,
+                "finished": stands.finished,
+                "other": ", ".join(f"{count} {status.lower()}" for status, count in others.items()),
+                "seconds_left": None if each is None else each * (stands.cells - stands.finished),
+            }
+        )
+    return lines
+
+
+def reproduce_study(
+    study: str,
+    settings: Sequence[str],
+    *,
+    scale: str,
+    dry_run: bool,
+    takeover: bool,
+    style: str,
+    figure: Path | None,
+    experiment: str,
+) -> int:
+    """Run what is missing of a study, print its table, and draw it if asked to; return the exit status.
+
+    Raises:
+        UserError: if there is no such study or scale, a setting is wrong, or no cell can run.
+    """
+    if figure is not None:
+        check_picture(figure)
+    name, found = find_study(study)
+    over = [*settings, f"run.experiment={experiment}"] if experiment != "seqsuite" else settings
+    cells = study_cells(name, found, scale, over)
+    console = make_console(stderr=style != "table")
+    if dry_run:
+        print_plan(console, cells, probe=False)
+        return 0
+    again = shlex.join(["seqsuite", "reproduce", study, "--scale", scale, *settings])
+    outcomes = run_shown(console, cells, again, force=False, takeover=takeover, offline=False)
+    if outcomes is None:
+        return EXIT_INTERRUPTED
+    if any(outcome.outcome in GOOD for outcome in outcomes):
+        reader = StudyReader(open_reader(cells[0].run.experiment), cells)
+        results = collect(reader)
+        report.write(study_report(name, found, scale, reader, results, again), style, sys.stdout)
+        if figure is not None:
+            from seqsuite.results.figures import compare
+
+            compare(reader, results, figure)
+            print(f"The picture is in {figure}.", file=sys.stderr)
+    return exit_status(console, outcomes, offline=False)

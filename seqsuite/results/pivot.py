@@ -1,0 +1,247 @@
+"""A metric by two settings: rows, columns, and in each cell the mean over seeds."""
+
+import math
+import statistics
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from seqsuite import report
+from seqsuite.errors import UserError
+from seqsuite.experiments.tracking import schema
+from seqsuite.experiments.tracking.reader import LARGEST
+from seqsuite.experiments.tracking.store import CellRun
+from seqsuite.registry import did_you_mean
+from seqsuite.report import Column
+from seqsuite.report import Row as Cells
+from seqsuite.results.collect import metric_of
+from seqsuite.results.departures import departures, of_model
+from seqsuite.results.filters import as_number, setting
+from seqsuite.results.table import MetricInfo, labelled
+
+SET = "set"
+"""In place of a setting: the evaluation sets."""
+_ALL = "all"
+_STATUS = {"FAILED": "failed", "KILLED": "stopped", "RUNNING": "running", "SCHEDULED": "scheduled"}
+
+
+@dataclass(frozen=True)
+class Axes:
+    """What a pivot table's rows and columns are.
+
+    Attributes:
+        rows: Settings whose values make the rows; ``model`` is a model with its departures.
+        cols: A setting whose values make the columns, ``"set"``, or ``None`` for a single column.
+        metric: The metric, ``<metric>`` or ``<evaluation set>/<metric>``; empty for the one of each task.
+    """
+
+    rows: tuple[str, ...]
+    cols: str | None = None
+    metric: str = ""
+
+    @property
+    def settings(self) -> tuple[str, ...]:
+        """Return the settings of both axes."""
+        return (*self.rows, *([self.cols] if self.cols and self.cols != SET else []))
+
+
+def pivot(cells: Sequence[CellRun], axes: Axes) -> list[report.Section]:
+    """Return a table a task and scale, best in bold; what did not finish says so in its place.
+
+    Args:
+        cells: Runs, one a cell.
+        axes: Rows, columns and metric.
+
+    Raises:
+        UserError: if no run has a setting of the axes, or none the metric.
+    """
+    _check(cells, axes)
+    together: dict[tuple[str, str], list[CellRun]] = defaultdict(list)
+    for cell in cells:
+        together[cell.tags[schema.TAG_TASK], cell.tags[schema.TAG_SCALE]].append(cell)
+    return [_section(found, axes) for _, found in sorted(together.items())]
+
+
+def _check(cells: Sequence[CellRun], axes: Axes) -> None:
+    known = sorted({key.removesuffix(".name") for cell in cells for key in cell.params})
+    for key in axes.settings:
+        if key not in known:
+            raise UserError(
+                f"No run has a setting {key!r} to make rows or columns.{did_you_mean(key, known)}"
+            )
+    measured = sorted({key.removeprefix(schema.TEST) for cell in cells for key in _tests(cell)})
+    if axes.metric and measured and axes.metric not in measured:
+        raise UserError(
+            f"No run has the metric {axes.metric!r}: there is {', '.join(measured)}."
+            f"{did_you_mean(axes.metric, measured)}"
+        )
+
+
+def _tests(cell: CellRun) -> list[str]:
+    return [key for key in cell.metrics if key.startswith(schema.TEST)]
+
+
+def _section(cells: Sequence[CellRun], axes: Axes) -> report.Section:
+    usual = metric_of(cells[0])
+    name = axes.metric or usual.name
+    metric = usual if name.rpartition("/")[2] == usual.name else MetricInfo(name, "", False, 3)
+    ranked = metric is usual
+    values = _values(cells, axes, name)
+    rows = sorted({row for row, _ in values}, key=lambda row: [_order(text) for text in row])
+    cols = sorted({col for _, col in values}, key=_order)
+    columns = [Column(f"row_{place}", key) for place, key in enumerate(axes.rows)]
+    columns += [
+        Column(f"mean_{place}", _heading(axes, col, name), "number", metric.digits, spread=f"spread_{place}")
+        for place, col in enumerate(cols)
+    ]
+    shown: list[Cells] = []
+    for row in rows:
+        line: Cells = {f"row_{place}": text for place, text in enumerate(row)}
+        for place, col in enumerate(cols):
+            found = values.get((row, col))
+            line |= _cell(found, place) if found else {}
+        shown.append(line)
+    first = cells[0].tags
+    where = f"{first[schema.TAG_TASK]} scale={first[schema.TAG_SCALE]}"
+    across = f" by {axes.cols}" if axes.cols else ""
+    return report.Section(
+        kind="pivot",
+        title=f"{where}: test {_label(metric, name)}{across}",
+        columns=tuple(columns),
+        rows=shown,
+        notes=_notes(cells, values, axes),
+        about={"task": first[schema.TAG_TASK], "scale": first[schema.TAG_SCALE], "metric": name},
+        bold=_best(shown, len(cols), metric.higher_is_better) if ranked else frozenset(),
+    )
+
+
+def _label(metric: MetricInfo, name: str) -> str:
+    which = name.rpartition("/")[0]
+    return f"{metric.label} on {which}" if which else metric.label
+
+
+def _heading(axes: Axes, col: str, name: str) -> str:
+    if axes.cols is None:
+        return name
+    return col if axes.cols == SET else f"{axes.cols.rpartition('.')[2]}={col}"
+
+
+Found = list[tuple[CellRun, float | None]]
+"""Runs and what they reached; ``None`` where they did not finish."""
+
+
+def _values(cells: Sequence[CellRun], axes: Axes, metric: str) -> dict[tuple[tuple[str, ...], str], Found]:
+    values: dict[tuple[tuple[str, ...], str], Found] = defaultdict(list)
+    for cell in cells:
+        row = tuple(_axis_value(cell, key, axes) for key in axes.rows)
+        for col, key in _columns_of(cell, axes, metric):
+            value = cell.metrics.get(schema.TEST + key)
+            if cell.status == "FINISHED" and value is None:
+                continue  # not measured on this set
+            value = math.inf if value is not None and value > LARGEST else value
+            values[row, col].append((cell, value if cell.status == "FINISHED" else None))
+    return values
+
+
+def _columns_of(cell: CellRun, axes: Axes, metric: str) -> list[tuple[str, str]]:
+    """Return the columns that a run stands in, and the metric it shows there."""
+    if axes.cols is None:
+        return [(_ALL, metric)]
+    if axes.cols != SET:
+        return [(_axis_value(cell, axes.cols, axes), metric)]
+    sets = [
+        key.removeprefix(schema.TEST).removesuffix(f"/{metric}")
+        for key in _tests(cell)
+        if key.endswith(f"/{metric}")
+    ]
+    first = cell.tags.get(schema.TAG_EVALS, "").partition(":")[0] or "first"
+    return [(first, metric), *((name, f"{name}/{metric}") for name in sets)]
+
+
+def _axis_value(cell: CellRun, key: str, axes: Axes) -> str:
+    if key == "model":
+        found = {
+            name: value
+            for name, value in of_model(departures(cell.params)).items()
+            if f"model.{name}".removesuffix(".name") not in axes.settings
+        }
+        return labelled(cell.params.get("model.name", "?"), found)
+    value = setting(cell, key)
+    return "–" if value is None else "none" if value == "null" else value
+
+
+def _order(text: str) -> tuple[tuple[bool, float, str], ...]:
+    """Sort numbers by size, also within words: ``length_64`` before ``length_512``."""
+    return tuple(
+        (False, number, "") if (number := as_number(part)) is not None else (True, 0.0, part)
+        for part in text.split("_")
+    )
+
+
+def _cell(found: Found, place: int) -> Cells:
+    values = [value for _, value in found if value is not None]
+    if not values:
+        diverged = any(schema.TAG_DIVERGED in run.tags for run, _ in found)
+        word = "diverged" if diverged else _STATUS.get(found[0][0].status, found[0][0].status.lower())
+        return {f"mean_{place}": word}
+    spread = statistics.stdev(values) if len(values) > 1 and all(map(math.isfinite, values)) else None
+    return {
+        f"mean_{place}": statistics.fmean(values),
+        f"spread_{place}": spread,
+        f"seeds_{place}": len({run.tags[schema.TAG_SEED] for run, _ in found}),
+    }
+
+
+def _best(rows: Sequence[Cells], count: int, higher_is_better: bool) -> frozenset[tuple[int, str]]:
+    best = set()
+    for key in (f"mean_{place}" for place in range(count)):
+        numbers = {
+            number: row[key]
+            for number, row in enumerate(rows)
+            if isinstance(row.get(key), float) and math.isfinite(row[key])
+        }
+        if len(numbers) > 1:
+            top = (max if higher_is_better else min)(numbers.values())
+            best |= {(number, key) for number, value in numbers.items() if value == top}
+    return frozenset(best)
+
+
+def _notes(
+    cells: Sequence[CellRun], values: Mapping[tuple[tuple[str, ...], str], Found], axes: Axes
+) -> list[str]:
+    notes = []
+    counts = {
+        len({run.tags[schema.TAG_SEED] for run, value in found if value is not None})
+        for found in values.values()
+    } - {0}
+    if counts:
+        low, high = min(counts), max(counts)
+        notes.append(f"Seeds: {low if low == high else f'{low} to {high}'}. Best in bold.")
+    mixed = _mixed(values)
+    if mixed:
+        notes.append(
+            f"A cell is the mean of runs that differ in {', '.join(mixed)}: filter, or make these rows."
+        )
+    lost = [run for found in values.values() for run, value in found if value is None]
+    for run in {run.run_id: run for run in lost if run.status == "FAILED"}.values():
+        told = run.tags.get(schema.TAG_FAILURE)
+        if told:
+            notes.append(f"{run.name}: {told}")
+    if cells[0].tags[schema.TAG_SCALE] == "smoke":
+        notes.append("scale=smoke shows only that things run: its numbers say nothing about the models.")
+    return notes
+
+
+def _mixed(values: Mapping[tuple[tuple[str, ...], str], Found]) -> list[str]:
+    """Return the settings in which runs of one cell differ."""
+    keys: dict[str, None] = {}
+    for found in values.values():
+        runs = [run for run, value in found if value is not None]
+        for key in sorted({key for run in runs for key in run.params}):
+            if (
+                key != "seed"
+                and not key.startswith("run.")
+                and len({run.params.get(key) for run in runs}) > 1
+            ):
+                keys[key.removesuffix(".name")] = None
+    return list(keys)

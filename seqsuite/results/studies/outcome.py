@@ -1,0 +1,74 @@
+"""What a study's runs say: its table, the paper's numbers, and whether the order holds."""
+
+from collections.abc import Sequence
+
+from seqsuite.experiments.tracking.reader import Reader
+from seqsuite.report import Column, Report, Section
+from seqsuite.report import Row as Cells
+from seqsuite.results.collect import newest
+from seqsuite.results.formats import results_report
+from seqsuite.results.pivot import Axes, pivot
+from seqsuite.results.studies.study import Study
+from seqsuite.results.studies.verdict import Compared, compared, mark
+from seqsuite.results.table import Results
+
+
+def study_report(
+    name: str, study: Study, scale: str, reader: Reader, results: Results, command: str
+) -> Report:
+    """Return a report on a study at a scale: its table, its rows beside the paper's, and the order.
+
+    Args:
+        name: The study's name.
+        study: The study.
+        scale: The scale of its runs.
+        reader: Where its runs are, and no others.
+        results: The same runs, collected.
+        command: The command that it stands for.
+    """
+    pairs = compared(study, results)
+    sections = [*study_tables(study, reader), *results_report(results).sections]
+    if pairs:
+        sections.append(order_table(pairs))
+    verdict = f"{name} at scale={scale}: {mark(study, scale, pairs)}."
+    told = [verdict, *([f"Found in the paper: {study.finding}"] if study.finding else [])]
+    return Report(command, {}, sections, [*told, *results.problems])
+
+
+def study_tables(study: Study, reader: Reader) -> list[Section]:
+    """Return the study's own table, if its file lays one out."""
+    if study.pivot is None:
+        return []
+    rows = study.pivot.rows
+    axes = Axes((rows,) if isinstance(rows, str) else tuple(rows), study.pivot.cols, study.pivot.metric)
+    return pivot(newest(reader.cells()), axes)
+
+
+def order_table(pairs: Sequence[Compared]) -> Section:
+    """Return the pairs of which the first was found to be ahead, with the interval of their difference."""
+    digits = 3
+    columns = (
+        Column("better", "expected ahead"),
+        Column("worse", "of"),
+        Column("metric", "metric"),
+        Column("mean", "ahead by", "number", digits),
+        Column("low", "95 % from", "number", digits),
+        Column("high", "to", "number", digits),
+        Column("seeds", "seeds", "count"),
+        Column("verdict", "verdict"),
+    )
+    rows: list[Cells] = [
+        {
+            "better": pair.better.label,
+            "worse": pair.worse.label,
+            "metric": pair.metric,
+            "mean": pair.difference.mean,
+            "low": pair.difference.low,
+            "high": pair.difference.high,
+            "seeds": pair.difference.seeds,
+            "verdict": pair.difference.verdict,
+        }
+        for pair in pairs
+    ]
+    note = "Differences are paired by seed, intervals by bootstrap. Fewer than three seeds carry nothing."
+    return Section("order", "The order that was found, and ours", columns, rows, notes=[note])

@@ -1,0 +1,112 @@
+"""From a study to the cells that answer it, and which of them stand in a store."""
+
+import shlex
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from seqsuite.errors import UserError
+from seqsuite.experiments.config.grid import resolve_grid
+from seqsuite.experiments.config.overrides import Overrides, parse_arguments, span
+from seqsuite.experiments.config.schema import CellConfig
+from seqsuite.experiments.tracking import schema
+from seqsuite.experiments.tracking.reader import Points, Reader
+from seqsuite.experiments.tracking.store import CellRun, flatten
+from seqsuite.results.studies.study import Study
+
+Identity = frozenset[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What of a study exists at a scale.
+
+    Attributes:
+        cells: Number of its cells.
+        steps: Optimizer steps of all of them together.
+        statuses: Number of its cells by the status of their run; those without one are left out.
+        seconds: Training time of its finished cells, together.
+    """
+
+    cells: int
+    steps: int
+    statuses: Counter[str]
+    seconds: float
+
+    @property
+    def finished(self) -> int:
+        """Return the number of finished cells."""
+        return self.statuses["FINISHED"]
+
+
+def study_cells(name: str, study: Study, scale: str, settings: Sequence[str] = ()) -> list[CellConfig]:
+    """Return the cells of a study at a scale, each once.
+
+    Args:
+        name: The study's name, for messages.
+        study: The study.
+        scale: One of its scales.
+        settings: ``key=value`` arguments over those of its grids; several values make more cells.
+
+    Raises:
+        UserError: if it has no grid at this scale, or a setting cannot be used.
+    """
+    if scale not in study.grids:
+        scales = ", ".join(study.grids)
+        told = f"it has {scales}" if scales else "it has only published numbers"
+        raise UserError(f"The study {name!r} has no grid at scale={scale}: {told}.")
+    over = parse_arguments(settings)
+    if "scale" in over:
+        raise UserError("Choose a study's scale by --scale, not by scale=….")
+    grid: list[Overrides] = []
+    for line in study.grids[scale]:
+        grid += span(parse_arguments(shlex.split(line)) | {"scale": [scale]} | over)
+    return list({identity_of(cell): cell for cell in resolve_grid(grid)}.values())
+
+
+def standing(cells: Sequence[CellConfig], runs: Sequence[CellRun]) -> Standing:
+    """Return what of some cells exists among runs, which are given newest first."""
+    found: dict[Identity, CellRun] = {}
+    for run in runs:
+        known = found.setdefault(identity(run.params), run)
+        if run.status == "FINISHED" and known.status != "FINISHED":
+            found[identity(run.params)] = run
+    ours = [found[key] for cell in cells if (key := identity_of(cell)) in found]
+    finished = [run for run in ours if run.status == "FINISHED"]
+    return Standing(
+        cells=len(cells),
+        steps=sum(cell.train.steps for cell in cells),
+        statuses=Counter(run.status for run in ours),
+        seconds=sum(run.metrics.get(schema.TRAIN_SECONDS, 0.0) for run in finished),
+    )
+
+
+def identity(params: Mapping[str, str]) -> Identity:
+    """Return recorded settings but for where and as what a cell ran: equal for runs of one cell."""
+    return frozenset((key, value) for key, value in params.items() if not key.startswith("run."))
+
+
+def identity_of(cell: CellConfig) -> Identity:
+    """Return the :func:`identity` that a cell's runs have."""
+    return identity(flatten(cell.model_dump(mode="json")))
+
+
+class StudyReader:
+    """Reads only the runs of given cells."""
+
+    def __init__(self, reader: Reader, cells: Sequence[CellConfig]) -> None:
+        self.experiment = reader.experiment
+        self._reader = reader
+        self._wanted = {identity_of(cell) for cell in cells}
+
+    def cells(self) -> list[CellRun]:
+        """Return the runs, newest first."""
+        return [run for run in self._reader.cells() if identity(run.params) in self._wanted]
+
+    def get(self, run_id: str) -> CellRun:
+        """Return one run."""
+        return self._reader.get(run_id)
+
+    def history(self, run_id: str, metric: str) -> Points:
+        """Return a metric by step."""
+        return self._reader.history(run_id, metric)

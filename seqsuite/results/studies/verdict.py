@@ -1,0 +1,79 @@
+"""Whether a study's runs are in the order that was found."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from seqsuite.results.filters import setting_of
+from seqsuite.results.intervals import ENOUGH_SEEDS, Difference, difference
+from seqsuite.results.studies.study import Expected, Study, matches
+from seqsuite.results.table import Results, Row, Section
+
+Mark = Literal[
+    "as in the paper",
+    "not as in the paper",
+    "not enough seeds",
+    "seeds disagree",
+    "no runs",
+    "smoke only",
+    "–",
+]
+"""``smoke only`` at a scale that says nothing about models, ``–`` for a study that has no order to hold."""
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A pair of rows of which the first should be ahead."""
+
+    better: Row
+    worse: Row
+    metric: str
+    difference: Difference
+
+
+def compared(study: Study, results: Results) -> list[Compared]:
+    """Return all pairs that a study expects an order of, and that have runs."""
+    return [
+        pair
+        for expected in study.expected
+        for section in results.sections
+        if section.task == expected.task
+        for pair in _pairs(expected, section)
+    ]
+
+
+def mark(study: Study, scale: str, pairs: Sequence[Compared]) -> Mark:
+    """Return in a few words whether the order holds.
+
+    It holds if every pair's interval is above zero, and does not if one's is below it.
+    """
+    if not study.expected:
+        return "–"
+    if not pairs:
+        return "no runs"
+    if scale == "smoke":
+        return "smoke only"
+    verdicts = [pair.difference.verdict for pair in pairs]
+    if "behind" in verdicts:
+        return "not as in the paper"
+    if all(verdict == "ahead" for verdict in verdicts):
+        return "as in the paper"
+    few = any(pair.difference.seeds < ENOUGH_SEEDS for pair in pairs)
+    return "not enough seeds" if few else "seeds disagree"
+
+
+def _pairs(expected: Expected, section: Section) -> Iterator[Compared]:
+    metric = expected.metric or section.metric.name
+    for better in section.rows:
+        if not matches(expected.better, better.settings):
+            continue
+        for worse in section.rows:
+            same = all(
+                setting_of(better.settings, key) == setting_of(worse.settings, key) for key in expected.within
+            )
+            if worse is better or not same or not matches(expected.worse, worse.settings):
+                continue
+            first, second = better.by_seed.get(metric, {}), worse.by_seed.get(metric, {})
+            if first and second:
+                found = difference(first, second, section.metric.higher_is_better)
+                yield Compared(better, worse, metric, found)

@@ -1,0 +1,106 @@
+"""``seqsuite reproduce`` and ``report`` as users call them: a study of one's own, and those of the papers."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+
+import seqsuite as package
+from seqsuite.results.studies import load_studies
+
+Seqsuite = Callable[..., Result]
+
+STUDY = """
+title = "Copying, <tiny>"
+source = "Nowhere"
+finding = "S6 is ahead."
+[grids]
+smoke = [
+  "task=selective_copying model=mamba run.experiment=tiny train.steps=2 train.eval_every=2",
+  "task=selective_copying model=s4d run.experiment=tiny train.steps=2 train.eval_every=2",
+]
+[pivot]
+rows = "model"
+[[expected]]
+task = "selective_copying"
+better = { "model.mixer" = "s6" }
+worse = { "model.mixer" = ["s4", "s4d"] }
+"""
+
+
+@pytest.fixture
+def study(shared_folder: Path) -> str:
+    (shared_folder / "tiny.toml").write_text(STUDY, encoding="utf-8")
+    return "tiny.toml"
+
+
+def test_a_study_of_ones_own_from_its_file_to_the_report(
+    seqsuite: Seqsuite, study: str, shared_folder: Path
+) -> None:
+    shown = seqsuite("reproduce", study, "--scale", "smoke")
+    assert shown.exit_code == 0, shown.output
+    assert "selective_copying scale=smoke: test accuracy (%)" in shown.stdout
+    assert "tiny at scale=smoke: smoke only." in shown.stdout
+    assert "Found in the paper: S6 is ahead." in shown.stdout
+    again = package.reproduce(study, scale="smoke")  # the cells are finished: none is run again
+    frame = again.to_pandas()
+    assert sorted(frame["model"]) == ["mamba", "s4d"]
+    skipped = seqsuite("reproduce", study, "--scale", "smoke", "--format", "json")
+    assert skipped.stderr.count("finished before") == 2
+    kinds = [section["kind"] for section in json.loads(skipped.stdout)["sections"]]
+    assert kinds[0] == "pivot"
+    assert kinds[-1] == "order"
+
+    written = seqsuite("report", "--experiment", "tiny", "--output", "page.html")
+    assert written.exit_code == 0, written.output
+    page = (shared_folder / "page.html").read_text(encoding="utf-8")
+    assert "2 finished runs from the experiment tiny." in page
+    assert '<a href="#others">Other runs</a>' in page
+    assert "<td>mamba</td>" in page
+    assert 'src="data:image/svg+xml;base64,' in page
+    assert "http" not in page.replace("https://seqsuite", "")  # nothing is fetched
+    exported = seqsuite("results", "--experiment", "tiny", "--export", "tiny.json", "--format", "csv")
+    assert exported.stderr == "2 runs in tiny.json.\n"
+    from_file = seqsuite("report", "--from", "tiny.json", "--output", "from.html")
+    assert from_file.exit_code == 0, from_file.output
+    read = (shared_folder / "from.html").read_text(encoding="utf-8")
+    assert read.replace("tiny.json", "the experiment tiny") == page
+
+
+def test_the_list_shows_what_exists(seqsuite: Seqsuite) -> None:
+    shown = seqsuite("reproduce", "--list", "--format", "json")
+    assert shown.exit_code == 0, shown.output
+    (section,) = json.loads(shown.stdout)["sections"]
+    rows = {(row["study"], row["scale"]): row for row in section["rows"]}
+    assert rows["table1", "cpu"]["cells"] == 27
+    assert rows["table1", "cpu"]["finished"] == 0
+    assert rows["table3", "–"]["title"] == "Zero-shot evaluation of language models"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["tabel1"], "Did you mean 'table1'"),
+        (["none.toml"], "cannot be read"),
+        (["table3"], "has only published numbers"),
+        (["table7", "--scale", "paper"], "it has smoke, cpu"),
+        (["table1", "model.d_modle=3"], "model.d_model"),
+        (["table1", "scale=smoke"], "by --scale"),
+    ],
+)
+def test_what_cannot_be_reproduced(seqsuite: Seqsuite, arguments: list[str], message: str) -> None:
+    refused = seqsuite("reproduce", *arguments)
+    assert refused.exit_code == 2
+    assert message in refused.output
+    assert refused.output.count("\n") == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name, study in load_studies()[0].items() if study.grids])
+def test_studies_of_papers_at_the_smallest_scale(seqsuite: Seqsuite, name: str, shared_folder: Path) -> None:
+    settings = ["run.experiment=studies", "train.steps=4", "train.eval_every=4"]
+    shown = seqsuite("reproduce", name, "--scale", "smoke", *settings)
+    assert shown.exit_code == 0, shown.output
+    assert f"{name} at scale=smoke: " in shown.stdout
