@@ -298,8 +298,10 @@ class Trainer:
     def _compute(self, micro_batches: Sequence[TensorBatch]) -> tuple[Tensor, Tensor]:
         """Compute the gradients of a step; return its mean loss and the gradient's norm before clipping."""
         placement = self.parts.placement
-        counted = torch.tensor(float(sum(batch.counted for batch in micro_batches)), dtype=torch.float64)
-        count = max(int(placement.reduce({"count": counted})["count"]), 1)
+        count = sum(batch.counted for batch in micro_batches)
+        if placement.world > 1:
+            count = int(placement.reduce({"count": torch.tensor(float(count))})["count"])
+        count = max(count, 1)
         carry = self.parts.task.io.lanes is not None
         self._optimizer.zero_grad()
         losses = [
