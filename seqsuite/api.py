@@ -26,6 +26,7 @@ def run(
     force: bool = False,
     takeover: bool = False,
     offline: bool = False,
+    retry_failed: bool = False,
     display: "Callable[..., Any] | None" = None,
     after_cell: "Callable[[CellResult], None] | None" = None,
 ) -> "list[CellResult]":
@@ -38,6 +39,8 @@ def run(
         force: Whether to start afresh in any case.
         takeover: Whether to take cells over from processes that seem to be running them.
         offline: Whether to record to files only, for ``seqsuite sync`` to send later.
+        retry_failed: Whether to run only the cells that failed or diverged before; what diverged starts
+            afresh.
         display: Makes a progress display from a cell, its task and the step it starts at: a context manager
             that yields a :class:`~seqsuite.experiments.training.callbacks.Callback`. By default there is
             none.
@@ -55,7 +58,13 @@ def run(
 
     cells = resolve_grid(expand_grid(settings))
     return run_cells(
-        cells, force=force, takeover=takeover, offline=offline, display=display, after_cell=after_cell
+        cells,
+        force=force,
+        takeover=takeover,
+        offline=offline,
+        retry_failed=retry_failed,
+        display=display,
+        after_cell=after_cell,
     )
 
 
@@ -65,16 +74,21 @@ def run_cells(
     force: bool = False,
     takeover: bool = False,
     offline: bool = False,
+    retry_failed: bool = False,
     display: "Callable[..., Any] | None" = None,
     after_cell: "Callable[[CellResult], None] | None" = None,
 ) -> "list[CellResult]":
     """Run cells that are resolved already; see :func:`run`."""
     from seqsuite.allocator import keep_freed_memory
-    from seqsuite.experiments.grid import check_cells, run_grid
+    from seqsuite.experiments.grid import check_cells, failed_before, run_grid
 
     faults = check_cells(cells)
     keep_freed_memory()  # a step makes the tensors of the step before
-    with _host(cells, force, takeover, offline, display) as host:
+    with _host(cells, display, force=force, takeover=takeover, offline=offline, retry=retry_failed) as host:
+        if retry_failed:
+            whole = [cell for cell, fault in zip(cells, faults, strict=True) if fault is None]
+            cells = failed_before(whole, host.store)
+            faults = [None] * len(cells)
         return run_grid(cells, host, after_cell or (lambda result: None), faults)
 
 
@@ -241,10 +255,12 @@ def _load(source: str, experiment: str) -> "tuple[SequenceModel, Any]":
 @contextmanager
 def _host(
     cells: "Sequence[CellConfig]",
+    display: "Callable[..., Any] | None",
+    *,
     force: bool,
     takeover: bool,
     offline: bool,
-    display: "Callable[..., Any] | None",
+    retry: bool,
 ) -> "Iterator[Host]":
     """Yield what cells are run with, while interruptions wait for a safe moment."""
     from contextlib import nullcontext
@@ -272,4 +288,5 @@ def _host(
             interruption=interruption,
             force=force,
             takeover=takeover,
+            retry_failed=retry,
         )

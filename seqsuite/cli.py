@@ -62,6 +62,8 @@ def main() -> None:
 @click.option("--dry-run", is_flag=True, help="Show the cells and their parameter counts; run nothing.")
 @click.option("--force", is_flag=True, help="Start afresh, even cells that are finished or interrupted.")
 @click.option("--takeover", is_flag=True, help="Take cells over from a process that seems to run them.")
+@click.option("--retry-failed", is_flag=True, help="Run only what failed or diverged before.")
+@click.option("--probe", is_flag=True, help="With --dry-run: take a few steps of each cell to tell its time.")
 @click.option("--offline", is_flag=True, help="Record to files only; `seqsuite sync` sends them later.")
 @click.option("--config", "file", type=_FILE, help="TOML file of settings or a grid; arguments are over it.")
 @click.option("--zip", "zipped", is_flag=True, help="Pair the values of all keys in place of their product.")
@@ -79,7 +81,7 @@ def run(settings: tuple[str, ...], **options: Any) -> None:
       seqsuite run task=dna model=mamba
       seqsuite run task=dna task.path=genome.fa.gz model=s4 train.steps=500
       seqsuite run task=selective_copying model=mamba,s4,transformer seed=0..2
-      seqsuite run task=text,piano model=mamba scale=smoke
+      seqsuite run task=text,piano model=mamba scale=smoke run.executor=processes run.parallel=2
       seqsuite run task=dna model=mamba model.d_model=128 model.mixer.d_state=32 --dry-run
       seqsuite run task=text model.d_model=64,128 model.n_layer=8,4 --zip
       seqsuite run task=text --print-config > cell.toml && seqsuite run --config cell.toml seed=0..2
@@ -93,7 +95,7 @@ def run(settings: tuple[str, ...], **options: Any) -> None:
       model.*        model.size, model.d_model, model.n_layer; model.block, model.mixer, model.backbone and
                      their options; `seqsuite keys` has them all
       train.*        train.steps, train.batch_size, train.learning_rate, ...
-      run.*          run.name, run.experiment, run.output, run.device, run.memory, ...
+      run.*          run.name, run.output, run.device, run.executor (inline, processes, ray, slurm), ...
     """
     require_address_space()
     from seqsuite.commands.run import run_settings
@@ -252,14 +254,12 @@ def evaluate(source: str, tasks: str, output: Path | None, experiment: str, **op
 for command in (results, reproduce, report):
     main.add_command(command)
 
+_BENCHMARKS = ["scan", "conv", "ssd", "block", "decode", "generation", "zoo"]
+_BENCHMARKS += ["tracking", "executors", "data", "host"]
+
 
 @main.command()
-@click.argument(
-    "what",
-    type=click.Choice(
-        ["scan", "conv", "ssd", "block", "decode", "generation", "zoo", "tracking", "data", "host"]
-    ),
-)
+@click.argument("what", type=click.Choice(_BENCHMARKS))
 @click.option("--shape", "shapes", multiple=True, help="Sizes in place of the usual ones; may be repeated.")
 @click.option("--sweep", is_flag=True, help="scan: sweep lengths; without --shape, only that.")
 @click.option("--peers", help="Names of peers, by commas: only these beside ours.")
@@ -306,6 +306,7 @@ def bench(
       generation memory and speed as the text grows (shape tokens; peers are models)
       zoo        training and generating with every named model (shape B,L,d_model)
       tracking   what the journal, MLflow and checkpoints cost a small model's training
+      executors  what starting a cell costs each run.executor, and what two at a time gain
       data       how fast tasks make batches, and how long models wait for them (peers: models)
       host       what a call of each GPU kernel costs the host, and launches: needs no GPU
 

@@ -55,8 +55,8 @@ def run_benchmark(
     Raises:
         UserError: an option cannot be used, or a peer asked for cannot run here.
     """
-    if what == "tracking" and (shapes or peers):
-        raise UserError("tracking trains one small model: leave out --shape and --peers.")
+    if what in ("tracking", "executors") and (shapes or peers):
+        raise UserError(f"{what} trains one small model: leave out --shape and --peers.")
     if what == "data" and shapes:
         raise UserError("data takes the tasks as they are at scale=cpu: leave out --shape.")
     options: dict[str, object] = {

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from seqsuite import report
 from seqsuite.commands.console import make_console
-from seqsuite.commands.run import EXIT_INTERRUPTED, exit_status, print_plan, run_shown
+from seqsuite.commands.plan import print_plan
+from seqsuite.commands.run import EXIT_INTERRUPTED, exit_status, print_failures, run_shown
 from seqsuite.errors import UserError
 from seqsuite.experiments.cell import GOOD
 from seqsuite.experiments.tracking.reader import open_reader
@@ -103,12 +104,13 @@ def reproduce_study(
     cells = study_cells(name, found, scale, over)
     console = make_console(stderr=style != "table")
     if dry_run:
-        print_plan(console, cells)
+        print_plan(console, cells, probe=False)
         return 0
     again = shlex.join(["seqsuite", "reproduce", study, "--scale", scale, *settings])
-    outcomes = run_shown(console, cells, again, force=False, takeover=takeover, offline=False)
+    outcomes = run_shown(console, cells, again, takeover=takeover)
     if outcomes is None:
         return EXIT_INTERRUPTED
+    print_failures(console, outcomes)
     if any(outcome.outcome in GOOD for outcome in outcomes):
         reader = StudyReader(open_reader(cells[0].run.experiment), cells)
         results = collect(reader)

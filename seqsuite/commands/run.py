@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
-from rich.measure import Measurement
-from rich.table import Table
 
 from seqsuite.api import run_cells
-from seqsuite.commands.console import make_console, show
+from seqsuite.commands.console import make_console
+from seqsuite.commands.live import LiveTable
+from seqsuite.commands.plan import print_plan
 from seqsuite.commands.progress import GridProgress, ProgressDisplay, count, duration, metric_text
 from seqsuite.errors import UserError
 from seqsuite.experiments.cell import GOOD, CellResult
@@ -20,9 +20,7 @@ from seqsuite.experiments.config.overrides import Overrides, parse_arguments, sp
 from seqsuite.experiments.config.resolve import resolve
 from seqsuite.experiments.config.schema import CellConfig
 from seqsuite.experiments.config.settings_file import read_settings, to_toml
-from seqsuite.experiments.grid import parameter_counts
 from seqsuite.experiments.interruption import Interrupted
-from seqsuite.experiments.memory import estimate_cells, gigabytes
 from seqsuite.experiments.tracking import schema
 from seqsuite.experiments.tracking.reader import open_reader
 from seqsuite.results.collect import collect
@@ -46,6 +44,8 @@ def run_settings(
     force: bool,
     takeover: bool = False,
     offline: bool = False,
+    retry_failed: bool = False,
+    probe: bool = False,
     file: Path | None = None,
     zipped: bool = False,
     print_config: bool = False,
@@ -58,6 +58,8 @@ def run_settings(
         force: Whether to start afresh what is finished or was interrupted.
         takeover: Whether to take cells over from processes that seem to run them.
         offline: Whether to keep what is recorded in files, for ``seqsuite sync`` to send.
+        retry_failed: Whether to run only what failed or diverged before.
+        probe: Whether a dry run takes a few steps of each cell.
         file: TOML file of settings that those are over.
         zipped: Whether the n-th values of all keys belong together, in place of the product.
         print_config: Whether to print the one cell as such a file only.
@@ -75,13 +77,18 @@ def run_settings(
         return 0
     console = make_console()
     cells = resolve_grid(grid, base)
+    if probe and not dry_run:
+        raise UserError("--probe belongs to --dry-run: add it, or leave --probe out.")
     if dry_run:
-        print_plan(console, cells)
+        print_plan(console, cells, probe=probe)
         return 0
     again = _command(settings, file, zipped, offline)
-    results = run_shown(console, cells, again, force=force, takeover=takeover, offline=offline)
+    results = run_shown(
+        console, cells, again, force=force, takeover=takeover, offline=offline, retry_failed=retry_failed
+    )
     if results is None:
         return EXIT_INTERRUPTED
+    print_failures(console, results)
     if not offline and not _unsent(results) and any(result.outcome in GOOD for result in results):
         _print_summary(console, cells, results)
     return exit_status(console, results, offline)
@@ -92,9 +99,10 @@ def run_shown(
     cells: Sequence[CellConfig],
     again: str,
     *,
-    force: bool,
-    takeover: bool,
-    offline: bool,
+    force: bool = False,
+    takeover: bool = False,
+    offline: bool = False,
+    retry_failed: bool = False,
 ) -> list[CellResult] | None:
     """Run cells with their progress on the console; return ``None`` if the user stopped it.
 
@@ -102,24 +110,34 @@ def run_shown(
         console: Where to print.
         cells: What to run.
         again: The command that goes on.
-        force: See :func:`run_settings`; likewise ``takeover`` and ``offline``.
+        force: See :func:`run_settings`; likewise the others.
         takeover: See ``force``.
         offline: See ``force``.
+        retry_failed: See ``force``.
 
     Raises:
         UserError: if no cell can run.
     """
     _show_notices(console)
     progress = GridProgress(cells)
+    # Where one cell runs at a time, its own display says more.
+    live = LiveTable(console, cells if cells[0].run.executor != "inline" else ())
+
+    def after_cell(result: CellResult) -> None:
+        live.ended(result)
+        _report(console, result, progress)
+
     try:
-        return run_cells(
-            cells,
-            force=force,
-            takeover=takeover,
-            offline=offline,
-            display=_Displays(console, progress),
-            after_cell=lambda result: _report(console, result, progress),
-        )
+        with live:
+            return run_cells(
+                cells,
+                force=force,
+                takeover=takeover,
+                offline=offline,
+                retry_failed=retry_failed,
+                display=_Displays(console, progress),
+                after_cell=after_cell,
+            )
     except Interrupted:
         console.print(f"Stopped; the work so far is saved. Go on with: {again}", soft_wrap=True)
         return None
@@ -191,41 +209,15 @@ class _Displays:
         return ProgressDisplay(self._console, config, start, self._progress.place(config))
 
 
-def print_plan(console: Console, cells: Sequence[CellConfig]) -> None:
-    """Print the cells without running them: as a table, or where that is too wide one below the other."""
-    columns = _plan(cells)
-    title = f"{count(len(cells), 'cell')}; nothing is run"
-    table = Table(title=title, title_justify="left")
-    for name in columns:
-        number = name in ("parameters", "steps", "batch size", "memory")
-        table.add_column(name, justify="right" if number else "left", no_wrap=True)
-    for row in zip(*columns.values(), strict=True):
-        table.add_row(*row)
-    if Measurement.get(console, console.options.update(max_width=10_000), table).maximum <= console.width:
-        show(console, table)
+def print_failures(console: Console, results: Sequence[CellResult]) -> None:
+    """Print, at the end of a grid, which cells did not finish and why."""
+    failed = [result for result in results if result.outcome not in GOOD]
+    if not failed or len(results) == 1:
         return
-    console.print(title)
-    for row in zip(*columns.values(), strict=True):
-        console.print(row[0], soft_wrap=True)
-        told = ", ".join(
-            f"{name} {value}" for name, value in zip(columns, row, strict=True) if name != "cell"
-        )
-        console.print(f"  {told}")
-
-
-def _plan(cells: Sequence[CellConfig]) -> dict[str, list[str]]:
-    """Return the columns of a dry run; the backbone only if not all have the usual one."""
-    columns = {"cell": [cell.title for cell in cells]}
-    if {cell.model.backbone.name for cell in cells} != {"isotropic"}:
-        columns["backbone"] = [cell.model.backbone.name for cell in cells]
-    return columns | {
-        "block": [cell.model.block.name for cell in cells],
-        "mixer": [cell.model.mixer.name for cell in cells],
-        "parameters": [f"{parameters:,}" for parameters in parameter_counts(cells)],
-        "steps": [f"{cell.train.steps:,}" for cell in cells],
-        "batch size": [f"{cell.train.batch_size:,}" for cell in cells],
-        "memory": [f"about {gigabytes(estimate.total)}" for estimate in estimate_cells(cells)],
-    }
+    console.print(f"{len(failed)} of {count(len(results), 'cell')} did not finish:", style="bold")
+    for result in failed:
+        line = f"  {result.config.title}: {result.outcome}: {result.message}"
+        console.print(line, soft_wrap=True, markup=False)
 
 
 def _print_summary(console: Console, cells: Sequence[CellConfig], results: Sequence[CellResult]) -> None:

@@ -7,6 +7,7 @@ checkpoint.
 import logging
 import os
 import shutil
+import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -22,13 +23,14 @@ from seqsuite.experiments.checkpoints import Checkpoints
 from seqsuite.experiments.config.schema import CellConfig
 from seqsuite.experiments.interruption import InterruptionFlag
 from seqsuite.experiments.tracking import schema
-from seqsuite.experiments.tracking.events import RunHeader
+from seqsuite.experiments.tracking.events import EVENTS, RunHeader, journal_tag
 from seqsuite.experiments.tracking.journal import Journal
 from seqsuite.experiments.tracking.lease import Lease, LeaseHeld
 from seqsuite.experiments.tracking.schema import FinalStatus
 from seqsuite.experiments.tracking.store import CellRun, Store
 from seqsuite.experiments.tracking.uploader import Uploader
 from seqsuite.experiments.training.callbacks import Callback, Patience
+from seqsuite.experiments.training.initial import load_backbone
 from seqsuite.experiments.training.objectives import objective_for, shape_of
 from seqsuite.experiments.training.placement import Single, check_batches
 from seqsuite.experiments.training.publish import Published, publish
@@ -51,6 +53,8 @@ log = logging.getLogger(__name__)
 GOOD: tuple[Outcome, ...] = ("finished", "skipped")
 """Outcomes after which there is nothing left to do."""
 
+ASKING_SECONDS = 60.0
+"""How long a cell without a journal waits for MLflow to say whether it was run before."""
 SENDING_SECONDS = 120.0
 """How long a cell that has ended waits for MLflow to take what is left."""
 SENDING_SECONDS_INTERRUPTED = 5.0
@@ -89,6 +93,7 @@ class Host:
         interruption: Set when the user asks to stop.
         force: Whether to start afresh in any case.
         takeover: Whether to take cells over from processes that seem to be running them.
+        retry_failed: Whether to start a cell afresh that diverged.
     """
 
     store: Store | None
@@ -97,6 +102,7 @@ class Host:
     interruption: InterruptionFlag
     force: bool = False
     takeover: bool = False
+    retry_failed: bool = False
 
 
 class Recorder(Callback):
@@ -203,18 +209,17 @@ def _run_leased(cell: _Cell, host: Host) -> CellResult:
     if earlier is not None and earlier.status == "FINISHED":
         shutil.rmtree(cell.folder, ignore_errors=True)
         return CellResult(cell.config, "skipped", earlier.run_id, metrics=earlier.metrics)
-    if host.force:
+    diverged = None if host.force else _diverged(cell, earlier)
+    if host.force or (diverged and host.retry_failed):
         shutil.rmtree(cell.folder, ignore_errors=True)
+        diverged = earlier = None
     with Journal.open(cell.folder) as journal:
         if journal.status == "FINISHED":
             return _send(cell, host, journal, Published({}, ""), known="skipped")
-        diverged = journal.tag(schema.TAG_DIVERGED)
-        if earlier is not None:
-            diverged = diverged or earlier.tags.get(schema.TAG_DIVERGED)
         if diverged:
             unsent = _uploader(journal, host).close(SENDING_SECONDS, lambda: host.interruption.requested)
             run_id = journal.run_id or (earlier.run_id if earlier is not None else "")
-            message = f"{diverged} It is tried again with --force, or with other settings."
+            message = f"{diverged} It is tried again with --retry-failed or --force, or with other settings."
             return CellResult(cell.config, "diverged", run_id, message, unsent=unsent)
         _start(cell, host, journal, earlier)
         return _train(cell, host, journal, _uploader(journal, host))
@@ -226,13 +231,28 @@ def _uploader(journal: Journal, host: Host) -> Uploader:
     return uploader
 
 
+def _diverged(cell: _Cell, earlier: CellRun | None) -> str | None:
+    """Return why the cell diverged before, if it did."""
+    if earlier is not None and schema.TAG_DIVERGED in earlier.tags:
+        return earlier.tags[schema.TAG_DIVERGED]
+    return journal_tag(cell.folder, schema.TAG_DIVERGED)
+
+
 def _earlier(cell: _Cell, host: Host) -> CellRun | None:
-    """Return the cell's run in MLflow, if there is one and MLflow is there."""
-    try:
-        return None if host.store is None else host.store.find_cell(cell.cell_id)
-    except UserError as error:
-        log.warning("%s: %s The cell is run, and sent later.", cell.folder.name, error)
-        return None
+    """Return the cell's run in MLflow, if there is one and MLflow is there.
+
+    A store that is away is waited for where only it can tell that the cell is finished.
+    """
+    deadline = time.monotonic() + (0.0 if (cell.folder / EVENTS).exists() else ASKING_SECONDS)
+    while True:
+        try:
+            return None if host.store is None else host.store.find_cell(cell.cell_id)
+        except UserError as error:
+            if time.monotonic() < deadline and not host.interruption.requested:
+                time.sleep(1.0)
+                continue
+            log.warning("%s: %s The cell is run, and sent later.", cell.folder.name, error)
+            return None
 
 
 def _start(cell: _Cell, host: Host, journal: Journal, earlier: CellRun | None) -> None:
@@ -296,6 +316,8 @@ def _compute(cell: _Cell, host: Host, journal: Journal) -> Published:
     placement.place(model)
     checkpoints = Checkpoints(cell.folder, config, shape)
     found = checkpoints.newest()
+    if config.train.init is not None and found is None:
+        load_backbone(model, config.train.init, config.run.experiment)
     with _deterministic(config.train.deterministic):
         callbacks: list[Callback] = [Recorder(journal, cell.lease)]
         if config.train.patience is not None:

@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import pickle
+import re
 import shutil
 import threading
 from collections.abc import Mapping
@@ -128,9 +129,8 @@ class Checkpoints:
         try:
             self.write(snapshot)
         except (OSError, SafetensorError, RuntimeError) as error:
-            reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
             self._error = UserError(
-                f"The checkpoint in {self.folder} cannot be written: {reason.rstrip('.')}; make room or set "
+                f"The checkpoint in {self.folder} cannot be written: {_reason(error)}; make room or set "
                 "run.output to another folder, then run the same command to go on from the one before."
             )
 
@@ -195,6 +195,16 @@ def what_is_wrong(folder: Path, *, quick: bool = False) -> str | None:
     return None
 
 
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError) and error.errno:
+        return os.strerror(error.errno)
+    if number := re.search(r"\(os error (\d+)\)", str(error)):  # as safetensors puts it
+        return os.strerror(int(number[1]))
+    if "inline_container" in str(error):  # all that PyTorch's writer says
+        return "less was written than there was to write, as on a full disk"
+    return str(error).rstrip(".")
+
+
 def _best_step(folder: Path) -> int:
     """Return the step of the best checkpoint when a whole one was saved; 0 if there was none."""
     try:
@@ -222,8 +232,10 @@ def load_for_inference(folder: Path) -> tuple[SequenceModel, CellConfig]:
 def reads_bytes(description: Mapping[str, Any]) -> bool:
     """Return whether a model's ``config.json`` says that its tokens are the bytes of text."""
     task = native.settings_of(description).get("task")
-    name = task.get("name") if isinstance(task, dict) else None
-    return name in TASKS.names() and getattr(TASKS.load(name), "units", None) == "bytes"
+    if not isinstance(task, dict) or task.get("name") not in TASKS.names():
+        return False
+    has_tokenizer = task.get("tokenizer", "bytes") != "bytes"
+    return not has_tokenizer and getattr(TASKS.load(task["name"]), "units", None) == "bytes"
 
 
 def load_training(folder: Path, model: SequenceModel) -> dict[str, Any]:

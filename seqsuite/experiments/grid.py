@@ -1,14 +1,17 @@
-"""A grid of cells, run one after the other."""
+"""A grid of cells, run by an executor."""
 
 import os
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 
 from seqsuite.devices import choose_device
 from seqsuite.errors import UserError
-from seqsuite.experiments.cell import GOOD, CellResult, Host, run_cell, sentence
+from seqsuite.experiments.cell import GOOD, CellResult, Host, sentence, work_folder
 from seqsuite.experiments.config.schema import CellConfig
-from seqsuite.experiments.memory import memory_faults
+from seqsuite.experiments.executors import check_executor, make_executor
+from seqsuite.experiments.executors.base import Plan, sharing
+from seqsuite.experiments.memory import memory_faults, together_fault
+from seqsuite.experiments.tracking.events import journal_status
 from seqsuite.experiments.tracking.schema import FinalStatus
 from seqsuite.experiments.tracking.store import Store
 from seqsuite.experiments.training.objectives import shape_of
@@ -38,6 +41,7 @@ def check_cells(cells: Sequence[CellConfig]) -> list[UserError | None]:
     """
     if len({cell.run.experiment for cell in cells}) > 1:
         raise UserError("A grid is recorded in one experiment: give run.experiment a single value.")
+    _check_executors(cells)
     by_task: dict[str, UserError | None] = {}
     faults: list[UserError | None] = []
     for cell in cells:
@@ -54,6 +58,12 @@ def check_cells(cells: Sequence[CellConfig]) -> list[UserError | None]:
             faults[place] = fault
     for place, cell in enumerate(cells):
         faults[place] = faults[place] or _fault_in(_check_writable, cell)
+    whole = [cell for cell, fault in zip(cells, faults, strict=True) if fault is None]
+    if whole:
+        run = whole[0].run
+        fault = together_fault(whole, choose_device(run.device), sharing(run, len(whole)))
+        if fault is not None:
+            raise fault
     known = [fault for fault in faults if fault is not None]
     if len(known) == len(cells):
         raise known[0]
@@ -66,29 +76,38 @@ def run_grid(
     after_cell: Callable[[CellResult], None],
     faults: Sequence[UserError | None] | None = None,
 ) -> list[CellResult]:
-    """Run cells in order, skipping finished ones and continuing others; one that fails stops no other.
+    """Run cells, skipping finished ones and continuing others; one that fails stops no other.
 
     Args:
         cells: What to run.
         host: What they are run with.
-        after_cell: Called after each cell, with what became of it.
+        after_cell: Called after each cell, with what became of it; in whatever order they end.
         faults: What :func:`check_cells` found: such cells are not tried.
+
+    Returns:
+        What became of each cell, in their order.
 
     Raises:
         Interrupted: if the user asked to stop; finished cells stay finished.
     """
     parent = _start_parent(cells, host.store)
     status: FinalStatus = "KILLED"
-    results: list[CellResult] = []
+    results: dict[int, CellResult] = {}
     try:
-        for cell, fault in zip(cells, faults or [None] * len(cells), strict=True):
-            if fault is not None:
-                result = CellResult(cell, "failed", "", str(fault))
-            else:
-                result = run_cell(cell, host, parent_run_id=parent)
-            after_cell(result)
-            results.append(result)
-        good = all(result.outcome in GOOD for result in results)
+        whole = []
+        for index, (cell, fault) in enumerate(zip(cells, faults or [None] * len(cells), strict=True)):
+            if fault is None:
+                whole.append(cell)
+                continue
+            results[index] = CellResult(cell, "failed", "", str(fault))
+            after_cell(results[index])
+        run = cells[0].run
+        executor = make_executor(run.executor, Plan(host, run, parent))
+        with closing(executor.run(whole, host.interruption)) as ended:
+            for result in ended:
+                after_cell(result)
+                results[_index(cells, result.config)] = result
+        good = all(result.outcome in GOOD for result in results.values())
         status = "FINISHED" if good else "FAILED"
     except Exception:
         status = "FAILED"
@@ -97,7 +116,51 @@ def run_grid(
         if parent is not None and host.store is not None:
             with suppress(UserError):  # a store that is gone must not hide what became of the cells
                 host.store.finish(parent, status)
-    return results
+    return [results[index] for index in sorted(results)]
+
+
+def _index(cells: Sequence[CellConfig], wanted: CellConfig) -> int:
+    return next(index for index, cell in enumerate(cells) if cell is wanted)
+
+
+def _check_executors(cells: Sequence[CellConfig]) -> None:
+    """Check that the cells agree on what runs them, and that it is there.
+
+    Raises:
+        UserError: naming the setting.
+    """
+    run = cells[0].run
+    shared = ["executor", "parallel", "threads", "gpus"]
+    if run.executor != "inline":
+        shared += ["device", "output"]
+    for key in shared:
+        if len({getattr(cell.run, key) for cell in cells}) > 1:
+            raise UserError(f"A grid runs through one executor: give run.{key} a single value.")
+    if run.executor == "inline" and (run.parallel or 1) > 1:
+        raise UserError(
+            f"run.parallel={run.parallel} needs processes: add run.executor=processes, or ray or slurm."
+        )
+    check_executor(run.executor)
+
+
+def failed_before(cells: Sequence[CellConfig], store: Store | None) -> list[CellConfig]:
+    """Return the cells whose last run failed or diverged, by their journals and the store.
+
+    Raises:
+        UserError: if none has, or the store cannot be read.
+    """
+    failed = []
+    for cell in cells:
+        cell_id = cell.cell_id(cell.make_task().fingerprint())
+        run = None if store is None else store.find_cell(cell_id)
+        if (run is not None and run.status == "FAILED") or (
+            (run is None or run.status != "FINISHED")
+            and journal_status(work_folder(cell, cell_id)) == "FAILED"
+        ):
+            failed.append(cell)
+    if not failed:
+        raise UserError("None of these cells has failed: leave out --retry-failed to run what is missing.")
+    return failed
 
 
 def _start_parent(cells: Sequence[CellConfig], store: Store | None) -> str | None:

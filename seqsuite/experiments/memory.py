@@ -136,6 +136,28 @@ def memory_faults(cells: Sequence[CellConfig], device: torch.device) -> list[Use
     return faults
 
 
+def together_fault(cells: Sequence[CellConfig], device: torch.device, at_once: int) -> UserError | None:
+    """Return what is wrong with running so many cells at once on a device, or ``None`` if all might be.
+
+    Args:
+        cells: What is to be run; each fits alone.
+        device: What they share.
+        at_once: How many do: the largest might run together.
+    """
+    checked = [cell for cell in cells if cell.run.memory == "check"]
+    free = free_memory(device) if at_once > 1 and checked else None
+    if free is None:
+        return None
+    sizes = sorted((estimate.total for estimate in estimate_cells(checked)), reverse=True)
+    together = sum(sizes[:at_once])
+    if together <= free:
+        return None
+    return UserError(
+        f"{at_once} cells at once need more memory than there is: about {gigabytes(together)}, and "
+        f"{gigabytes(free)} are free; choose a smaller run.parallel."
+    )
+
+
 def _too_large(cell: CellConfig, estimate: MemoryEstimate, free: int) -> UserError:
     return UserError(
         f"{cell.title} needs more memory than there is: about {gigabytes(estimate.total)} ({estimate}), and "

@@ -128,4 +128,5 @@ def has_sample(store: Store, run: CellRun) -> bool:
 
 def reads_text(store: Store, run: CellRun) -> bool:
     """Return whether a run's tokens are the bytes of text."""
-    return run.tags.get(schema.TAG_METRIC) == "bits_per_byte"
+    tokenizer = run.params.get("task.tokenizer", "bytes")
+    return run.tags.get(schema.TAG_METRIC) == "bits_per_byte" and tokenizer == "bytes"

@@ -21,6 +21,7 @@ TASKS: "Registry[Callable[..., Task]]" = Registry(
         "hamburger": "seqsuite.tasks.hamburger:Hamburger",
         "text": "seqsuite.tasks.text:Text",
         "dna": "seqsuite.tasks.dna:DNA",
+        "great_apes": "seqsuite.tasks.great_apes:GreatApes",
         "piano": "seqsuite.tasks.piano:Piano",
     },
 )

@@ -161,8 +161,19 @@ class Task(ABC):
     unit: ClassVar[str] = "token"
     """What one token is: ``"byte"``, ``"base"``, ``"sample"`` …"""
 
+    class_names: tuple[str, ...] = ()
+    """What the classes of whole sequences are called, where ``io.n_classes`` says that there are some."""
+
     codec: Codec | None = None
     """Tokens to text, FASTA or WAV and back; ``None`` where continuing a prompt means nothing."""
+
+    loss_by_position: ClassVar[bool] = False
+    """Whether the test's loss is also recorded by position in the context."""
+
+    @property
+    def token_units(self) -> npt.NDArray[np.float64] | None:
+        """How many of ``unit`` each target token stands for (V,), where that is not one."""
+        return None
 
     sample_metrics: ClassVar[tuple[SampleMetric, ...]] = ()
     """What is measured on generated samples of a finished model."""

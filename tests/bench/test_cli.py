@@ -57,7 +57,7 @@ def test_scan_end_to_end(seqsuite: Seqsuite, tmp_path: Path) -> None:
         ("ssd", "(2, 64, 64, 16)"),
         ("block", "2 × 32"),
         ("decode", "d_model 16"),
-        ("zoo", "hybrid"),
+        pytest.param("zoo", "hybrid", marks=pytest.mark.slow),
     ],
 )
 def test_others_end_to_end(seqsuite: Seqsuite, tmp_path: Path, what: str, ending: str) -> None:

@@ -3,16 +3,20 @@
 It reads one JSON object a line: ``{"run": arguments, "folder": …, "environment": {…}, "plan": {…}}`` is
 answered by the process's id, ``{"wait": id}`` by its exit status, negative after a signal.
 
-A plan is ``{"log": file, "at": "step" | "checkpoint" | "file", "number": n, "after": bool}``. The process
-writes each training step to the file, and kills itself by SIGKILL at the n-th step, or at the n-th call that
-changes the disk: before it or after it, in the thread that writes checkpoints or in any.
+A plan is ``{"log": file, "at": "step" | "checkpoint" | "file" | "pause", "number": n, "after": bool}``. The
+process writes each training step to the file, and kills itself by SIGKILL at the n-th step, or at the n-th
+call that changes the disk: before it or after it, in the thread that writes checkpoints or in any. ``pause``
+waits after the n-th step until there is a file ``go`` in the folder. ``"limit": bytes`` is the most that a
+file may grow to.
 """
 
 import json
 import os
+import resource
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -65,6 +69,8 @@ def carry_out(plan: dict[str, Any]) -> None:
         log.flush()
         if where == "step" and reached():
             die()
+        while where == "pause" and step == number and not os.path.exists("go"):
+            time.sleep(0.02)
         stepped(self, step, loss, speed)
 
     Recorder.stepped = noted  # type: ignore[method-assign]
@@ -82,6 +88,8 @@ def be_born(request: dict[str, Any]) -> None:
     os.chdir(request["folder"])
     os.environ.update(request["environment"])
     torch.set_num_threads(1)
+    if limit := request["plan"].get("limit"):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
     carry_out(request["plan"])
     try:
         main(request["run"])

@@ -14,6 +14,7 @@ from seqsuite.experiments import checkpoints
 from seqsuite.experiments.cell import CellResult, Host, run_cell, work_folder
 from seqsuite.experiments.config.resolve import resolve
 from seqsuite.experiments.config.schema import CellConfig
+from seqsuite.experiments.grid import failed_before
 from seqsuite.experiments.interruption import Interrupted, InterruptionFlag
 from seqsuite.experiments.tracking import schema, uploader
 from seqsuite.experiments.tracking.journal import Journal
@@ -265,6 +266,27 @@ def test_divergence_names_step_and_parameter_and_is_not_tried_again(store: Store
     assert "--force" in again.message
     forced, steps = run(config, store, force=True)
     assert (forced.outcome, steps) == ("diverged", [1])
+    retried, steps = run(config, store, retry_failed=True)
+    assert (retried.outcome, steps) == ("diverged", [1])
+    (failed,) = failed_before([cell(tmp_path, seed="1"), config], store)
+    assert failed is config
+    with pytest.raises(UserError, match="None of these cells has failed"):
+        failed_before([cell(tmp_path, seed="1")], store)
+
+
+def test_what_failed_says_what_is_left_to_send_and_is_sent_by_the_next(store: Store, tmp_path: Path) -> None:
+    def fail() -> None:
+        raise RuntimeError("something broke")
+
+    failed, _ = run(cell(tmp_path), None, 5, fail)
+    assert (failed.outcome, failed.unsent > 5) == ("failed", True)
+    config = cell(tmp_path, **{"train.learning_rate": "1e30", "train.clip": None, "train.warmup": "0"})
+    diverged, _ = run(config, None)
+    assert (diverged.outcome, diverged.unsent > 0) == ("diverged", True)
+    again, steps = run(config, store)
+    assert (again.outcome, again.unsent, steps) == ("diverged", 0, [])
+    assert cell_run(store, config).status == "FAILED"
+    assert cell_run(store, config).run_id == again.run_id
 
 
 def test_a_model_of_nan_is_never_finished(store: Store, tmp_path: Path) -> None:
@@ -345,6 +367,7 @@ def test_where_mlflow_is_gone_a_cell_is_run_and_kept(
 
     for name in ("search", "find_journal", "start_cell", "log_points"):
         monkeypatch.setattr(away, name, refuse)
+    monkeypatch.setattr("seqsuite.experiments.cell.ASKING_SECONDS", 0.0)
     monkeypatch.setattr(uploader, "GIVE_UP_SECONDS", 0.0)
     config = cell(tmp_path)
     result, steps = run(config, away)

@@ -3,8 +3,10 @@
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
+import time
 import wave
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -15,6 +17,8 @@ import pytest
 
 from seqsuite.experiments.tracking import schema
 from seqsuite.experiments.tracking.store import Store, open_store
+
+from .server import Server, eventually
 
 EVERY = 2  # steps between checkpoints
 STEPS = 8
@@ -81,6 +85,17 @@ class Cradle:
 
     def run(self, *arguments: str, **options: Any) -> int:
         return self.wait(self.start(*arguments, **options))
+
+    def paused(self, step: int, *arguments: str, environment: dict[str, str] | None = None) -> int:
+        """Start a process, and return its id when it waits after a step; :meth:`go` lets it go on."""
+        (self.folder / "go").unlink(missing_ok=True)
+        (self.folder / "steps.txt").write_text("")
+        process = self.start(*arguments, at="pause", number=step, environment=environment)
+        eventually(lambda: f"{step}\n" in (self.folder / "steps.txt").read_text(), 120)
+        return process
+
+    def go(self) -> None:
+        (self.folder / "go").touch()
 
     def output(self) -> str:
         """Return what the processes have printed since this was asked last."""
@@ -184,3 +199,135 @@ def test_after_kills_all_is_as_in_a_quiet_run(
     assert record(open_here(f"{name}-killed"), tmp_path / "killed") == expected
     left = {path.name for path in (cradle.folder / f"{name}-killed").iterdir()}
     assert left <= {".leases.lock"}
+
+
+def finished(store: Store) -> dict[str, list[int]]:
+    """Return at which steps each metric of the one run was recorded, doubled points too."""
+    (run,) = store.search("")
+    assert run.status == "FINISHED"
+    return {
+        key: sorted(point.step for point in store.client.get_metric_history(run.run_id, key))
+        for key in ("train/loss", "train/speed", "validation/loss")
+    }
+
+
+WHOLE = {
+    "train/loss": list(range(1, STEPS + 1)),
+    "train/speed": list(range(1, STEPS + 1)),
+    "validation/loss": [3, 6, STEPS],
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM, signal.SIGINT])
+def test_signals_save_and_the_command_goes_on(
+    cradle: Cradle, open_here: Callable[[str], Store], number: signal.Signals
+) -> None:
+    command_line = command("text", "transformer", number.name)
+    process = cradle.paused(5, *command_line)
+    os.kill(process, number)
+    cradle.go()
+    assert cradle.wait(process) == 130
+    assert "the work so far is saved" in cradle.output()
+    assert cradle.steps() == [1, 2, 3, 4, 5]
+    assert open_here(number.name).search("")[0].status == "KILLED"
+    assert cradle.run(*command_line) == 0
+    assert cradle.steps() == [6, 7, 8]
+    assert finished(open_here(number.name)) == WHOLE
+
+
+@pytest.mark.slow
+def test_of_two_processes_one_runs_a_cell_and_the_other_says_so(
+    cradle: Cradle, open_here: Callable[[str], Store]
+) -> None:
+    command_line = command("text", "transformer", "two")
+    first = cradle.paused(3, *command_line)
+    assert cradle.run(*command_line) == 1
+    assert f"is being run by process {first}" in cradle.output()
+    cradle.go()
+    assert cradle.wait(first) == 0
+    assert finished(open_here("two")) == WHOLE
+
+
+@pytest.mark.slow
+def test_a_cell_that_is_taken_over_is_finished_once(
+    cradle: Cradle, open_here: Callable[[str], Store]
+) -> None:
+    command_line = command("text", "transformer", "taken")
+    first = cradle.paused(5, *command_line)
+    assert cradle.run(*command_line, "--takeover") == 0
+    time.sleep(6)  # a beat of the first one's lease, which tells it
+    cradle.go()
+    assert cradle.wait(first) == 1
+    assert "was taken over by another process" in cradle.output()
+    assert finished(open_here("taken")) == WHOLE
+
+
+def test_without_a_server_a_cell_is_refused_or_kept_for_later(
+    cradle: Cradle, open_here: Callable[[str], Store]
+) -> None:
+    command_line = command("text", "transformer", "offline")
+    nowhere = {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9"}
+    assert cradle.run(*command_line, environment=nowhere) == 2
+    refused = cradle.output()
+    assert "no server answers there" in refused
+    assert "--offline" in refused
+    assert cradle.run(*command_line, "--offline", environment=nowhere) == 0
+    assert cradle.run("sync", "offline", environment=nowhere) == 1
+    assert "could not be sent" in cradle.output()
+    assert cradle.run("sync", "offline") == 0
+    assert finished(open_here("offline")) == WHOLE
+
+
+def test_where_nothing_more_can_be_written_a_cell_fails_and_goes_on(cradle: Cradle) -> None:
+    command_line = command("text", "transformer", "full", "--offline")
+    assert cradle.run(*command_line, limit=24_000) == 1
+    told = cradle.output()
+    assert "cannot be written: File too large; make room" in told
+    assert "Traceback" not in told
+    assert cradle.run(*command_line) == 0, cradle.output()
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    server = Server(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.kill()
+
+
+@pytest.mark.slow
+def test_a_server_that_dies_costs_nothing_but_its_record(cradle: Cradle, server: Server) -> None:
+    environment = {"MLFLOW_TRACKING_URI": server.uri}
+    # It comes back before the run ends.
+    process = cradle.paused(3, *command("text", "transformer", "outage"), environment=environment)
+    server.kill()
+    time.sleep(10)
+    server.start()
+    cradle.go()
+    assert cradle.wait(process) == 0, cradle.output()
+    assert finished(open_store("outage")) == WHOLE
+    # It does not, and the run ends.
+    gone = command("text", "transformer", "gone")
+    process = cradle.paused(3, *gone, environment=environment)
+    server.kill()
+    cradle.go()
+    assert cradle.wait(process) == 1
+    assert "send them with `seqsuite sync`" in cradle.output()
+    server.start()
+    assert cradle.run("sync", "gone", environment=environment) == 0
+    assert finished(open_store("gone")) == WHOLE
+    # It does not, and the run is stopped: at once, with a checkpoint.
+    halted = command("text", "transformer", "halted")
+    process = cradle.paused(5, *halted, environment=environment)
+    server.kill()
+    os.kill(process, signal.SIGINT)
+    cradle.go()
+    assert cradle.wait(process) == 130
+    assert list((cradle.folder / "halted").glob("*/step-000000005/manifest.json"))
+    server.start()
+    assert cradle.run(*halted, environment=environment) == 0
+    assert finished(open_store("halted")) == WHOLE

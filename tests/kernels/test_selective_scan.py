@@ -91,7 +91,7 @@ def case_arguments(draw: st.DrawFn) -> dict[str, Any]:
     )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(arguments=case_arguments(), with_final_state=st.booleans())
 def test_cpu_equals_the_reference(arguments: dict[str, Any], with_final_state: bool) -> None:
     case = scan_case(**arguments)

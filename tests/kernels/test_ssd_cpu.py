@@ -94,7 +94,7 @@ def assert_right(case: Case) -> None:
     assert_close(results(case, ssd_cpu), expected, *tolerances)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(
     batch=st.integers(1, 3),
     seqlen=st.integers(1, 80),

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from seqsuite.tasks import baselines
 from seqsuite.tasks.baselines import (
     compressed_bits,
     context_bits,
@@ -62,3 +63,17 @@ def test_all_are_named_and_the_usual_one_comes_first():
     assert names[0] == "unigram"
     assert names[1].startswith("order ")
     assert names[2] == "xz"
+
+
+@pytest.mark.parametrize(("vocab_size", "compressed"), [(256, True), (257, False)])
+def test_only_tokens_that_are_bytes_are_compressed(vocab_size: int, compressed: bool):
+    stream = np.arange(50)
+    names = [one.name for one in token_baselines([stream], [stream], vocab_size, None)]
+    assert ("xz" in names) == compressed
+
+
+def test_a_stream_is_counted_in_blocks_as_in_one_go(monkeypatch):
+    stream = np.random.default_rng(0).integers(0, 3, 500).astype(np.uint8)
+    whole = token_baselines([stream], [stream[:90]], 300, None)
+    monkeypatch.setattr(baselines, "AT_ONCE", 7)
+    assert token_baselines([stream], [stream[:90]], 300, None) == whole

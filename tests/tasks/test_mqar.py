@@ -87,3 +87,19 @@ def test_ten_thousand_batches_have_the_right_targets(rows):
         inputs, targets, *_ = rows(task, "train", 4 * number, 4)
         for row, target in zip(inputs.tolist(), targets.tolist(), strict=True):
             check(task, row, target, 6)
+
+
+def test_there_are_as_many_keys_as_half_of_the_vocabulary_without_the_blank():
+    assert MQAR(seed=0, length=128, vocab_size=34, pairs=8)  # 16 keys, and twice as many pairs are tested
+    with pytest.raises(UserError, match="has 15 keys, and 16 are needed"):
+        MQAR(seed=0, length=128, vocab_size=32, pairs=8)
+
+
+def test_a_prompt_ends_with_a_key_that_was_given_a_value():
+    task = MQAR(seed=0, length=128, vocab_size=64, pairs=8)
+    pairs = task.eval_sets("test")[0]
+    inputs, targets, *_ = task.eval_batch(pairs, range(1))
+    prompt = task.prompt()
+    first = np.flatnonzero(targets[0] != IGNORE)[0]
+    assert prompt.tolist() == inputs[0, : first + 1].tolist()
+    assert prompt[-1] in prompt[:-1]

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 Scale = Literal["smoke", "cpu", "gpu", "paper"]
 SCALES: tuple[str, ...] = get_args(Scale)
+ExecutorName = Literal["inline", "processes", "ray", "slurm"]
 
 
 class _Schema(BaseModel):
@@ -48,9 +49,19 @@ def _file_name(name: str) -> str:
     return name
 
 
+def _no_moving_name(source: str) -> str:
+    """Refuse what stands for another model tomorrow: it is part of the cell's identity."""
+    if source == "latest":
+        raise ValueError("say which run by its name or id: latest is another one after the next run")
+    return source
+
+
 class TrainConfig(_Schema):
     """How a cell is trained."""
 
+    init: Annotated[str, AfterValidator(_no_moving_name)] | None = None
+    """Pretrained model whose backbone training starts from, with a fresh head: a finished run's name or id,
+    or a folder; or none."""
     steps: PositiveInt = 1000
     """Optimizer steps."""
     batch_size: PositiveInt = 32
@@ -118,6 +129,14 @@ class RunConfig(_Schema):
     """What the cell is called, in place of its task, model, scale and seed; a grid adds what differs."""
     memory: Literal["check", "ignore"] = "check"
     """Whether a cell is refused that is estimated to need more memory than is free."""
+    executor: ExecutorName = "inline"
+    """What runs the cells of a grid: this process one by one, processes of this machine, Ray, or Slurm."""
+    parallel: PositiveInt | None = None
+    """Cells that run at once; by default as many as there are GPUs or cores for."""
+    threads: PositiveInt | None = None
+    """Threads of a cell; by default its share of the cores. As many threads give the same bits anywhere."""
+    gpus: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Share of a GPU that a cell takes, such as 0.5; by default a whole one, where cells run on GPUs."""
 
 
 class CellConfig(_Schema):

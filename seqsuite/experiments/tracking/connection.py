@@ -62,6 +62,16 @@ def connect(experiment: str, *, create: bool) -> Connection:
     return _connect(uri, experiment, None, create)
 
 
+def reconnect(uri: str) -> Any:
+    """Return a client of a store that is initialised already, without asking it anything.
+
+    Raises:
+        UserError: if MLflow refuses the address.
+    """
+    with store_errors(f"Cannot use the MLflow store {shown_uri(uri)}", uri):
+        return _client(uri)
+
+
 def _connect(uri: str, experiment: str, artifacts: str | None, create: bool) -> Connection:
     with store_errors(f"Cannot use the MLflow store {shown_uri(uri)}", uri):
         client = _client(uri)

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from seqsuite.errors import UserError
 from seqsuite.experiments.tracking.schema import FinalStatus
@@ -33,6 +33,18 @@ class RunHeader:
     params: Mapping[str, object]
     tags: Mapping[str, str]
     parent_run_id: str | None = None
+
+
+def _inside(name: str) -> str:
+    """Check that a path stays in the folder it is relative to."""
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts:
+        raise ValueError(f"{name} is not in its folder")
+    return name
+
+
+Inside = Annotated[str, AfterValidator(_inside)]
+"""A path relative to a folder that it does not leave."""
 
 
 class _Event(BaseModel):
@@ -66,15 +78,15 @@ class Stored(_Event):
     """A file to keep with the run; the path is relative to the cell's folder."""
 
     event: Literal["artifact"] = "artifact"
-    path: str
-    folder: str | None
+    path: Inside
+    folder: Inside | None
 
 
 class Published(_Event):
     """A folder to publish as the run's model; it is relative to the cell's."""
 
     event: Literal["model"] = "model"
-    folder: str
+    folder: Inside
     name: str
     params: dict[str, str]
 
@@ -144,3 +156,31 @@ def experiment_of(path: Path) -> str | None:
             run = event.header.params.get("run")
             return str(run["experiment"]) if isinstance(run, Mapping) and "experiment" in run else "seqsuite"
     return None
+
+
+def journal_tag(folder: Path, name: str) -> str | None:
+    """Return the last value of a tag in the journal of a cell's folder, or ``None`` if there is none.
+
+    Raises:
+        UserError: if the journal is damaged.
+    """
+    value = None
+    for event, _ in read_events(folder / EVENTS):
+        if isinstance(event, Tagged):
+            value = event.tags.get(name, value)
+    return value
+
+
+def journal_status(folder: Path) -> FinalStatus | None:
+    """Return how the run of a cell's folder has ended last; ``None`` if it goes on, or there is none.
+
+    Raises:
+        UserError: if the journal is damaged.
+    """
+    status: FinalStatus | None = None
+    for event, _ in read_events(folder / EVENTS):
+        if isinstance(event, Started):
+            status = None
+        elif isinstance(event, Ended):
+            status = event.status
+    return status

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import seqsuite
 from seqsuite.errors import UserError
 from seqsuite.experiments.tracking.addresses import shown_uri
-from seqsuite.experiments.tracking.connection import connect, store_errors
+from seqsuite.experiments.tracking.connection import connect, reconnect, store_errors
 from seqsuite.experiments.tracking.events import RunHeader
 from seqsuite.experiments.tracking.processes import is_alive, machine_identity, process_tags
 from seqsuite.experiments.tracking.schema import (
@@ -73,6 +73,14 @@ def open_store(experiment: str = "seqsuite", *, create: bool = True) -> "Store":
     """
     connection = connect(experiment, create=create)
     return Store(connection.uri, connection.experiment_id, experiment, connection.client)
+
+
+def reopen_store(uri: str, experiment_id: str, experiment: str) -> "Store":
+    """Open a store that another process has opened and initialised, as it is described by its attributes.
+
+    Whether it can be reached is found when it is used: a worker starts while a server is away.
+    """
+    return Store(uri, experiment_id, experiment, reconnect(uri))
 
 
 class Store:

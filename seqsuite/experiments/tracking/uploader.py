@@ -34,7 +34,7 @@ SENT = "events.sent"
 SEND_SECONDS = 2.0
 LONGEST_WAIT = 30.0  # seconds, after failures that double the wait
 _LAST_WAIT = 0.5  # while closing
-GIVE_UP_SECONDS = 10.0  # of nothing but failures while closing
+GIVE_UP_SECONDS = 30.0  # of nothing but failures while closing
 
 _LOG = logging.getLogger(__name__)
 

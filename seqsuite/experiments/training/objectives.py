@@ -37,10 +37,14 @@ class CrossEntropy(Objective):
 
     Args:
         unit: What a target is, for the name of the metric in bits; none where targets are whole sequences'.
+        token_units: How many units each token stands for (V,), where that is not one.
+        by_position: Whether the loss is also told by position in the context.
     """
 
-    def __init__(self, unit: str | None) -> None:
-        self._unit = unit
+    def __init__(
+        self, unit: str | None, token_units: Tensor | None = None, *, by_position: bool = False
+    ) -> None:
+        self._unit, self._token_units, self._by_position = unit, token_units, by_position
 
     def loss(self, outputs: Tensor, batch: TensorBatch) -> Tensor:
         """Return the cross-entropy in nats, summed."""
@@ -50,25 +54,41 @@ class CrossEntropy(Objective):
 
     @torch.no_grad()
     def sums(self, outputs: Tensor, batch: TensorBatch) -> Sums:
-        """Return nats, right answers and targets."""
+        """Return nats, right answers and targets; units and nats by position if they are asked for."""
         targets = batch.targets.flatten()
         logits = _rows(outputs)
-        correct = ((logits.argmax(-1) == targets) & (targets != IGNORE)).sum()
-        return {
+        counted = targets != IGNORE
+        sums = {
             "loss": self.loss(outputs, batch).double(),
-            "correct": correct.double(),
+            "correct": ((logits.argmax(-1) == targets) & counted).sum().double(),
             "count": torch.tensor(float(batch.counted), dtype=torch.float64),
         }
+        if self._token_units is not None:
+            units = self._token_units.to(targets.device)
+            sums["units"] = units[targets[counted]].sum().double()
+        if self._by_position:
+            sums |= _sums_by_position(logits, batch)
+        return sums
 
     def scores(self, totals: Mapping[str, float]) -> dict[str, float]:
-        """Return ``loss`` (nats), ``accuracy`` (percent); of tokens ``bits_per_<unit>``, ``perplexity``."""
+        """Return ``loss`` (nats), ``accuracy`` (percent); of tokens ``bits_per_<unit>``, ``perplexity``.
+
+        By position, ``loss_by_position/64`` is the mean loss in nats of the targets that have 17 to 64 tokens
+        of context; its buckets end at the powers of four.
+        """
         count = max(totals["count"], 1)
         loss, accuracy = totals["loss"] / count, 100 * totals["correct"] / count
         if self._unit is None:
             return {"loss": loss, "accuracy": accuracy}
-        bits = {f"bits_per_{self._unit}": loss / math.log(2)}
+        units = max(totals.get("units", count), 1)
+        bits = {f"bits_per_{self._unit}": totals["loss"] / units / math.log(2)}
         perplexity = math.exp(loss) if loss < _LARGEST_EXPONENT else math.inf
-        return {"loss": loss, **bits, "accuracy": accuracy, "perplexity": perplexity}
+        by_position = {
+            f"{_BY_POSITION}/{key.split('/')[1]}": value / totals[key.replace("loss", "count")]
+            for key, value in totals.items()
+            if key.startswith("loss/") and totals[key.replace("loss", "count")]
+        }
+        return {"loss": loss, **bits, "accuracy": accuracy, "perplexity": perplexity, **by_position}
 
 
 class SquaredError(Objective):
@@ -97,14 +117,48 @@ class SquaredError(Objective):
         return torch.where(counted, errors, 0.0)
 
 
+_BY_POSITION = "loss_by_position"
 _LARGEST_EXPONENT = 700.0  # e to more than this is no double
 
 
-def objective_for(task: Task) -> Objective:
-    """Return the objective that a task's targets ask for."""
+def objective_for(task: Task, *, detailed: bool = False) -> Objective:
+    """Return the objective that a task's targets ask for.
+
+    Args:
+        task: The task.
+        detailed: Whether what is recorded once, of the finished model, is measured too.
+    """
     if task.io.d_target is not None:
         return SquaredError()
-    return CrossEntropy(None if task.io.n_classes is not None else task.unit)
+    if task.io.n_classes is not None:
+        return CrossEntropy(None)
+    units = task.token_units
+    by_position = detailed and task.loss_by_position and task.io.lanes is None
+    return CrossEntropy(
+        task.unit, None if units is None else torch.from_numpy(units), by_position=by_position
+    )
+
+
+def _sums_by_position(logits: Tensor, batch: TensorBatch) -> Sums:
+    """Return nats and targets by length of the context, in buckets that end at the powers of four."""
+    targets = batch.targets
+    positions = torch.arange(targets.shape[-1], device=targets.device).expand_as(targets)
+    if batch.cu_seqlens is not None:
+        starts = batch.cu_seqlens[:-1]
+        sequence = torch.bucketize(positions, starts, right=True) - 1
+        positions = positions - starts[sequence]
+    losses = F.cross_entropy(
+        _at_least_float32(logits), targets.flatten(), ignore_index=IGNORE, reduction="none"
+    )
+    edges = [4**power for power in range(math.ceil(math.log(targets.shape[-1], 4) - 1e-9) + 1)]
+    bucket = torch.bucketize(positions.flatten() + 1, torch.tensor(edges, device=targets.device))
+    weights = torch.stack([losses.double(), (targets.flatten() != IGNORE).double()])
+    totals = weights.new_zeros(2, len(edges)).index_add_(1, bucket, weights)
+    return {
+        f"{name}/{edge}": totals[row, number]
+        for row, name in enumerate(("loss", "count"))
+        for number, edge in enumerate(edges)
+    }
 
 
 def shape_of(io: ModelIO) -> ModelShape:

@@ -17,6 +17,8 @@ from seqsuite.experiments.config.schema import CellConfig
 from seqsuite.experiments.interruption import Interrupted, InterruptionFlag
 from seqsuite.experiments.tracking import schema
 from seqsuite.experiments.tracking.journal import Journal
+from seqsuite.experiments.training.confusion import confusion_matrix, write_confusion
+from seqsuite.experiments.training.objectives import objective_for
 from seqsuite.experiments.training.scores import evaluate, unmeasurable
 from seqsuite.experiments.training.trainer import Trainer
 from seqsuite.models.flops import training_flops
@@ -60,7 +62,7 @@ def publish(
         model,
         parts.task,
         "test",
-        parts.objective,
+        objective_for(parts.task, detailed=True),
         batch_size=config.train.eval_batch_size,
         device=parts.placement.device,
         stop=lambda: interruption.requested,
@@ -68,6 +70,12 @@ def publish(
     if test is None:
         raise Interrupted
     metrics = _final_metrics(trainer, test) | _baseline_metrics(parts.task)
+    if parts.task.class_names:
+        which = parts.task.eval_sets("test")[0]
+        size, device = config.train.eval_batch_size, parts.placement.device
+        counts = confusion_matrix(model, parts.task, which, batch_size=size, device=device)
+        for path in write_confusion(counts, parts.task.class_names, journal.folder):
+            journal.artifact(path)
     sample = ""
     if parts.task.codec is not None and isinstance(model, LanguageModel):
         tokens = write_sample(model, parts.task, config.run.sample_length, journal.folder)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -19,7 +20,9 @@ from seqsuite.tasks.prepare.manifest import read_manifest, replace_text
 from seqsuite.tasks.prepare.parts import Part, cut, documents
 from seqsuite.tasks.prepare.token_files import TokenFile, TokenWriter, token_dtype
 from seqsuite.tasks.prepare.tokenizers import Tokenizer, open_tokenizer, train_byte_pairs
-from seqsuite.tasks.sources.files import read_bytes, reason_of
+from seqsuite.tasks.sources.files import count_files, read_bytes, reason_of
+
+log = logging.getLogger(__name__)
 
 PART_BYTES = 1 << 26
 """About how many bytes of text are tokenised at once; what an interruption costs at most, a process."""
@@ -87,6 +90,24 @@ def prepare_corpus(
     except OSError as error:
         raise UserError(f"The folder {str(folder)!r} cannot be written: {reason_of(error)}.") from error
     return TokenFile(folder)
+
+
+def cached_corpus(files: Sequence[Path], options: CorpusOptions) -> TokenFile:
+    """Return the tokens of ``files`` from the user's cache folder, where they are made on first use.
+
+    Raises:
+        UserError: as :func:`prepare_corpus`.
+    """
+    from platformdirs import user_cache_path
+
+    try:
+        plan = json.dumps(_plan(files, options))
+    except OSError as error:
+        raise UserError(f"{error.filename!r} cannot be read: {reason_of(error)}.") from error
+    folder = user_cache_path("seqsuite") / "corpora" / hashlib.sha256(plan.encode()).hexdigest()[:16]
+    if not folder.is_dir():
+        log.info("Tokenising %s once into %s", count_files(len(files)), folder)
+    return prepare_corpus(files, folder, options)
 
 
 def _plan(files: Sequence[Path], options: CorpusOptions) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """From text to tokens: its bytes, or byte-pair encoding from a ``tokenizer.json``."""
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,6 +13,8 @@ from seqsuite.errors import UserError
 from seqsuite.tasks.sources.files import read_bytes, reason_of
 
 Ids = npt.NDArray[np.int64]
+
+_BYTE_TOKEN = re.compile(r"^<0x[0-9A-F]{2}>$")
 
 
 class Tokenizer(ABC):
@@ -33,6 +36,10 @@ class Tokenizer(ABC):
     def decode(self, ids: npt.NDArray[np.generic]) -> bytes:
         """Return the text of ids (L,)."""
 
+    @abstractmethod
+    def token_bytes(self) -> npt.NDArray[np.float64]:
+        """Return how many bytes of text each token stands for (V,)."""
+
 
 class Bytes(Tokenizer):
     """A token is a byte."""
@@ -46,6 +53,10 @@ class Bytes(Tokenizer):
     def decode(self, ids: npt.NDArray[np.generic]) -> bytes:
         """Return the bytes."""
         return ids.astype(np.uint8).tobytes()
+
+    def token_bytes(self) -> npt.NDArray[np.float64]:
+        """Return ones."""
+        return np.ones(self.vocab_size)
 
 
 class BytePairs(Tokenizer):
@@ -77,6 +88,17 @@ class BytePairs(Tokenizer):
         """Return the text."""
         text: str = self._tokenizer.decode(ids.tolist(), skip_special_tokens=False)
         return text.encode("utf-8")
+
+    def token_bytes(self) -> npt.NDArray[np.float64]:
+        """Return each token's bytes: exact for byte-level tokenizers, whose letters stand for a byte each.
+
+        Of others ``▁`` counts as the blank and ``<0x0A>`` as the byte that it stands for.
+        """
+        tokens = [self._tokenizer.id_to_token(number) or "" for number in range(self.vocab_size)]
+        if type(self._tokenizer.decoder).__name__ == "ByteLevel":
+            return np.array([float(len(token)) for token in tokens])
+        plain = (_BYTE_TOKEN.sub("b", token.replace("\u2581", " ")) for token in tokens)
+        return np.array([float(len(token.encode("utf-8"))) for token in plain])
 
 
 def open_tokenizer(file: Path | None) -> Tokenizer:

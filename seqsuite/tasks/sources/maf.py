@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from seqsuite.errors import UserError
-from seqsuite.tasks.base import Split
+from seqsuite.tasks.base import SPLITS, Split
 from seqsuite.tasks.sources.compression import COMPRESSED_SUFFIXES, open_lines
-from seqsuite.tasks.sources.fasta import Record, encode
+from seqsuite.tasks.sources.fasta import GAP, N, Record, encode
 from seqsuite.tasks.sources.files import reason_of
 
 SUFFIXES = (".maf", *(f".maf{packed}" for packed in COMPRESSED_SUFFIXES))
@@ -32,6 +32,9 @@ GREAT_APES = {
 
 EXAMPLE = Path("/usr/share/doc/maffilter/examples/Gorilla")
 """Where Debian's package ``maffilter-examples`` has chromosome 22 of four great apes."""
+
+MAX_GAP = 1000
+"""Bases between two blocks of one stretch."""
 
 _TRAIN, _VALIDATION = 0.8, 0.1
 
@@ -75,6 +78,61 @@ def split_blocks(columns: Sequence[int]) -> list[Split]:
     middles = np.cumsum(columns) - np.asarray(columns) / 2
     shares = middles / max(sum(columns), 1)
     return [_split(float(share)) for share in shares]
+
+
+def aligned_stretches(file: Path) -> dict[Split, dict[str, list[Record]]]:
+    """Return the stretches of each split and species, without alignment gaps.
+
+    Blocks that follow one another in the first row's species with at most :data:`MAX_GAP` bases between them
+    make one stretch, in which those bases are N for every species: how long the N are tells no species.
+
+    Raises:
+        UserError: as :func:`read_maf`.
+    """
+    blocks = list(read_maf(file))
+    found: dict[Split, dict[str, list[Record]]] = {split: {} for split in SPLITS}
+    parts: dict[str, list[Record]] = {}
+    before: tuple[Split, str, int, int] | None = None
+    splits = split_blocks([len(block[0].codes) for block in blocks])
+    for split, block in zip(splits, blocks, strict=True):
+        first = block[0]
+        gap = -1
+        if before is not None and before[:3] == (split, first.chrom, first.strand):
+            gap = first.start - before[3]
+        if not 0 <= gap <= MAX_GAP and before is not None:
+            _join(parts, found[before[0]])
+            parts = {}
+        for row in block:
+            codes = row.codes[row.codes != GAP]
+            joined = parts.setdefault(species_name(row.species), [])
+            if joined:
+                joined.append(np.full(gap, N, dtype=np.uint8))
+            joined.append(codes)
+        length = int((first.codes != GAP).sum())
+        before = split, first.chrom, first.strand, first.start + length
+    if before is not None:
+        _join(parts, found[before[0]])
+    return found
+
+
+def species_in(file: Path) -> tuple[str, ...]:
+    """Return the species of the first block, sorted.
+
+    Raises:
+        UserError: as :func:`read_maf`.
+    """
+    block = next(read_maf(file), ())
+    return tuple(sorted({species_name(row.species) for row in block}))
+
+
+def species_name(name: str) -> str:
+    """Return a great ape's common name, any other name as it is."""
+    return GREAT_APES.get(name, name)
+
+
+def _join(parts: dict[str, list[Record]], into: dict[str, list[Record]]) -> None:
+    for species, joined in parts.items():
+        into.setdefault(species, []).append(np.concatenate(joined))
 
 
 def example_alignment() -> Path | None:

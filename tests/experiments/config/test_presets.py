@@ -10,7 +10,7 @@ from seqsuite.tasks import TASKS
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("task", TASKS.names())
+@pytest.mark.parametrize("task", sorted(set(TASKS.names()) - {"great_apes"}))  # needs a genome
 def test_a_smoke_run_beats_the_trivial_baseline(seqsuite: Callable[..., Result], task: str) -> None:
     experiment = f"smoke-{task}"
     settings = (f"task={task}", "model=mamba,s4,transformer", "scale=smoke", f"run.experiment={experiment}")

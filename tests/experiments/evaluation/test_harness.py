@@ -108,6 +108,15 @@ def test_generated_texts_are_those_of_the_harness(ours: HarnessModel, theirs: HF
     assert answers == [text.partition(stop)[0] for text in expected]
 
 
+def test_an_answer_comes_after_as_much_of_the_prompt_as_there_are_positions_for() -> None:
+    model, text = make_model("transformer", seqlen=16), "The cat sat on the mat, and the dog beside it"
+    request = asked("generate_until", (text, {"max_gen_toks": 4}))
+    (answer,) = HarnessModel(model, Bytes()).generate_until(request, disable_tqdm=True)
+    kept = torch.tensor(list(text.encode()[-13:]))  # the last of four new tokens is never read
+    tokens = [int(token) for token in generate(model, [kept], 4, temperature=0)]
+    assert answer == Bytes().decode(tokens)
+
+
 def test_generation_ends_at_the_end_token() -> None:
     model, tokenizer = make_model(), Bytes()
     prompt = torch.tensor(tokenizer.encode("The cat sat"))
@@ -135,6 +144,11 @@ def test_what_cannot_be_asked_for_is_named(tmp_path: Path) -> None:
         sampling_of({"num_beams": 4})
     with pytest.raises(UserError, match="generation_kwargs cannot be used"):
         sampling_of({"do_sample": True, "top_p": 2.0})
+    for until in (5, ["", "\n"], ["\n", 5]):
+        with pytest.raises(UserError, match=r"until: .* which is no list of texts"):
+            HarnessModel(make_model(), Bytes()).generate_until(
+                asked("", ("text", {"until": until})), disable_tqdm=True
+            )
     model = HarnessModel(make_model("transformer", seqlen=16), Bytes())
     with pytest.raises(UserError, match="max_gen_toks=17 is more than this model's 16 positions"):
         model.generate_until(asked("", ("text", {"max_gen_toks": 17})), disable_tqdm=True)

@@ -166,3 +166,29 @@ def eventually(condition: Callable[[], bool]) -> None:
             return
         time.sleep(0.01)
     raise AssertionError("it did not come to pass")
+
+
+def test_a_folder_that_cannot_be_used_is_named_with_the_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"file cannot be used \((File exists|Not a directory)\)"):
+        Lease.take(tmp_path / "file" / "cell")
+
+    def no_locks(*_: object) -> None:
+        raise NotImplementedError("no locks here")
+
+    monkeypatch.setattr("filelock.FileLock.acquire", no_locks)
+    with pytest.raises(UserError, match=r"cannot be used \(no locks here\)"):
+        Lease.take(tmp_path / "cell")
+
+
+def test_an_owner_that_was_halted_finds_out_before_its_next_beat(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease_module, "BEAT_SECONDS", 1000.0)
+    with Lease.take(folder) as first, Lease.take(folder, takeover=True) as second:
+        assert not first.lost()  # looked at a moment ago
+        monkeypatch.setattr(lease_module, "BEAT_SECONDS", 0.0)
+        assert first.lost()
+        assert not second.lost()

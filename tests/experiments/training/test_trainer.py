@@ -414,3 +414,34 @@ def test_where_steps_cannot_be_graphs_it_is_said_and_they_are_taken(
 def test_graphs_without_a_gpu_are_a_notice(make_trainer, caplog: pytest.LogCaptureFixture) -> None:
     train(make_trainer, train__graphs="on")
     assert "there is no CUDA device" in caplog.text
+
+
+def test_speed_is_tokens_by_the_time_that_steps_took(make_trainer) -> None:
+    trainer, points = train(make_trainer, train__accumulate="2")
+    tokens = 8 * trainer.parts.task.io.seqlen  # of each step
+    speeds = points[schema.SPEED].values()
+    assert trainer.progress.tokens == 6 * tokens
+    assert trainer.progress.seconds == pytest.approx(sum(tokens / speed for speed in speeds))
+    assert trainer.progress.tokens_per_second() == pytest.approx(6 * tokens / trainer.progress.seconds)
+    assert 0 <= trainer.progress.waited <= trainer.progress.seconds
+
+
+def test_a_long_training_logs_five_hundred_points(make_trainer) -> None:
+    class Stop(Callback):
+        def stepped(self, step, loss, tokens_per_second) -> None:
+            flag.requested = step == 4
+
+    flag, points = InterruptionFlag(), Points()
+    settings = {**SETTINGS, "train__steps": "1000"}
+    del settings["train__log_every"]
+    with pytest.raises(Interrupted):
+        make_trainer(callbacks=[points], **settings).train(flag, Stop())
+    assert list(points.points[schema.TRAIN_LOSS]) == [2, 4]
+
+
+def test_a_gradient_that_is_not_finite_is_named_though_the_loss_is(make_trainer) -> None:
+    trainer = make_trainer(**SETTINGS)
+    name, parameter = next(iter(trainer.parts.model.named_parameters()))
+    parameter.register_hook(lambda gradient: gradient * math.inf)
+    with pytest.raises(DivergenceError, match=f"the gradient of {name} is not finite at step 1"):
+        trainer.train(InterruptionFlag())

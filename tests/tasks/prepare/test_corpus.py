@@ -181,6 +181,19 @@ def test_a_tokenizer_of_ones_own(tmp_path: Path) -> None:
         train_byte_pairs([b"abc"], 100, tmp_path / "small.json")
 
 
+@pytest.mark.parametrize("name", ["a.txt", "a.jsonl"])
+def test_parts_are_the_whole_file_and_none_is_empty(tmp_path: Path, name: str) -> None:
+    """A part that would end within the last line of JSON ends with the file."""
+    file = tmp_path / name
+    file.write_text('{"text": ""}\n{"text": "' + "x" * 27 + '"}\n')
+    for size in range(1, 60):
+        found = parts.cut(file, size, None)
+        assert all(part.end is not None and part.start < part.end for part in found)
+        assert [part.start for part in found[1:]] == [part.end for part in found[:-1]]
+        assert (found[0].start, found[-1].end) == (0, 53)
+        assert [part.is_last for part in found] == [False] * (len(found) - 1) + [True]
+
+
 def test_training_reads_a_part_of_the_corpus_only(tmp_path: Path, documents: dict[str, list[str]]) -> None:
     cut = [part for name in documents for part in parts.cut(tmp_path / name, 2_000, None)]
     sample = b"".join(corpus.training_sample(cut, CorpusOptions(train_bytes=3_000)))

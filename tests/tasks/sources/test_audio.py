@@ -71,6 +71,13 @@ def test_half_a_file_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture, 
     assert said in caplog.text
 
 
+def test_a_size_of_many_megabytes_is_read_whole(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    data = content("AIFF")
+    data[4] = 1  # of a size in four bytes, the largest first: 16 MiB more than there are
+    audio.read_audio(save(tmp_path, "a.aiff", data))
+    assert "bytes that its header claims" in caplog.text
+
+
 @pytest.mark.parametrize("rate", [0, 7, 2_147_483_647])
 def test_a_rate_that_nothing_has_is_refused(tmp_path: Path, rate: int) -> None:
     data = content("WAV")

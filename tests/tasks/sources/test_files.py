@@ -6,7 +6,7 @@ import pytest
 
 from seqsuite.errors import UserError
 from seqsuite.tasks.sources.duplicates import duplicates, refuse_shared_content, without_duplicates
-from seqsuite.tasks.sources.files import find, find_files, read_bytes, read_files
+from seqsuite.tasks.sources.files import find, find_files, read_bytes, read_files, shorten
 
 
 def write(folder: Path, *names: str) -> None:
@@ -97,3 +97,8 @@ def test_equal_contents_are_found_and_kept_out_of_two_splits() -> None:
     refuse_shared_content({"train": {"a": piece, "c": piece}, "test": {"b": b"other", "d": b""}})
     with pytest.raises(UserError, match=r"a \(train\) is c \(test\)"):
         refuse_shared_content({"train": {"a": piece}, "test": {"c": piece}})
+
+
+def test_of_many_names_three_are_shown() -> None:
+    assert shorten(["a", "b", "c"]) == "'a', 'b', 'c'"
+    assert shorten(["a", "b", "c", "d", "e"]) == "'a', 'b', 'c' and 2 more"

@@ -1,0 +1,91 @@
+"""A table of all cells of a grid that changes while they run."""
+
+import threading
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from seqsuite.commands.progress import duration, metric_text
+from seqsuite.experiments.cell import CellResult
+from seqsuite.experiments.config.schema import CellConfig
+from seqsuite.experiments.tracking import schema
+from seqsuite.experiments.watching import Progress, Watch
+
+_SECONDS = 0.5  # between looks at the journals
+_AROUND = 6  # lines of the terminal that the table leaves
+_ORDER = {"running": 0, "failed": 1, "diverged": 1, "busy": 2, "waiting": 3, "finished": 4, "skipped": 4}
+"""Which cells are shown first where there is no room for all."""
+
+
+class LiveTable:
+    """Shows each cell's state, step, metric and the time it will still take, as its journal tells them.
+
+    Off a terminal it shows nothing. As a context manager it is there while the grid runs; what is printed
+    meanwhile stands above it.
+
+    Args:
+        console: Where to show it.
+        cells: The grid's cells.
+    """
+
+    def __init__(self, console: Console, cells: Sequence[CellConfig]) -> None:
+        self._console = console
+        self._metrics = {id(cell): cell.make_task().metrics[0].name for cell in cells}
+        self._watch = Watch(cells)
+        self._live = Live(console=console, auto_refresh=False, transient=True)
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._refresh, name="live table", daemon=True)
+
+    def ended(self, result: CellResult) -> None:
+        """Show what became of a cell."""
+        self._watch.ended(result)
+
+    def table(self) -> Table:
+        """Return the table as it is now."""
+        table = Table(box=None, pad_edge=False, expand=True)
+        table.add_column("cell", ratio=1, no_wrap=True, overflow="ellipsis")
+        table.add_column("state", no_wrap=True)
+        table.add_column("step", no_wrap=True, justify="right")
+        table.add_column("metric", no_wrap=True, overflow="ellipsis")
+        table.add_column("left", no_wrap=True, justify="right")
+        cells = self._watch.look()
+        room = max(self._console.height - _AROUND, 1)
+        chosen = sorted(range(len(cells)), key=lambda index: (_ORDER[cells[index].state], index))[:room]
+        for index in sorted(chosen):
+            table.add_row(*self._row(cells[index]))
+        if hidden := len(cells) - len(chosen):
+            table.add_row(f"and {hidden} more")
+        return table
+
+    def _row(self, cell: Progress) -> list[str]:
+        metric = self._metrics[id(cell.config)]
+        value = cell.metrics.get(schema.TEST + metric, cell.metrics.get(schema.VALIDATION + metric))
+        if value is not None:
+            told = metric_text(metric, value)
+        else:
+            loss = cell.metrics.get(schema.TRAIN_LOSS)
+            told = "" if loss is None else f"loss {loss:.3f}"
+        left = "" if cell.seconds_left is None else duration(cell.seconds_left)
+        return [cell.config.title, cell.state, f"{cell.step:,}/{cell.config.train.steps:,}", told, left]
+
+    def _refresh(self) -> None:
+        while not self._done.wait(_SECONDS):
+            self._live.update(self.table(), refresh=True)
+
+    def __enter__(self) -> Self:
+        if self._console.is_terminal:
+            self._live.start()
+            self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._console.is_terminal:
+            self._done.set()
+            self._thread.join()
+            self._live.stop()

@@ -1,0 +1,136 @@
+"""What an executor is, and what it is given."""
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from seqsuite.experiments.cell import CellResult, Host
+from seqsuite.experiments.config.schema import CellConfig, RunConfig
+from seqsuite.experiments.executors.worker import Job, StoreAddress
+from seqsuite.experiments.interruption import InterruptionFlag
+
+RETRIES = 2
+"""How often a cell is tried again whose worker died."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What an executor runs cells with.
+
+    Attributes:
+        host: The store, what draws a finished cell's curves, and what is to be done with earlier runs.
+        run: The settings of ``run.*`` that the cells share: how many at once, threads and GPUs of each.
+        parent_run_id: Run of the grid that the cells belong to.
+    """
+
+    host: Host
+    run: RunConfig
+    parent_run_id: str | None = None
+
+    def parallel(self, cells: int) -> int:
+        """Return how many cells run at once on this machine; see :func:`at_once`."""
+        return at_once(self.run, cells)
+
+    def threads(self, parallel: int) -> int:
+        """Return the threads of each cell: ``run.threads``, or its share of the cores."""
+        return self.run.threads or max(1, usable_cores() // parallel)
+
+    def job(self, cell: CellConfig, threads: int) -> Job:
+        """Return what a worker needs to run a cell."""
+        host = self.host
+        return Job(
+            config=cell,
+            threads=threads,
+            store=None if host.store is None else StoreAddress.of(host.store),
+            illustrate=host.illustrate,
+            force=host.force,
+            takeover=host.takeover,
+            retry_failed=host.retry_failed,
+            parent_run_id=self.parent_run_id,
+            folder=Path.cwd(),
+        )
+
+
+class Executor(ABC):
+    """Runs cells somewhere; may be used from any thread.
+
+    Args:
+        plan: What cells are run with.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+
+    @abstractmethod
+    def run(self, cells: Sequence[CellConfig], stop: InterruptionFlag) -> Generator[CellResult, None, None]:
+        """Run cells, and yield what became of each when it is known: in any order, each once.
+
+        One cell never stops the others: that its worker was killed is what became of it. The numbers of a
+        cell are those of any other executor with as many threads.
+
+        Args:
+            cells: What to run; they differ from each other.
+            stop: Set when the user asks to stop.
+
+        Raises:
+            Interrupted: after ``stop``, when all cells have saved what they did.
+        """
+
+
+def died(cell: CellConfig, how: str) -> CellResult:
+    """Return what became of a cell whose workers died."""
+    return CellResult(
+        cell,
+        "failed",
+        "",
+        f"its worker {how}, {RETRIES + 1} times: it may need more memory than there is; its work so far is "
+        "kept, and the same command goes on.",
+    )
+
+
+def of(cell: CellConfig, result: CellResult) -> CellResult:
+    """Return a worker's result as one of this process's cell."""
+    return replace(result, config=cell)
+
+
+def at_once(run: RunConfig, cells: int) -> int:
+    """Return how many cells run at once on this machine.
+
+    That is ``run.parallel``, or as many as share its GPUs, or as many as it has cores for.
+    """
+    if run.executor == "inline":
+        return 1
+    if run.parallel is not None:
+        wanted = run.parallel
+    elif gpus := visible_gpus(run):
+        wanted = int(len(gpus) / (run.gpus or 1))
+    else:
+        wanted = usable_cores() // (run.threads or 1)
+    return max(1, min(wanted, cells))
+
+
+def sharing(run: RunConfig, cells: int) -> int:
+    """Return how many cells share this machine's memory, or that of one GPU; 1 where that is others'."""
+    if run.executor == "slurm" or (run.executor == "ray" and "RAY_ADDRESS" in os.environ):
+        return 1
+    gpus = visible_gpus(run)
+    return -(-at_once(run, cells) // len(gpus)) if gpus else at_once(run, cells)
+
+
+def usable_cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def visible_gpus(run: RunConfig) -> list[str]:
+    """Return the GPUs that cells can use, as ``CUDA_VISIBLE_DEVICES`` names them; none on a CPU."""
+    if run.device == "cpu" or not torch.cuda.is_available():
+        return []
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return named.split(",") if named else [str(index) for index in range(torch.cuda.device_count())]

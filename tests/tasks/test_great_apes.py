@@ -1,0 +1,93 @@
+"""Which species: uniform draws, fixed evaluation, segments that are known, and the alignment's splits."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from seqsuite.errors import UserError
+from seqsuite.tasks.great_apes import GreatApes
+from seqsuite.tasks.sources.fasta import N
+from seqsuite.tasks.sources.maf import aligned_stretches
+
+
+@pytest.fixture(scope="module")
+def genomes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bonobo of A and C, two chromosomes of which one is mostly N, and a human of G and T."""
+    folder = tmp_path_factory.mktemp("genomes")
+    rng = np.random.default_rng(0)
+
+    def random(letters: str, count: int) -> str:
+        return "".join(rng.choice(list(letters), count))
+
+    (folder / "bonobo").mkdir()
+    (folder / "bonobo" / "1.fa").write_text(f">1\n{'N' * 900}{random('AC', 1100)}\n")
+    (folder / "bonobo" / "2.fa").write_text(f">2\n{random('A', 8000)}\n>Y\n{'N' * 1999}A\n")
+    (folder / "human.fa").write_text(f">1\n{random('GT', 3000)}\n")
+    return folder
+
+
+def test_species_are_uniform_and_segments_theirs_and_known(genomes: Path):
+    task = GreatApes(seed=0, seqlen=64, path=genomes)
+    assert task.class_names == ("bonobo", "human")
+    assert task.io.n_classes == 2
+    batch = task.train_batch(range(2000))
+    assert abs(batch.targets.mean() - 0.5) < 0.04
+    known = batch.inputs != N
+    assert (known.mean(axis=1) >= 0.5).all()
+    for species, bases in ((0, {0, 1}), (1, {2, 3})):
+        found = batch.inputs[batch.targets == species]
+        assert set(np.unique(found)) - {N} <= bases
+    # Chromosomes are as likely as one another, however long: 2 has only A.
+    of_second = (batch.inputs[batch.targets == 0] != 1).all(axis=1).mean()
+    assert abs(of_second - 0.5) < 0.05
+
+
+def test_rows_are_pure_and_evaluation_is_the_same_for_every_seed(genomes: Path):
+    one, other = GreatApes(seed=0, seqlen=64, path=genomes), GreatApes(seed=1, seqlen=64, path=genomes)
+    assert one.fingerprint() == other.fingerprint()
+    np.testing.assert_array_equal(one.train_batch(range(8)).inputs[5:], one.train_batch(range(5, 8)).inputs)
+    assert (one.train_batch(range(8)).inputs != other.train_batch(range(8)).inputs).any()
+    which = one.eval_sets("test")[0]
+    np.testing.assert_array_equal(
+        one.eval_batch(which, range(40)).inputs, other.eval_batch(which, range(40)).inputs
+    )
+
+
+def test_sets_by_species_and_length(genomes: Path):
+    task = GreatApes(seed=0, seqlen=64, path=genomes, longest=300, eval_examples=20)
+    sets = {which.name: which for which in task.eval_sets("test")}
+    assert list(sets) == ["all", "species_bonobo", "species_human", "length_256"]
+    everything = task.eval_batch(sets["all"], range(20))
+    human = task.eval_batch(sets["species_human"], range(10))
+    assert (human.targets == 1).all()
+    np.testing.assert_array_equal(human.inputs, everything.inputs[everything.targets == 1])
+    assert task.eval_batch(sets["length_256"], range(2)).inputs.shape == (2, 256)
+    assert task.io.longest == 256
+    with pytest.raises(UserError, match="no segment of 5000 bases"):
+        GreatApes(seed=0, seqlen=5000, path=genomes).train_batch(range(4))
+
+
+def block(start: int, letters: str) -> str:
+    size = len(letters.replace("-", ""))
+    return f"a\ns Hsap.22 {start} {size} + 9999 {letters}\ns Ptro.22 {start} {size} + 9999 {letters}\n\n"
+
+
+def test_an_alignments_stretches_are_joined_within_a_split(tmp_path: Path):
+    blocks = [block(0, "AC-GT" * 20), block(85, "ACGGT" * 20), block(9000, "TTTTT" * 20)]
+    blocks += [block(9100 + 100 * number, "GGGGG" * 20) for number in range(7)]
+    (tmp_path / "a.maf").write_text("##maf version=1\n" + "".join(blocks))
+    stretches = aligned_stretches(tmp_path / "a.maf")
+    human = stretches["train"]["human"]
+    assert [len(stretch) for stretch in human] == [80 + 5 + 100, 600]
+    assert (human[0][80:85] == N).all()
+    assert [len(stretch) for stretch in stretches["validation"]["chimpanzee"]] == [100]
+    assert [len(stretch) for stretch in stretches["test"]["human"]] == [100]
+    task = GreatApes(seed=0, seqlen=32, path=tmp_path / "a.maf")
+    assert task.class_names == ("chimpanzee", "human")
+
+
+def test_without_the_alignment_it_says_what_to_install(monkeypatch, tmp_path: Path):
+    monkeypatch.setattr("seqsuite.tasks.sources.maf.EXAMPLE", tmp_path / "none")
+    with pytest.raises(UserError, match="apt install maffilter-examples"):
+        GreatApes(seed=0)
