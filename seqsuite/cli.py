@@ -13,6 +13,7 @@ from seqsuite.cli_results import FIGURE, FORMAT, report, reproduce, results
 from seqsuite.cli_runs import runs
 from seqsuite.commands.data_group import data
 from seqsuite.commands.group import SeqsuiteGroup, require_address_space
+from seqsuite.commands.inspect_command import inspect_runs
 from seqsuite.errors import UserError
 
 if "_SEQSUITE_COMPLETE" in os.environ:  # a shell asks for completions
@@ -251,7 +252,7 @@ def evaluate(source: str, tasks: str, output: Path | None, experiment: str, **op
     evaluate_model(source, experiment, EvalOptions(tasks.split(","), **options), output)
 
 
-for command in (results, reproduce, report):
+for command in (results, reproduce, report, inspect_runs):
     main.add_command(command)
 
 _BENCHMARKS = ["scan", "conv", "ssd", "block", "decode", "generation", "zoo"]
