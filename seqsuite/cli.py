@@ -252,11 +252,11 @@ def evaluate(source: str, tasks: str, output: Path | None, experiment: str, **op
     evaluate_model(source, experiment, EvalOptions(tasks.split(","), **options), output)
 
 
+for command in (results, reproduce, report, inspect_runs):
+    main.add_command(command)
+
 _BENCHMARKS = ["scan", "conv", "ssd", "block", "decode", "generation", "zoo"]
 _BENCHMARKS += ["tracking", "executors", "data", "host"]
-
-for command in (results, reproduce, report):
-    main.add_command(command)
 
 
 @main.command()
@@ -384,5 +384,4 @@ def completion(shell: str) -> None:
     click.echo(script(shell))
 
 
-main.add_command(inspect_runs)
 main.add_command(data)

@@ -8,7 +8,7 @@ from pathlib import Path
 from seqsuite import report
 from seqsuite.commands.console import make_console
 from seqsuite.commands.plan import print_plan
-from seqsuite.commands.run import EXIT_INTERRUPTED, exit_status, run_shown
+from seqsuite.commands.run import EXIT_INTERRUPTED, exit_status, print_failures, run_shown
 from seqsuite.errors import UserError
 from seqsuite.experiments.cell import GOOD
 from seqsuite.experiments.tracking.reader import open_reader
@@ -107,9 +107,10 @@ def reproduce_study(
         print_plan(console, cells, probe=False)
         return 0
     again = shlex.join(["seqsuite", "reproduce", study, "--scale", scale, *settings])
-    outcomes = run_shown(console, cells, again, force=False, takeover=takeover, offline=False)
+    outcomes = run_shown(console, cells, again, takeover=takeover)
     if outcomes is None:
         return EXIT_INTERRUPTED
+    print_failures(console, outcomes)
     if any(outcome.outcome in GOOD for outcome in outcomes):
         reader = StudyReader(open_reader(cells[0].run.experiment), cells)
         results = collect(reader)

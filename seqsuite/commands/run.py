@@ -99,6 +99,7 @@ def run_settings(
     )
     if results is None:
         return EXIT_INTERRUPTED
+    print_failures(console, results)
     if not offline and not _unsent(results) and any(result.outcome in GOOD for result in results):
         _print_summary(console, cells, results)
     return exit_status(console, results, offline)
@@ -109,9 +110,9 @@ def run_shown(
     cells: Sequence[CellConfig],
     again: str,
     *,
-    force: bool,
-    takeover: bool,
-    offline: bool,
+    force: bool = False,
+    takeover: bool = False,
+    offline: bool = False,
     retry_failed: bool = False,
 ) -> list[CellResult] | None:
     """Run cells with their progress on the console; return ``None`` if the user stopped it.
@@ -120,7 +121,7 @@ def run_shown(
         console: Where to print.
         cells: What to run.
         again: The command that goes on.
-        force: See :func:`run_settings`; likewise ``takeover`` and ``offline``.
+        force: See :func:`run_settings`; likewise the others.
         takeover: See ``force``.
         offline: See ``force``.
         retry_failed: See ``force``.
@@ -158,7 +159,6 @@ def run_shown(
 def exit_status(console: Console, results: Sequence[CellResult], offline: bool) -> int:
     """Return a command's exit status after its cells, and say what MLflow has not taken."""
     unsent = _unsent(results)
-    print_failures(console, results)
     if unsent and not offline:
         console.print(f"MLflow has not taken {unsent} events yet: send them with `seqsuite sync`.")
         return EXIT_FAILED

@@ -5,6 +5,7 @@ is, and it is imported when a store is opened. It is told not to retry: the uplo
 for a command wants to know.
 """
 
+import logging
 import os
 import sqlite3
 import warnings
@@ -114,6 +115,8 @@ def _client(uri: str) -> Any:
         warnings.simplefilter("ignore", DeprecationWarning)
         from mlflow import MlflowClient
 
+        # Where something else imported MLflow first, it did not see the level.
+        logging.getLogger("mlflow").setLevel(os.environ["MLFLOW_LOGGING_LEVEL"].upper())
         return MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 
