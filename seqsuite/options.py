@@ -35,6 +35,17 @@ UserPath = Annotated[Path, AfterValidator(_absolute)]
 """A file or folder of the user's, absolute so that it means the same from every working folder."""
 
 
+def _no_moving_name(source: str) -> str:
+    """Refuse what stands for another model tomorrow: it is part of the cell's identity."""
+    if source == "latest":
+        raise ValueError("say which run by its name or id: latest is another one after the next run")
+    return source
+
+
+RunName = Annotated[str, AfterValidator(_no_moving_name)]
+"""A finished run, by its name or the beginning of its id."""
+
+
 class Options(BaseModel):
     """A named choice (``task=dna``, ``model.mixer=s6``) with its options; unknown keys are refused."""
 

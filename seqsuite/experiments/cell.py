@@ -17,10 +17,12 @@ from typing import Literal
 
 import torch
 
+from seqsuite.devices import choose_device
 from seqsuite.errors import UserError
 from seqsuite.experiments.checkpoints import Checkpoints
 from seqsuite.experiments.config.schema import CellConfig
 from seqsuite.experiments.distributed.team import team, world_size
+from seqsuite.experiments.evaluation.judge import open_judge
 from seqsuite.experiments.interruption import InterruptionFlag
 from seqsuite.experiments.tracking import schema
 from seqsuite.experiments.tracking.events import EVENTS, RunHeader, journal_tag
@@ -308,13 +310,14 @@ def _compute(cell: _Cell, host: Host, journal: Journal) -> Published:
     check_batches(config.train, task.io)
     check_ranks(config, task.io, world_size(config.run))
     found = Checkpoints(cell.folder, config, shape_of(task.io)).newest()
+    judge = open_judge(task, config.run.experiment, choose_device(config.run.device))
     with _deterministic(config.train.deterministic):
         with team(config, cell.folder, found) as placement:
             recorder = Recorder(journal, cell.lease)
             trainer = assemble(config, task, placement, cell.folder, [recorder], found)
             with host.make_display(config, task, trainer.progress.step) as display:
                 trainer.train(host.interruption, display)
-        return publish(trainer, config, config.title, journal, host.interruption)
+        return publish(trainer, config, config.title, journal, host.interruption, judge)
 
 
 def _send(

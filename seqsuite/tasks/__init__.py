@@ -23,5 +23,7 @@ TASKS: "Registry[Callable[..., Task]]" = Registry(
         "dna": "seqsuite.tasks.dna:DNA",
         "great_apes": "seqsuite.tasks.great_apes:GreatApes",
         "piano": "seqsuite.tasks.piano:Piano",
+        "sc09": "seqsuite.tasks.sc09:SC09",
+        "sc09_classifier": "seqsuite.tasks.sc09_classifier:SC09Classifier",
     },
 )

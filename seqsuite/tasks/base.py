@@ -178,6 +178,15 @@ class Task(ABC):
     sample_metrics: ClassVar[tuple[SampleMetric, ...]] = ()
     """What is measured on generated samples of a finished model."""
 
+    judge: str | None = None
+    """Finished run of a :class:`JudgeTask`, whose classifier scores generated samples; or none."""
+
+    sample_count: int = 4
+    """How many samples are generated to be measured."""
+
+    sample_length: int | None = None
+    """How many tokens a sample has after its prompt; ``None`` leaves it to ``run.sample_length``."""
+
     def __init__(self, *, seed: int) -> None:
         self.seed = seed
 
@@ -208,3 +217,16 @@ class Task(ABC):
     def prompt(self) -> TokenIds:
         """Return a short prompt (L,) to start a generated sample from: by default one token 0."""
         return np.zeros(1, dtype=np.int64)
+
+
+class JudgeTask(Task):
+    """A task of classifying what another task's models generate.
+
+    It reads the same data as that task, and has the same :meth:`~Task.fingerprint`. Its :meth:`~Task.eval_sets`
+    are asked for those of ``"train"``, too: the real data that generated samples are compared with. A set with
+    fewer rows than there are is evenly spaced.
+    """
+
+    @abstractmethod
+    def inputs_of(self, samples: Array) -> Array:
+        """Return a classifier's inputs (N, L, C) or (N, L) for generated tokens (N, T) without prompts."""

@@ -15,6 +15,7 @@ from seqsuite.options import (
     Options,
     PositiveFloat,
     PositiveInt,
+    RunName,
     UserPath,
     named_options,
 )
@@ -49,17 +50,10 @@ def _file_name(name: str) -> str:
     return name
 
 
-def _no_moving_name(source: str) -> str:
-    """Refuse what stands for another model tomorrow: it is part of the cell's identity."""
-    if source == "latest":
-        raise ValueError("say which run by its name or id: latest is another one after the next run")
-    return source
-
-
 class TrainConfig(_Schema):
     """How a cell is trained."""
 
-    init: Annotated[str, AfterValidator(_no_moving_name)] | None = None
+    init: RunName | None = None
     """Pretrained model whose backbone training starts from, with a fresh head: a finished run's name or id,
     or a folder; or none."""
     steps: PositiveInt = 1000

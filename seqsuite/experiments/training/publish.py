@@ -1,5 +1,6 @@
 """What a trained model is published with: test scores, weights, a sample in the task's own format."""
 
+import logging
 import os
 import resource
 import shutil
@@ -8,12 +9,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from seqsuite.devices import peak_flops
 from seqsuite.errors import UserError
 from seqsuite.experiments.checkpoints import load_for_inference
 from seqsuite.experiments.config.schema import CellConfig
+from seqsuite.experiments.evaluation.judge import Judge
 from seqsuite.experiments.interruption import Interrupted, InterruptionFlag
 from seqsuite.experiments.tracking import schema
 from seqsuite.experiments.tracking.journal import Journal
@@ -27,10 +30,12 @@ from seqsuite.models.formats.files import CONFIG, WEIGHTS
 from seqsuite.models.generation import generate
 from seqsuite.models.sequence_model import LanguageModel
 from seqsuite.tasks.base import Task
-from seqsuite.tasks.codecs.base import TokenIds
+from seqsuite.tasks.codecs.base import Codec, TokenIds
+
+log = logging.getLogger(__name__)
 
 _PREVIEW = 60  # tokens of a sample to show
-_SAMPLES = 4  # for metrics of samples
+_KEPT = 8  # samples to keep of those that are generated to be measured
 
 
 @dataclass(frozen=True)
@@ -42,9 +47,22 @@ class Published:
 
 
 def publish(
-    trainer: Trainer, config: CellConfig, title: str, journal: Journal, interruption: InterruptionFlag
+    trainer: Trainer,
+    config: CellConfig,
+    title: str,
+    journal: Journal,
+    interruption: InterruptionFlag,
+    judge: Judge | None = None,
 ) -> Published:
     """Test the best checkpoint, and journal its metrics, its weights, a sample and the last checkpoint.
+
+    Args:
+        trainer: The trainer, at its end.
+        config: The cell.
+        title: What to call the model.
+        journal: Where to.
+        interruption: Asked whether to stop.
+        judge: What generated samples are scored by, where the task has it.
 
     Raises:
         Interrupted: if an interruption was requested meanwhile.
@@ -80,9 +98,10 @@ def publish(
     sample = ""
     if parts.task.codec is not None and isinstance(model, LanguageModel):
         tokens = write_sample(model, parts.task, config.run.sample_length, journal.folder)
-        journal.artifact(journal.folder / f"sample{parts.task.codec.suffix}")
+        for path in sorted(journal.folder.glob("sample.*")):
+            journal.artifact(path)
         sample = parts.task.codec.decode(tokens[:_PREVIEW])
-        metrics |= _sample_metrics(model, parts.task, config.run.sample_length)
+        metrics |= _measured_samples(model, parts.task, config, journal, judge, interruption)
     journal.metrics(metrics, progress.step)
     if progress.stopped:
         journal.tags({schema.TAG_STOPPED: progress.stopped})
@@ -104,28 +123,76 @@ def write_sample(model: LanguageModel, task: Task, length: int, folder: Path, *,
         The generated tokens, without the prompt.
     """
     assert task.codec is not None
-    prompt, tokens = _sample(model, task, length, seed)
-    task.codec.write([*prompt.tolist(), *tokens], folder / f"sample{task.codec.suffix}")
-    return tokens
-
-
-def _sample(model: LanguageModel, task: Task, length: int, seed: int) -> tuple[TokenIds, list[int]]:
     prompt = task.prompt()
-    if model.longest_input is not None:
-        length = min(length, model.longest_input - len(prompt))
-    generated = generate(model, [torch.from_numpy(prompt)], length, seed=seed)
-    return prompt, [int(token) for token in generated]
+    (tokens,) = _generated(model, prompt, 1, _length(model, task, length, prompt), seed)
+    _write(task.codec, [*prompt.tolist(), *tokens.tolist()], folder, "sample")
+    return [int(token) for token in tokens]
 
 
-def _sample_metrics(model: LanguageModel, task: Task, length: int) -> dict[str, float]:
-    if not task.sample_metrics:
+def _measured_samples(
+    model: LanguageModel,
+    task: Task,
+    config: CellConfig,
+    journal: Journal,
+    judge: Judge | None,
+    interruption: InterruptionFlag,
+) -> dict[str, float]:
+    """Generate what the task's metrics of samples and the judge measure; keep a few; return the metrics."""
+    if not task.sample_metrics and judge is None:
         return {}
-    samples = []
-    for seed in range(_SAMPLES):
-        prompt, tokens = _sample(model, task, length, seed)
-        samples.append(torch.tensor([*prompt.tolist(), *tokens]).numpy())
-    found = {name: value for metric in task.sample_metrics for name, value in metric(samples, task).items()}
+    assert task.codec is not None
+    prompt = task.prompt()
+    length = _length(model, task, config.run.sample_length, prompt)
+    log.info("Generating %d samples of %d tokens, to measure them", task.sample_count, length)
+    samples: list[TokenIds] = []
+    while len(samples) < task.sample_count:
+        count = min(config.train.eval_batch_size, task.sample_count - len(samples))
+        samples += _generated(model, prompt, count, length, len(samples), interruption)
+    whole = [np.concatenate([prompt, tokens]) for tokens in samples]
+    found = {name: value for metric in task.sample_metrics for name, value in metric(whole, task).items()}
+    if judge is not None:
+        found |= judge.scores(samples)
+        folder = journal.folder / "samples"
+        folder.mkdir(exist_ok=True)
+        for number, tokens in enumerate(samples[:_KEPT]):
+            _write(task.codec, tokens.tolist(), folder, f"{number:02d}")
+        for path in sorted(folder.iterdir()):
+            journal.artifact(path, "samples")
     return {schema.SAMPLE + name: float(value) for name, value in found.items()}
+
+
+def _length(model: LanguageModel, task: Task, length: int, prompt: TokenIds) -> int:
+    """Return how many tokens to generate after a prompt; learned positions may allow fewer."""
+    length = task.sample_length or length
+    # The last token is generated but never fed.
+    return length if model.longest_input is None else min(length, model.longest_input - len(prompt) + 1)
+
+
+def _generated(
+    model: LanguageModel,
+    prompt: TokenIds,
+    count: int,
+    length: int,
+    seed: int,
+    interruption: InterruptionFlag | None = None,
+) -> list[TokenIds]:
+    """Return so many generated sequences (length,), without the prompt; number b draws from ``seed + b``.
+
+    Raises:
+        Interrupted: if an interruption was requested meanwhile.
+    """
+    steps = []
+    for tokens in generate(model, [torch.from_numpy(prompt)] * count, length, seed=seed):
+        if interruption is not None and interruption.requested:
+            raise Interrupted
+        steps.append(tokens.cpu().numpy())
+    return list(np.stack(steps, axis=1))
+
+
+def _write(codec: Codec, tokens: list[int], folder: Path, name: str) -> None:
+    """Write a sample, and where there is one its picture beside it."""
+    codec.write(tokens, folder / f"{name}{codec.suffix}")
+    codec.draw(tokens, folder / f"{name}.png")
 
 
 def _final_metrics(trainer: Trainer, test: Mapping[str, float]) -> dict[str, float]:

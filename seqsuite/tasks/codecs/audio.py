@@ -1,4 +1,4 @@
-"""Audio as mu-law samples and WAV files."""
+"""Audio as quantised samples, as WAV files, and as a spectrogram to look at."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,35 +8,93 @@ import numpy as np
 from seqsuite.errors import UserError
 from seqsuite.tasks.codecs.base import Codec, TokenIds
 from seqsuite.tasks.sources import audio
+from seqsuite.tasks.sources.quantization import MU_LAW, Quantization, Wave
 
 _BLOCKS = " ▁▂▃▄▅▆▇█"
 _COLUMN_SECONDS = 0.01
+_WINDOW_SECONDS = 0.032  # of the spectrogram
+_FLOOR = -80.0  # decibels below full scale
 
 
 class AudioCodec(Codec):
-    """A token is a sample: 16 kHz, mono, 8-bit mu-law."""
+    """Tokens are mono samples.
+
+    Args:
+        quantization: What tokens a sample is; 8-bit mu-law by default.
+        sample_rate: Samples a second.
+    """
 
     suffix = ".wav"
+
+    def __init__(self, quantization: Quantization = MU_LAW, sample_rate: int = audio.SAMPLE_RATE) -> None:
+        self._quantization, self._sample_rate = quantization, sample_rate
 
     def encode(self, text: str) -> TokenIds:
         """Refuse: audio cannot be typed."""
         raise UserError("A prompt of audio cannot be typed: give a file, with --prompt-file.")
 
     def read(self, path: Path) -> TokenIds:
-        """Return the samples of an audio file."""
-        return audio.read_audio(path).astype(np.int64)
+        """Return the tokens of an audio file."""
+        if self._sample_rate == audio.SAMPLE_RATE:
+            return audio.read_audio(path, self._quantization).astype(np.int64)
+        wave = np.concatenate(list(audio.read_waves(path)))
+        resampled = audio.resample(wave, audio.SAMPLE_RATE, self._sample_rate)
+        return self._quantization.encode(resampled).astype(np.int64)
 
     def decode(self, tokens: Sequence[int] | TokenIds) -> str:
         """Return a line with the duration, the peak level and the loudness of every hundredth of a second."""
-        wave = audio.decode(np.asarray(tokens, dtype=np.uint8))
+        wave = self.wave(tokens)
         if not len(wave):
             return "0.00 s"
-        columns = np.array_split(wave, max(round(len(wave) / (_COLUMN_SECONDS * audio.SAMPLE_RATE)), 1))
+        columns = np.array_split(wave, max(round(len(wave) / (_COLUMN_SECONDS * self._sample_rate)), 1))
         # A cube root spreads quiet levels over the blocks about as the ear does.
         heights = [round(float(np.abs(column).max()) ** (1 / 3) * (len(_BLOCKS) - 1)) for column in columns]
         drawn = "".join(_BLOCKS[height] for height in heights)
-        return f"{len(wave) / audio.SAMPLE_RATE:.2f} s, peak {np.abs(wave).max():.2f} |{drawn}|"
+        return f"{len(wave) / self._sample_rate:.2f} s, peak {np.abs(wave).max():.2f} |{drawn}|"
 
     def write(self, tokens: Sequence[int] | TokenIds, path: Path) -> None:
-        """Write the samples as a WAV file, 16 kHz, mono, 16 bits."""
-        audio.write_wav(np.asarray(tokens, dtype=np.uint8), path)
+        """Write the samples as a WAV file, mono, 16 bits."""
+        audio.write_wav(self.wave(tokens), path, self._sample_rate)
+
+    def draw(self, tokens: Sequence[int] | TokenIds, path: Path) -> bool:
+        """Draw the wave and its spectrogram over the same seconds, as a PNG."""
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+
+        wave, rate = self.wave(tokens), self._sample_rate
+        window = round(_WINDOW_SECONDS * rate)
+        wave = np.pad(wave, (0, max(window - len(wave), 0)))
+        figure = Figure(figsize=(8, 4.5), layout="constrained")
+        FigureCanvasAgg(figure)
+        above, below = figure.subplots(2, 1, sharex=True, height_ratios=(1, 2))
+        above.plot(np.arange(len(wave)) / rate, wave, linewidth=0.5)
+        above.set_ylim(-1.05, 1.05)
+        above.set_ylabel("amplitude")
+        levels = _decibels(wave, window)
+        image = below.imshow(
+            levels,
+            origin="lower",
+            aspect="auto",
+            extent=(0, len(wave) / rate, 0, rate / 2000),
+            vmin=_FLOOR,
+            vmax=0,
+            cmap="magma",
+        )
+        below.set_xlabel("time in s")
+        below.set_ylabel("frequency in kHz")
+        figure.colorbar(image, ax=below, label="level in dB of full scale")
+        figure.savefig(path)
+        return True
+
+    def wave(self, tokens: Sequence[int] | TokenIds) -> Wave:
+        """Return the wave (L,) in [-1, 1] of tokens."""
+        return self._quantization.decode(np.asarray(tokens, dtype=np.int64))
+
+
+def _decibels(wave: Wave, window: int) -> Wave:
+    """Return a spectrogram (frequencies, frames), in decibels below a sine of full scale."""
+    taper = np.hanning(window).astype(np.float32)
+    frames = np.lib.stride_tricks.sliding_window_view(wave, window)[:: max(window // 4, 1)]
+    power = np.abs(np.fft.rfft(frames * taper, axis=1)).T * (2 / taper.sum())
+    levels: Wave = 20 * np.log10(np.maximum(power, 10 ** (_FLOOR / 20))).astype(np.float32)
+    return levels

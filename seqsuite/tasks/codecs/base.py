@@ -40,3 +40,11 @@ class Codec(ABC):
     @abstractmethod
     def write(self, tokens: Sequence[int] | TokenIds, path: Path) -> None:
         """Write tokens to a file."""
+
+    def draw(self, tokens: Sequence[int] | TokenIds, path: Path) -> bool:
+        """Draw tokens as a picture into a PNG file, where a picture says more than they do.
+
+        Returns:
+            Whether there is one: by default there is none.
+        """
+        return False

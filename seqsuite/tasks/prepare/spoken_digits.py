@@ -23,10 +23,9 @@ from seqsuite.tasks.base import SPLITS, Split
 from seqsuite.tasks.prepare.manifest import read_manifest, write_manifest
 from seqsuite.tasks.sources import audio
 from seqsuite.tasks.sources.files import reason_of
+from seqsuite.tasks.sources.speech_commands import DIGITS
 
 log = logging.getLogger(__name__)
-
-DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 TIMBRES: dict[Split, tuple[str, ...]] = {
     "train": ("m1", "m2", "m3", "m4", "m5", "f1", "f2", "f3"),
@@ -109,12 +108,22 @@ def _cache_folder(version: str) -> Path:
     return user_cache_path("seqsuite") / f"spoken-digits-{_RECIPE}-{_PROGRAM}{version}"
 
 
-def _version() -> str:
+def require_synthesizer() -> None:
+    """Check that the synthesizer is installed; cheap, for constructors.
+
+    Raises:
+        UserError: if it is not.
+    """
     if shutil.which(_PROGRAM) is None:
         raise UserError(
             f"The synthetic spoken digits need {_PROGRAM}, which is not installed: on Debian and Ubuntu run "
-            f"apt install {_PROGRAM}."
+            f"apt install {_PROGRAM}, on a Mac brew install {_PROGRAM}; or give recordings by task.path=FOLDER, "
+            "which `seqsuite data fetch sc09` gets."
         )
+
+
+def _version() -> str:
+    require_synthesizer()
     shown = subprocess.run([_PROGRAM, "--version"], capture_output=True, text=True, check=False).stdout
     found = re.search(r"\d[\w.]*", shown)
     return found[0] if found else "unknown"

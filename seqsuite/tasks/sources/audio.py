@@ -1,4 +1,4 @@
-"""Audio as 8-bit mu-law bytes: 16 kHz, mono, at a fixed scale."""
+"""Audio of any format, rate and number of channels as mono at 16 kHz, and as tokens."""
 
 import logging
 import shutil
@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,7 @@ from seqsuite.errors import UserError
 from seqsuite.tasks.sources.audio_headers import corrected, shortfall
 from seqsuite.tasks.sources.compression import MAX_EXPANSION
 from seqsuite.tasks.sources.files import reason_of, require_regular
+from seqsuite.tasks.sources.quantization import MU_LAW, Quantization, Tokens, Wave
 
 if TYPE_CHECKING:
     import soundfile
@@ -24,9 +25,6 @@ log = logging.getLogger(__name__)
 
 SAMPLE_RATE = 16_000
 """Samples a second of all audio in the suite."""
-
-LEVELS = 256
-"""Mu-law codes."""
 
 SOUND_SUFFIXES = (
     *(".wav", ".flac", ".ogg", ".mp3"),
@@ -53,54 +51,52 @@ _CANCELLED = 1e-2
 """Power of the mono mix, relative to its channels', below which they are in opposite phase."""
 
 Codes = npt.NDArray[np.uint8]
-Wave = npt.NDArray[np.float32]
+"""Mu-law codes."""
 
 
 def to_mono_16k(wave: Wave, sample_rate: int) -> Wave:
     """Return ``wave`` (L, channels) as the mean of its channels (L'), resampled to :data:`SAMPLE_RATE`."""
+    return resample(wave.mean(axis=1), sample_rate, SAMPLE_RATE)
+
+
+def resample(wave: Wave, sample_rate: int, target: int) -> Wave:
+    """Return a wave (L,) or (L, channels) at another rate, with as many channels."""
     import soxr
 
-    return cast(Wave, soxr.resample(wave.mean(axis=1), sample_rate, SAMPLE_RATE))
+    return wave if sample_rate == target else cast(Wave, soxr.resample(wave, sample_rate, target))
 
 
 def encode(wave: Wave) -> Codes:
-    """Return the mu-law codes of ``wave`` (L,) in [-1, 1]; what lies beyond is clipped.
-
-    The scale is fixed, so that loudness is kept and silence is always 128.
-    """
-    import torch
-    from torchaudio.functional import mu_law_encoding
-
-    clipped = torch.from_numpy(wave).clamp(-1, 1)
-    return cast(Codes, mu_law_encoding(clipped, LEVELS).to(torch.uint8).numpy())
+    """Return the mu-law codes of ``wave`` (L,) in [-1, 1]; what lies beyond is clipped."""
+    return cast(Codes, MU_LAW.encode(wave))
 
 
-def decode(codes: Codes) -> Wave:
+def decode(codes: npt.NDArray[np.integer[Any]]) -> Wave:
     """Return the wave (L,) in [-1, 1] of mu-law codes."""
-    import torch
-    from torchaudio.functional import mu_law_decoding
-
-    return cast(Wave, mu_law_decoding(torch.from_numpy(codes.astype(np.int64)), LEVELS).numpy())
+    return MU_LAW.decode(codes)
 
 
-def read_audio(file: Path) -> Codes:
-    """Return the mu-law codes (L,) of an audio file of any rate and number of channels.
+def read_audio(file: Path, quantization: Quantization = MU_LAW) -> Tokens:
+    """Return the tokens (L,) of an audio file of any rate and number of channels.
 
     See :func:`read_waves`.
 
     Raises:
         UserError: if the file cannot be read as audio, has no samples, or some that are not numbers.
     """
-    codes = bytearray()
+    content = bytearray()
+    dtype = np.dtype(np.uint8 if quantization.vocab_size <= 1 << 8 else np.uint16)
+    samples = 0
     for wave in read_waves(file):
-        codes += encode(wave).data
-        if len(codes) > max(ALWAYS_READ, MAX_EXPANSION * file.stat().st_size):
+        content += quantization.encode(wave).tobytes()
+        samples += len(wave)
+        if samples > max(ALWAYS_READ, MAX_EXPANSION * file.stat().st_size):
             raise UserError(
-                f"The audio file {str(file)!r} is left alone: it expands to over {len(codes)} samples."
+                f"The audio file {str(file)!r} is left alone: it expands to over {samples} samples."
             )
-    if not codes:
+    if not content:
         raise UserError(f"The audio file {str(file)!r} has zero length.")
-    return np.frombuffer(codes, np.uint8)
+    return np.frombuffer(content, dtype)
 
 
 def read_waves(file: Path) -> Iterator[Wave]:
@@ -120,11 +116,13 @@ def read_waves(file: Path) -> Iterator[Wave]:
         raise UserError(f"The file {str(file)!r} cannot be read as audio: {reason_of(error)}.") from error
 
 
-def write_wav(codes: Codes, path: Path) -> None:
-    """Write mu-law codes (L,) as a 16-bit mono WAV file."""
+def write_wav(wave: Wave, path: Path, sample_rate: int = SAMPLE_RATE) -> None:
+    """Write a wave (L,) in [-1, 1] as a 16-bit mono WAV file."""
     import soundfile
 
-    soundfile.write(path, decode(codes), SAMPLE_RATE, subtype="PCM_16", format="WAV")
+    steps = 1 << 15  # whole numbers are written as they are, so that 16 bits come back the same
+    samples = np.clip(np.rint(wave * steps), -steps, steps - 1).astype(np.int16)
+    soundfile.write(path, samples, sample_rate, subtype="PCM_16", format="WAV")
 
 
 def _read(file: Path, readable: Path) -> Iterator[Wave]:
