@@ -222,9 +222,9 @@ class Task(ABC):
 class JudgeTask(Task):
     """A task of classifying what another task's models generate.
 
-    It reads the same data as that task, and has the same :meth:`~Task.fingerprint`. Its :meth:`~Task.eval_sets`
-    are asked for those of ``"train"``, too: the real data that generated samples are compared with. A set with
-    fewer rows than there are is evenly spaced.
+    It reads the same data as that task, and has the same :meth:`~Task.fingerprint`. It has evaluation sets of
+    ``"train"``, too: the real data that samples are compared with. A set that is asked for with fewer rows
+    than it has is evenly spaced.
     """
 
     @abstractmethod

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from seqsuite.errors import UserError
 from seqsuite.options import PositiveInt, UserPath
-from seqsuite.tasks.base import SPLITS, Baseline, EvalSet, Split
+from seqsuite.tasks.base import SPLITS, Split
 from seqsuite.tasks.codecs.bytes import BytesCodec
 from seqsuite.tasks.codecs.tokens import TokensCodec
 from seqsuite.tasks.prepare.documents import (
@@ -152,15 +152,6 @@ class Text(WindowTask):
         if self._found is None:
             return super().origin()
         return f"{self.path} ({self._found.summary()})"
-
-    def baselines(self, which: EvalSet) -> tuple[Baseline, ...]:
-        """Return what trivial predictors reach on the windows, in bits a byte."""
-        found, units = super().baselines(which), self.token_units
-        if units is None:
-            return found
-        targets = np.concatenate([window[1:] for window in self._eval_streams(which.split)])
-        scale = len(targets) / units[targets].sum()
-        return tuple(Baseline(baseline.name, baseline.value * scale) for baseline in found)
 
     def _is_packaged(self) -> bool:
         return self.path is None and self._is_bytes()

@@ -58,22 +58,25 @@ def split_of(position: int) -> Split:
     return held_out.get(position % 10, "train")
 
 
-def split_streams(streams: Mapping[str, Stream]) -> Streams:
+def split_named(streams: Mapping[str, Stream]) -> dict[Split, dict[str, Stream]]:
     """Split a user's files by a rule that depends on nothing but their names and lengths.
 
     Ten or more: in order of name, every ninth of ten is validation, every tenth test, whole. Fewer: each is
-    cut by position (:func:`split_by_position`).
+    cut by position (:func:`split_by_position`), and each split has a part under its name.
     """
-    parts: Streams = {split: [] for split in SPLITS}
-    ordered = [streams[name] for name in sorted(streams)]
-    if len(ordered) >= WHOLE_STREAMS_FROM:
-        for position, stream in enumerate(ordered):
-            parts[split_of(position)].append(stream)
-    else:
-        for stream in ordered:
-            for split, part in split_by_position(stream).items():
-                parts[split].append(part)
+    parts: dict[Split, dict[str, Stream]] = {split: {} for split in SPLITS}
+    for position, name in enumerate(sorted(streams)):
+        if len(streams) >= WHOLE_STREAMS_FROM:
+            parts[split_of(position)][name] = streams[name]
+        else:
+            for split, part in split_by_position(streams[name]).items():
+                parts[split][name] = part
     return parts
+
+
+def split_streams(streams: Mapping[str, Stream]) -> Streams:
+    """Return the streams of :func:`split_named` without their names."""
+    return {split: list(parts.values()) for split, parts in split_named(streams).items()}
 
 
 class WindowTask(Task):
@@ -108,7 +111,7 @@ class WindowTask(Task):
     unscored_token: ClassVar[int | None] = None
     """Token that is never a target, because it stands for the unknown."""
 
-    prompt_length: ClassVar[int] = 64
+    prompt_length: int = 64
     """Length of :meth:`prompt` in tokens, if ``seqlen`` allows."""
 
     loss_by_position = True
@@ -251,15 +254,19 @@ class WindowTask(Task):
         return self._collate(self._eval_streams(which.split)[rows.start : rows.stop], self.seqlen)
 
     def baselines(self, which: EvalSet) -> tuple[Baseline, ...]:
-        """Return what frequencies, contexts and a compressor reach on the windows, in bits a token.
+        """Return what frequencies, contexts and a compressor reach on the windows, in bits a unit.
 
         Frequencies and contexts are counted in the training data without augmentation.
         """
         if which.split not in self._baselines:
             scored = self._eval_streams(which.split)
-            self._baselines[which.split] = token_baselines(
-                self.streams["train"], scored, self.vocab_size, self.unscored_token
-            )
+            found = token_baselines(self.streams["train"], scored, self.vocab_size, self.unscored_token)
+            units = self.token_units
+            if units is not None:
+                targets = np.concatenate([window[1:] for window in scored])
+                scale = len(targets) / units[targets].sum()
+                found = tuple(Baseline(baseline.name, baseline.value * scale) for baseline in found)
+            self._baselines[which.split] = found
         return self._baselines[which.split]
 
     def prompt(self) -> TokenIds:

@@ -115,7 +115,8 @@ def open_judge(task: Task, experiment: str, device: torch.device) -> Judge | Non
     judging = config.make_task()
     if not isinstance(judging, JudgeTask) or not isinstance(model, SequenceClassifier):
         raise UserError(
-            f"task.classifier={task.judge} is a run of the task {config.task.name!r}, which scores no samples."
+            f"task.classifier={task.judge} is a run of the task {config.task.name!r}, which scores no "
+            "samples: name a run of one that does, such as sc09_classifier."
         )
     if judging.fingerprint() != task.fingerprint():
         raise UserError(

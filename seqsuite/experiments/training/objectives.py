@@ -67,14 +67,15 @@ class CrossEntropy(Objective):
             units = self._token_units.to(targets.device)
             sums["units"] = units[targets[counted]].sum().double()
         if self._by_position:
-            sums |= _sums_by_position(logits, batch)
+            sums |= _sums_by_position(logits, batch, self._token_units)
         return sums
 
     def scores(self, totals: Mapping[str, float]) -> dict[str, float]:
         """Return ``loss`` (nats), ``accuracy`` (percent); of tokens ``bits_per_<unit>``, ``perplexity``.
 
         By position, ``loss_by_position/64`` is the mean loss in nats of the targets that have 17 to 64 tokens
-        of context; its buckets end at the powers of four.
+        of context, and ``bits_per_<unit>_by_position/64`` the same in bits a unit; buckets end at the powers
+        of four.
         """
         count = max(totals["count"], 1)
         loss, accuracy = totals["loss"] / count, 100 * totals["correct"] / count
@@ -83,12 +84,8 @@ class CrossEntropy(Objective):
         units = max(totals.get("units", count), 1)
         bits = {f"bits_per_{self._unit}": totals["loss"] / units / math.log(2)}
         perplexity = math.exp(loss) if loss < _LARGEST_EXPONENT else math.inf
-        by_position = {
-            f"{_BY_POSITION}/{key.split('/')[1]}": value / totals[key.replace("loss", "count")]
-            for key, value in totals.items()
-            if key.startswith("loss/") and totals[key.replace("loss", "count")]
-        }
-        return {"loss": loss, **bits, "accuracy": accuracy, "perplexity": perplexity, **by_position}
+        scores = {"loss": loss, **bits, "accuracy": accuracy, "perplexity": perplexity}
+        return scores | _scores_by_position(totals, f"bits_per_{self._unit}")
 
 
 class SquaredError(Objective):
@@ -139,8 +136,20 @@ def objective_for(task: Task, *, detailed: bool = False) -> Objective:
     )
 
 
-def _sums_by_position(logits: Tensor, batch: TensorBatch) -> Sums:
-    """Return nats and targets by length of the context, in buckets that end at the powers of four."""
+def _scores_by_position(totals: Mapping[str, float], bits: str) -> dict[str, float]:
+    """Return the mean loss by length of the context, a target in nats and a unit in bits."""
+    found = {}
+    for key, nats in totals.items():
+        name, _, edge = key.partition("/")
+        if name == "loss" and edge and totals[f"count/{edge}"]:
+            found[f"{_BY_POSITION}/{edge}"] = nats / totals[f"count/{edge}"]
+            if totals[f"units/{edge}"]:
+                found[f"{bits}_by_position/{edge}"] = nats / totals[f"units/{edge}"] / math.log(2)
+    return found
+
+
+def _sums_by_position(logits: Tensor, batch: TensorBatch, token_units: Tensor | None) -> Sums:
+    """Return nats, targets and units by length of the context, in buckets that end at the powers of four."""
     targets = batch.targets
     positions = torch.arange(targets.shape[-1], device=targets.device).expand_as(targets)
     if batch.cu_seqlens is not None:
@@ -152,11 +161,15 @@ def _sums_by_position(logits: Tensor, batch: TensorBatch) -> Sums:
     )
     edges = [4**power for power in range(math.ceil(math.log(targets.shape[-1], 4) - 1e-9) + 1)]
     bucket = torch.bucketize(positions.flatten() + 1, torch.tensor(edges, device=targets.device))
-    weights = torch.stack([losses.double(), (targets.flatten() != IGNORE).double()])
-    totals = weights.new_zeros(2, len(edges)).index_add_(1, bucket, weights)
+    counted = (targets.flatten() != IGNORE).double()
+    units = counted
+    if token_units is not None:
+        units = counted * token_units.to(targets.device)[targets.flatten().clamp(min=0)]
+    weights = torch.stack([losses.double(), counted, units])
+    totals = weights.new_zeros(len(weights), len(edges)).index_add_(1, bucket, weights)
     return {
         f"{name}/{edge}": totals[row, number]
-        for row, name in enumerate(("loss", "count"))
+        for row, name in enumerate(("loss", "count", "units"))
         for number, edge in enumerate(edges)
     }
 

@@ -117,8 +117,8 @@ def require_synthesizer() -> None:
     if shutil.which(_PROGRAM) is None:
         raise UserError(
             f"The synthetic spoken digits need {_PROGRAM}, which is not installed: on Debian and Ubuntu run "
-            f"apt install {_PROGRAM}, on a Mac brew install {_PROGRAM}; or give recordings by task.path=FOLDER, "
-            "which `seqsuite data fetch sc09` gets."
+            f"apt install {_PROGRAM}, on a Mac brew install {_PROGRAM}; or give recordings by "
+            "task.path=FOLDER: `seqsuite data fetch sc09` gets them."
         )
 
 

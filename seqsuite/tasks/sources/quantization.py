@@ -23,8 +23,8 @@ class Quantization:
     """Tokens of samples.
 
     Sixteen bits are two tokens a sample: the upper byte, 0 to 255, and then the lower byte, 256 to 511. One
-    token of 65 536 would take more parameters in the embedding than small models have in all, most of them for
-    values that hardly occur; and bytes of their own let a model know which of the two comes next.
+    token of 65 536 would take more parameters in the embedding than small models have in all, most of them
+    for values that hardly occur; and bytes of their own let a model know which of the two comes next.
 
     Attributes:
         name: What users call it.

@@ -63,7 +63,7 @@ def find_digits(path: Path) -> dict[Split, list[DigitFile]]:
         UserError: if a list, a digit or all of a split is missing, or a file is in two lists.
     """
     root = check_layout(path)
-    listed = {split: _listed(root / name) for split, name in LISTS.items()}
+    listed: dict[Split, set[str]] = {split: _listed(root / name) for split, name in LISTS.items()}
     both = sorted(listed["validation"] & listed["test"])
     if both:
         raise UserError(f"{str(root)!r}: both lists name {shorten(both)}.")

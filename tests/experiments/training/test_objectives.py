@@ -29,7 +29,11 @@ def test_loss_by_position_is_the_mean_of_targets_with_so_much_context():
     assert found["loss_by_position/4"] == pytest.approx(float(by_hand[1:4].mean()))
     expected = (float(by_hand[4:].sum()) + float(by_hand[4])) / 13
     assert found["loss_by_position/16"] == pytest.approx(expected)
-    assert {name for name in found if "position" in name} == {f"loss_by_position/{n}" for n in (1, 4, 16)}
+    names = ("loss_by_position", "bits_per_token_by_position")
+    assert {key for key in found if "position" in key} == {
+        f"{name}/{n}" for name in names for n in (1, 4, 16)
+    }
+    assert found["bits_per_token_by_position/1"] == pytest.approx(math.log2(3))
 
 
 def test_positions_start_afresh_in_each_packed_document():
