@@ -148,6 +148,8 @@ def show_info(path: Path, kind: Kind | None, encoding: str | None) -> None:
     table.add_row("picture", picture(inspection))
     for names in inspection.duplicates()[:_NAMED]:
         table.add_row("the same", " = ".join(names[:_NAMED]))
+    for passage in inspection.passages[:_NAMED]:
+        table.add_row("in two splits", str(passage))
     for sentence in inspection.bad[:_NAMED]:
         table.add_row("bad file", sentence)
     console.print(table)

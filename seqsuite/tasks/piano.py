@@ -3,13 +3,14 @@
 import numpy as np
 import numpy.typing as npt
 
+from seqsuite.errors import UserError
 from seqsuite.options import PositiveInt, UserPath
 from seqsuite.tasks.base import SPLITS
 from seqsuite.tasks.codecs.audio import AudioCodec
-from seqsuite.tasks.prepare.recordings import read_recordings
+from seqsuite.tasks.prepare.recordings import check_recordings, read_recordings
 from seqsuite.tasks.sources import audio
 from seqsuite.tasks.sources.audio_splits import SplitRule
-from seqsuite.tasks.sources.files import OnBadFile, find_files
+from seqsuite.tasks.sources.files import OnBadFile
 from seqsuite.tasks.sources.quantization import Quantization, QuantizationName
 from seqsuite.tasks.sources.rendered_piano import rendered_pieces
 from seqsuite.tasks.sources.samples import require_samples
@@ -82,8 +83,10 @@ class Piano(WindowTask):
         self._splits, self._on_bad_file = splits, on_bad_file
         if path is None:
             require_samples("piano")
+            if splits != "auto":
+                raise UserError("task.splits is of the recordings at task.path: give that, or leave it out.")
         else:
-            find_files(path, audio.SUFFIXES, "audio")
+            check_recordings(path, splits)
 
     @property
     def token_units(self) -> npt.NDArray[np.float64] | None:

@@ -8,7 +8,10 @@ import soundfile
 
 from seqsuite.errors import UserError
 from seqsuite.tasks.piano import Piano
+from seqsuite.tasks.prepare import recordings
 from seqsuite.tasks.sources import audio, rendered_piano
+
+from .music import piece
 
 
 def tone(seconds: float, rate: int, amplitude: float = 0.5, pitch: float = 440.0) -> np.ndarray:
@@ -146,3 +149,65 @@ def test_bad_audio_is_one_sentence(tmp_path: Path):
     soundfile.write(tmp_path / "short.wav", tone(0.01, 16_000), 16_000)
     with pytest.raises(UserError, match=r"seqlen=1024 is too long.* 128 samples"):
         Piano(seed=0, path=tmp_path / "short.wav").describe()
+
+
+def test_sixteen_bits_are_two_tokens_and_half_a_sample_each(tmp_path: Path):
+    soundfile.write(tmp_path / "a.wav", piece(0, 2), 16_000)
+    task = Piano(seed=0, seqlen=100, path=tmp_path, quantization="linear16")
+    assert task.io.vocab_size == 512
+    assert sum(len(part) for parts in task.streams.values() for part in parts) == 2 * 32_000
+    batch = task.eval_batch(task.eval_sets("test")[0], range(2))
+    assert ((batch.inputs[0] < 256) == (np.arange(100) % 2 == 0)).all()
+    assert task.token_units.tolist() == [0.5] * 512
+    coarse = Piano(seed=0, seqlen=100, path=tmp_path, quantization="linear8")
+    unigram, unigram8 = (each.baselines(each.eval_sets("test")[0])[0].value for each in (task, coarse))
+    assert unigram8 < 8 < unigram < 18  # bits a sample: two bytes of sixteen
+    assert len(task.prompt()) == 100
+    with pytest.raises(UserError, match=r"task\.splits is of the recordings at task\.path"):
+        Piano(seed=0, splits="maestro")
+
+
+def test_whole_files_are_held_out_and_a_copied_one_is_refused(tmp_path: Path):
+    for number in range(10):
+        soundfile.write(tmp_path / f"{number}.wav", piece(number, 1.5), 16_000)
+    task = Piano(seed=0, seqlen=64, path=tmp_path)
+    assert [len(parts) for parts in task.streams.values()] == [8, 1, 1]
+    (tmp_path / "9.wav").write_bytes((tmp_path / "0.wav").read_bytes())
+    with pytest.raises(UserError, match=r"same content in two splits: .*0\.wav \(train\) is .*9\.wav"):
+        Piano(seed=0, seqlen=64, path=tmp_path).describe()
+
+
+def test_a_passage_in_two_splits_is_named(tmp_path: Path, caplog):
+    for number in range(10):
+        made = piece(number, 12)
+        if number == 9:
+            made[40_000:] = 0.8 * piece(3, 12)[: len(made) - 40_000]
+        soundfile.write(tmp_path / f"{number}.wav", made, 16_000)
+    Piano(seed=0, seqlen=64, path=tmp_path).describe()
+    assert "two splits, and make held-out scores too good; 1 of them" in caplog.text
+    assert "3.wav" in caplog.text
+    assert "9.wav" in caplog.text
+
+
+def test_large_sets_are_read_once_and_mapped(tmp_path: Path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "in").mkdir()
+    for number in range(10):
+        soundfile.write(tmp_path / "in" / f"{number}.wav", piece(number, 1.5), 16_000)
+    small = Piano(seed=0, seqlen=64, path=tmp_path / "in")
+    expected = small.fingerprint()
+    monkeypatch.setattr(recordings, "LARGE", 1_000)
+    assert Piano(seed=0, seqlen=64, path=tmp_path / "in").fingerprint() == expected
+    monkeypatch.setattr(audio, "read_audio", lambda *_: pytest.fail("read again"))
+    mapped = Piano(seed=0, seqlen=64, path=tmp_path / "in")
+    assert mapped.fingerprint() == expected
+    assert isinstance(mapped.streams["train"][0], np.memmap)
+
+
+def test_one_bad_file_is_refused_or_left_out(tmp_path: Path):
+    for number in range(3):
+        soundfile.write(tmp_path / f"{number}.wav", piece(number, 1.5), 16_000)
+    (tmp_path / "bad.wav").write_bytes(b"RIFF and no more")
+    with pytest.raises(UserError, match=r"1 of 4 files .* task.on_bad_file=skip"):
+        Piano(seed=0, seqlen=64, path=tmp_path).describe()
+    assert len(Piano(seed=0, seqlen=64, path=tmp_path, on_bad_file="skip").streams["train"]) == 3

@@ -63,23 +63,24 @@ class AudioCodec(Codec):
 
         wave, rate = self.wave(tokens), self._sample_rate
         window = round(_WINDOW_SECONDS * rate)
-        wave = np.pad(wave, (0, max(window - len(wave), 0)))
+        seconds = len(wave) / rate
         figure = Figure(figsize=(8, 4.5), layout="constrained")
         FigureCanvasAgg(figure)
         above, below = figure.subplots(2, 1, sharex=True, height_ratios=(1, 2))
         above.plot(np.arange(len(wave)) / rate, wave, linewidth=0.5)
         above.set_ylim(-1.05, 1.05)
         above.set_ylabel("amplitude")
-        levels = _decibels(wave, window)
+        levels, hop = _decibels(wave, window), _hop(window) / rate
         image = below.imshow(
             levels,
             origin="lower",
             aspect="auto",
-            extent=(0, len(wave) / rate, 0, rate / 2000),
+            extent=(-hop / 2, (levels.shape[1] - 0.5) * hop, 0, rate / 2000),
             vmin=_FLOOR,
             vmax=0,
             cmap="magma",
         )
+        below.set_xlim(0, max(seconds, 1 / rate))
         below.set_xlabel("time in s")
         below.set_ylabel("frequency in kHz")
         figure.colorbar(image, ax=below, label="level in dB of full scale")
@@ -91,10 +92,18 @@ class AudioCodec(Codec):
         return self._quantization.decode(np.asarray(tokens, dtype=np.int64))
 
 
+def _hop(window: int) -> int:
+    return max(window // 4, 1)
+
+
 def _decibels(wave: Wave, window: int) -> Wave:
-    """Return a spectrogram (frequencies, frames), in decibels below a sine of full scale."""
+    """Return a spectrogram (frequencies, frames), in decibels of a sine of full scale.
+
+    Frame number k is around sample k · window / 4.
+    """
     taper = np.hanning(window).astype(np.float32)
-    frames = np.lib.stride_tricks.sliding_window_view(wave, window)[:: max(window // 4, 1)]
+    padded = np.pad(wave, window // 2)
+    frames = np.lib.stride_tricks.sliding_window_view(padded, window)[:: _hop(window)]
     power = np.abs(np.fft.rfft(frames * taper, axis=1)).T * (2 / taper.sum())
     levels: Wave = 20 * np.log10(np.maximum(power, 10 ** (_FLOOR / 20))).astype(np.float32)
     return levels

@@ -5,10 +5,11 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import AfterValidator
 
 from seqsuite.errors import UserError
 from seqsuite.tasks.base import SPLITS, Split
@@ -21,7 +22,16 @@ from seqsuite.tasks.sources.speech_commands import DigitFile, check_layout, find
 
 log = logging.getLogger(__name__)
 
-SampleRate = Literal[16000, 8000, 4000, 2000]
+SAMPLE_RATES = (16_000, 8_000, 4_000, 2_000)
+
+
+def _known_rate(rate: int) -> int:
+    if rate not in SAMPLE_RATES:
+        raise ValueError(f"choose from {', '.join(map(str, SAMPLE_RATES))}")
+    return rate
+
+
+SampleRate = Annotated[int, AfterValidator(_known_rate)]
 """Samples a second that clips may have; the recordings have 16 000."""
 
 SILENCE = 128

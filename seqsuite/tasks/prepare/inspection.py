@@ -12,9 +12,11 @@ import numpy.typing as npt
 from seqsuite.errors import UserError
 from seqsuite.tasks.base import SPLITS, Split
 from seqsuite.tasks.sources import audio, fasta, text
+from seqsuite.tasks.sources.audio_fingerprint import Landmarks, Passage, landmarks, passages_of
+from seqsuite.tasks.sources.audio_splits import split_recordings
 from seqsuite.tasks.sources.compression import read_blocks
 from seqsuite.tasks.sources.files import Found, find
-from seqsuite.tasks.windows import split_by_position, split_streams
+from seqsuite.tasks.windows import WHOLE_STREAMS_FROM, split_by_position, split_of, split_streams
 
 Kind = Literal["text", "dna", "piano"]
 
@@ -58,18 +60,27 @@ class Inspection:
         found: The files.
         records: What is in them.
         bad: Sentences about files that cannot be read.
+        official: Recordings by split, where they are a set with an official split.
+        passages: What recordings of two splits share.
     """
 
     kind: Kind
     found: Found
     records: tuple[Record, ...]
     bad: tuple[str, ...]
+    official: Mapping[Split, frozenset[str]] | None = None
+    passages: tuple[Passage, ...] = ()
 
     def split_sizes(self) -> dict[Split, tuple[int, int]]:
         """Return each split's number of streams and of tokens, by the tasks' own rules."""
         # An array that repeats one token takes no memory, and splits as any other of its length.
         streams = {record.name: np.broadcast_to(np.uint8(0), record.length) for record in self.records}
-        if self.kind == "dna":
+        if self.official is not None:
+            parts = {
+                split: [streams[name] for name in sorted(names & streams.keys())]
+                for split, names in self.official.items()
+            }
+        elif self.kind == "dna":
             cut = [split_by_position(stream) for stream in streams.values()]
             parts = {split: [each[split] for each in cut] for split in SPLITS}
         else:
@@ -101,16 +112,23 @@ def inspect_path(path: Path, kind: Kind | None = None, encoding: str | None = No
     """
     kind = kind or guess_kind(path)
     found = find(path, SUFFIXES[kind], kind)
+    official = _official(path) if kind == "piano" else None
+    passages = _Passages(official, len(found.files))
     records: list[Record] = []
     bad = []
     for file in found.files:
         try:
-            records += list(_records(file, kind, encoding))
+            if kind == "piano":
+                codes = audio.read_audio(file)
+                passages.add(str(file), codes)
+                records.append(_summarise(str(file), iter([codes])))
+            else:
+                records += list(_records(file, kind, encoding))
         except UserError as error:
             bad.append(str(error))
     if not records:
         raise UserError(" ".join(bad))
-    return Inspection(kind, found, tuple(records), tuple(bad))
+    return Inspection(kind, found, tuple(records), tuple(bad), official, tuple(passages.shared()))
 
 
 def guess_kind(path: Path) -> Kind:
@@ -145,11 +163,50 @@ def decode(kind: Kind, tokens: npt.NDArray[np.uint8]) -> str:
 def _records(file: Path, kind: Kind, encoding: str | None) -> Iterator[Record]:
     if kind == "dna":
         yield from _fasta_records(file)
-    elif kind == "text":
+    else:
         blocks = text.read_text_blocks(file, encoding)
         yield _summarise(str(file), (np.frombuffer(block, np.uint8) for block in blocks))
-    else:
-        yield _summarise(str(file), (audio.encode(wave) for wave in audio.read_waves(file)))
+
+
+def _official(path: Path) -> Mapping[Split, frozenset[str]] | None:
+    """Return the recordings of each official split, or ``None`` where there is none."""
+    official = split_recordings(path.expanduser(), "auto")
+    if official is None:
+        return None
+    return {split: frozenset(map(str, files)) for split, files in official.items()}
+
+
+class _Passages:
+    """Looks for passages that recordings of two splits share; keeps no recording.
+
+    Args:
+        official: The recordings of each official split, if there is one.
+        count: How many recordings there are.
+    """
+
+    def __init__(self, official: Mapping[Split, frozenset[str]] | None, count: int) -> None:
+        self._official, self._whole = official, count >= WHOLE_STREAMS_FROM
+        self._landmarks: dict[str, dict[Split, Landmarks]] = {}
+
+    def add(self, name: str, codes: audio.Codes) -> None:
+        """Keep the landmarks of a recording, or of each of its parts where it is cut by position."""
+        if self._official is not None:
+            homes = [split for split in SPLITS if name in self._official[split]]
+            self._landmarks[name] = {split: landmarks(codes) for split in homes}
+        elif self._whole:
+            self._landmarks[name] = {"train": landmarks(codes)}  # which split is known at the end
+        else:
+            parts = split_by_position(codes)
+            self._landmarks[name] = {split: landmarks(part) for split, part in parts.items()}
+
+    def shared(self) -> list[Passage]:
+        """Return what is shared."""
+        by_split: dict[Split, dict[str, Landmarks]] = {split: {} for split in SPLITS}
+        for position, name in enumerate(sorted(self._landmarks)):
+            for split, found in self._landmarks[name].items():
+                home = split_of(position) if self._official is None and self._whole else split
+                by_split[home][name] = found
+        return passages_of(by_split)
 
 
 def _fasta_records(file: Path) -> Iterator[Record]:

@@ -14,7 +14,7 @@ from seqsuite.tasks.sources import audio
 from seqsuite.tasks.sources.audio_fingerprint import Passage, shared_passages
 from seqsuite.tasks.sources.audio_splits import SplitRule, split_recordings
 from seqsuite.tasks.sources.duplicates import refuse_shared_content
-from seqsuite.tasks.sources.files import OnBadFile, count_files, find_files, read_files, reason_of, shorten
+from seqsuite.tasks.sources.files import OnBadFile, count_files, find_files, read_files, reason_of
 from seqsuite.tasks.sources.quantization import Quantization, Tokens
 from seqsuite.tasks.windows import WHOLE_STREAMS_FROM, split_named
 
@@ -28,8 +28,20 @@ LARGE = 1 << 30
 SEARCHED_HOURS = 12
 """Recordings up to so long in all are searched for shared passages whenever they are read."""
 
+_TOLD = 3  # passages to name where there are many
 _RECIPE = 1
 """Part of the cache folder's name: raise it when tokens are made of files in another way."""
+
+
+def check_recordings(path: Path, rule: SplitRule) -> None:
+    """Check that there are recordings, and the layout that a rule is for; cheap, for constructors.
+
+    Raises:
+        UserError: if there are not.
+    """
+    find_files(path, audio.SUFFIXES, "audio")
+    if rule != "auto":
+        split_recordings(path, rule)
 
 
 def read_recordings(
@@ -77,9 +89,9 @@ def tell_shared_passages(splits: NamedStreams, quantization: Quantization) -> No
     passages = passages_between(splits, quantization)
     if passages:
         log.warning(
-            "%d passages are in two splits, so that test scores are too good: %s",
+            "Passages are in two splits, and make held-out scores too good; %d of them: %s",
             len(passages),
-            shorten(list(map(told, passages))),
+            "; ".join(map(str, passages[:_TOLD])) + ("; …" if len(passages) > _TOLD else ""),
         )
 
 
@@ -94,14 +106,6 @@ def passages_between(
         for split, streams in splits.items()
     }
     return shared_passages(codes)
-
-
-def told(passage: Passage) -> str:
-    """Return a shared passage in words."""
-    return (
-        f"{Path(passage.first).name} from {passage.first_start:.0f} s = {Path(passage.second).name} from "
-        f"{passage.second_start:.0f} s, for {passage.seconds:.0f} s"
-    )
 
 
 def _read(files: Sequence[Path], quantization: Quantization, on_bad_file: OnBadFile) -> dict[Path, Tokens]:

@@ -7,6 +7,7 @@ performance of the same notes has others. Two pieces share a passage if many lan
 
 from collections.abc import Mapping
 from itertools import combinations, pairwise
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -43,6 +44,13 @@ class Passage(NamedTuple):
     second_start: float
     seconds: float
 
+    def __str__(self) -> str:
+        names = [Path(name).name for name in (self.first, self.second)]
+        return (
+            f"{self.seconds:.0f} s of {names[0]} from {self.first_start:.0f} s on, in {names[1]} from "
+            f"{self.second_start:.0f} s on"
+        )
+
 
 def landmarks(codes: Codes) -> Landmarks:
     """Return the landmarks of mu-law codes (L,) at 16 kHz; silence has none."""
@@ -71,9 +79,17 @@ def shared_passages(splits: Mapping[str, Mapping[str, Codes]], *, min_seconds: f
         splits: By split, the pieces' codes by name.
         min_seconds: Shorter passages are not looked for.
     """
-    found = {
-        split: {name: landmarks(codes) for name, codes in pieces.items()} for split, pieces in splits.items()
-    }
+    return passages_of(
+        {
+            split: {name: landmarks(codes) for name, codes in pieces.items()}
+            for split, pieces in splits.items()
+        },
+        min_seconds=min_seconds,
+    )
+
+
+def passages_of(found: Mapping[str, Mapping[str, Landmarks]], *, min_seconds: float = 5.0) -> list[Passage]:
+    """Return what :func:`shared_passages` does, from the pieces' landmarks, which take far less memory."""
     passages = []
     for one, other in combinations(found.values(), 2):
         for first, its in one.items():

@@ -4,21 +4,7 @@ import pytest
 from seqsuite.tasks.sources import audio
 from seqsuite.tasks.sources.audio_fingerprint import landmarks, shared_passages
 
-RATE = audio.SAMPLE_RATE
-
-
-def piece(seed: int, seconds: float = 20.0, pitches: int = 36, beat: int = 1) -> np.ndarray:
-    """Return notes at random times, multiples of ``beat``, each with overtones that die away."""
-    rng = np.random.default_rng(seed)
-    wave = np.zeros(int(seconds * RATE), dtype=np.float32)
-    time = np.arange(RATE) / RATE
-    for start in beat * rng.integers((len(wave) - RATE) // beat, size=int(4 * seconds)):
-        pitch = 110 * 2 ** (rng.integers(pitches) / 12)
-        tones = sum(np.sin(2 * np.pi * pitch * k * time) / k**2 for k in range(1, 5))
-        wave[start : start + RATE] += (0.1 * rng.uniform(0.3, 1) * tones * np.exp(-4 * time)).astype(
-            np.float32
-        )
-    return wave
+from ..music import RATE, piece
 
 
 def test_a_passage_of_one_recording_in_another_split_is_found_wherever_it_was_cut() -> None:
