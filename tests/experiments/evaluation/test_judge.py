@@ -1,0 +1,84 @@
+"""Speech from data to scores: a classifier is trained, and judges what a model generates."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+import seqsuite as suite
+from seqsuite.errors import UserError
+from seqsuite.experiments.cell import CellResult
+from seqsuite.experiments.evaluation.judge import open_judge
+from seqsuite.experiments.tracking.store import open_store
+from seqsuite.tasks.sc09 import SC09
+
+from ...spoken import write_digits
+
+QUICK = ("scale=smoke", "task.sample_rate=2000", "model.n_layer=1", "run.experiment=speech")
+
+
+@pytest.fixture
+def train(shared_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., CellResult]:
+    monkeypatch.chdir(shared_folder)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(shared_folder / "cache"))
+
+    def run(*settings: str) -> CellResult:
+        (result,) = suite.run(*QUICK, *settings)
+        return result
+
+    return run
+
+
+@pytest.fixture
+def digits(tmp_path: Path) -> Path:
+    return write_digits(tmp_path / "sc09")
+
+
+def test_generated_speech_is_scored_by_a_classifier_of_the_suite(
+    train: Callable[..., CellResult], digits: Path
+) -> None:
+    path = f"task.path={digits}"
+    quick = ("train.steps=80", "model=s4", "model.d_model=32", "run.name=judge")
+    judge = train("task=sc09_classifier", path, *quick)
+    assert judge.metrics["test/accuracy"] > 50, judge.message  # ten tones are easily told apart
+    quick = ("task=sc09", "train.steps=2", "train.eval_every=2", "model.d_model=16")
+    made = train(*quick, path, "task.classifier=judge", "task.samples=6")
+    assert made.outcome == "finished", made.message
+    scores = {name[7:]: value for name, value in made.metrics.items() if name.startswith("sample/")}
+    names = ("fid", "inception_score", "modified_inception_score", "am_score")
+    assert set(scores) == {prefix + name for prefix in ("", "of_test/") for name in names}
+    assert scores["fid"] > scores["of_test/fid"] >= 0
+    for prefix in ("", "of_test/"):
+        assert 1 <= scores[prefix + "inception_score"] <= 10
+        assert scores[prefix + "modified_inception_score"] >= 1
+        assert scores[prefix + "am_score"] >= 0
+    assert made.metrics["test/bits_per_sample"] < 16
+    assert "test/bits_per_sample_by_position/64" in made.metrics
+    store = open_store("speech", create=False)
+    kept = {Path(file.path).name for file in store.client.list_artifacts(made.run_id, "samples")}
+    assert kept == {f"{number:02d}.{ending}" for number in range(6) for ending in ("wav", "png")}
+    beside = {file.path for file in store.client.list_artifacts(made.run_id)}
+    assert {"sample.wav", "sample.png"} <= beside
+    confusion = {file.path for file in store.client.list_artifacts(judge.run_id)}
+    assert {"confusion.png", "confusion.csv"} <= confusion
+
+    other = write_digits(digits.parent / "other")
+    (other / "nine" / "a1_nohash_0.wav").unlink()
+    refused = train(*quick, f"task.path={other}", "task.classifier=judge")
+    assert refused.outcome == "failed"
+    assert "task.classifier=judge was trained on other data" in refused.message
+    refused = train(*quick, path, f"task.classifier={made.run_id}")
+    assert "is a run of the task 'sc09', which scores no samples" in refused.message
+    refused = train(*quick, path, "task.classifier=judge", "task.samples=1")
+    assert "task.samples=1 are too few" in refused.message
+    refused = train(*quick, path, "task.classifier=nobody")
+    assert "No finished run 'nobody'" in refused.message
+
+
+def test_a_task_without_a_judge_needs_none(digits: Path) -> None:
+    device = torch.device("cpu")
+    assert open_judge(SC09(seed=0, path=digits), "nowhere", device) is None
+    with pytest.raises(UserError, match="samples=1 are too few"):
+        open_judge(SC09(seed=0, path=digits, classifier="x", samples=1), "nowhere", device)
