@@ -254,6 +254,18 @@ def test_gradients_of_each_example(name: str, backend: str) -> None:
     close(*(vmap(grad(squares(run), every(inputs)), dims)(several, *others) for run in (operation, plain)))
 
 
+@ours
+def test_batches_of_gradients(name: str, backend: str) -> None:
+    """What ``torch.autograd`` vectorises by itself, for Jacobians too."""
+    operation, _, inputs = case(name, backend)
+    leaves = [x.clone().requires_grad_() for x in inputs]
+    y = operation(*leaves)
+    weights = torch.stack([torch.ones_like(y), y.detach().cos()])
+    one_by_one = [torch.autograd.grad(y, leaves, weight, retain_graph=True) for weight in weights]
+    together = torch.autograd.grad(y, leaves, weights, is_grads_batched=True)
+    close(together, tuple(map(torch.stack, zip(*one_by_one, strict=True))))
+
+
 @fused
 def test_the_derivative_of_a_tangent(name: str, backend: str) -> None:
     """Reverse over forward mode: tangents are plain PyTorch, which has derivatives of any order."""
