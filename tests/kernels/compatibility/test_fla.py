@@ -1,4 +1,4 @@
-"""The functions of flash-linear-attention against the equations that they compute, position by position in float64.
+"""The functions of flash-linear-attention against their equations, position by position in float64.
 
 The cases are those of its own tests: the same switches, layouts and dtypes, at smaller sizes.
 """
