@@ -127,6 +127,7 @@ def recomputed_gradients(
     leaves = [t.detach().requires_grad_() for t in inputs]
     with (
         torch._C._ForceDispatchKeyGuard(torch._C._dispatch_tls_local_include_set(), exclude),
+        full_precision(leaves[0].device),  # autocast is off by exclusion as well
         torch.enable_grad(),
     ):
         results = torch.autograd.grad(function(*leaves), leaves, doutputs, materialize_grads=True)

@@ -29,7 +29,7 @@ slow_but_two = pytest.mark.parametrize(
 )
 
 ANY_LENGTH = [name for name in MODELS.names() if name not in ("s4", "s4d", "h3")]
-"""Models whose chunks can have any length when they are exported with a state; the others cut theirs by it."""
+"""Models that are exported with a state for chunks of any length; the others cut theirs by it."""
 
 Weights = dict[str, Tensor]
 
@@ -77,6 +77,23 @@ def test_compiles_as_one_graph_at_any_length(name: str) -> None:
         logits, expected = compiled(tokens), model(tokens)
         close(logits, expected)
         close(gradients(model, logits.square().mean()), gradients(model, expected.square().mean()))
+    assert counter.frame_count <= 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["mamba", "gated_deltanet"])
+def test_compiles_to_code(name: str) -> None:
+    """By PyTorch's own compiler, which needs one for C++; in float32, as users train."""
+    torch._dynamo.reset()
+    model, counter = build(name).float(), CompileCounterWithBackend("inductor")
+    compiled = torch.compile(model, fullgraph=True, backend=counter)
+    for batch, seqlen in ((3, 20), (2, 150), (4, 64)):
+        tokens = random_tokens(batch, seqlen)
+        logits, expected = compiled(tokens), model(tokens)
+        torch.testing.assert_close(logits, expected, rtol=1e-4, atol=1e-5)
+        found, wanted = (gradients(model, y.square().mean()) for y in (logits, expected))
+        for key, gradient in found.items():
+            assert (gradient - wanted[key]).norm() < 1e-4 * wanted[key].norm(), key
     assert counter.frame_count <= 2
 
 
