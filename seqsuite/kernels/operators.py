@@ -35,9 +35,6 @@ __all__ = [
 # of torch.func from the outside, but an operator's derivative is asked for at one of them.
 
 
-_BATCHED = torch._C._parse_dispatch_key("Batched")
-
-
 class BatchInfo(Protocol):
     """What ``vmap`` says about itself."""
 
@@ -222,7 +219,7 @@ def _for_autograd_batches(operator: torch._ops.OpOverload) -> Callable[..., Any]
     run = _one_by_one(operator)
 
     def is_batched(x: Any) -> bool:
-        return isinstance(x, Tensor) and torch._C._dispatch_keys(x).has(_BATCHED)
+        return isinstance(x, Tensor) and torch._C._dispatch_keys(x).has("Batched")
 
     def over_batch(*arguments: Any) -> Any:
         level = torch._C._vmapmode_increment_nesting() - 1
