@@ -49,7 +49,7 @@ def last_inputs(x: Tensor, count: int, initial_state: Tensor | None, cu_seqlens:
     if cu_seqlens is None:
         return torch.cat([initial_state, x], dim=1)[:, length:]
     if length == 0:
-        return initial_state.clone()
+        return torch.cat([initial_state, x.expand(len(initial_state), -1, -1)], dim=1)
     starts, ends = cu_seqlens[:-1].long().unsqueeze(1), cu_seqlens[1:].long().unsqueeze(1)
     positions = ends - count + torch.arange(count, device=x.device)
     rows = torch.arange(len(initial_state), device=x.device).unsqueeze(1)
