@@ -29,7 +29,7 @@ class SC09(WindowTask):
     ``sc09_classifier`` on the same data: ``sample/fid``, ``sample/inception_score`` and others; see
     docs/audio.md for the protocol.
 
-    The default data is *synthetic*: espeak-ng says the digits in fifteen timbres and five accents, and no
+    The default data is *synthetic*: espeak-ng says the digits in twelve timbres and five accents, and no
     timbre is in two splits. With ``path`` it is recordings in the layout of SC09 or Speech Commands, split by
     the official lists.
 
