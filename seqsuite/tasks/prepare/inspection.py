@@ -201,7 +201,7 @@ class _Passages:
 
     def shared(self) -> list[Passage]:
         """Return what is shared."""
-        by_split: dict[Split, dict[str, Landmarks]] = {split: {} for split in SPLITS}
+        by_split: dict[str, dict[str, Landmarks]] = {split: {} for split in SPLITS}
         for position, name in enumerate(sorted(self._landmarks)):
             for split, found in self._landmarks[name].items():
                 home = split_of(position) if self._official is None and self._whole else split

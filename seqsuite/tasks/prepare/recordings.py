@@ -13,7 +13,7 @@ from seqsuite.tasks.prepare.token_files import TokenFile, TokenWriter
 from seqsuite.tasks.sources import audio
 from seqsuite.tasks.sources.audio_fingerprint import Passage, shared_passages
 from seqsuite.tasks.sources.audio_splits import SplitRule, split_recordings
-from seqsuite.tasks.sources.duplicates import refuse_shared_content
+from seqsuite.tasks.sources.duplicates import Content, refuse_shared_content
 from seqsuite.tasks.sources.files import OnBadFile, count_files, find_files, read_files, reason_of
 from seqsuite.tasks.sources.quantization import Quantization, Tokens
 from seqsuite.tasks.windows import WHOLE_STREAMS_FROM, split_named
@@ -66,7 +66,8 @@ def read_recordings(
         read = _read(files, quantization, on_bad_file)
         splits = split_named({str(file): tokens for file, tokens in read.items()})
         if len(read) >= WHOLE_STREAMS_FROM:
-            refuse_shared_content(splits, path)
+            contents: dict[str, Mapping[str, Content]] = {split: splits[split] for split in SPLITS}
+            refuse_shared_content(contents, path)
     else:
         read = _read([file for split in SPLITS for file in official[split]], quantization, on_bad_file)
         splits = {
@@ -100,8 +101,8 @@ def passages_between(
 ) -> list[Passage]:
     """Return the passages of five seconds and more that recordings of two splits share."""
     if quantization.name == "mu-law":
-        return shared_passages({split: dict(streams) for split, streams in splits.items()})
-    codes = {
+        return shared_passages({str(split): dict(streams) for split, streams in splits.items()})
+    codes: dict[str, dict[str, audio.Codes]] = {
         split: {name: audio.encode(quantization.decode(stream)) for name, stream in streams.items()}
         for split, streams in splits.items()
     }

@@ -73,7 +73,7 @@ def find_digits(path: Path) -> dict[Split, list[DigitFile]]:
         for file in find(root / word, audio.SUFFIXES, "audio").files:
             name = f"{word}/{file.relative_to(root / word).as_posix()}"
             found.add(name)
-            split = next((split for split in LISTS if name in listed[split]), "train")
+            split: Split = next((home for home in LISTS if name in listed[home]), "train")
             splits[split].append(DigitFile(file, digit))
     missing = sorted((listed["validation"] | listed["test"]) - found)
     if missing:
