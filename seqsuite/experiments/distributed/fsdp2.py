@@ -38,6 +38,7 @@ class FullySharded(Ranks):
             sharded = fully_shard(module, mesh=mesh)
             assert isinstance(sharded, FSDPModule)
             sharded.set_gradient_divide_factor(1.0)  # a sum: the loss is divided by all targets already
+            sharded.set_force_sum_reduction_for_comms(True)  # and a plain one, which gloo has
         register_fsdp_forward_method(model, "prefill")
         return model
 
