@@ -1,9 +1,9 @@
 """Sequences that are split over processes, each with a part: how a layer learns what lies before its part.
 
-While :func:`split_over` holds, the state that a layer is given is the one before the whole sequences, and the
-layer asks here for the one before its part. A recurrence takes a state through a part as a linear map and adds
-what the part itself leaves: every process runs its part from zero, tells the others both, and composes those
-of the parts before its own. So all work at once, and none waits for another's part.
+While :func:`split_over` holds, the state that a layer is given is the one before the whole sequences, and
+the layer asks here for the one before its part. A recurrence takes a state through a part as a linear map and
+adds what the part itself leaves: every process runs its part from zero, tells the others both, and composes
+those of the parts before its own. So all work at once, and none waits for another's part.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -15,13 +15,11 @@ from torch import Tensor
 
 
 class Peers(Protocol):
-    """The processes that share sequences, in the order of their parts. All ask for the same at once.
+    """The processes that share sequences, in the order of their parts. All ask for the same at once."""
 
-    Attributes:
-        before: Positions of each part before this process's own.
-    """
-
-    before: Sequence[int]
+    @property
+    def before(self) -> Sequence[int]:
+        """Return how many positions each part before this process's own has."""
 
     def earlier(self, *values: Tensor) -> list[tuple[Tensor, ...]]:
         """Return what the processes before this one ask with, in order, behind zeros of that form.

@@ -51,9 +51,6 @@ class Ring:
 
     Args:
         ranks: Their numbers, in the order of their parts.
-
-    Attributes:
-        before: Positions of each part before this rank's own, of the sequences that are computed now.
     """
 
     def __init__(self, ranks: Sequence[int]) -> None:
@@ -64,17 +61,17 @@ class Ring:
 
     @property
     def before(self) -> Sequence[int]:
-        """Return the lengths of the parts before this rank's."""
+        """See :attr:`seqsuite.models.split.Peers.before`."""
         return self._lengths[: self.place]
 
     def begin(self, seqlen: int) -> None:
         """Say how long the sequences are that are computed next."""
-        ends = [seqlen * place // self.size for place in range(self.size + 1)]
-        self._lengths = [end - start for start, end in zip(ends, ends[1:], strict=False)]
+        spans = (part_of(seqlen, place, self.size) for place in range(self.size))
+        self._lengths = [end - start for start, end in spans]
 
     def span(self, seqlen: int) -> tuple[int, int]:
         """Return where this rank's part of a sequence begins and ends."""
-        return seqlen * self.place // self.size, seqlen * (self.place + 1) // self.size
+        return part_of(seqlen, self.place, self.size)
 
     def earlier(self, *values: Tensor) -> list[tuple[Tensor, ...]]:
         """See :meth:`seqsuite.models.split.Peers.earlier`."""
@@ -147,6 +144,11 @@ class SequenceForward(nn.Module):
         return outputs, None
 
 
+def part_of(seqlen: int, place: int, parts: int) -> tuple[int, int]:
+    """Return where a part of a sequence begins and ends; parts have one length, or differ by one."""
+    return seqlen * place // parts, seqlen * (place + 1) // parts
+
+
 def _real(value: Tensor) -> Tensor:
     """Return complex numbers as pairs of real ones, which is what can be sent."""
     return torch.view_as_real(value) if value.is_complex() else value
@@ -156,7 +158,7 @@ def _unpacked(row: Tensor, like: Sequence[Tensor]) -> tuple[Tensor, ...]:
     """Return values of the forms of ``like``, which lie one after the other in a row of real numbers."""
     sizes = [_real(value).numel() for value in like]
     values = []
-    for part, form in zip(row.split(sizes), like, strict=True):
+    for part, form in zip(torch.split(row, sizes), like, strict=True):
         real = part.view(_real(form).shape).to(_real(form).dtype)
         values.append(torch.view_as_complex(real) if form.is_complex() else real)
     return tuple(values)

@@ -168,12 +168,12 @@ class Attention(Mixer):
 
     def _with_earlier(self, key: Tensor, value: Tensor, state: State) -> tuple[Tensor, Tensor]:
         """Return keys and values behind those that were seen before."""
-        before = [(state["key"].to(key.dtype), state["value"].to(value.dtype))]
+        keys, values = [state["key"].to(key.dtype)], [state["value"].to(value.dtype)]
         if (peers := split_peers()) is not None:
             last = None if self.window is None else self.window - 1
-            before.append(peers.positions(torch.cat([key, value], dim=-1), last).chunk(2, dim=-1))
-        keys, values = zip(*before, (key, value), strict=True)
-        return torch.cat(keys, dim=1), torch.cat(values, dim=1)
+            past_key, past_value = peers.positions(torch.cat([key, value], dim=-1), last).chunk(2, dim=-1)
+            keys, values = [*keys, past_key], [*values, past_value]
+        return torch.cat([*keys, key], dim=1), torch.cat([*values, value], dim=1)
 
     def _remember(self, key: Tensor, value: Tensor, state: State, seen: int) -> State:
         """Return the cache after ``seen`` more positions, without what no later one will look at."""

@@ -140,7 +140,7 @@ class GatedDelta(Mixer):
             beta,
             initial_state=start.expand(batch, heads, -1, -1),
         )
-        after, transition = final.split([rows, width], dim=2)
+        after, transition = torch.split(final, [rows, width], dim=2)
         return transition, after
 
     def _project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -64,5 +64,8 @@ def test_a_layer_that_does_not_say_how_it_is_split_is_refused() -> None:
     model.blocks[0].mixer = Own()
     with pytest.raises(UserError, match=r"run\.sequence_parallel: Own does not say how it computes a part"):
         check_can_split(model)
-    with torch.device("meta"), pytest.raises(UserError, match=r"splits sequences between blocks of one width"):
+    with (
+        torch.device("meta"),
+        pytest.raises(UserError, match=r"splits sequences between blocks of one width"),
+    ):
         check_can_split(build("mamba", vocab_size=4, d_model=8, n_layer=2, backbone={"name": "unet"}))
