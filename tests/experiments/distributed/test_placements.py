@@ -19,6 +19,8 @@ WAYS = {
 
 TOLERANCE = {"float32": 1e-6, "float64": 1e-12}
 
+AVERAGED = {"train.steps": "6", "train.ema": "0.9", "train.clip": "0.5"}
+
 
 def case(model: str, dtype: str, **settings: str) -> dict[str, str]:
     return {
@@ -46,7 +48,7 @@ def same(curves, expected, tolerance: float) -> None:
         assert curves[key] == pytest.approx(value, rel=tolerance, abs=tolerance), key
 
 
-def test_two_processes_train_as_one_does(train_together) -> None:
+def test_two_processes_train_as_one_does_and_go_on_as_if_they_had_not_stopped(train_together) -> None:
     trained = {
         ("mamba", "float64"): ["ddp", "sequence-fsdp2", "chunk"],
         ("transformer", "float64"): ["sequence"],
@@ -57,10 +59,25 @@ def test_two_processes_train_as_one_does(train_together) -> None:
         for (model, dtype), ways in trained.items()
         for way in ways
     }
+    averaged = case("mamba", "float32", **AVERAGED, **WAYS["fsdp2"])
+    parts = {f"until {step}": {**averaged, "name": "parts", "until": str(step)} for step in (3, 6)}
     single = train_together({":".join(key): case(*key) for key in trained}, 1)
-    for name, curves in train_together(cases, 2).items():
+    curves = train_together({**cases, "quiet": averaged, **parts}, 2)
+    for name in cases:
         key = name.rpartition(":")[0]
-        same(curves, single[key], TOLERANCE[key.partition(":")[2]])
+        same(curves[name], single[key], TOLERANCE[key.partition(":")[2]])
+    assert curves["until 3"] | curves["until 6"] == curves["quiet"]  # to the last bit
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("way", ["ddp", "fsdp2", "sequence"])
+def test_other_numbers_of_processes_go_on(train_together, dtype, way) -> None:
+    plain, curve = case("mamba", dtype, **AVERAGED), {}
+    for until, world in {2: 2, 4: 1, 6: 4}.items():
+        settings = case("mamba", dtype, **AVERAGED, **(WAYS[way] if world > 1 else {}))
+        curve |= train_together({"resumed": {**settings, "until": str(until)}}, world)["resumed"]
+    same(curve, train_together({"one": plain}, 1)["one"], TOLERANCE[dtype])
 
 
 @pytest.mark.slow
