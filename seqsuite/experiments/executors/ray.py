@@ -85,7 +85,9 @@ def _cluster(address: str | None, cpus: int) -> Iterator[Any]:
     """Connect to the cluster, or start one on this machine, which takes work from this process only."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     if address is None:
-        # Ray listens on all interfaces; whoever has no token is turned away.
+        # Read as Ray is imported: without clusters it listens on the loopback interface only, which is what
+        # it does by itself where it supports none. Whoever has no token is turned away there too.
+        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
         os.environ["RAY_AUTH_MODE"] = "token"
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))  # which Ray reads once
     import ray
