@@ -17,6 +17,7 @@ from seqsuite.experiments.watching import Progress, Watch
 
 _SECONDS = 0.5  # between looks at the journals
 _AROUND = 6  # lines of the terminal that the table leaves
+_BESIDE = 45  # about as many columns as stand beside the cells' names
 _ORDER = {"running": 0, "failed": 1, "diverged": 1, "busy": 2, "waiting": 3, "finished": 4, "skipped": 4}
 """Which cells are shown first where there is no room for all."""
 
@@ -53,10 +54,11 @@ class LiveTable:
         table.add_column("metric", no_wrap=True, overflow="ellipsis")
         table.add_column("left", no_wrap=True, justify="right")
         cells = self._watch.look()
+        names = _told_apart([cell.config.title for cell in cells], self._console.width - _BESIDE)
         room = max(self._console.height - _AROUND, 1)
         chosen = sorted(range(len(cells)), key=lambda index: (_ORDER[cells[index].state], index))[:room]
         for index in sorted(chosen):
-            table.add_row(*self._row(cells[index]))
+            table.add_row(names[index], *self._row(cells[index]))
         if hidden := len(cells) - len(chosen):
             table.add_row(f"and {hidden} more")
         return table
@@ -70,7 +72,7 @@ class LiveTable:
             loss = cell.metrics.get(schema.TRAIN_LOSS)
             told = "" if loss is None else f"loss {loss:.3f}"
         left = "" if cell.seconds_left is None else duration(cell.seconds_left)
-        return [cell.config.title, cell.state, f"{cell.step:,}/{cell.config.train.steps:,}", told, left]
+        return [cell.state, f"{cell.step:,}/{cell.config.train.steps:,}", told, left]
 
     def _refresh(self) -> None:
         while not self._done.wait(_SECONDS):
@@ -89,3 +91,13 @@ class LiveTable:
             self._done.set()
             self._thread.join()
             self._live.stop()
+
+
+def _told_apart(titles: Sequence[str], room: int) -> Sequence[str]:
+    """Return names of cells; where the room is small, without what all of them begin with."""
+    if len(titles) < 2 or max(map(len, titles)) <= room:
+        return titles
+    letters = enumerate(zip(*titles, strict=False))
+    differ = next((place for place, choice in letters if len(set(choice)) > 1), 0)
+    start = titles[0].rfind("-", 0, differ) + 1
+    return [title[start:] for title in titles]
