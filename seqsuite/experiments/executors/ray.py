@@ -88,6 +88,8 @@ def _cluster(address: str | None, cpus: int) -> Iterator[Any]:
         # Read as Ray is imported: without clusters it listens on the loopback interface only, which is what
         # it does by itself where it supports none. Whoever has no token is turned away there too.
         os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+        # Ray's own 15 lets everything else on the machine go first: cells would be slower than in processes.
+        os.environ.setdefault("RAY_worker_niceness", "0")
         os.environ["RAY_AUTH_MODE"] = "token"
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))  # which Ray reads once
     import ray
