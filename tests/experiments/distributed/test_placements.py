@@ -59,13 +59,15 @@ def test_two_processes_train_as_one_does_and_go_on_as_if_they_had_not_stopped(tr
         for (model, dtype), ways in trained.items()
         for way in ways
     }
-    averaged = case("mamba", "float32", **AVERAGED, **WAYS["fsdp2"])
-    parts = {f"until {step}": {**averaged, "name": "parts", "until": str(step)} for step in (3, 6)}
-    single = train_together({":".join(key): case(*key) for key in trained}, 1)
-    curves = train_together({**cases, "quiet": averaged, **parts}, 2)
+    averaged = case("mamba", "float64", **AVERAGED)
+    sharded = averaged | WAYS["fsdp2"]
+    parts = {f"until {step}": {**sharded, "name": "parts", "until": str(step)} for step in (3, 6)}
+    single = train_together({"averaged": averaged, **{":".join(key): case(*key) for key in trained}}, 1)
+    curves = train_together({**cases, "quiet": sharded, **parts}, 2)
     for name in cases:
         key = name.rpartition(":")[0]
         same(curves[name], single[key], TOLERANCE[key.partition(":")[2]])
+    same(curves["quiet"], single["averaged"], TOLERANCE["float64"])
     assert curves["until 3"] | curves["until 6"] == curves["quiet"]  # to the last bit
 
 
