@@ -23,7 +23,7 @@ PROBE_STEPS = 4
 
 
 def probe(cells: Sequence[CellConfig], threads: int | None = None) -> list[float]:
-    """Estimate how long one process trains each cell, in seconds; those that differ in their seed share a probe.
+    """Estimate how long one process trains each cell, in seconds; cells of different seeds share a probe.
 
     Evaluations, and what other cells that run at the same time cost, are left out.
 
