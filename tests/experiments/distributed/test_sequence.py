@@ -7,11 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
 
 from seqsuite.api import build
 from seqsuite.errors import UserError
+from seqsuite.experiments.config.resolve import resolve
 from seqsuite.experiments.distributed.sequence import check_can_split
+from seqsuite.experiments.grid import check_cells
 from seqsuite.models.base import Mixer
 
 SCRIPT = Path(__file__).with_name("split_as.py")
@@ -64,8 +65,10 @@ def test_a_layer_that_does_not_say_how_it_is_split_is_refused() -> None:
     model.blocks[0].mixer = Own()
     with pytest.raises(UserError, match=r"run\.sequence_parallel: Own does not say how it computes a part"):
         check_can_split(model)
-    with (
-        torch.device("meta"),
-        pytest.raises(UserError, match=r"splits sequences between blocks of one width"),
-    ):
-        check_can_split(build("mamba", vocab_size=4, d_model=8, n_layer=2, backbone={"name": "unet"}))
+
+
+def test_a_backbone_that_is_not_split_is_refused_before_anything_runs(tmp_path: Path) -> None:
+    told = {"task": "selective_copying", "scale": "smoke", "run.output": str(tmp_path / "runs")}
+    split = {"model.backbone": "unet", "run.nproc": "2", "run.sequence_parallel": "2"}
+    with pytest.raises(UserError, match=r"splits sequences between blocks of one width"):
+        check_cells([resolve(told | split)])
