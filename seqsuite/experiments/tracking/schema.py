@@ -3,7 +3,7 @@
 from typing import Literal
 
 TAG_KIND = "seqsuite.kind"
-"""``"cell"`` for one training run, ``"grid"`` for the parent of several."""
+"""``"cell"`` for one training run, ``"grid"`` for the parent of several, ``"benchmark"``."""
 TAG_CELL = "seqsuite.cell"
 """Identity of the cell: the hash of its resolved configuration."""
 TAG_GROUP = "seqsuite.group"
