@@ -80,14 +80,14 @@ class View {
 
   // What orange shows: rows of shares by position, and what they are.
   held() {
-    const { memory, read } = this.shown, short = (rows) => (rows && rows.length === shown.tokens.length ? rows : null);
-    if (find("below").value === "read") return [short(read), "share read now", "whose share is read at t (down), by token s (across)"];
+    const { memory, read } = this.shown, fits = (rows) => (rows && rows.length === shown.tokens.length ? rows : null);
+    if (find("below").value === "read") return [fits(read), "share read now", "whose share is read at t (down), by token s (across)"];
     const titles = {
       decay: "share of what came in at s (across) that the state still holds at t (down)",
       weights: "attention weights of t (down) on s (across)",
       kernel: "S4's kernel |K| from s (across) to t (down), of its largest",
     };
-    return [memory ? short(memory.values[Number(this.group.value)]) : null, "kept now", memory ? titles[memory.kind] : ""];
+    return [memory ? fits(memory.values[Number(this.group.value)]) : null, "kept now", memory ? titles[memory.kind] : ""];
   }
 
   draw(largest) {
@@ -110,8 +110,8 @@ class View {
     this.state.box.hidden = !state;
     if (state) {
       const peak = state.reduce((top, row) => Math.max(top, ...row), 1e-9), now = inLayer(state.length, position);
-      this.state.title.textContent = "State until now: channels (down, by time constant), positions (across)";
-      paint(this.state.canvas, state[0].map((_, channel) => state.map((row, t) => (t <= now ? row[channel] / peak : 0))), state.length, -1);
+      this.state.title.textContent = "State until now, root of the magnitude: channels (down, by time constant), positions (across)";
+      paint(this.state.canvas, state[0].map((_, channel) => state.map((row, t) => (t <= now ? Math.sqrt(row[channel] / peak) : 0))), state.length, -1);
       describeCanvas(this.state.canvas, this.state.title.textContent);
     }
     this.root.dataset.delta = String(delta ? stepSize(this.shown, position) : "");

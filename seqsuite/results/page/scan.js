@@ -42,6 +42,11 @@ function tileSteps(length, tile) {
   return steps;
 }
 
+function timeText(seconds) {
+  const [scale, unit] = seconds >= 1 ? [1, "s"] : seconds >= 1e-3 ? [1e3, "ms"] : [1e6, "µs"];
+  return `${Number((scale * seconds).toPrecision(3))} ${unit}`;
+}
+
 class Scan {
   constructor(root, measured) {
     root.append(element("h2", "", "The scan: one result, three orders of additions"));
@@ -83,17 +88,17 @@ class Scan {
   }
 
   times(root, { machine, shape, rows }) {
-    root.append(element("p", "about", `${machine}; ${shape}; float32, forward, median of repeats, measured when this page was made.`));
+    root.append(element("p", "about", `${machine}; ${shape}; float32, forward, the fastest of some repeats, measured when this page was made.`));
     const lengths = [...new Set(rows.map((row) => row.seqlen))], ways = [...new Set(rows.map((row) => row.way))];
     const seconds = (way, seqlen) => rows.find((row) => row.way === way && row.seqlen === seqlen)?.seconds;
     root.append(this.plot(lengths, ways, seconds));
     const table = element("table", "times"), head = element("tr"), scroll = element("div", "scroll");
-    head.append(element("th", "", "length"), ...ways.map((way) => element("th", "", `${way}, ms`)));
+    head.append(element("th", "", "length"), ...ways.map((way) => element("th", "", way)));
     table.append(head, ...lengths.map((seqlen) => {
       const row = element("tr");
       row.append(element("th", "", String(seqlen)), ...ways.map((way) => {
         const taken = seconds(way, seqlen);
-        return element("td", "", taken === undefined ? "–" : short(1000 * taken));
+        return element("td", "", taken === undefined ? "–" : timeText(taken));
       }));
       return row;
     }));
@@ -111,7 +116,7 @@ class Scan {
     const y = (value) => tall - low - (tall - low - 10) * (Math.log10(value) - first) / Math.max(last - first, 1);
     for (let power = first; power <= last; power += 1) {
       svg.append(svgElement("line", { class: "grid", x1: left, x2: wide - right, y1: y(10 ** power), y2: y(10 ** power) }),
-        svgElement("text", { x: left - 6, y: y(10 ** power) + 4, "text-anchor": "end" }, `${Number((10 ** (power + 3)).toPrecision(1))} ms`));
+        svgElement("text", { x: left - 6, y: y(10 ** power) + 4, "text-anchor": "end" }, timeText(10 ** power)));
     }
     lengths.forEach((seqlen) => svg.append(svgElement("text", { x: x(seqlen), y: tall - 14, "text-anchor": "middle" }, String(seqlen))));
     svg.append(svgElement("line", { class: "axis", x1: left, x2: wide - right, y1: tall - low, y2: tall - low }));
