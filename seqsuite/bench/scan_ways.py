@@ -33,9 +33,7 @@ def time_ways(lengths: tuple[int, ...] = LENGTHS) -> dict[str, Any]:
         }
         estimates = {name: warm_up(run, "cpu") for name, run in runs.items()}
         found = interleave(runs, estimates, _REPEATS, _BUDGET_S, "cpu")
-        rows += [
-            {"way": way, "seqlen": seqlen, "seconds": found[name].minimum} for name, way in WAYS.items()
-        ]
+        rows += [{"way": way, "seqlen": seqlen, "seconds": found[name].minimum} for name, way in WAYS.items()]
     machine = describe_machine("cpu", ())
     return {
         "machine": f"{machine['processor']}, {machine['cores']} cores, PyTorch {machine['PyTorch']}",

@@ -105,7 +105,9 @@ def _check_output(output: Path) -> None:
 
 def _demonstration(experiment: str, say: Callable[[str], None]) -> list[str]:
     """Return the runs of the hamburger's models, trained now where they are not."""
-    say(f"Without a RUN: the demonstration, `seqsuite run {' '.join(_DEMONSTRATION)}`, about a minute if new.")
+    say(
+        f"Without a RUN: the demonstration, `seqsuite run {' '.join(_DEMONSTRATION)}`, about a minute if new."
+    )
     results = api.run(*_DEMONSTRATION, f"run.experiment={experiment}")
     for result in results:
         if result.outcome not in ("finished", "skipped"):
@@ -125,8 +127,8 @@ def _open(source: Source) -> Shown:
     task = config.make_task()
     if task.codec is None or task.io.vocab_size is None:
         raise UserError(
-            f"{source.name} is of the task {config.task.name!r}, whose input is neither text nor DNA nor audio: "
-            "inspect a run of another."
+            f"{source.name} is of the task {config.task.name!r}, whose input is neither text nor DNA nor "
+            "audio: inspect a run of another."
         )
     return Shown(source, model, task, config.task.name)
 

@@ -13,7 +13,7 @@ import click
     multiple=True,
     default=("i want to order a hamburger .",),
     show_default=True,
-    help="A text or DNA as the run's task reads it, or the path of an audio file; may be given several times.",
+    help="Text or DNA as the run's task reads it, or the path of an audio file; may be given several times.",
 )
 @click.option(
     "--output",
@@ -22,7 +22,9 @@ import click
     show_default=True,
     help="A page (.html), or a picture of the first input (.png, .pdf, .svg).",
 )
-@click.option("--times/--no-times", default=True, help="Time the scan on this machine, for the page's third tab.")
+@click.option(
+    "--times/--no-times", default=True, help="Time the scan on this machine, for the page's third tab."
+)
 @click.option("--experiment", default="seqsuite", help="MLflow experiment that the runs are in.")
 def inspect_runs(
     sources: tuple[str, ...], texts: tuple[str, ...], output: Path, times: bool, experiment: str

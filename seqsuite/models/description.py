@@ -89,7 +89,7 @@ def _layer(decided: Mapping[str, Inspected]) -> dict[str, Any]:
     short = all(size <= LONGEST_MATRIX for shown in decided.values() for size in _lengths(shown))
     memory, read = (remembered(decided), read_shares(decided)) if short else (None, None)
     return {
-        "delta": _step_sizes(decided["delta"]) if "delta" in decided else None,
+        "delta": _step_sizes(decided["delta"], short) if "delta" in decided else None,
         "memory": None
         if memory is None
         else {"kind": memory[0], "groups": memory[1], "values": _rounded(memory[2])},
@@ -104,12 +104,15 @@ def _lengths(shown: Inspected) -> list[int]:
     return [size for axis, size in zip(shown.axes, shown.values.shape, strict=True) if axis in along]
 
 
-def _step_sizes(delta: Inspected) -> dict[str, Any]:
+def _step_sizes(delta: Inspected, channels: bool) -> dict[str, Any]:
+    """Return the mean of the channels, and if these are wanted, which of them opened where."""
     if "position" not in delta.axes:
         return {"mean": _rounded(delta.values.mean()), "top": None, "widest": None}
     values = delta.values[0].flatten(1)
-    most, channels = values.topk(min(_OPENED, values.shape[1]), dim=1)
-    top = [list(zip(channels[at].tolist(), _rounded(most[at]), strict=True)) for at in range(len(values))]
+    if not channels:
+        return {"mean": _rounded(values.mean(1)), "top": None, "widest": None}
+    most, places = values.topk(min(_OPENED, values.shape[1]), dim=1)
+    top = [list(zip(places[at].tolist(), _rounded(most[at]), strict=True)) for at in range(len(values))]
     widest = values.argmax(0).bincount(minlength=len(values))
     return {"mean": _rounded(values.mean(1)), "top": top, "widest": widest.tolist()}
 

@@ -44,14 +44,14 @@ class _Weights:
 def portable(model: SequenceModel) -> dict[str, Any] | None:
     """Return a model as plain data, or ``None`` if it is larger or of other parts than a page can run.
 
-    Those are models of tokens up to :data:`MOST_PARAMETERS`, of one width, whose blocks are ``mamba``, ``none``
-    or ``transformer`` with S6 of a real A, S4D or full attention inside, rotary or not: the models mamba, s4d,
-    transformer, transformer++ and hybrid as they are, and mixtures of their parts.
+    Those are models of tokens up to :data:`MOST_PARAMETERS`, of one width, whose blocks are ``mamba``,
+    ``none`` or ``transformer`` with S6 of a real A, S4D or full attention inside, rotary or not: the models
+    mamba, s4d, transformer, transformer++ and hybrid as they are, and mixtures of their parts.
 
     Returns:
-        ``weights``, float32 numbers in base64; ``embedding``, ``positions`` (or ``None``), ``norm``, ``head``,
-        ``tied`` (whether the outputs are next tokens), and ``layers``, each with ``block`` and ``mixer``, and
-        their parameters. A tensor is an object of ``at``, its first number's place, and ``shape``.
+        ``weights``, float32 numbers in base64; ``embedding``, ``positions`` (or ``None``), ``norm``,
+        ``head``, and ``layers``, each with ``block`` and ``mixer``, and their parameters. A tensor is an
+        object of ``at``, its first number's place, and ``shape``.
     """
     if (
         model.num_parameters() > MOST_PARAMETERS
@@ -148,6 +148,8 @@ def _linear(linear: nn.Linear, weights: _Weights) -> dict[str, Any]:
 def _norm(norm: nn.Module, weights: _Weights) -> dict[str, Any]:
     assert isinstance(norm, (nn.RMSNorm, nn.LayerNorm))
     bias = norm.bias if isinstance(norm, nn.LayerNorm) else None
-    return {"eps": norm.eps, "centred": isinstance(norm, nn.LayerNorm), "weight": weights.put(norm.weight)} | {
-        "bias": weights.put(bias)
-    }
+    return {
+        "eps": norm.eps,
+        "centred": isinstance(norm, nn.LayerNorm),
+        "weight": weights.put(norm.weight),
+    } | {"bias": weights.put(bias)}

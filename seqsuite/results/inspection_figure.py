@@ -44,7 +44,9 @@ def inspection_figure(data: Mapping[str, Any]) -> Figure:
         step, kept, moved, says = panels[:, column]
         _bars(step, _step_sizes(layer, len(shown["tokens"])), shown["tokens"], _BLUE)
         step.set_ylim(0, largest * 1.05 or 1)
-        step.set_title(f"{described['name']}\nlet in: Δ in layer {place + 1}, mean of the channels", fontsize=10)
+        step.set_title(
+            f"{described['name']}\nlet in: Δ in layer {place + 1}, mean of the channels", fontsize=10
+        )
         _draw_kept(kept, layer, shown["tokens"])
         _bars(moved, model["without"], shown["tokens"], _PURPLE)
         moved.set_ylim(0, 1.05)
@@ -55,9 +57,7 @@ def inspection_figure(data: Mapping[str, Any]) -> Figure:
 
 def most_selective(layers: Sequence[Mapping[str, Any]]) -> int:
     """Return the place of the layer whose mean step sizes differ most between tokens."""
-    spreads = [
-        np.ptp(layer["delta"]["mean"]) if layer["delta"] is not None else -1.0 for layer in layers
-    ]
+    spreads = [np.ptp(layer["delta"]["mean"]) if layer["delta"] is not None else -1.0 for layer in layers]
     return int(np.argmax(spreads))
 
 

@@ -18,18 +18,19 @@ def write_page(data: Mapping[str, Any], output: Path) -> None:
     Args:
         data: What is shown:
 
-            - ``unit``, what a token is; ``row``, tokens a row, 0 where they wrap; ``rate``, samples a second
-              of audio, or ``None``;
-            - ``inputs``: each with ``text``, what it is called; ``tokens``, a label each; ``wave``, samples in
-              [−1, 1], or ``None``; and ``models``, for each what
+            - ``unit``, what a token is; ``row``, tokens a row, 0 where they wrap; ``rate``, samples a
+              second of audio, or ``None``;
+            - ``inputs``: each with ``text``, what it is called; ``tokens``, a label each; ``wave``, samples
+              in [−1, 1], or ``None``; and ``models``, for each what
               :func:`seqsuite.models.description.describe` returns;
-            - ``models``: each with ``name``, ``parameters``, ``score``, how good it is in words, or ``None``;
-              ``live``, what :func:`seqsuite.models.portable.portable` returns; ``longest``, the tokens that it
-              may be given in the page; and ``names`` of its outputs, for a live one;
+            - ``models``: each with ``name``, ``parameters``, ``score``, how good it is in words, or
+              ``None``; ``live``, what :func:`seqsuite.models.portable.portable` returns; ``longest``, the
+              tokens that it may be given in the page; and ``names`` of its outputs, for a live one;
             - ``reader``: how the page reads a sentence: ``kind`` (``words``, ``letters`` or ``bytes``),
               ``tokens`` in the order of their ids, and their ``labels``; or ``None``;
             - ``why``: why the page does not run the models itself, where it does not;
-            - ``scan``: ``machine``, ``shape`` and ``rows`` of ``way``, ``seqlen`` and ``seconds``, or ``None``.
+            - ``scan``: ``machine``, ``shape`` and ``rows`` of ``way``, ``seqlen`` and ``seconds``, or
+              ``None``.
         output: The file.
 
     Raises:

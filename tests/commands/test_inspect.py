@@ -18,7 +18,10 @@ OTHER = "selective_copying-mamba-smoke-seed0"
 @pytest.fixture
 def inspect(seqsuite: Callable[..., Result], text_run: str) -> Callable[..., Result]:
     """Inspect in the experiment ``text``, where a hamburger and a task of no codec are trained too."""
-    for task, settings in (("hamburger", []), ("selective_copying", ["task.seqlen=32", "train.batch_size=4"])):
+    for task, settings in (
+        ("hamburger", []),
+        ("selective_copying", ["task.length=32", "train.batch_size=4"]),
+    ):
         small = ["train.steps=4", "train.eval_every=4", "model.d_model=8", "task.eval_examples=8", *settings]
         trained = seqsuite("run", f"task={task}", "model=mamba", "scale=smoke", *small, "run.experiment=text")
         assert trained.exit_code == 0, trained.output
@@ -47,7 +50,9 @@ def test_a_page_holds_inputs_models_and_weights_and_is_kept_with_its_run(
     assert data["scan"] is None
     store = open_store("text", create=False)
     [run] = [run for run in store.finished() if run.name == RUN]
-    assert "inspection/page.html" in [file.path for file in store.client.list_artifacts(run.run_id, "inspection")]
+    assert "inspection/page.html" in [
+        file.path for file in store.client.list_artifacts(run.run_id, "inspection")
+    ]
 
 
 def test_a_picture_is_the_same_each_time(inspect: Callable[..., Result], shared_folder: Path) -> None:
@@ -58,7 +63,9 @@ def test_a_picture_is_the_same_each_time(inspect: Callable[..., Result], shared_
     assert one.startswith(b"\x89PNG")
 
 
-def test_text_is_shown_by_its_bytes(inspect: Callable[..., Result], text_run: str, shared_folder: Path) -> None:
+def test_text_is_shown_by_its_bytes(
+    inspect: Callable[..., Result], text_run: str, shared_folder: Path
+) -> None:
     made = inspect(text_run, "--input", "naïve\n", "--output", "text.html")
     assert made.exit_code == 0, made.output
     data = data_of(shared_folder / "text.html")
@@ -70,7 +77,10 @@ def test_text_is_shown_by_its_bytes(inspect: Callable[..., Result], text_run: st
     ("arguments", "message"),
     [
         ([RUN, "--input", " "], "--input is empty"),
-        ([RUN, "--input", "i want to order a hamburgr ."], "'hamburgr' is not in the vocabulary of 77 words. Did"),
+        (
+            [RUN, "--input", "i want to order a hamburgr ."],
+            "'hamburgr' is not in the vocabulary of 77 words. Did",
+        ),
         ([RUN, "--input", "a " * 257], "--input has 257 tokens: give it 1 to 256."),
         (["hamburger-mamba-smoke-seed1"], "No finished run 'hamburger-mamba-smoke-seed1'"),
         ([RUN, "--output", "nowhere/page.html"], "nowhere/page.html cannot be written"),

@@ -12,7 +12,9 @@ from seqsuite.models.description import LONGEST_MATRIX, describe, without_each
 
 
 def make(name: str, **settings: Any) -> Any:
-    return seqsuite.build(name, vocab_size=9, seqlen=300, seed=0, **{"d_model": 16, "n_layer": 2, **settings}).eval()
+    return seqsuite.build(
+        name, vocab_size=9, seqlen=300, seed=0, **{"d_model": 16, "n_layer": 2, **settings}
+    ).eval()
 
 
 @pytest.mark.parametrize("name", MODELS.names())
@@ -20,7 +22,10 @@ def test_every_model_can_be_described(name: str) -> None:
     model, ids = make(name), torch.randint(9, (12,), generator=torch.Generator().manual_seed(0))
     described = json.loads(json.dumps(describe(model, ids, str), allow_nan=False))
     chances = model(ids.unsqueeze(0))[0, -1].softmax(-1)
-    assert described["answers"][-1][0] == [str(int(chances.argmax())), pytest.approx(chances.max().item(), abs=1e-5)]
+    assert described["answers"][-1][0] == [
+        str(int(chances.argmax())),
+        pytest.approx(chances.max().item(), abs=1e-5),
+    ]
     assert len(described["state_bytes"]) == len(described["without"]) == 12
     for layer in described["layers"]:
         for shares in layer["read"] or []:
@@ -57,7 +62,9 @@ def test_channels_that_open_widest_are_all_channels() -> None:
 
 
 def test_long_inputs_have_no_matrices() -> None:
-    layer = describe(make("mamba", n_layer=1), torch.zeros(LONGEST_MATRIX + 1, dtype=torch.long), str)["layers"][0]
+    layer = describe(make("mamba", n_layer=1), torch.zeros(LONGEST_MATRIX + 1, dtype=torch.long), str)[
+        "layers"
+    ][0]
     assert layer["memory"] is layer["read"] is layer["state"] is None
     assert len(layer["delta"]["mean"]) == LONGEST_MATRIX + 1
 

@@ -248,7 +248,10 @@ def test_the_sentence_tells_this_inputs_numbers(
     described = describe(models["mamba"], ids_of(SENTENCE), INTENTS.__getitem__)
     says = page.locator(".says").first.inner_text()
     most = max(range(11), key=described["without"].__getitem__)
-    assert f"moves most without “{SENTENCE.split()[most]}” ({most + 1}): {described['without'][most]:.2f}" in says
+    assert (
+        f"moves most without “{SENTENCE.split()[most]}” ({most + 1}): {described['without'][most]:.2f}"
+        in says
+    )
     assert "Its step size is the same for every token" in page.locator(".says").nth(1).inner_text()
     assert "It has no step size" in page.locator(".says").nth(2).inner_text()
     page.locator("#input").select_option("1")
@@ -261,7 +264,9 @@ def test_both_modes_arrive_at_the_same_numbers(
 ) -> None:
     page = open_page(f"{page_file.as_uri()}#7/modes")
     assert page.locator("#tab-modes option").all_inner_texts()[0] == "s4d"
-    channel = int(page.locator("#tab-modes select").nth(2).locator("option").nth(1).inner_text().split(",")[0])
+    channel = int(
+        page.locator("#tab-modes select").nth(2).locator("option").nth(1).inner_text().split(",")[0]
+    )
     layer = inspect_model(models["s4d"], ids_of(SENTENCE).unsqueeze(0))[0]
     expected = layer["output"].values[0, 6, channel].item()
     words = page.locator("#equal").inner_text().split()
@@ -362,8 +367,9 @@ def test_audio_is_a_waveform_that_plays(open_page: Callable[..., Any], tmp_path:
     wave = page.locator("section canvas.wide")
     box = wave.bounding_box()
     wave.click(position={"x": box["width"] / 2, "y": 20})
-    assert page.locator("#where").inner_text().startswith("201 of 400: level")
-    assert "played to sample 201" in wave.get_attribute("aria-label")
+    sample = int(page.locator("#where").inner_text().partition(" of 400: level")[0])
+    assert sample in range(199, 203)  # a pixel is more than a sample
+    assert f"played to sample {sample}" in wave.get_attribute("aria-label")
     assert page.locator(".token").count() == 0
     page.keyboard.press("Home")
     page.locator("#play").click()

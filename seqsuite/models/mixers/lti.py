@@ -89,7 +89,7 @@ class TimeInvariantSSM(Mixer):
         return long_convolution_flops(self.d_model, seqlen)
 
     def inspect(self, x: Tensor) -> dict[str, Inspected]:
-        """Return the convolution's ``kernel`` (D, L), and what the recurrence makes of the ``input`` (B, L, D).
+        """Return the ``kernel`` (D, L), and what the recurrence makes of the ``input`` (B, L, D).
 
         That is the ``state`` (B, L, D, N/2 or N) and the ``output`` (B, L, D) read from it, both without the
         skip: the kernel convolved with the input gives the same output. The step size ``delta`` is (D).

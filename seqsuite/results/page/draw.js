@@ -21,6 +21,8 @@ const colour = (name) => getComputedStyle(document.documentElement).getPropertyV
 const percent = (share) => `${(100 * share).toFixed(1)} %`;
 const short = (x) => (x === null || x === undefined ? "–" : String(Number(x.toPrecision(3))));
 
+const seen = (label) => (label === " " ? "␣" : label);
+
 function bytes(count) {
   const units = ["B", "KiB", "MiB", "GiB"];
   let unit = 0;
@@ -69,5 +71,5 @@ function bars(canvas, numbers, colours, labels = []) {
   pen.fillStyle = colour("--ink");
   pen.textAlign = "center";
   pen.font = "11px ui-monospace, monospace";
-  labels.forEach((label, at) => pen.fillText(label, (at + 0.5) * step, tall + 11, step));
+  labels.forEach((label, at) => pen.fillText(seen(label), (at + 0.5) * step, tall + 11, step));
 }

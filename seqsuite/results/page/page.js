@@ -97,9 +97,9 @@ class View {
     this.size.style.width = `${100 * sizes[position] / most}%`;
     this.strip.draw({ position, step: (t) => stepSize(this.shown, t), largest, held, heldName, without, layer: this.shown });
     this.lines.root.style.display = held ? "" : "none";
-    if (held) this.lines.draw({ tokens: shown.tokens, position, shares: held[position], centres: centresOf(this.strip.cells ?? []), title: `Lines to “${shown.tokens[position]}”: ${heldName}` });
+    if (held) this.lines.draw({ tokens: shown.tokens, position, shares: held[position], centres: centresOf(this.strip.cells ?? []), title: `Lines to “${seen(shown.tokens[position])}”: ${heldName}` });
     this.answers.replaceChildren(...answers[position].map(([label, chance]) => {
-      const row = element("tr"), name = element("td", "", label);
+      const row = element("tr"), name = element("td", "", seen(label));
       name.style.setProperty("--share", `${100 * chance}%`);
       row.append(name, element("td", "", percent(chance)));
       return row;
@@ -121,9 +121,9 @@ class View {
 // Says what to see, with the numbers of this input.
 function sentenceOf(model, index) {
   const tokens = shown.tokens, end = tokens.length - 1, name = data.models[index].name, parts = [];
-  const quote = (t) => (data.unit === "sample" ? `sample ${t + 1}` : `“${tokens[t]}” (${t + 1})`);
+  const quote = (t) => (data.unit === "sample" ? `sample ${t + 1}` : `“${seen(tokens[t])}” (${t + 1})`);
   const [label, chance] = model.answers[end][0];
-  parts.push(`${name} says ${label} at the end (${percent(chance)}).`);
+  parts.push(`${name} says ${seen(label)} at the end (${percent(chance)}).`);
   if (model.without) {
     const by = order(model.without).reverse(), told = (t) => `${quote(t)}: ${model.without[t].toFixed(2)}`;
     parts.push(`Its answer moves most without ${by.slice(0, 3).map(told).join(", ")}; least without ${told(by[end])}.`);
@@ -157,7 +157,7 @@ function go(to) {
   if (tab === "scan") step = there; else position = there;
   find("position").max = count() - 1;
   find("position").value = there;
-  find("where").textContent = tab === "scan" ? `step ${there + 1} of ${count()}` : `${there + 1} of ${count()}: ${shown.tokens[there]}`;
+  find("where").textContent = tab === "scan" ? `step ${there + 1} of ${count()}` : `${there + 1} of ${count()}: ${seen(shown.tokens[there])}`;
   history.replaceState(null, "", `#${there + 1}${tab === "tokens" ? "" : `/${tab}`}`);
   draw();
 }

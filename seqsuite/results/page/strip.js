@@ -27,7 +27,7 @@ class TokenStrip {
     const held = (name) => { const bar = element("span", `bar ${name}`), box = element("span", "held"); box.append(bar); return [bar, box]; };
     const [kept, keptBox] = held("kept"), [without, withoutBox] = held("without");
     Object.assign(cell, { kept, without });
-    cell.append(element("span", "word", label === " " ? "␣" : label), gauge, keptBox, withoutBox);
+    cell.append(element("span", "word", seen(label)), gauge, keptBox, withoutBox);
     cell.addEventListener("click", () => this.go(t));
     return cell;
   }
@@ -84,8 +84,8 @@ class Lines {
     children.push(svgElement("circle", { cx: at(position), cy: floor, r: 4, fill: colour("--now") }));
     if (!centres && tokens.length <= 64 && step >= 9) {
       tokens.forEach((token, t) => children.push(svgElement("text", {
-        transform: `translate(${at(t) + 3} ${floor + 12}) rotate(50)`, "font-weight": t === position ? 700 : 400,
-      }, token === " " ? "␣" : token)));
+        transform: `translate(${at(t) - 3} ${floor + 14}) rotate(${token.length > 1 ? 50 : 0})`, "font-weight": t === position ? 700 : 400,
+      }, seen(token))));
     }
     this.root.replaceChildren(...children);
     this.root.setAttribute("aria-label", title);
