@@ -235,7 +235,7 @@ def _why_not_live(opened: Sequence[Shown], reader: dict[str, Any] | None) -> str
 def _reader(codec: Codec) -> dict[str, Any] | None:
     """Return how the page reads a sentence; ``None`` if it cannot."""
     if isinstance(codec, WordsCodec):
-        return {"kind": "words", "tokens": codec.words, "labels": codec.words}
+        return {"kind": "words", "tokens": codec.words, "labels": codec.words, "end": codec.end}
     if isinstance(codec, DNACodec):
         return {"kind": "letters", "tokens": list(ALPHABET), "labels": list(ALPHABET)}
     if isinstance(codec, BytesCodec):

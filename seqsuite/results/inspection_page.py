@@ -27,7 +27,8 @@ def write_page(data: Mapping[str, Any], output: Path) -> None:
               ``None``; ``live``, what :func:`seqsuite.models.portable.portable` returns; ``longest``, the
               tokens that it may be given in the page; and ``names`` of its outputs, for a live one;
             - ``reader``: how the page reads a sentence: ``kind`` (``words``, ``letters`` or ``bytes``),
-              ``tokens`` in the order of their ids, and their ``labels``; or ``None``;
+              ``tokens`` in the order of their ids, their ``labels``, and the ``end`` that is added to words
+              where it is missing, or ``None``; or ``None``;
             - ``why``: why the page does not run the models itself, where it does not;
             - ``scan``: ``machine``, ``shape`` and ``rows`` of ``way``, ``seqlen`` and ``seconds``, or
               ``None``.

@@ -7,24 +7,31 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import Result
+from click.testing import CliRunner, Result
 
+from seqsuite.cli import main
 from seqsuite.experiments.tracking.store import open_store
 
 RUN = "hamburger-mamba-smoke-seed0"
 OTHER = "selective_copying-mamba-smoke-seed0"
 
 
+@pytest.fixture(scope="module")
+def trained(shared_folder: Path, text_run: str) -> None:
+    """Train a hamburger and a task of no codec beside the text, in its experiment."""
+    small = ["train.steps=4", "train.eval_every=4", "model.d_model=8", "task.eval_examples=8"]
+    tasks = (["task=hamburger"], ["task=selective_copying", "task.length=32", "train.batch_size=4"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(shared_folder)
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        for task in tasks:
+            settings = [*task, "model=mamba", "scale=smoke", *small, "run.experiment=text"]
+            made = CliRunner(catch_exceptions=False).invoke(main, ["run", *settings])
+            assert made.exit_code == 0, made.output
+
+
 @pytest.fixture
-def inspect(seqsuite: Callable[..., Result], text_run: str) -> Callable[..., Result]:
-    """Inspect in the experiment ``text``, where a hamburger and a task of no codec are trained too."""
-    for task, settings in (
-        ("hamburger", []),
-        ("selective_copying", ["task.length=32", "train.batch_size=4"]),
-    ):
-        small = ["train.steps=4", "train.eval_every=4", "model.d_model=8", "task.eval_examples=8", *settings]
-        trained = seqsuite("run", f"task={task}", "model=mamba", "scale=smoke", *small, "run.experiment=text")
-        assert trained.exit_code == 0, trained.output
+def inspect(seqsuite: Callable[..., Result], trained: None) -> Callable[..., Result]:
     return lambda *arguments: seqsuite("inspect", *arguments, "--experiment", "text", "--no-times")
 
 
@@ -37,7 +44,7 @@ def data_of(page: Path) -> Any:
 def test_a_page_holds_inputs_models_and_weights_and_is_kept_with_its_run(
     inspect: Callable[..., Result], shared_folder: Path
 ) -> None:
-    inputs = ["--input", "I want to order a hamburger .", "--input", "what a day ."]
+    inputs = ["--input", "I want to order a hamburger", "--input", "what a day ."]
     made = inspect(RUN, *inputs, "--output", "page.html")
     assert made.exit_code == 0, made.output
     assert "inputs of 7, 4 tokens; in MLflow with its run" in " ".join(made.output.split())
@@ -81,7 +88,7 @@ def test_text_is_shown_by_its_bytes(
             [RUN, "--input", "i want to order a hamburgr ."],
             "'hamburgr' is not in the vocabulary of 77 words. Did",
         ),
-        ([RUN, "--input", "a " * 257], "--input has 257 tokens: give it 1 to 256."),
+        ([RUN, "--input", "a " * 256], "--input has 257 tokens: give it 1 to 256."),
         (["hamburger-mamba-smoke-seed1"], "No finished run 'hamburger-mamba-smoke-seed1'"),
         ([RUN, "--output", "nowhere/page.html"], "nowhere/page.html cannot be written"),
         ([RUN, "--output", "."], "must end in .html for a page"),

@@ -65,7 +65,8 @@ def data_of(models: dict[str, Any], sentences: list[str], **changes: Any) -> dic
         }
         for name, model in models.items()
     ]
-    reader = {"kind": "words", "tokens": TASK.words.words, "labels": TASK.words.words}
+    words = TASK.words.words
+    reader = {"kind": "words", "tokens": words, "labels": words, "end": TASK.words.end}
     data = {"unit": "token", "row": 0, "rate": None, "inputs": inputs, "models": described, "why": ""}
     return {**data, "reader": reader, "scan": None, **changes}
 
@@ -228,9 +229,9 @@ def test_a_readers_own_sentence_is_shown(
         f"“1” is not among the {len(TASK.words.words)} words that this task reads."
     )
     assert page.locator("#where").inner_text().startswith("1 of 11")
-    assert give("a " * 41) == "It has 41 tokens: these models take 1 to 40 here."
+    assert give("a " * 40) == "It has 41 tokens: these models take 1 to 40 here."
     assert give(" ") == "It has 0 tokens: these models take 1 to 40 here."
-    assert give("I want to stop a big concert .") == "Computed in this page."
+    assert give("I want to stop a big concert") == "Computed in this page."
     assert page.locator("#where").inner_text() == "8 of 8: ."
     chances = models["mamba"](ids_of("i want to stop a big concert .").unsqueeze(0))[0].softmax(-1)
     label, chance = page.locator("section").first.locator("td").all()[:2]

@@ -148,10 +148,12 @@ function describeModel(model, ids, names) {
 function readTokens(reader, text) {
   if (reader.kind === "bytes") return Array.from(new TextEncoder().encode(text));
   const given = reader.kind === "words" ? text.split(/\s+/).filter(Boolean) : Array.from(text.replace(/\s/g, ""));
-  return given.map((part) => {
+  const ids = given.map((part) => {
     const exact = reader.tokens.indexOf(part);
     const place = exact >= 0 ? exact : reader.tokens.indexOf(reader.kind === "words" ? part.toLowerCase() : part.toUpperCase());
     if (place < 0) throw new RangeError(`“${part}” is not among the ${reader.tokens.length} ${reader.kind} that this task reads.`);
     return place;
   });
+  const end = reader.end ? reader.tokens.indexOf(reader.end) : -1;
+  return end >= 0 && ids.length && ids[ids.length - 1] !== end ? [...ids, end] : ids;
 }

@@ -104,7 +104,7 @@ class View {
       row.append(name, element("td", "", percent(chance)));
       return row;
     }));
-    this.memory.title.textContent = held ? `Memory: ${heldTitle}` : "This layer shows no memory";
+    this.memory.title.textContent = held ? `Memory: ${heldTitle}` : "No memory is shown of this layer, or of an input this long";
     this.memory.canvas.hidden = !held;
     if (held) { paint(this.memory.canvas, held, shown.tokens.length, position); describeCanvas(this.memory.canvas, heldTitle); }
     this.state.box.hidden = !state;
