@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from rich.console import Console
 from torch import Tensor
 
 from seqsuite import api
 from seqsuite.commands.console import make_console
+from seqsuite.commands.progress import ProgressDisplay
 from seqsuite.errors import UserError
 from seqsuite.experiments.checkpoints import load_for_inference
 from seqsuite.experiments.sources import Source, open_source
@@ -29,6 +31,7 @@ from seqsuite.tasks.codecs.base import Codec
 from seqsuite.tasks.codecs.bytes import BytesCodec
 from seqsuite.tasks.codecs.dna import DNACodec
 from seqsuite.tasks.codecs.words import WordsCodec
+from seqsuite.tasks.hamburger import Hamburger
 from seqsuite.tasks.sources import audio
 from seqsuite.tasks.sources.fasta import ALPHABET
 
@@ -80,7 +83,7 @@ def inspect_to_file(
     with ExitStack() as stack:
         opened = [
             _open(stack.enter_context(open_source(source, experiment)))
-            for source in sources or _demonstration(experiment, console.print)
+            for source in sources or _demonstration(texts, experiment, console)
         ]
         _check_alike(opened)
         data = _page_data(opened, texts)
@@ -103,12 +106,22 @@ def _check_output(output: Path) -> None:
         raise UserError(f"--output {output} cannot be written: there is no such folder, or it is not yours.")
 
 
-def _demonstration(experiment: str, say: Callable[[str], None]) -> list[str]:
-    """Return the runs of the hamburger's models, trained now where they are not."""
-    say(
+def _demonstration(texts: Sequence[str], experiment: str, console: Console) -> list[str]:
+    """Return the runs of the hamburger's models, trained now where they are not.
+
+    Raises:
+        UserError: if they cannot be trained, or could not read the texts.
+    """
+    for text in texts:
+        Hamburger(seed=0).words.encode(text)  # before any training, not after it
+    console.print(
         f"Without a RUN: the demonstration, `seqsuite run {' '.join(_DEMONSTRATION)}`, about a minute if new."
     )
-    results = api.run(*_DEMONSTRATION, f"run.experiment={experiment}")
+    results = api.run(
+        *_DEMONSTRATION,
+        f"run.experiment={experiment}",
+        display=lambda config, task, start: ProgressDisplay(console, config, start),
+    )
     for result in results:
         if result.outcome not in ("finished", "skipped"):
             raise UserError(f"The demonstration could not be trained ({result.outcome}): {result.message}")

@@ -108,6 +108,15 @@ def test_bad_input_is_one_sentence(
     assert "Traceback" not in refused.output
 
 
+def test_a_word_the_demonstration_cannot_read_is_refused_before_it_is_trained(
+    seqsuite: Callable[..., Result], shared_folder: Path
+) -> None:
+    refused = seqsuite("inspect", "--input", "order a hamburgr", "--experiment", "untrained")
+    assert refused.exit_code == 2
+    assert "Did you mean 'hamburger'?" in refused.output
+    assert "demonstration" not in refused.output
+
+
 @pytest.mark.slow
 def test_without_a_run_the_demonstration_is_trained(
     seqsuite: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -341,10 +341,19 @@ def test_dna_stands_in_rows_of_sixty(open_page: Callable[..., Any], tmp_path: Pa
     tops = [token.bounding_box()["y"] for token in page.locator(".token").all()]
     assert len({round(top) for top in tops}) == 3
     assert tops[0] == tops[59] < tops[60]
+    for key, place in (("End", 129), ("Home", 0)):
+        page.keyboard.press(key)
+        strip, token = (
+            page.locator(".tokens").bounding_box(),
+            page.locator(".token").nth(place).bounding_box(),
+        )
+        assert strip["x"] <= token["x"] < strip["x"] + strip["width"]
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     page.locator("#sentence-input").fill("acg tnn")
     page.locator("#sentence-input").press("Enter")
     assert page.locator("#where").inner_text() == "6 of 6: N"
+    chance = model(torch.tensor([[0, 1, 2, 3, 4, 4]]))[0, -1].softmax(-1).max().item()
+    assert page.locator("section td").nth(1).inner_text() == f"{100 * chance:.1f} %"
 
 
 def test_audio_is_a_waveform_that_plays(open_page: Callable[..., Any], tmp_path: Path) -> None:

@@ -49,7 +49,13 @@ class TokenStrip {
       cell.title = parts.join("; ");
       cell.setAttribute("aria-label", cell.title);
     });
-    if (this.row) this.cells[position].scrollIntoView({ block: "nearest", inline: "nearest" });
+    if (this.row) this.reveal(this.cells[position]);
+  }
+
+  // Rows of DNA are wider than a phone: the strip is scrolled to a cell, the page is left where it is.
+  reveal({ offsetLeft: left, offsetWidth: width }) {
+    const { scrollLeft: from, clientWidth: wide } = this.root;
+    if (left < from + 0.2 * wide || left + width > from + wide) this.root.scrollLeft = left - wide / 2;
   }
 }
 
@@ -69,9 +75,10 @@ class Lines {
 
   // `centres` are those of the tokens below, where they stand in one row; else the lines have labels of their own.
   draw({ tokens, position, shares, title, centres }) {
-    const width = Math.max(this.root.clientWidth, 100), step = width / tokens.length, floor = centres ? 64 : 68;
+    const width = Math.max(this.root.clientWidth, 100), step = width / tokens.length, labelled = !centres && tokens.length <= 64 && step >= 9;
+    const floor = labelled ? 68 : 64;
     const at = (t) => (centres ? centres[t] : (t + 0.5) * step), children = [svgElement("title", {}, title)];
-    this.root.classList.toggle("bare", Boolean(centres));
+    this.root.classList.toggle("bare", !labelled);
     for (let s = 0; s < position; s += 1) {
       const high = floor - Math.min(62, 10 + 70 * (position - s) / tokens.length);
       const line = svgElement("path", {
@@ -82,7 +89,7 @@ class Lines {
       children.push(line);
     }
     children.push(svgElement("circle", { cx: at(position), cy: floor, r: 4, fill: colour("--now") }));
-    if (!centres && tokens.length <= 64 && step >= 9) {
+    if (labelled) {
       tokens.forEach((token, t) => children.push(svgElement("text", {
         transform: `translate(${at(t) - 3} ${floor + 14}) rotate(${token.length > 1 ? 50 : 0})`, "font-weight": t === position ? 700 : 400,
       }, seen(token))));
