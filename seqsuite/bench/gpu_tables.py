@@ -42,8 +42,9 @@ TABLES: dict[str, Columns] = {
         ("backend", "backend", "text"),
         ("both_s", "forward + backward", "seconds"),
     ),
+    "task": (("metric", "metric", "text"), ("value", "value", "quantity")),
 }
-"""Of the parts that are rows themselves; what ``seqsuite bench`` finds comes in sections."""
+"""Of the parts that are rows themselves, by their first word; those of ``seqsuite bench`` have sections."""
 
 MARKED = re.compile(r"<!-- gpu ([a-z0-9-]+(?: [a-z_]+)?) -->\n.*?<!-- end -->", re.DOTALL)
 
@@ -61,8 +62,9 @@ def text(part: str, found: Mapping[str, Any]) -> str:
     reason = " ".join(str(result.get("failed", "")).strip().splitlines()[-1:])
     if "found" not in result:
         return f"Not measured: {reason}"
-    if part in TABLES:
-        table = _table(TABLES[part], result["found"])
+    kind = part.partition(" ")[0]
+    if kind in TABLES:
+        table = _table(TABLES[kind], result["found"])
         return f"{table}\n\nNot all was measured: {reason}." if reason else table
     if isinstance(result["found"], str):
         return f"```\n{result['found']}\n```"

@@ -6,12 +6,12 @@ they know of derivatives and of ``torch.func`` is registered here, once for all 
 - reverse mode (``backward``, ``torch.func.grad``, ``vjp``, ``jacrev``): the backward;
 - forward mode (``torch.func.jvp``, ``jacfwd``, ``torch.autograd.forward_ad``): the same computation in plain
   PyTorch, which has tangents of any order;
-- ``vmap``: one run for each element;
+- ``vmap``, and what ``torch.autograd`` has in its place (``is_grads_batched``): one run for each element;
 - derivatives of the backward: refused.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -38,6 +38,12 @@ __all__ = [
 class BatchInfo(Protocol):
     """What ``vmap`` says about itself."""
 
+    @property
+    def batch_size(self) -> int:
+        """The number of elements."""
+
+
+class _Batch(NamedTuple):
     batch_size: int
 
 
@@ -80,6 +86,7 @@ def implement_operator(
     torch.library.impl(name, devices, implementation)
     torch.library.register_fake(name, fake)
     torch.library.register_vmap(name, _one_by_one(operator))
+    torch.library.impl(name, "Batched", _for_autograd_batches(operator))
     if derivative is None or plain is None:
         torch.library.impl(name, "Autograd", _refusing(operator))
     else:
@@ -117,6 +124,7 @@ def recomputed_gradients(
     leaves = [t.detach().requires_grad_() for t in inputs]
     with (
         torch._C._ForceDispatchKeyGuard(torch._C._dispatch_tls_local_include_set(), exclude),
+        full_precision(leaves[0].device),  # autocast is off by exclusion as well
         torch.enable_grad(),
     ):
         results = torch.autograd.grad(function(*leaves), leaves, doutputs, materialize_grads=True)
@@ -202,6 +210,30 @@ def _one_by_one(operator: torch._ops.OpOverload) -> Callable[..., tuple[Any, Any
             return torch.stack(runs), 0
         kind = type(runs[0])
         return kind(map(torch.stack, zip(*runs, strict=True))), kind([0] * len(runs[0]))
+
+    return over_batch
+
+
+def _for_autograd_batches(operator: torch._ops.OpOverload) -> Callable[..., Any]:
+    """Return what runs an operator in the older ``vmap`` that ``torch.autograd`` keeps for itself."""
+    run = _one_by_one(operator)
+
+    def is_batched(x: Any) -> bool:
+        return isinstance(x, Tensor) and torch._C._dispatch_keys(x).has("Batched")
+
+    def over_batch(*arguments: Any) -> Any:
+        level = torch._C._vmapmode_increment_nesting() - 1
+        torch._C._vmapmode_decrement_nesting()
+        batched = [is_batched(x) for x in arguments]
+        plain = [
+            torch._remove_batch_dim(x, level, 1, 0) if one else x
+            for x, one in zip(arguments, batched, strict=True)
+        ]
+        size = next(len(x) for x, one in zip(plain, batched, strict=True) if one)
+        results, _ = run(_Batch(size), [0 if one else None for one in batched], *plain)
+        if isinstance(results, Tensor):
+            return torch._add_batch_dim(results, 0, level)
+        return type(results)(torch._add_batch_dim(result, 0, level) for result in results)
 
     return over_batch
 

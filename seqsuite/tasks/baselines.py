@@ -2,6 +2,7 @@
 
 import lzma
 from collections.abc import Iterator, Sequence
+from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
@@ -69,8 +70,7 @@ def context_bits(
     symbols = vocab_size - (ignore is not None)
     probability = np.full(sum(sizes), 1 / symbols)
     bits = []
-    for order in range(longest_order(vocab_size) + 1):
-        counts = _successors(train, order, vocab_size)
+    for order, counts in enumerate(_successors(train, vocab_size)):
         if ignore is not None:
             counts[:, ignore] = 0
         seen, kinds = counts.sum(axis=1), (counts > 0).sum(axis=1)
@@ -119,8 +119,27 @@ def _contexts(stream: Stream, order: int, vocab_size: int) -> npt.NDArray[np.int
     return number
 
 
-def _successors(train: Sequence[Stream], order: int, vocab_size: int) -> npt.NDArray[np.int64]:
-    """Return how often each token followed each context, (contexts, V)."""
+def _successors(train: Sequence[Stream], vocab_size: int) -> list[npt.NDArray[np.int64]]:
+    """Return how often each token followed each context, (contexts, V), for contexts of 0, 1 … tokens.
+
+    The longest are counted; those one shorter are their sums, and what stands too early in a stream to have a
+    longer context.
+    """
+    longest = longest_order(vocab_size)
+    found = [_longest_successors(train, longest, vocab_size)]
+    heads = list(_heads(train, longest))
+    for order in range(longest - 1, -1, -1):
+        counts = found[-1].reshape(vocab_size, -1, vocab_size).sum(axis=0)
+        early = np.array([head[: order + 1] for head in heads if order and len(head) > order], dtype=np.int64)
+        if len(early):
+            places = np.ravel_multi_index(tuple(early.T), (vocab_size,) * (order + 1))
+            counts += np.bincount(places, minlength=counts.size).reshape(counts.shape)
+        found.append(counts)
+    return found[::-1]
+
+
+def _longest_successors(train: Sequence[Stream], order: int, vocab_size: int) -> npt.NDArray[np.int64]:
+    """Return how often each token followed each context of ``order`` tokens, (contexts, V)."""
     counts = np.zeros(vocab_size ** (order + 1), dtype=np.int64)
     waiting: list[npt.NDArray[np.int64]] = []
     for block in _blocks(train, max(order, 1)):
@@ -135,6 +154,13 @@ def _successors(train: Sequence[Stream], order: int, vocab_size: int) -> npt.NDA
     return counts.reshape(-1, vocab_size)
 
 
+def _heads(streams: Sequence[Stream], length: int) -> Iterator[Stream]:
+    """Yield the first tokens of those streams whose first block is counted."""
+    for stream, start in _starts(streams):
+        if start == 0:
+            yield stream[:length]
+
+
 def _frequencies(streams: Sequence[Stream], vocab_size: int) -> Floats:
     counts = np.zeros(vocab_size)
     for block in _blocks(streams, 0):
@@ -143,12 +169,13 @@ def _frequencies(streams: Sequence[Stream], vocab_size: int) -> Floats:
 
 
 def _blocks(streams: Sequence[Stream], overlap: int) -> Iterator[Stream]:
-    """Yield the streams in blocks of :data:`AT_ONCE` tokens, each after the ``overlap`` tokens before it."""
-    total = sum(map(len, streams))
-    every = -(-total // _COUNTED)
-    number = 0
-    for stream in streams:
-        for start in range(0, len(stream), AT_ONCE):
-            if number % every == 0:
-                yield stream[max(start - overlap, 0) : start + AT_ONCE]
-            number += 1
+    """Yield the counted blocks of :data:`AT_ONCE` tokens, each after the ``overlap`` tokens before it."""
+    for stream, start in _starts(streams):
+        yield stream[max(start - overlap, 0) : start + AT_ONCE]
+
+
+def _starts(streams: Sequence[Stream]) -> Iterator[tuple[Stream, int]]:
+    """Yield where the blocks that are counted start: all of them, or evenly spaced ones."""
+    every = -(-sum(map(len, streams)) // _COUNTED)
+    places = ((stream, start) for stream in streams for start in range(0, len(stream), AT_ONCE))
+    return islice(places, 0, None, max(every, 1))

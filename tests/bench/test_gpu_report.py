@@ -1,6 +1,7 @@
 """The report of a GPU, tried out on a CPU."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,8 @@ between
 <!-- gpu conv -->
 <!-- end -->
 <!-- gpu task text -->
+<!-- end -->
+<!-- gpu norm -->
 <!-- end -->
 """
 
@@ -64,10 +67,22 @@ def test_says_what_there_was_no_time_for(tmp_path: Path) -> None:
     assert found["parts"] == {"norm": {"failed": "no time was left"}}
 
 
+@pytest.mark.slow
+def test_a_task_gives_its_final_metrics(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    name = "task selective_copying"
+    parts = [replace(part, limit_s=120) for part in gpu_report.PARTS if part.name == name]
+    monkeypatch.setattr(gpu_report, "PARTS", parts)
+    found = report(tmp_path / "report.json", device="cpu", quick=True, minutes=5)["parts"][name]
+    assert {row["metric"] for row in found["found"]} >= {"test/accuracy"}
+
+
 def test_tables_come_from_the_file(tmp_path: Path) -> None:
     row = {"model": "mamba", "size": "130m", "batch": 8, "seqlen": 2048, "eager_tokens_per_second": 61_234.0}
     section = {"kind": "times", "title": "At (1, 2)", "rows": [{"peer": "seqsuite", "median_s": 1.5e-4}]}
-    found = {"parts": {"train": {"found": [row]}, "conv": {"found": {"sections": [section]}}}}
+    task = {"found": [{"metric": "test/bits_per_byte", "value": 1.25}]}
+    parts = {"train": {"found": [row]}, "conv": {"found": {"sections": [section]}}, "task text": task}
+    found = {"parts": parts}
     file, page = tmp_path / "report.json", tmp_path / "page.md"
     file.write_text(json.dumps(found))
     page.write_text(PAGE)
@@ -75,6 +90,7 @@ def test_tables_come_from_the_file(tmp_path: Path) -> None:
     made = page.read_text()
     assert "| mamba | 130m | 8 | 2 048 | 61.2 k | – | – |  |" in made
     assert "**At (1, 2)**\n\n| peer | median |\n| --- | --- |\n| seqsuite | 150 µs |" in made
-    assert "<!-- gpu task text -->\nNot measured.\n<!-- end -->" in made
+    assert "| test/bits_per_byte | 1.25" in made
+    assert "<!-- gpu norm -->\nNot measured.\n<!-- end -->" in made
     assert "old" not in made
     assert renew(made, found) == made

@@ -254,6 +254,18 @@ def test_gradients_of_each_example(name: str, backend: str) -> None:
     close(*(vmap(grad(squares(run), every(inputs)), dims)(several, *others) for run in (operation, plain)))
 
 
+@ours
+def test_batches_of_gradients(name: str, backend: str) -> None:
+    """What ``torch.autograd`` vectorises by itself, for Jacobians too."""
+    operation, _, inputs = case(name, backend)
+    leaves = [x.clone().requires_grad_() for x in inputs]
+    y = operation(*leaves)
+    weights = torch.stack([torch.ones_like(y), y.detach().cos()])
+    one_by_one = [torch.autograd.grad(y, leaves, weight, retain_graph=True) for weight in weights]
+    together = torch.autograd.grad(y, leaves, weights, is_grads_batched=True)
+    close(together, tuple(map(torch.stack, zip(*one_by_one, strict=True))))
+
+
 @fused
 def test_the_derivative_of_a_tangent(name: str, backend: str) -> None:
     """Reverse over forward mode: tangents are plain PyTorch, which has derivatives of any order."""
@@ -365,3 +377,25 @@ def test_functional_call() -> None:
         lambda w: functional_call(norm, {"weight": w}, x), (norm.weight,), (torch.ones(D).double(),)
     )
     assert tangents[1].abs().max() > 0
+
+
+def test_compiled_gradients_keep_their_precision() -> None:
+    """What is computed anew in a compiled backward pass is in float32, not rounded as under autocast."""
+    inputs = tuple(x.float().requires_grad_() for x in INPUTS["gated_delta_rule"])
+    m = (0.3 * numbers(B, N, N)).float().requires_grad_()
+    x = numbers(B, 1, N).float().requires_grad_()
+    compiled = torch.compile(
+        lambda x, m, *others: (times_matrix_power(x, m, 5), delta_rule("chunked")(*others)),
+        backend="aot_eager",
+        fullgraph=True,
+    )
+    plain = (
+        times_matrix_power(x.double(), m.double(), 5),
+        delta_rule("reference")(*map(torch.Tensor.double, inputs)),
+    )
+    leaves = (x, m, *inputs)
+    found, expected = (
+        torch.autograd.grad(sum(y.square().sum() for y in outputs), leaves)
+        for outputs in (compiled(x, m, *inputs), plain)
+    )
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)

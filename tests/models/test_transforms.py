@@ -11,9 +11,11 @@ from torch.func import functional_call, grad, jvp, vmap
 
 from seqsuite.kernels.backend import BACKEND_VARIABLE
 from seqsuite.models import MODELS
+from seqsuite.models.backbones.base import States
 from seqsuite.models.build import build_model
 from seqsuite.models.config import ModelConfig
 from seqsuite.models.generation import generate
+from seqsuite.models.sequence_model import BackboneState, LanguageModel
 
 VOCABULARY, SEQLEN = 11, 256
 FAST = ("mamba", "transformer++")
@@ -26,10 +28,13 @@ slow_but_two = pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[] if name in FAST else pytest.mark.slow) for name in MODELS.names()]
 )
 
+ANY_LENGTH = [name for name in MODELS.names() if name not in ("s4", "s4d", "h3")]
+"""Models that are exported with a state for chunks of any length; the others cut theirs by it."""
+
 Weights = dict[str, Tensor]
 
 
-def build(name: str) -> nn.Module:
+def build(name: str) -> LanguageModel:
     """Return a small model in float64 that has every kind of its blocks."""
     torch.manual_seed(0)
     settings = MODELS.load(name)() | {"d_model": 16, "n_layer": 1}
@@ -75,6 +80,23 @@ def test_compiles_as_one_graph_at_any_length(name: str) -> None:
     assert counter.frame_count <= 2
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["mamba", "gated_deltanet"])
+def test_compiles_to_code(name: str) -> None:
+    """By PyTorch's own compiler, which needs one for C++; in float32, as users train."""
+    torch._dynamo.reset()
+    model, counter = build(name).float(), CompileCounterWithBackend("inductor")
+    compiled = torch.compile(model, fullgraph=True, backend=counter)
+    for batch, seqlen in ((3, 20), (2, 150), (4, 64)):
+        tokens = random_tokens(batch, seqlen)
+        logits, expected = compiled(tokens), model(tokens)
+        torch.testing.assert_close(logits, expected, rtol=1e-4, atol=1e-5)
+        found, wanted = (gradients(model, y.square().mean()) for y in (logits, expected))
+        for key, gradient in found.items():
+            assert (gradient - wanted[key]).norm() < 1e-4 * wanted[key].norm(), key
+    assert counter.frame_count <= 2
+
+
 @slow_but_two
 def test_exports_with_batch_and_length_dynamic(name: str) -> None:
     model = build(name)
@@ -83,6 +105,34 @@ def test_exports_with_batch_and_length_dynamic(name: str) -> None:
     for batch, seqlen in ((3, 200), (1, 1), (2, 64), (4, 151)):
         tokens = random_tokens(batch, seqlen)
         close(program.module()(tokens), model(tokens))
+
+
+class Prefill(nn.Module):
+    """A chunk that follows a state, as a program of tensors alone."""
+
+    def __init__(self, model: LanguageModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, tokens: Tensor, blocks: States) -> tuple[Tensor, States]:
+        logits, after = self.model.prefill(tokens, BackboneState(0, blocks))
+        return logits, after.blocks
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name in FAST else pytest.mark.slow) for name in ANY_LENGTH]
+)
+def test_exports_with_a_state(name: str) -> None:
+    """Chunks shorter than a convolution's history too, whatever the length that was traced."""
+    model = build(name)
+    dynamic = torch.export.Dim.DYNAMIC
+    states = model.initial_state(3).blocks
+    shapes = ({0: dynamic, 1: dynamic}, tuple({key: {0: dynamic} for key in state} for state in states))
+    exported = torch.export.export(Prefill(model), (random_tokens(3, 20), states), dynamic_shapes=shapes)
+    for batch, seqlen in ((1, 1), (2, 2), (2, 64)):
+        tokens, before = random_tokens(batch, seqlen), model.initial_state(batch)
+        logits, after = model.prefill(tokens, before)
+        close(exported.module()(tokens, before.blocks), (logits, after.blocks))
 
 
 @every_model

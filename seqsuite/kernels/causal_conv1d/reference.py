@@ -40,13 +40,16 @@ def last_inputs(x: Tensor, count: int, initial_state: Tensor | None, cu_seqlens:
         cu_seqlens: Offsets (S + 1,) of packed sequences; the result is (S, count, D) then.
     """
     length = x.shape[1]
-    if cu_seqlens is None and length >= count:
+    # torch.export traces one side of a branch for all lengths, and what follows is right for any.
+    if cu_seqlens is None and not torch.compiler.is_compiling() and length >= count:
         return x[:, length - count :].clone()  # a view would keep all of x in memory
     if initial_state is None:
         sequences = len(x) if cu_seqlens is None else len(cu_seqlens) - 1
         initial_state = x.new_zeros(sequences, count, x.shape[2])
-    if cu_seqlens is None or length == 0:
-        return torch.cat([initial_state, x.expand(len(initial_state), -1, -1)], dim=1)[:, length:]
+    if cu_seqlens is None:
+        return torch.cat([initial_state, x], dim=1)[:, length:]
+    if length == 0:
+        return torch.cat([initial_state, x.expand(len(initial_state), -1, -1)], dim=1)
     starts, ends = cu_seqlens[:-1].long().unsqueeze(1), cu_seqlens[1:].long().unsqueeze(1)
     positions = ends - count + torch.arange(count, device=x.device)
     rows = torch.arange(len(initial_state), device=x.device).unsqueeze(1)

@@ -6,9 +6,12 @@ import torch
 from torch import Tensor
 
 from seqsuite.kernels.causal_conv1d import causal_conv1d
+from seqsuite.kernels.compatibility.arguments import check_forms
 from seqsuite.kernels.compatibility.packing import pack
 
 Activation = Literal["silu", "swish"] | None
+
+NAME, UPDATE = "causal_conv1d_fn", "causal_conv1d_update"
 
 
 @overload
@@ -69,9 +72,13 @@ def causal_conv1d_fn(
             comes with states, which would belong to one of its sequences only.
     """
     silu = _is_silu(activation)
+    sizes = check_forms(NAME, {"x": (x, "(B, D, L)"), "weight": (weight, "(D, K)"), "bias": (bias, "(D,)")})
+    states = {"initial_states": initial_states, "final_states_out": final_states_out}
+    form = "(B, D, K - 1)"
+    check_forms(NAME, {name: (t, form) for name, t in states.items()}, sizes | {"K - 1": sizes["K"] - 1})
     if seq_idx is not None:
         if initial_states is not None or return_final_states:
-            raise ValueError("causal_conv1d_fn: seq_idx and states cannot be combined")
+            raise ValueError(f"{NAME}: seq_idx and states cannot be combined")
         return _convolve_packed(x, weight, bias, seq_idx, silu)
     state = None if initial_states is None else initial_states.transpose(1, 2)
     y, after = causal_conv1d(
@@ -112,13 +119,20 @@ def causal_conv1d_update(
         TypeError, ValueError: an argument has a dtype, shape or value that it cannot have.
     """
     silu = _is_silu(activation)
-    taps, size = weight.shape[1], conv_state.shape[-1]
+    inputs = x.unsqueeze(-1) if x.dim() == 2 else x
+    arguments = {
+        "x": (x, "(B, D)" if x.dim() == 2 else "(B, D, L)"),
+        "weight": (weight, "(D, K)"),
+        "bias": (bias, "(D,)"),
+        "conv_state": (conv_state, "(B, D, S)" if conv_state_indices is None else "(rows, D, S)"),
+    }
+    sizes = check_forms(UPDATE, arguments)
+    taps, size = sizes["K"], sizes["S"]
     if size < taps - 1:
         raise ValueError(
-            f"causal_conv1d_update: conv_state must hold K - 1 = {taps - 1} inputs, but has shape "
+            f"{UPDATE}: conv_state must hold K - 1 = {taps - 1} inputs, but has shape "
             f"{tuple(conv_state.shape)}"
         )
-    inputs = x.unsqueeze(-1) if x.dim() == 2 else x
     state = conv_state if conv_state_indices is None else conv_state[conv_state_indices]
     if cache_seqlens is None:
         history = state[..., size - taps + 1 :]
@@ -151,8 +165,7 @@ def _convolve_packed(x: Tensor, weight: Tensor, bias: Tensor | None, seq_idx: Te
     batch, width, length = x.shape
     if seq_idx.shape != (batch, length):
         raise ValueError(
-            f"causal_conv1d_fn: seq_idx must have shape (B, L) = {(batch, length)}, "
-            f"not {tuple(seq_idx.shape)}"
+            f"{NAME}: seq_idx must have shape (B, L) = {(batch, length)}, not {tuple(seq_idx.shape)}"
         )
     flat = x.transpose(1, 2).reshape(1, batch * length, width)
     y = causal_conv1d(flat, weight, bias, activation=silu, cu_seqlens=pack(seq_idx).cu_seqlens)

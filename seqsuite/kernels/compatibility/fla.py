@@ -9,11 +9,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from seqsuite.kernels.compatibility.arguments import check_forms
 from seqsuite.kernels.gated_delta_rule import gated_delta_rule
 from seqsuite.kernels.ssd import ssd
 
 _LEAST_SUM = 1e-10  # added to linear attention's denominator
 _LEAST_SQUARE = 1e-6  # added to a squared norm
+
+DELTA_RULE = "chunk_gated_delta_rule"
 
 NormalisedState = tuple[Tensor, Tensor]
 """States of keys times values, (N, H, K, V), and of keys alone, (N, 1, H, K)."""
@@ -44,6 +47,8 @@ def chunk_retention(
     Raises:
         TypeError, ValueError: an argument has a dtype or shape it cannot have.
     """
+    sizes = _check_heads("chunk_retention", q, k, v, cu_seqlens)
+    check_forms("chunk_retention", {"initial_state": (initial_state, "(N, H, K, V)")}, sizes)
     heads = torch.arange(v.shape[2], device=v.device, dtype=_wide(v))
     log_gamma = torch.log1p(-(2.0 ** (-5.0 - heads)))
     o, state = _decayed(q, k, v, log_gamma, scale, _swapped(initial_state), cu_seqlens)
@@ -104,15 +109,18 @@ def chunk_linear_attn(
     Raises:
         TypeError, ValueError: an argument has a dtype or shape it cannot have.
     """
+    if isinstance(initial_state, tuple) and not normalize:
+        raise ValueError("chunk_linear_attn: without normalize the state is one tensor (N, H, K, V)")
+    products, keys = initial_state if isinstance(initial_state, tuple) else (initial_state, None)
+    states = {"initial_state": (products, "(N, H, K, V)"), "the sum of keys": (keys, "(N, 1, H, K)")}
+    check_forms("chunk_linear_attn", states, _check_heads("chunk_linear_attn", q, k, v, cu_seqlens))
     no_decay = torch.zeros(v.shape[2], device=v.device, dtype=_wide(v))
     if not normalize:
-        if isinstance(initial_state, tuple):
-            raise ValueError("chunk_linear_attn: without normalize the state is one tensor (N, H, K, V)")
-        o, state = _decayed(q, k, v, no_decay, scale, _swapped(initial_state), cu_seqlens)
+        o, state = _decayed(q, k, v, no_decay, scale, _swapped(products), cu_seqlens)
         return o.to(v.dtype), _swapped(state) if output_final_state else None
     # The denominator is one more value, the constant 1: its state is the sum of the keys.
     values = F.pad(v, (0, 1), value=1.0)
-    o, state = _decayed(q, k, values, no_decay, scale, _joined(initial_state), cu_seqlens)
+    o, state = _decayed(q, k, values, no_decay, scale, _joined(products, keys), cu_seqlens)
     o = (o[..., :-1] / (o[..., -1:] + _LEAST_SUM)).to(v.dtype)
     if not output_final_state:
         return o, None
@@ -181,18 +189,26 @@ def chunk_gated_delta_rule(
     Raises:
         TypeError, ValueError: an argument has a dtype or shape it cannot have, or lacks another.
     """
-    wide, heads, value_heads = _wide(v), k.shape[2], v.shape[2]
+    sizes = _check_heads(DELTA_RULE, q, k, v, cu_seqlens, "HV")
+    heads, value_heads = sizes["H"], sizes["HV"]
     if heads == 0 or value_heads % heads:
-        raise ValueError(
-            f"chunk_gated_delta_rule: v must have a multiple of k's {heads} heads, not {value_heads}"
-        )
-    if use_gate_in_kernel:
-        if A_log is None:
-            raise ValueError("chunk_gated_delta_rule: use_gate_in_kernel needs A_log")
+        raise ValueError(f"{DELTA_RULE}: v must have a multiple of k's {heads} heads, not {value_heads}")
+    if use_gate_in_kernel and A_log is None:
+        raise ValueError(f"{DELTA_RULE}: use_gate_in_kernel needs A_log")
+    if allow_neg_eigval and not use_beta_sigmoid_in_kernel:
+        raise ValueError(f"{DELTA_RULE}: allow_neg_eigval needs use_beta_sigmoid_in_kernel")
+    arguments = {
+        "g": (g, "(B, T, HV)"),
+        "beta": (beta, "(B, T, HV)"),
+        "A_log": (A_log, "(HV,)"),
+        "dt_bias": (dt_bias, "(HV,)"),
+        "initial_state": (initial_state, "(N, HV, V, K)" if state_v_first else "(N, HV, K, V)"),
+    }
+    check_forms(DELTA_RULE, arguments, sizes)
+    wide = _wide(v)
+    if A_log is not None and use_gate_in_kernel:
         raw = g.to(wide) if dt_bias is None else g.to(wide) + dt_bias
         g = -torch.exp(A_log.to(wide)) * F.softplus(raw)
-    if allow_neg_eigval and not use_beta_sigmoid_in_kernel:
-        raise ValueError("chunk_gated_delta_rule: allow_neg_eigval needs use_beta_sigmoid_in_kernel")
     if use_beta_sigmoid_in_kernel:
         beta = torch.sigmoid(beta.to(wide)) * (2 if allow_neg_eigval else 1)
     queries, keys = q.to(wide), k.to(wide)
@@ -272,6 +288,15 @@ def fused_recurrent_gated_delta_rule(
     )
 
 
+def _check_heads(
+    operation: str, q: Tensor, k: Tensor, v: Tensor, cu_seqlens: Tensor | None, value_heads: str = "H"
+) -> dict[str, int]:
+    """Check queries, keys and values; return the size of each letter, N among them."""
+    forms = {"q": (q, "(B, T, H, K)"), "k": (k, "(B, T, H, K)"), "v": (v, f"(B, T, {value_heads}, V)")}
+    sizes = check_forms(operation, forms)
+    return sizes | {"1": 1, "N": sizes["B"] if cu_seqlens is None else len(cu_seqlens) - 1}
+
+
 def _decayed(
     q: Tensor,
     k: Tensor,
@@ -295,11 +320,10 @@ def _decayed(
     )
 
 
-def _joined(state: Tensor | NormalisedState | None) -> Tensor | None:
+def _joined(products: Tensor | None, keys: Tensor | None) -> Tensor | None:
     """Return the two states of a normalised linear attention as one, (N, H, V + 1, K)."""
-    if state is None:
+    if products is None:
         return None
-    products, keys = state if isinstance(state, tuple) else (state, None)
     sums = torch.zeros_like(products[..., :1]) if keys is None else keys.squeeze(1).unsqueeze(-1)
     return torch.cat([products, sums.to(products.dtype)], dim=-1).transpose(-1, -2)
 

@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from seqsuite.kernels.checks import check_tensor
+from seqsuite.kernels.compatibility.arguments import check_forms
 from seqsuite.kernels.rms_norm import rms_norm
 from seqsuite.kernels.selective_scan import selective_scan
 from seqsuite.kernels.selective_scan.state_update import selective_state_update as advance
@@ -38,6 +40,21 @@ def selective_scan_fn(
     Raises:
         TypeError, ValueError: an argument has a dtype or shape it cannot have.
     """
+    channels, (B_form, C_form) = "(B, D, L)", (_form_of(projection, u) for projection in (B, C))
+    sizes = check_forms(
+        "selective_scan_fn",
+        {
+            **{name: (t, channels) for name, t in (("u", u), ("delta", delta), ("z", z))},
+            "D": (D, "(D,)"),
+            "delta_bias": (delta_bias, "(D,)"),
+        },
+    )
+    check_forms(
+        "selective_scan_fn",
+        {"A": (A, "(D, N)"), "B": (B, B_form), "C": (C, C_form)},
+        sizes | {"2 L": 2 * sizes["L"]},
+        complex_allowed=True,
+    )
     y, last_state = selective_scan(
         u.transpose(1, 2),
         delta.transpose(1, 2),
@@ -86,8 +103,17 @@ def selective_state_update(
     Raises:
         TypeError, ValueError: an argument has a dtype or shape it cannot have.
     """
+    heads = isinstance(state, Tensor) and state.dim() == 4
+    each, batch = "H, D" if heads else "D", "B" if state_batch_indices is None else "rows"
+    arguments = {
+        **{name: (t, f"(B, {each})") for name, t in (("x", x), ("dt", dt), ("z", z))},
+        "state": (state, f"({batch}, {each}, N)"),
+        "A": (A, f"({each}, N)"),
+        **{name: (t, "(B, N)" if t.dim() == 2 else "(B, G, N)") for name, t in (("B", B), ("C", C))},
+        **{name: (t, f"({each})" if heads else "(D,)") for name, t in (("D", D), ("dt_bias", dt_bias))},
+    }
+    check_forms("selective_state_update", arguments)
     before = state if state_batch_indices is None else state[state_batch_indices]
-    heads = before.dim() == 4
 
     def flat(values: Tensor, start: int) -> Tensor:
         """Put a head's channels beside the others'."""
@@ -137,7 +163,10 @@ def rmsnorm_fn(
     Raises:
         TypeError, ValueError: an argument has a dtype or shape it cannot have.
     """
-    width = weight.shape[0]
+    (width,) = check_forms("rmsnorm_fn", {"weight": (weight, "(D,)"), "bias": (bias, "(D,)")}).values()
+    check_tensor("rmsnorm_fn", "x", x, "(..., D)", (*x.shape[:-1], width))
+    if z is not None:
+        check_tensor("rmsnorm_fn", "z", z, "of x", tuple(x.shape))
     size = width if group_size is None else group_size
     if size < 1 or width % size:
         raise ValueError(f"rmsnorm_fn: group_size must divide D = {width}, not {size}")
@@ -154,6 +183,12 @@ def rmsnorm_fn(
     y = y.reshape(x.shape) * weight
     y = y if bias is None else y + bias
     return (y * F.silu(gate) if gate is not None and norm_before_gate else y).to(x.dtype)
+
+
+def _form_of(projection: Tensor, u: Tensor) -> str:
+    """Return the form that B or C seems to have."""
+    time = "2 L" if projection.shape[-1:] == (2 * u.shape[-1],) else "L"
+    return {2: "(D, N)", 4: f"(B, G, N, {time})"}.get(projection.dim(), f"(B, N, {time})")
 
 
 def _complex_pairs(projection: Tensor, A: Tensor, u: Tensor) -> Tensor:

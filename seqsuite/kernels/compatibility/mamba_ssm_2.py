@@ -6,8 +6,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from seqsuite.kernels.compatibility.arguments import check_forms
 from seqsuite.kernels.compatibility.packing import pack
 from seqsuite.kernels.ssd import ssd
+
+NAME = "mamba_chunk_scan_combined"
 
 
 def mamba_chunk_scan_combined(
@@ -55,6 +58,18 @@ def mamba_chunk_scan_combined(
     Raises:
         TypeError, ValueError: an argument has a dtype or shape it cannot have.
     """
+    arguments = {
+        "x": (x, "(B, L, H, P)"),
+        "z": (z, "(B, L, H, P)"),
+        "dt": (dt, "(B, L, H)"),
+        "dt_bias": (dt_bias, "(H,)"),
+        "A": (A, "(H,)"),
+        "D": (D, "(H, P)" if D is not None and D.dim() == 2 else "(H,)"),
+        "B": (B, "(B, L, G, N)"),
+        "C": (C, "(B, L, G, N)"),
+        "initial_states": (initial_states, "(B, H, P, N)"),
+    }
+    check_forms(NAME, arguments)
     wide = torch.promote_types(x.dtype, torch.float32)
     delta = dt.to(wide) if dt_bias is None else dt.to(wide) + dt_bias
     delta = F.softplus(delta) if dt_softplus else delta
@@ -70,7 +85,7 @@ def mamba_chunk_scan_combined(
         outputs.append(final.to(state_dtype or final.dtype))
     if return_varlen_states:
         if cu_seqlens is None:
-            raise ValueError("mamba_chunk_scan_combined: return_varlen_states needs cu_seqlens")
+            raise ValueError(f"{NAME}: return_varlen_states needs cu_seqlens")
         _, states = ssd(*inputs, cu_seqlens=cu_seqlens, return_final_state=True, chunk_size=chunk_size)
         outputs.append(states.to(state_dtype or states.dtype))
     return outputs[0] if len(outputs) == 1 else tuple(outputs)
@@ -89,8 +104,7 @@ def _scan(
     batch, length = x.shape[:2]
     if seq_idx.shape != (batch, length):
         raise ValueError(
-            f"mamba_chunk_scan_combined: seq_idx must have shape (B, L) = {(batch, length)}, "
-            f"not {tuple(seq_idx.shape)}"
+            f"{NAME}: seq_idx must have shape (B, L) = {(batch, length)}, not {tuple(seq_idx.shape)}"
         )
     packing = pack(seq_idx)
     flat = [t.reshape(1, batch * length, *t.shape[2:]) for t in (x, delta, B, C)]

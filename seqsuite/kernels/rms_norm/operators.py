@@ -34,7 +34,7 @@ def rms_norm_fused(
     """Normalise by a backend: arguments and results of ``rms_norm_reference``."""
     if backend != "triton":  # whose kernels widen what they read
         weight = weight.to(torch.promote_types(x.dtype, torch.float32))
-    gate, residual = (None if t is None else t.to(x.dtype) for t in (gate, residual))
+    gate, residual = (t if t is None or t.dtype == x.dtype else t.to(x.dtype) for t in (gate, residual))
     y, total = FORWARD(backend, x, weight, eps, gate, residual)
     return y, total
 

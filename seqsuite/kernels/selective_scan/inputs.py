@@ -8,8 +8,8 @@ from torch import Tensor
 class Inputs(NamedTuple):
     """The arguments of ``selective_scan``, with dtypes that the kernels can read.
 
-    B and C are (B, L, G, N), or (B, L, N) for one group, or (D, N) where they are constant in time; "triton"
-    takes only the first. If A is complex, then B, C and the initial state are too.
+    B and C are (B, L, G, N), or (B, L, N) for one group, or (D, N) where they are constant in time, which
+    "triton" does not take. If A is complex, then B, C and the initial state are too.
     """
 
     u: Tensor

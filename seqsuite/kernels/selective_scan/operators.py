@@ -68,7 +68,7 @@ def selective_scan_fused(
         return tensor if narrow else widened(tensor, real)
 
     if backend == "triton":  # its kernels widen all that they read but A and states
-        B, C = _in_groups(B, C, u)
+        B, C = _alike(B, C, u)
         given: tuple[Tensor | None, ...] = (delta, B, C, D, z, delta_bias)
     else:
         B, C = (projection.to(dtype) for projection in (B, C))
@@ -92,16 +92,16 @@ def selective_scan_fused(
     return y, final_state
 
 
-def _in_groups(B: Tensor, C: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
-    """Return B and C as (B, L, G, N); if one is constant, then with each channel as a group of its own."""
-    B, C = (projection.unsqueeze(2) if projection.dim() == 3 else projection for projection in (B, C))
+def _alike(B: Tensor, C: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
+    """Return B and C as they are; if one is constant, as (B, L, D, N), each channel a group of its own."""
     if 2 not in (B.dim(), C.dim()):
         return B, C
 
     def by_channel(projection: Tensor) -> Tensor:
         if projection.dim() == 2:
             return projection.expand(*u.shape[:2], *projection.shape)
-        return projection.repeat_interleave(u.shape[2] // projection.shape[2], dim=2)
+        grouped = projection.unsqueeze(2) if projection.dim() == 3 else projection
+        return grouped.repeat_interleave(u.shape[2] // grouped.shape[2], dim=2)
 
     return by_channel(B), by_channel(C)
 

@@ -92,7 +92,7 @@ class Blocks:
     @staticmethod
     def of(inputs: Inputs, warp_size: int) -> "Blocks":
         """Return the blocks of these inputs."""
-        return Blocks._of_sizes(*inputs.A.shape, inputs.B.shape[2], warp_size)
+        return Blocks._of_sizes(*inputs.A.shape, inputs.groups, warp_size)
 
     @staticmethod
     @cache
@@ -205,7 +205,7 @@ def _plan_backward(
             _combine(segments, blocks, alone | chain),
         ]
         ends = {"entering": adjoint, "dinitial_state": None}
-    projection = (blocks.per_group, inputs.B.shape[2], d_state, rows)
+    projection = (blocks.per_group, inputs.groups, d_state, rows)
     kept = 3 + CHUNK // BACKWARD_STEPS + BACKWARD_STEPS - 1
     parts = {
         "part_sums": workspace.piece(len(segments), d_state + 2, d_model),
@@ -235,7 +235,7 @@ def _sum(inputs: Inputs, segments: Segments, blocks: Blocks, arguments: dict[str
     """Return the launch that sums up what programs leave of gradients that sum over rows or channels."""
     rows, (d_model, d_state) = inputs.u.shape[0] * inputs.u.shape[1], inputs.A.shape
     together = NUMBERS // blocks.options["STATES"]
-    projections = -(-rows // together) * inputs.B.shape[2]
+    projections = -(-rows // together) * inputs.groups
     options = blocks.options | {
         "rows": rows,
         "segments_count": len(segments),

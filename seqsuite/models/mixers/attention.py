@@ -11,6 +11,7 @@ from torch.nn.attention.varlen import varlen_attn
 
 from seqsuite.kernels.operators import in_transform
 from seqsuite.kernels.packing import PaddedBatches
+from seqsuite.kernels.symbols import certainly
 from seqsuite.models.base import Inspected, Mixer, State, positions_of
 from seqsuite.models.mixers.positions import alibi_slopes, rotate, xpos_scale
 from seqsuite.options import PositiveFloat, PositiveInt
@@ -79,14 +80,13 @@ class Attention(Mixer):
                 return self.out_proj(self._attend_packed(query, key, value, cu_seqlens)), None
             batches = PaddedBatches.of(cu_seqlens, x.shape[1], x.device)
             parts = zip(*(batches.split(t) for t in (query, key, value)), strict=True)
-            return self.out_proj(batches.join([self._attend(q, k, v, True) for q, k, v in parts])), None
+            return self.out_proj(batches.join([self._attend(q, k, v) for q, k, v in parts])), None
         after = None
         if state is not None:
             key = torch.cat([state["key"].to(key.dtype), key], dim=1)
             value = torch.cat([state["value"].to(value.dtype), value], dim=1)
             after = self._remember(key, value, state, x.shape[1])
-        causal = state is None or x.shape[1] > 1
-        return self.out_proj(self._attend(query, key, value, causal)), after
+        return self.out_proj(self._attend(query, key, value)), after
 
     def step(self, x_t: Tensor, state: State) -> tuple[Tensor, State]:
         """See :meth:`SequenceLayer.step`."""
@@ -148,11 +148,8 @@ class Attention(Mixer):
                 query, key = xpos_scale(query, positions, 1), xpos_scale(key, positions, -1)
         return query, key, value
 
-    def _attend(self, query: Tensor, key: Tensor, value: Tensor, causal: bool) -> Tensor:
-        """Return the heads' outputs side by side, (B, L, D).
-
-        ``causal`` says what no mask stands for: a causal sequence, or a query that sees every key.
-        """
+    def _attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """Return the heads' outputs side by side, (B, L, D)."""
         mask = self._mask(query, key)
         with sdpa_kernel(SDPBackend.MATH) if in_transform() else nullcontext():
             y = F.scaled_dot_product_attention(
@@ -160,7 +157,7 @@ class Attention(Mixer):
                 key.transpose(1, 2),
                 value.transpose(1, 2),
                 attn_mask=mask,
-                is_causal=mask is None and causal,
+                is_causal=mask is None and certainly(query.shape[1] == key.shape[1]),
                 enable_gqa=self.n_kv_heads != self.n_heads,
             )
         return y.transpose(1, 2).flatten(2)
@@ -191,8 +188,8 @@ class Attention(Mixer):
         ``None`` stands for the plain cases: one query that sees every key, and a whole causal sequence.
         """
         length, total = query.shape[1], key.shape[1]
-        short = self.window is None or total <= self.window
-        if self.positions != "alibi" and short and (length in (1, total)):
+        short = self.window is None or certainly(total <= self.window)
+        if self.positions != "alibi" and short and (certainly(length == 1) or certainly(length == total)):
             return None
         ends = torch.arange(total - length, total, device=query.device)
         distance = ends.unsqueeze(1) - torch.arange(total, device=query.device)
