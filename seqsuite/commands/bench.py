@@ -10,9 +10,9 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from seqsuite.bench.machine import usable_cores
 from seqsuite.bench.operations import using_threads
 from seqsuite.bench.settings import Settings
+from seqsuite.devices import usable_cores
 from seqsuite.errors import UserError
 from seqsuite.report import Report, write
 from seqsuite.report.pictures import check_picture

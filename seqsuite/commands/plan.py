@@ -9,9 +9,9 @@ from rich.table import Table
 
 from seqsuite.commands.console import show
 from seqsuite.commands.progress import count, duration
-from seqsuite.devices import choose_device
+from seqsuite.devices import choose_device, usable_cores
 from seqsuite.experiments.config.schema import CellConfig
-from seqsuite.experiments.executors.base import at_once, sharing, usable_cores
+from seqsuite.experiments.executors.base import at_once, sharing
 from seqsuite.experiments.grid import parameter_counts
 from seqsuite.experiments.memory import estimate_cells, gigabytes, memory_faults, together_fault
 from seqsuite.experiments.probe import PROBE_STEPS

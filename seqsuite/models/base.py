@@ -126,7 +126,7 @@ class Mixer(SequenceLayer):
         Such as step sizes, decays and states of a selective layer, the weights of attention, or the kernel of
         a convolution; a subclass says which. It is computed anew, so that layers that are not asked pay
         nothing. By default there is nothing to show. Of all mixers one name has one meaning: ``delta``,
-        ``decay``, ``state``, ``B``, ``C``, ``beta``, ``weights`` and ``kernel``.
+        ``decay``, ``state``, ``B``, ``C``, ``beta``, ``weights``, ``kernel``, ``input`` and ``output``.
         """
         return {}
 

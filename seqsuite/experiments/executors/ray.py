@@ -15,10 +15,11 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
+from seqsuite.devices import usable_cores
 from seqsuite.errors import UserError
 from seqsuite.experiments.cell import CellResult
 from seqsuite.experiments.config.schema import CellConfig
-from seqsuite.experiments.executors.base import RETRIES, Executor, died, of, usable_cores, visible_gpus
+from seqsuite.experiments.executors.base import RETRIES, Executor, died, of, visible_gpus
 from seqsuite.experiments.executors.worker import run_shared_job
 from seqsuite.experiments.interruption import Interrupted, InterruptionFlag
 

@@ -93,11 +93,25 @@ class TimeInvariantSSM(Mixer):
         return long_convolution_flops(self.d_model, seqlen)
 
     def inspect(self, x: Tensor) -> dict[str, Inspected]:
-        """Return the convolution's ``kernel`` (D, L), without the skip, and the step size ``delta`` (D)."""
+        """Return the ``kernel`` (D, L), and what the recurrence makes of the ``input`` (B, L, D).
+
+        That is the ``state`` (B, L, D, N/2 or N) and the ``output`` (B, L, D) read from it, both without the
+        skip: the kernel convolved with the input gives the same output. The step size ``delta`` is (D).
+        """
         delta = torch.exp(widened(self.log_dt))
+        h = self.initial_state(x.shape[0], device=x.device, dtype=x.dtype)["ssm"]
+        states, outputs = [], []
+        for x_t in x.unbind(1):
+            y_t, h = self.advance(x_t, h)
+            states.append(h)
+            outputs.append(y_t)
+        by_channel = ("batch", "position", "channel")
         return {
             "kernel": Inspected(self.kernel(x.shape[1]), ("channel", "lag"), "output an input"),
             "delta": Inspected(delta, ("channel",), "time a position"),
+            "input": Inspected(x, by_channel),
+            "state": Inspected(torch.stack(states, dim=1), (*by_channel, "state")),
+            "output": Inspected(torch.stack(outputs, dim=1), by_channel),
         }
 
     def _before_part(self, h: Tensor, inputs: Tensor) -> Tensor:
