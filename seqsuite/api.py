@@ -219,6 +219,11 @@ def inspect(
         inputs: Text, for a run whose task has a codec; or token ids (B, L).
         experiment: MLflow experiment that a run is in.
 
+    Returns:
+        For each block, from first to last, what it decided by name, such as ``delta`` (B, L, D), ``decay``
+        and ``state`` (B, L, D, N) of a selective layer, ``weights`` (B, H, L, L) of attention, or ``kernel``
+        (D, L) of S4. Each is an :class:`~seqsuite.models.base.Inspected`: ``values``, ``axes`` and ``unit``.
+
     Raises:
         UserError: if text is given to a model without a codec.
     """

@@ -312,7 +312,8 @@ def bench(
       host       what a call of each GPU kernel costs the host, and launches: needs no GPU
 
     All peers take turns in one process; ratios to ours are what counts. Peers that are not installed
-    (pip install -e '.[bench]') are listed as such.
+    (pip install -e '.[bench]') are listed as such. What was found is a run of MLflow's experiment
+    seqsuite-bench too, unless it was --quick.
 
     \b
     Examples:

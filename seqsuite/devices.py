@@ -1,6 +1,9 @@
 """Where to compute."""
 
+import os
+import platform
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from seqsuite.errors import UserError
@@ -44,6 +47,30 @@ def choose_device(name: Device, setting: str = "run.device=cuda") -> "torch.devi
     if name == "cuda" and not torch.cuda.is_available():
         raise UserError(f"{setting} needs a GPU that PyTorch can use, and finds none: leave it out.")
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def processor() -> str:
+    """Return the name of this machine's processor."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(named, "") or platform.processor() or "unknown"
+
+
+def usable_cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def hardware(device: "torch.device") -> str:
+    """Return what computes there, in a few words: a GPU's name, or the processor's with its cores."""
+    import torch
+
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{processor()}, {usable_cores()} cores"
 
 
 def peak_flops(device: "torch.device", precision: Literal["fp32", "bf16", "fp16"]) -> float | None:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from seqsuite.devices import peak_flops
+from seqsuite.devices import hardware, peak_flops
 
 
 @pytest.mark.parametrize(
@@ -23,3 +23,11 @@ def test_a_gpu_has_the_peak_of_its_name(
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: name)
     assert peak_flops(torch.device("cuda"), precision) == expected
     assert peak_flops(torch.device("cpu"), precision) is None
+
+
+def test_hardware_is_the_processor_with_its_cores_or_the_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("seqsuite.devices.processor", lambda: "Processor 3000")
+    monkeypatch.setattr("seqsuite.devices.usable_cores", lambda: 12)
+    assert hardware(torch.device("cpu")) == "Processor 3000, 12 cores"
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "NVIDIA H100")
+    assert hardware(torch.device("cuda")) == "NVIDIA H100"

@@ -18,7 +18,7 @@ TASKS = dict(
 )
 SNIPPETS = {
     f"{page}-{number}": code
-    for page in ("ideas", "why")
+    for page in ("ideas", "inspect", "why")
     for number, code in enumerate(
         re.findall(
             r"```python\n(.*?)```",

@@ -66,4 +66,9 @@ def test_what_is_served_is_for_this_machine() -> None:
         text = path.read_text(encoding="utf-8")
         assert "0.0.0.0" not in text, path
         if "ray.init(" in text:
-            assert 'os.environ["RAY_AUTH_MODE"] = "token"' in text  # it listens everywhere
+            assert 'os.environ["RAY_AUTH_MODE"] = "token"' in text
+            assert (
+                'os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"' in text
+            )  # else it listens everywhere
+        if "is_master=True" in text:
+            assert "master_listen_fd=" in text  # likewise

@@ -1,19 +1,19 @@
 """The machine that a benchmark runs on."""
 
-import os
 import platform
 from pathlib import Path
 
 import torch
 
 from seqsuite import __version__
+from seqsuite.devices import processor, usable_cores
 
 
 def describe_machine(device: str, threads: tuple[int, ...]) -> dict[str, str]:
     """Return what a reader must know of the machine, and of what runs on it, to place a number."""
     memory = _meminfo("MemTotal")
     machine = {
-        "processor": _processor(),
+        "processor": processor(),
         "cores": str(usable_cores()),
         "threads": ", ".join(map(str, threads)),
         "vector unit": torch.backends.cpu.get_cpu_capability(),
@@ -29,23 +29,11 @@ def describe_machine(device: str, threads: tuple[int, ...]) -> dict[str, str]:
     return machine
 
 
-def usable_cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def available_memory(device: str) -> int | None:
     """Return the bytes that can still be allocated, or ``None`` where the system does not say."""
     if device == "cuda":
         return int(torch.cuda.mem_get_info()[0])
     return _meminfo("MemAvailable")
-
-
-def _processor() -> str:
-    for line in _lines("/proc/cpuinfo"):
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.processor() or "unknown"
 
 
 def _meminfo(key: str) -> int | None:

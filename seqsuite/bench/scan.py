@@ -1,7 +1,7 @@
 """``seqsuite bench scan``: the selective scan beside its peers, against length, and against the machine."""
 
 from seqsuite.bench.bandwidth import bytes_moved, copy_bandwidth
-from seqsuite.bench.machine import describe_machine, usable_cores
+from seqsuite.bench.machine import describe_machine
 from seqsuite.bench.operations import (
     Bench,
     Say,
@@ -22,6 +22,7 @@ from seqsuite.bench.peers import (
 )
 from seqsuite.bench.settings import Settings
 from seqsuite.bench.timing import Times, loglog_slope
+from seqsuite.devices import usable_cores
 from seqsuite.report import Column, Report, Row, Section
 
 SHAPES = [Shape(8, 1024, 512, 16), Shape(1, 16384, 512, 16), Shape(64, 256, 128, 16), Shape(2, 128, 64, 16)]

@@ -10,9 +10,9 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from seqsuite.bench.machine import usable_cores
 from seqsuite.bench.operations import using_threads
 from seqsuite.bench.settings import Settings
+from seqsuite.devices import usable_cores
 from seqsuite.errors import UserError
 from seqsuite.report import Report, write
 from seqsuite.report.pictures import check_picture
@@ -98,13 +98,20 @@ def run_benchmark(
     with _progress() as say, using_threads(settings.threads[0]):
         report: Report = benchmark.run(settings, say)
     write(report, style, sys.stdout)
+    if not quick:
+        from seqsuite.results.benchmarks import EXPERIMENT, record_benchmark
+
+        run_id = record_benchmark(what, report)
+        _say(f"Recorded as run {run_id[:8]} of the experiment {EXPERIMENT}.")
     if figure is not None:
         from seqsuite.bench.figure import draw  # matplotlib, which no table needs
 
         draw(report, figure)
-        Console(stderr=True, highlight=False).print(
-            f"The picture is in {figure}.", markup=False, soft_wrap=True
-        )
+        _say(f"The picture is in {figure}.")
+
+
+def _say(sentence: str) -> None:
+    Console(stderr=True, highlight=False).print(sentence, markup=False, soft_wrap=True)
 
 
 @contextmanager

@@ -1,177 +1,300 @@
 """``seqsuite inspect``: what models let in, keep and would say at each token of an input, as a page."""
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from rich.console import Console
 from torch import Tensor
 
 from seqsuite import api
 from seqsuite.commands.console import make_console
+from seqsuite.commands.progress import ProgressDisplay
 from seqsuite.errors import UserError
 from seqsuite.experiments.checkpoints import load_for_inference
-from seqsuite.experiments.sources import open_source
-from seqsuite.models.base import Inspected
+from seqsuite.experiments.sources import Source, open_source
+from seqsuite.experiments.tracking import schema
+from seqsuite.models.description import describe
 from seqsuite.models.formats import native
 from seqsuite.models.formats.files import read_description
-from seqsuite.models.inspection import inspect_model
-from seqsuite.models.remembered import by_time_constant, remembered
-from seqsuite.models.sequence_model import LanguageModel, SequenceModel
+from seqsuite.models.portable import MOST_PARAMETERS, portable
+from seqsuite.models.sequence_model import SequenceModel
+from seqsuite.report.pictures import SUFFIXES
 from seqsuite.results.inspection_page import write_page
 from seqsuite.tasks.base import Task
+from seqsuite.tasks.codecs.audio import AudioCodec
 from seqsuite.tasks.codecs.base import Codec
+from seqsuite.tasks.codecs.bytes import BytesCodec
+from seqsuite.tasks.codecs.dna import DNACodec
+from seqsuite.tasks.codecs.words import WordsCodec
+from seqsuite.tasks.hamburger import Hamburger
+from seqsuite.tasks.sources.fasta import ALPHABET
 
 LONGEST = 256
 """Tokens that a page shows at most: its matrices have the square of their number."""
+LONGEST_AUDIO = 4096
+"""Samples that a page shows at most: a quarter of a second, without matrices if above :data:`LONGEST`."""
 
-_ANSWERS = 6
-_OPENED = 3
-_STATES = 64  # rows of a state's heat map
 _DNA_ROW = 60
 _DEMONSTRATION = ("task=hamburger", "model=mamba,s4d", "scale=cpu")
+_ARTIFACTS = "inspection"
 
 
-def inspect_to_page(sources: Sequence[str], text: str, output: Path, experiment: str) -> None:
-    """Write the page.
+@dataclass(frozen=True)
+class Shown:
+    """A model to show: where it is from, itself, and the task that says what its tokens mean."""
+
+    source: Source
+    model: SequenceModel
+    task: Task
+    task_name: str
+
+    @property
+    def codec(self) -> Codec:
+        """The task's codec, which :func:`inspect_to_file` has seen."""
+        assert self.task.codec is not None
+        return self.task.codec
+
+
+def inspect_to_file(
+    sources: Sequence[str], texts: Sequence[str], output: Path, experiment: str, *, times: bool
+) -> None:
+    """Write the page, or a picture where the suffix of ``output`` is that of one, and keep it with the runs.
 
     Args:
         sources: Finished runs or folders; none stands for the demonstration, which is trained if it is not.
-        text: The input, which all of them read alike.
+        texts: The inputs, which all of them read alike; of audio, paths of files.
         output: The file.
         experiment: MLflow experiment that the runs are in.
+        times: Whether to time the scan for the page's third tab.
 
     Raises:
-        UserError: if a run cannot be shown, or not with this input, or the file cannot be written.
+        UserError: if a run cannot be shown, or not with these inputs, or the file cannot be written.
     """
-    shown = [_shown(source, experiment, text) for source in sources or _demonstration(experiment)]
-    tokens, unit = shown[0]["tokens"], shown[0]["unit"]
-    for source, other in zip(sources, shown, strict=False):
-        if other["tokens"] != tokens:
-            raise UserError(f"{source} reads the input as other tokens than {sources[0]}: show it by itself.")
-    row = _DNA_ROW if unit == "base" else 0
-    write_page(
-        {"tokens": tokens, "unit": unit, "row": row, "models": [one["model"] for one in shown]}, output
+    _check_output(output)
+    if any(not text.strip() for text in texts):
+        raise UserError("--input is empty: give it a text, as the run's task reads it.")
+    console = make_console()
+    with ExitStack() as stack:
+        opened = [
+            _open(stack.enter_context(open_source(source, experiment)))
+            for source in sources or _demonstration(texts, experiment, console)
+        ]
+        _check_alike(opened)
+        data = _page_data(opened, texts)
+        if output.suffix.lower() in SUFFIXES:
+            from seqsuite.results.inspection_figure import write_figure
+
+            write_figure(data, output)
+        else:
+            write_page({**data, "scan": _times() if times else None}, output)
+        kept = _keep(opened, output)
+    lengths = ", ".join(str(len(one["tokens"])) for one in data["inputs"])
+    console.print(f"{output}: {len(opened)} models side by side, inputs of {lengths} tokens{kept}")
+
+
+def _check_output(output: Path) -> None:
+    if output.suffix.lower() not in (*SUFFIXES, ".html", ".htm"):
+        raise UserError(f"--output {output} must end in .html for a page, or {', '.join(SUFFIXES)}.")
+    folder = output.absolute().parent
+    if output.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise UserError(f"--output {output} cannot be written: there is no such folder, or it is not yours.")
+
+
+def _demonstration(texts: Sequence[str], experiment: str, console: Console) -> list[str]:
+    """Return the runs of the hamburger's models, trained now where they are not.
+
+    Raises:
+        UserError: if they cannot be trained, or could not read the texts.
+    """
+    for text in texts:
+        Hamburger(seed=0).words.encode(text)  # before any training, not after it
+    console.print(
+        f"Without a RUN: the demonstration, `seqsuite run {' '.join(_DEMONSTRATION)}`, about a minute if new."
     )
-    make_console().print(f"{len(tokens)} tokens, models side by side: {len(shown)}, in {output}")
-
-
-def _demonstration(experiment: str) -> list[str]:
-    """Return the runs of the hamburger's models, trained now where they are not."""
-    results = api.run(*_DEMONSTRATION, f"run.experiment={experiment}")
+    results = api.run(
+        *_DEMONSTRATION,
+        f"run.experiment={experiment}",
+        display=lambda config, task, start: ProgressDisplay(console, config, start),
+    )
     for result in results:
         if result.outcome not in ("finished", "skipped"):
             raise UserError(f"The demonstration could not be trained ({result.outcome}): {result.message}")
     return [result.run_id for result in results]
 
 
-def _shown(source: str, experiment: str, text: str) -> dict[str, Any]:
-    with open_source(source, experiment) as found:
-        if "task" not in native.settings_of(read_description(found.folder)):
-            raise UserError(f"{found.name} is not a run of a task: what its tokens mean is not known.")
-        model, config = load_for_inference(found.folder)
-        task = config.make_task()
-        if task.codec is None or task.unit == "sample":
-            raise UserError(f"{found.name} is of the task {config.task.name!r}, whose input is no text.")
-        ids = torch.from_numpy(task.codec.encode(text))
-        if not 1 <= len(ids) <= LONGEST:
-            raise UserError(f"--input has {len(ids)} tokens: give it 1 to {LONGEST}.")
-        if model.longest_input is not None and len(ids) > model.longest_input:
-            raise UserError(f"--input has {len(ids)} tokens, and {found.name} reads {model.longest_input}.")
-        return {
-            "tokens": [_label(task.codec, token) for token in ids.tolist()],
-            "unit": task.unit,
-            "model": {"name": found.name, **describe(model, task, ids)},
-        }
+def _open(source: Source) -> Shown:
+    """Return a source's model and task.
 
-
-@torch.no_grad()
-def describe(model: SequenceModel, task: Task, ids: Tensor) -> dict[str, Any]:
-    """Return as plain data what :func:`seqsuite.results.inspection_page.write_page` shows of a model.
-
-    Args:
-        model: The model.
-        task: What its tokens and classes mean; it has a codec.
-        ids: The input, int64 (L,).
+    Raises:
+        UserError: if it is not of a task whose input can be given as text or audio.
     """
-    layers = list(model.blocks.layers())
-    sizes = [sum(layer.state_size(end + 1) for layer in layers) for end in range(len(ids))]
-    width = torch.finfo(next(model.parameters()).dtype).bits // 8
+    if "task" not in native.settings_of(read_description(source.folder)):
+        raise UserError(f"{source.name} is not a run of a task: what its tokens mean is not known.")
+    model, config = load_for_inference(source.folder)
+    task = config.make_task()
+    if task.codec is None or task.io.vocab_size is None:
+        raise UserError(
+            f"{source.name} is of the task {config.task.name!r}, whose input is neither text nor DNA nor "
+            "audio: inspect a run of another."
+        )
+    return Shown(source, model, task, config.task.name)
+
+
+def _check_alike(opened: Sequence[Shown]) -> None:
+    first = opened[0]
+    for other in opened[1:]:
+        if other.task_name != first.task_name:
+            raise UserError(
+                f"{first.source.name} is of the task {first.task_name!r} and {other.source.name} of "
+                f"{other.task_name!r}: side by side they need the same."
+            )
+
+
+def _page_data(opened: Sequence[Shown], texts: Sequence[str]) -> dict[str, Any]:
+    """Return what :func:`seqsuite.results.inspection_page.write_page` and the figure show."""
+    first = opened[0]
+    tokens = [[_encode(shown, text) for shown in opened] for text in texts]
+    inputs = []
+    for text, of_model in zip(texts, tokens, strict=True):
+        for shown, ids in zip(opened, of_model, strict=True):
+            if not torch.equal(ids, of_model[0]):
+                raise UserError(
+                    f"{shown.source.name} reads the input as other tokens than {first.source.name}: "
+                    "show it by itself."
+                )
+        inputs.append(
+            {
+                "text": text,
+                "tokens": [_label(first.codec, token) for token in of_model[0].tolist()],
+                "wave": _wave(first.codec, of_model[0]) if isinstance(first.codec, AudioCodec) else None,
+                "models": [describe(shown.model, of_model[0], _namer(shown.task)) for shown in opened],
+            }
+        )
+    reader = _reader(first.codec)
     return {
-        "parameters": model.num_parameters(),
-        "state_bytes": [size * width for size in sizes],
-        "answers": [_likeliest(task, chances) for chances in _chances(model, ids)],
-        "layers": [_layer(decided) for decided in inspect_model(model, ids.unsqueeze(0))],
+        "unit": first.task.unit,
+        "row": _DNA_ROW if isinstance(first.codec, DNACodec) else 0,
+        "rate": first.codec.tokens_per_second if isinstance(first.codec, AudioCodec) else None,
+        "reader": reader,
+        "inputs": inputs,
+        "models": [_model(shown, live=reader is not None) for shown in opened],
+        "why": _why_not_live(opened, reader),
     }
 
 
-def _chances(model: SequenceModel, ids: Tensor) -> list[Tensor]:
-    """Return the probabilities after each position; a classifier is asked of each beginning."""
-    if isinstance(model, LanguageModel):
-        return list(model(ids.unsqueeze(0))[0].softmax(-1))
-    outputs = [model(ids[: end + 1].unsqueeze(0))[0] for end in range(len(ids))]
-    return [(output if output.dim() == 1 else output[-1]).softmax(-1) for output in outputs]
+def _encode(shown: Shown, text: str) -> Tensor:
+    """Return an input's tokens.
+
+    Raises:
+        UserError: if it has none, or more than the page or the model takes.
+    """
+    is_audio = isinstance(shown.codec, AudioCodec)
+    ids = torch.from_numpy(shown.codec.read(Path(text)) if is_audio else shown.codec.encode(text))
+    if is_audio:
+        ids = ids[:LONGEST_AUDIO]
+    if not 1 <= len(ids) <= (LONGEST_AUDIO if is_audio else LONGEST):
+        raise UserError(f"--input has {len(ids)} tokens: give it 1 to {LONGEST}.")
+    if shown.model.longest_input is not None and len(ids) > shown.model.longest_input:
+        raise UserError(
+            f"--input has {len(ids)} tokens, and {shown.source.name} reads {shown.model.longest_input}: "
+            "shorten it."
+        )
+    return ids
 
 
-def _likeliest(task: Task, chances: Tensor) -> list[tuple[str, float]]:
-    values, places = chances.topk(min(_ANSWERS, len(chances)))
-    return [
-        (_answer(task, place), round(value, 6))
-        for value, place in zip(values.tolist(), places.tolist(), strict=True)
-    ]
+def _model(shown: Shown, *, live: bool) -> dict[str, Any]:
+    described = portable(shown.model) if live else None
+    outputs = shown.model.head.out_features
+    return {
+        "name": shown.source.name,
+        "parameters": shown.model.num_parameters(),
+        "score": _score(shown),
+        "longest": min(LONGEST, shown.model.longest_input or LONGEST),
+        "live": described,
+        "names": None if described is None else [_namer(shown.task)(place) for place in range(outputs)],
+    }
 
 
-def _answer(task: Task, place: int) -> str:
-    if task.class_names:
-        return task.class_names[place]
-    if task.io.n_classes is not None or task.io.n_labels is not None:
-        return f"class {place}"
-    assert task.codec is not None
-    return _label(task.codec, place)
+def _score(shown: Shown) -> str | None:
+    """Return what a run reached on its test set, in words; ``None`` of what is not a run."""
+    store, metric = shown.source.store, shown.task.metrics[0]
+    if store is None:
+        return None
+    value = store.get(shown.source.identity).metrics.get(schema.TEST + metric.name)
+    if value is None:
+        return None
+    return f"test {metric.name.replace('_', ' ')} {value:.{metric.digits}f} {metric.unit}".rstrip()
+
+
+def _why_not_live(opened: Sequence[Shown], reader: dict[str, Any] | None) -> str:
+    """Return why the page does not run these models itself; empty if it does."""
+    if reader is None:
+        return "Inputs were chosen when the page was made: the page cannot read what you type as tokens."
+    fixed = [shown.source.name for shown in opened if portable(shown.model) is None]
+    if not fixed:
+        return ""
+    return (
+        f"Inputs were chosen when the page was made: {', '.join(fixed)} has more than {MOST_PARAMETERS:,} "
+        "parameters, or layers other than S6, S4D and attention."
+    )
+
+
+def _reader(codec: Codec) -> dict[str, Any] | None:
+    """Return how the page reads a sentence; ``None`` if it cannot."""
+    if isinstance(codec, WordsCodec):
+        return {"kind": "words", "tokens": codec.words, "labels": codec.words, "end": codec.end}
+    if isinstance(codec, DNACodec):
+        return {"kind": "letters", "tokens": list(ALPHABET), "labels": list(ALPHABET)}
+    if isinstance(codec, BytesCodec):
+        return {"kind": "bytes", "tokens": [], "labels": [_label(codec, byte) for byte in range(256)]}
+    return None
+
+
+def _wave(codec: AudioCodec, ids: Tensor) -> list[float]:
+    """Return the sample that each token is of."""
+    return [round(sample, 5) for sample in codec.sample_of_each(ids.numpy()).tolist()]
+
+
+def _namer(task: Task) -> Callable[[int], str]:
+    """Return what a task's outputs are called: classes, labels or tokens."""
+
+    def name(place: int) -> str:
+        if task.class_names:
+            return task.class_names[place]
+        if task.io.n_classes is not None or task.io.n_labels is not None:
+            return f"class {place}"
+        assert task.codec is not None
+        return _label(task.codec, place)
+
+    return name
 
 
 def _label(codec: Codec, token: int) -> str:
-    """Return a token as text, or in hexadecimal if by itself it is none."""
+    """Return a token as text, or in hexadecimal if by itself it is none; a sample as its level."""
+    if isinstance(codec, AudioCodec):
+        return f"level {token}"
     text = codec.decode([token])
     return text if text.isprintable() and "\ufffd" not in text else f"x{token:02x}"
 
 
-def _layer(decided: Mapping[str, Inspected]) -> dict[str, Any]:
-    memory = remembered(decided)
-    return {
-        "delta": _step_sizes(decided["delta"]) if "delta" in decided else None,
-        "memory": None
-        if memory is None
-        else {"kind": memory[0], "groups": memory[1], "values": _rounded(memory[2])},
-        "state": _state(decided) if "state" in decided and "decay" in decided else None,
-    }
+def _times() -> dict[str, Any]:
+    from seqsuite.bench.scan_ways import time_ways
+
+    return time_ways()
 
 
-def _step_sizes(delta: Inspected) -> dict[str, Any]:
-    if "position" not in delta.axes:
-        return {"mean": _rounded(delta.values.mean()), "top": None}
-    values = delta.values[0]
-    most, channels = values.topk(min(_OPENED, values.shape[1]), dim=1)
-    top = [list(zip(channels[at].tolist(), _rounded(most[at]), strict=True)) for at in range(len(values))]
-    return {"mean": _rounded(values.mean(1)), "top": top}
-
-
-def _state(decided: Mapping[str, Inspected]) -> Any:
-    """Return mean magnitudes (L, channels) by time constant, of neighbours together if they are many."""
-    state, decay = decided["state"].values[0].abs(), decided["decay"].values[0]
-    by_channel = state.flatten(2).mean(2)[:, by_time_constant(decay)]
-    parts = by_channel.tensor_split(min(_STATES, by_channel.shape[1]), dim=1)
-    return _rounded(torch.stack([part.mean(1) for part in parts], dim=1))
-
-
-def _rounded(values: Tensor) -> Any:
-    """Return numbers, or lists of them, in four digits."""
-    if values.dim():
-        return (
-            [_rounded(part) for part in values] if values.dim() > 1 else [_four(x) for x in values.tolist()]
-        )
-    return _four(values.item())
-
-
-def _four(x: float) -> float:
-    return float(f"{x:.4g}")
+def _keep(opened: Sequence[Shown], output: Path) -> str:
+    """Store the file with the runs that it shows, and return what to say of it."""
+    runs = [shown.source for shown in opened if shown.source.store is not None]
+    try:
+        for run in runs:
+            assert run.store is not None
+            run.store.artifact(run.identity, output, _ARTIFACTS)
+    except UserError as error:
+        return f"; not kept in MLflow: {error}"
+    return f"; in MLflow with {'its run' if len(runs) == 1 else 'their runs'}, {_ARTIFACTS}/" if runs else ""

@@ -7,20 +7,40 @@ import click
 
 @click.command("inspect")
 @click.argument("sources", nargs=-1, metavar="[RUN]...")
-@click.option("--input", "text", required=True, help="The text or DNA to show, as the run's task reads it.")
-@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), default=Path("inspect.html"))
+@click.option(
+    "--input",
+    "texts",
+    multiple=True,
+    default=("i want to order a hamburger .",),
+    show_default=True,
+    help="Text or DNA as the run's task reads it, or the path of an audio file; may be given several times.",
+)
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    default=Path("inspect.html"),
+    show_default=True,
+    help="A page (.html), or a picture of the first input (.png, .pdf, .svg).",
+)
+@click.option(
+    "--times/--no-times", default=True, help="Time the scan on this machine, for the page's third tab."
+)
 @click.option("--experiment", default="seqsuite", help="MLflow experiment that the runs are in.")
-def inspect_runs(sources: tuple[str, ...], text: str, output: Path, experiment: str) -> None:
+def inspect_runs(
+    sources: tuple[str, ...], texts: tuple[str, ...], output: Path, times: bool, experiment: str
+) -> None:
     """Write a page that steps through an input: what a model lets in, keeps, and would say.
 
-    RUN is a finished run or a folder, of a task whose tokens are text; several are shown side by side.
-    Without one, Mamba and S4D are trained on the task hamburger, once.
+    RUN is a finished run or a folder, of a task of text, DNA or audio; several are shown side by side.
+    Without one, Mamba and S4D are trained on the task hamburger, once. In the page of small models a
+    reader can type a sentence of their own.
 
     \b
     Examples:
-      seqsuite inspect --input "i want to order a hamburger ."
+      seqsuite inspect
+      seqsuite inspect --input "i need to cancel a cheap flight ." --output cancel.png
       seqsuite inspect text-mamba-cpu-seed0 text-transformer-cpu-seed0 --input "It was the best of times"
     """
-    from seqsuite.commands.inspect import inspect_to_page
+    from seqsuite.commands.inspect import inspect_to_file
 
-    inspect_to_page(sources, text, output, experiment)
+    inspect_to_file(sources, texts, output, experiment, times=times)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.live import Live
 from rich.table import Table
 
@@ -17,6 +17,7 @@ from seqsuite.experiments.watching import Progress, Watch
 
 _SECONDS = 0.5  # between looks at the journals
 _AROUND = 6  # lines of the terminal that the table leaves
+_GAP = 2  # spaces between columns
 _ORDER = {"running": 0, "failed": 1, "diverged": 1, "busy": 2, "waiting": 3, "finished": 4, "skipped": 4}
 """Which cells are shown first where there is no room for all."""
 
@@ -48,15 +49,18 @@ class LiveTable:
         """Return the table as it is now."""
         table = Table(box=None, pad_edge=False, expand=True)
         table.add_column("cell", ratio=1, no_wrap=True, overflow="ellipsis")
-        table.add_column("state", no_wrap=True)
-        table.add_column("step", no_wrap=True, justify="right")
-        table.add_column("metric", no_wrap=True, overflow="ellipsis")
-        table.add_column("left", no_wrap=True, justify="right")
+        others = ["state", "step", "metric", "left"]
+        for name in others:
+            side: JustifyMethod = "right" if name in ("step", "left") else "left"
+            table.add_column(name, no_wrap=True, overflow="ellipsis", justify=side)
         cells = self._watch.look()
         room = max(self._console.height - _AROUND, 1)
         chosen = sorted(range(len(cells)), key=lambda index: (_ORDER[cells[index].state], index))[:room]
-        for index in sorted(chosen):
-            table.add_row(*self._row(cells[index]))
+        rows = {index: self._row(cells[index]) for index in sorted(chosen)}
+        beside = sum(_GAP + max(map(len, column)) for column in zip(others, *rows.values(), strict=True))
+        names = _told_apart([cell.config.title for cell in cells], self._console.width - beside)
+        for index, row in rows.items():
+            table.add_row(names[index], *row)
         if hidden := len(cells) - len(chosen):
             table.add_row(f"and {hidden} more")
         return table
@@ -70,7 +74,7 @@ class LiveTable:
             loss = cell.metrics.get(schema.TRAIN_LOSS)
             told = "" if loss is None else f"loss {loss:.3f}"
         left = "" if cell.seconds_left is None else duration(cell.seconds_left)
-        return [cell.config.title, cell.state, f"{cell.step:,}/{cell.config.train.steps:,}", told, left]
+        return [cell.state, f"{cell.step:,}/{cell.config.train.steps:,}", told, left]
 
     def _refresh(self) -> None:
         while not self._done.wait(_SECONDS):
@@ -89,3 +93,18 @@ class LiveTable:
             self._done.set()
             self._thread.join()
             self._live.stop()
+
+
+def _told_apart(titles: Sequence[str], room: int) -> Sequence[str]:
+    """Return names of cells; where the room is small, without what all begin with, or their middle."""
+    if len(titles) < 2 or max(map(len, titles)) <= room:
+        return titles
+    letters = enumerate(zip(*titles, strict=False))
+    differ = next((place for place, choice in letters if len(set(choice)) > 1), 0)
+    start = titles[0].rfind("-", 0, differ) + 1
+    return [_cut(title[start:], room) for title in titles]
+
+
+def _cut(name: str, room: int) -> str:
+    half = max(room - 1, 2) // 2
+    return name if len(name) <= room else f"{name[: max(room - 1, 2) - half]}…{name[-half:]}"

@@ -9,9 +9,9 @@ from rich.table import Table
 
 from seqsuite.commands.console import show
 from seqsuite.commands.progress import count, duration
-from seqsuite.devices import choose_device
+from seqsuite.devices import choose_device, usable_cores
 from seqsuite.experiments.config.schema import CellConfig
-from seqsuite.experiments.executors.base import at_once, sharing, usable_cores
+from seqsuite.experiments.executors.base import at_once, sharing
 from seqsuite.experiments.grid import parameter_counts
 from seqsuite.experiments.memory import estimate_cells, gigabytes, memory_faults, together_fault
 from seqsuite.experiments.probe import PROBE_STEPS
@@ -39,9 +39,10 @@ def print_plan(console: Console, cells: Sequence[CellConfig], *, probe: bool) ->
     _print_columns(console, f"{count(len(cells), 'cell')}; nothing is run", columns)
     if seconds:
         total = max(max(seconds), sum(seconds) / parallel)
+        alone = " in one process" if max(cell.run.nproc for cell in cells) > 1 else ""
         console.print(
             f"Training takes about {duration(total)} in all, {parallel} at a time: from {PROBE_STEPS} steps "
-            "of each, and without evaluations.",
+            f"of each{alone}, and without evaluations.",
             soft_wrap=True,
         )
     if run.device == "cuda" and not torch.cuda.is_available():

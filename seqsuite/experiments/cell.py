@@ -17,7 +17,7 @@ from typing import Literal
 
 import torch
 
-from seqsuite.devices import choose_device
+from seqsuite.devices import choose_device, hardware
 from seqsuite.errors import UserError
 from seqsuite.experiments.checkpoints import Checkpoints
 from seqsuite.experiments.config.schema import CellConfig
@@ -177,6 +177,7 @@ class _Cell:
             schema.TAG_MODEL: config.model.name,
             schema.TAG_SCALE: config.scale,
             schema.TAG_SEED: str(config.seed),
+            schema.TAG_HARDWARE: hardware(choose_device(config.run.device)),
             schema.TAG_DATA: fingerprint,
             schema.TAG_EVALS: ", ".join(map(_described, self.task.eval_sets("test"))),
             schema.TAG_METRIC: metric.name,

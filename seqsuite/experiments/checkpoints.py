@@ -264,7 +264,9 @@ def load_training(
         if not isinstance(state, dict):
             raise ValueError(f"{TRAINING} holds no training state")
     except (OSError, EOFError, RuntimeError, ValueError, pickle.UnpicklingError, SafetensorError) as error:
-        reason = str(error).partition("\n")[0]
+        # Unpickling's own message advises to run whatever the file holds.
+        unpickled = isinstance(error, pickle.UnpicklingError)
+        reason = "it is damaged" if unpickled else str(error).partition("\n")[0]
         raise UserError(
             f"The checkpoint {folder} cannot be resumed from ({reason}): start afresh with --force."
         ) from error

@@ -4,10 +4,13 @@ import os
 from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 
+import torch
+
 from seqsuite.devices import choose_device
 from seqsuite.errors import UserError
 from seqsuite.experiments.cell import GOOD, CellResult, Host, sentence, work_folder
 from seqsuite.experiments.config.schema import CellConfig
+from seqsuite.experiments.distributed.sequence import check_can_split
 from seqsuite.experiments.distributed.team import world_size
 from seqsuite.experiments.executors import check_executor, make_executor
 from seqsuite.experiments.executors.base import Plan, sharing
@@ -17,7 +20,7 @@ from seqsuite.experiments.tracking.schema import FinalStatus
 from seqsuite.experiments.tracking.store import Store
 from seqsuite.experiments.training.objectives import shape_of
 from seqsuite.experiments.training.placement import check_batches, check_ranks
-from seqsuite.models.build import count_parameters
+from seqsuite.models.build import build_shaped, count_parameters
 
 
 def parameter_counts(cells: Sequence[CellConfig]) -> list[int]:
@@ -196,6 +199,9 @@ def _check_options(cell: CellConfig) -> None:
     check_batches(cell.train, io)
     check_ranks(cell, io, world_size(cell.run))
     count_parameters(cell.model, shape_of(io))
+    if cell.run.sequence_parallel > 1:
+        with torch.device("meta"):
+            check_can_split(build_shaped(cell.model, shape_of(io)))
 
 
 def _check_writable(cell: CellConfig) -> None:

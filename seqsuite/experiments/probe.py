@@ -11,23 +11,19 @@ from pathlib import Path
 import torch
 
 from seqsuite.devices import choose_device
-from seqsuite.experiments.checkpoints import Checkpoints
 from seqsuite.experiments.config.schema import CellConfig
 from seqsuite.experiments.executors.worker import using_threads
 from seqsuite.experiments.interruption import InterruptionFlag
+from seqsuite.experiments.training.assemble import assemble
 from seqsuite.experiments.training.callbacks import Callback
-from seqsuite.experiments.training.objectives import objective_for, shape_of
 from seqsuite.experiments.training.placement import Single
-from seqsuite.experiments.training.rhythm import CheckpointRhythm
-from seqsuite.experiments.training.trainer import Parts, Trainer
-from seqsuite.models.build import build_shaped
 
 PROBE_STEPS = 4
 """Steps that are timed, after one that is not."""
 
 
 def probe(cells: Sequence[CellConfig], threads: int | None = None) -> list[float]:
-    """Estimate how long each cell trains, in seconds; cells that differ in their seed only share a probe.
+    """Estimate how long one process trains each cell, in seconds; cells of different seeds share a probe.
 
     Evaluations, and what other cells that run at the same time cost, are left out.
 
@@ -50,16 +46,10 @@ def probe(cells: Sequence[CellConfig], threads: int | None = None) -> list[float
 
 
 def _seconds_of_a_step(cell: CellConfig) -> float:
-    task = cell.make_task()
-    shape = shape_of(task.io)
-    model = build_shaped(cell.model, shape)
     placement = Single(choose_device(cell.run.device), cell.train)
-    placement.place(model)
     clock = _Clock()
     with tempfile.TemporaryDirectory() as folder:
-        checkpoints = Checkpoints(Path(folder), cell, shape)
-        rhythm = CheckpointRhythm(cell.train.steps + 1)
-        trainer = Trainer(cell.train, Parts(task, model, objective_for(task), placement, checkpoints, rhythm))
+        trainer = assemble(cell, cell.make_task(), placement, Path(folder), [])
         with suppress(_Enough):
             trainer.train(InterruptionFlag(), clock)
     return clock.seconds_of_a_step()

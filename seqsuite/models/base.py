@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from seqsuite.kernels import ScanWeights
 from seqsuite.kernels.mamba_decoder.weights import BlockWeights, Norm, SSDWeights
+from seqsuite.models.split import split_peers
 
 State = dict[str, Tensor]
 """What a layer must remember between chunks: named tensors, batch first. Never hidden in a module."""
@@ -72,6 +73,10 @@ class SequenceLayer(nn.Module, ABC):
     """Names of the layer's own parameters that are exempt from weight decay. A mark on the parameters would
     be lost by ``deepcopy``, ``to_empty`` and FSDP2, which make new ones."""
 
+    splits: ClassVar[bool] = False
+    """Whether the layer computes parts of sequences that are split over processes: see :mod:`.split`. A block
+    answers for what it does beside its mixer."""
+
     @abstractmethod
     def forward(
         self, x: Tensor, state: State | None = None, cu_seqlens: Tensor | None = None
@@ -121,7 +126,7 @@ class Mixer(SequenceLayer):
         Such as step sizes, decays and states of a selective layer, the weights of attention, or the kernel of
         a convolution; a subclass says which. It is computed anew, so that layers that are not asked pay
         nothing. By default there is nothing to show. Of all mixers one name has one meaning: ``delta``,
-        ``decay``, ``state``, ``B``, ``C``, ``beta``, ``weights`` and ``kernel``.
+        ``decay``, ``state``, ``B``, ``C``, ``beta``, ``weights``, ``kernel``, ``input`` and ``output``.
         """
         return {}
 
@@ -311,7 +316,9 @@ def positions_of(x: Tensor, start: Tensor | None, cu_seqlens: Tensor | None) -> 
         cu_seqlens: Offsets (S + 1,) of packed sequences.
     """
     if cu_seqlens is None:
-        positions = torch.arange(x.shape[1], device=x.device).unsqueeze(0)
+        peers = split_peers()
+        first = 0 if peers is None else sum(peers.before)
+        positions = torch.arange(first, first + x.shape[1], device=x.device).unsqueeze(0)
         return positions if start is None else positions + start.unsqueeze(1)
     sequence, positions = packed_positions(cu_seqlens, x.shape[1], x.device)
     return (positions if start is None else positions + start[sequence]).unsqueeze(0)

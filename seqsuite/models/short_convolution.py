@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from seqsuite.kernels import causal_conv1d
 from seqsuite.models.precision import widened
+from seqsuite.models.split import window_before
 
 
 def short_filters(width: int, taps: int) -> Tensor:
@@ -43,7 +44,7 @@ def convolve(
         weight,
         bias,
         activation=activation,
-        initial_state=history,
+        initial_state=window_before(history, x),
         cu_seqlens=cu_seqlens,
         return_final_state=True,
     )

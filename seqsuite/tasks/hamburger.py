@@ -80,7 +80,7 @@ class Hamburger(RowTask):
     ) -> None:
         super().__init__(seed=seed)
         self.clauses, self.others, self.eval_examples = clauses, others, eval_examples
-        self.words = WordsCodec(_vocabulary())
+        self.words = WordsCodec(_vocabulary(), end=_STOP)
         self.codec = self.words
         self.io = ModelIO(
             vocab_size=len(self.words.words), seqlen=_LONGEST * (2 * clauses + 1), n_classes=len(INTENTS)

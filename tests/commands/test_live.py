@@ -42,6 +42,7 @@ def test_all_cells_are_shown_where_there_is_room(tmp_path: Path) -> None:
     text = shown(Console(width=60, color_system=None), low.table())
     assert "failed" in text
     assert "and 9 more" in text
+    assert "seed9" in text  # where the whole name has no room
 
 
 def test_off_a_terminal_nothing_is_drawn(tmp_path: Path) -> None:

@@ -43,6 +43,11 @@ def test_a_convolutions_output_is_made_with_its_kernel(name):
         for k in range(min(t + 1, shown["kernel"].shape[1])):
             expected[:, t] += shown["kernel"][:, k] * x[:, t - k]
     torch.testing.assert_close(y, expected)
+    if "output" in shown:  # of the recurrence, without the skip
+        torch.testing.assert_close(shown["output"] + x * layer.D, y)
+        torch.testing.assert_close(shown["input"], x)
+        state = layer(x, layer.initial_state(2, dtype=torch.float64))[1]["ssm"]
+        torch.testing.assert_close(shown["state"][:, -1], state)
 
 
 @pytest.mark.parametrize(

@@ -1,20 +1,21 @@
 """The inspection page in a real browser."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from seqsuite.commands.inspect import describe
 from seqsuite.experiments.config.resolve import resolve_model
 from seqsuite.models.build import build_shaped
 from seqsuite.models.config import ModelShape
+from seqsuite.models.description import describe
 from seqsuite.models.inspection import inspect_model
+from seqsuite.models.portable import portable
 from seqsuite.results.inspection_page import write_page
-from seqsuite.tasks.hamburger import Hamburger
+from seqsuite.tasks.hamburger import INTENTS, Hamburger
 
 CHROMIUM = shutil.which("chromium")
 ARGUMENTS = [
@@ -27,7 +28,10 @@ ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-WORDS = ["well", "you", "know", ".", "i", "want", "to", "order", "a", "hamburger", "."]
+SENTENCE = "well you know . i want to order a hamburger ."
+OTHER = "my sister wanted to cancel a taxi . i need to change a flight ."
+TASK = Hamburger(seed=0)
+NAMES = ("mamba", "s4d", "transformer")
 
 pytestmark = [
     pytest.mark.browser,
@@ -35,45 +39,96 @@ pytestmark = [
 ]
 
 
+def ids_of(sentence: str) -> torch.Tensor:
+    return torch.from_numpy(TASK.words.encode(sentence))
+
+
+def data_of(models: dict[str, Any], sentences: list[str], **changes: Any) -> dict[str, Any]:
+    """What the page is made of for models of the hamburger."""
+    inputs = [
+        {
+            "text": sentence,
+            "tokens": sentence.split(),
+            "wave": None,
+            "models": [describe(model, ids_of(sentence), INTENTS.__getitem__) for model in models.values()],
+        }
+        for sentence in sentences
+    ]
+    described = [
+        {
+            "name": name,
+            "parameters": model.num_parameters(),
+            "score": None,
+            "longest": 40,
+            "live": portable(model),
+            "names": INTENTS,
+        }
+        for name, model in models.items()
+    ]
+    words = TASK.words.words
+    reader = {"kind": "words", "tokens": words, "labels": words, "end": TASK.words.end}
+    data = {"unit": "token", "row": 0, "rate": None, "inputs": inputs, "models": described, "why": ""}
+    return {**data, "reader": reader, "scan": None, **changes}
+
+
 @pytest.fixture(scope="module")
 def models() -> dict[str, Any]:
+    """Models whose step sizes and attention differ between tokens, as trained ones' do."""
     torch.manual_seed(0)
-    io = Hamburger(seed=0).io
-    shape = ModelShape(seqlen=io.seqlen, vocab_size=io.vocab_size, n_classes=io.n_classes)
+    shape = ModelShape(seqlen=TASK.io.seqlen, vocab_size=TASK.io.vocab_size, n_classes=len(INTENTS))
     settings = {"d_model": 16, "n_layer": 2}
-    names = ("mamba", "s4d", "transformer")
-    return {name: build_shaped(resolve_model(name, settings), shape).eval() for name in names}
+    made = {name: build_shaped(resolve_model(name, settings), shape).eval() for name in NAMES}
+    with torch.no_grad():
+        for model in made.values():
+            for parameter in model.parameters():
+                parameter += 0.1 * torch.randn_like(parameter)
+    return made
 
 
 @pytest.fixture(scope="module")
 def page_file(models: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    task = Hamburger(seed=0)
-    ids = torch.from_numpy(task.words.encode(" ".join(WORDS)))
-    shown = [{"name": name, **describe(model, task, ids)} for name, model in models.items()]
+    rows = [{"way": way, "seqlen": n, "seconds": n / 1e6} for way in ("loop", "tree") for n in (64, 256)]
+    data = data_of(models, [SENTENCE, OTHER], scan={"machine": "a machine", "shape": "a shape", "rows": rows})
+    data["inputs"][1]["tokens"] = [*OTHER.split()[:-1], "</script>"]
     file = tmp_path_factory.mktemp("page") / "inspect.html"
-    tokens = [*WORDS[:-1], "</script>"]
-    write_page({"tokens": tokens, "unit": "token", "row": 0, "models": shown}, file)
+    write_page(data, file)
     return file
 
 
-@pytest.fixture(params=[360, 1600])
-def page(request: pytest.FixtureRequest, page_file: Path) -> Iterator[Any]:
-    """The page at a width; at its end, nothing was said on the console."""
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
     from playwright.sync_api import sync_playwright
 
-    said: list[str] = []
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        opened = browser.new_page(viewport={"width": request.param, "height": 900})
-        opened.on("console", lambda message: said.append(message.text))
-        opened.on("pageerror", lambda error: said.append(str(error)))
-        opened.goto(f"{page_file.as_uri()}#3")
-        yield opened
-        browser.close()
+        yield playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+
+
+@pytest.fixture
+def open_page(browser: Any) -> Iterator[Callable[..., Any]]:
+    """Open a page at an address; at the end, nothing was said on the console of any."""
+    said: list[str] = []
+    contexts = []
+
+    def opened(address: str, width: int = 1600, scheme: str = "light") -> Any:
+        context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda message: said.append(message.text))
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.goto(address)
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
     assert said == []
 
 
-def test_keys_step_and_the_numbers_are_the_models(page: Any, models: dict[str, Any]) -> None:
+@pytest.mark.parametrize(("width", "scheme"), [(360, "dark"), (1600, "light")])
+def test_keys_step_and_the_numbers_are_the_models(
+    open_page: Callable[..., Any], page_file: Path, models: dict[str, Any], width: int, scheme: str
+) -> None:
+    page = open_page(f"{page_file.as_uri()}#3", width, scheme)
     where = page.locator("#where")
     assert where.inner_text() == "3 of 11: know"
     for key, place in (("ArrowRight", 4), ("ArrowLeft", 3), ("Home", 1), ("ArrowLeft", 1), ("End", 11)):
@@ -85,9 +140,9 @@ def test_keys_step_and_the_numbers_are_the_models(page: Any, models: dict[str, A
     page.keyboard.press(" ")
     page.keyboard.press("End")
 
-    ids = torch.from_numpy(Hamburger(seed=0).words.encode(" ".join(WORDS))).unsqueeze(0)
-    for section, name in zip(page.locator("section").all(), models, strict=True):
-        chance = models[name](ids)[0].softmax(-1).max().item()
+    ids = ids_of(SENTENCE).unsqueeze(0)
+    for section, model in zip(page.locator("section").all(), models.values(), strict=True):
+        chance = model(ids)[0].softmax(-1).max().item()
         assert section.locator("td").nth(1).inner_text() == f"{100 * chance:.1f} %"
         section.locator("select").first.select_option("0")
     deltas = [inspect_model(models[name], ids)[0]["delta"].values.mean().item() for name in ("mamba", "s4d")]
@@ -98,18 +153,235 @@ def test_keys_step_and_the_numbers_are_the_models(page: Any, models: dict[str, A
     ]
     assert sum(shown[0]) / 11 == pytest.approx(deltas[0], rel=1e-3)
     assert shown[1] == [pytest.approx(deltas[1], rel=1e-3)] * 11
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    for tab in ("modes", "scan", "tokens"):
+        page.locator(f"nav button[data-tab={tab}]").click()
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    page.emulate_media(media="print")
+    assert not page.locator(".controls").is_visible()
+    assert page.locator("section").count() == 3
 
 
-def test_a_layer_and_a_head_can_be_chosen(page: Any) -> None:
+def test_a_layer_and_a_head_can_be_chosen_and_what_is_kept_or_read(
+    open_page: Callable[..., Any], page_file: Path
+) -> None:
+    page = open_page(f"{page_file.as_uri()}#5")
     section = page.locator("section").nth(2)
-    before = section.locator(".token").first.get_attribute("title")
+    first = section.locator(".token").first
+    before = first.get_attribute("title")
     section.locator("select").nth(1).select_option("1")
-    assert section.locator(".token").first.get_attribute("title") != before
+    assert first.get_attribute("title") != before
+    assert "kept now" in before
     section.locator("select").first.select_option("1")  # another layer begins with its first head
     assert section.locator("select").nth(1).input_value() == "0"
+    page.locator("#below").select_option("read")
+    assert "share read now" in first.get_attribute("title")
+    assert section.locator("svg.lines path").count() == 4  # from each earlier token
 
 
-def test_what_a_model_does_not_show_takes_no_room(page: Any) -> None:
+def test_what_a_model_does_not_show_takes_no_room(open_page: Callable[..., Any], page_file: Path) -> None:
+    page = open_page(page_file.as_uri())
     visible = [section.locator("canvas:visible").count() for section in page.locator("section").all()]
-    assert visible == [2, 1, 1]  # only a selective layer shows a state
+    assert visible == [2, 2, 1]  # attention has no state of one size
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_python_and_page_agree(
+    open_page: Callable[..., Any], page_file: Path, models: dict[str, Any], name: str
+) -> None:
+    page, ids = open_page(page_file.as_uri()), ids_of(OTHER)
+    index = NAMES.index(name)
+    logits = page.evaluate(f"ids => runModel(live[{index}], ids).logits.map(row => [...row])", ids.tolist())
+    with torch.no_grad():
+        expected, _ = models[name].prefill(ids.unsqueeze(0), models[name].initial_state(1))
+    torch.testing.assert_close(torch.tensor(logits), expected[0], rtol=0, atol=1e-4)
+
+    code = f"ids => describeModel(live[{index}], ids, data.models[{index}].names)"
+    assert_alike(page.evaluate(code, ids.tolist()), describe(models[name], ids, INTENTS.__getitem__))
+
+
+def assert_alike(found: Any, expected: Any) -> None:
+    """Compare nested lists and dicts, numbers to 1e-4."""
+    if isinstance(expected, dict):
+        assert found.keys() == expected.keys()
+        for key, value in expected.items():
+            assert_alike(found[key], value)
+    elif isinstance(expected, (list, tuple)):
+        assert len(found) == len(expected)
+        for one, other in zip(found, expected, strict=True):
+            assert_alike(one, other)
+    elif isinstance(expected, (int, float)):
+        assert found == pytest.approx(expected, abs=1e-4, rel=1e-4)
+    else:
+        assert found == expected
+
+
+def test_a_readers_own_sentence_is_shown(
+    open_page: Callable[..., Any], page_file: Path, models: dict[str, Any]
+) -> None:
+    page = open_page(page_file.as_uri())
+
+    def give(text: str) -> str:
+        page.locator("#sentence-input").fill(text)
+        page.locator("#sentence-input").press("Enter")
+        return page.locator("#note").inner_text()
+
+    assert give("Nobody forgot to stop a concert . 1 ") == (
+        f"“1” is not among the {len(TASK.words.words)} words that this task reads."
+    )
+    assert page.locator("#where").inner_text().startswith("1 of 11")
+    assert give("a " * 40) == "It has 41 tokens: these models take 1 to 40 here."
+    assert give(" ") == "It has 0 tokens: these models take 1 to 40 here."
+    assert give("I want to stop a big concert") == "Computed in this page."
+    assert page.locator("#where").inner_text() == "8 of 8: ."
+    chances = models["mamba"](ids_of("i want to stop a big concert .").unsqueeze(0))[0].softmax(-1)
+    label, chance = page.locator("section").first.locator("td").all()[:2]
+    assert label.inner_text() == INTENTS[int(chances.argmax())]
+    assert chance.inner_text() == f"{100 * chances.max().item():.1f} %"
+    assert f"mamba says {label.inner_text()} at the end" in page.locator(".says").first.inner_text()
+    page.keyboard.press("1")  # typed, not a page's number
+    assert page.locator("#sentence-input").input_value().endswith("1")
+
+
+def test_the_sentence_tells_this_inputs_numbers(
+    open_page: Callable[..., Any], page_file: Path, models: dict[str, Any]
+) -> None:
+    page = open_page(page_file.as_uri())
+    described = describe(models["mamba"], ids_of(SENTENCE), INTENTS.__getitem__)
+    says = page.locator(".says").first.inner_text()
+    most = max(range(11), key=described["without"].__getitem__)
+    assert (
+        f"moves most without “{SENTENCE.split()[most]}” ({most + 1}): {described['without'][most]:.2f}"
+        in says
+    )
+    assert "Its step size is the same for every token" in page.locator(".says").nth(1).inner_text()
+    assert "It has no step size" in page.locator(".says").nth(2).inner_text()
+    page.locator("#input").select_option("1")
+    assert page.locator(".says").first.inner_text() != says
+    assert page.locator(".token .word").nth(14).inner_text() == "</script>"
+
+
+def test_both_modes_arrive_at_the_same_numbers(
+    open_page: Callable[..., Any], page_file: Path, models: dict[str, Any]
+) -> None:
+    page = open_page(f"{page_file.as_uri()}#7/modes")
+    assert page.locator("#tab-modes option").all_inner_texts()[0] == "s4d"
+    channel = int(
+        page.locator("#tab-modes select").nth(2).locator("option").nth(1).inner_text().split(",")[0]
+    )
+    layer = inspect_model(models["s4d"], ids_of(SENTENCE).unsqueeze(0))[0]
+    expected = layer["output"].values[0, 6, channel].item()
+    words = page.locator("#equal").inner_text().split()
+    assert float(words[1].rstrip(",")) == pytest.approx(expected, abs=1e-6)
+    assert float(words[3].rstrip(";")) == pytest.approx(expected, abs=1e-6)
+    page.keyboard.press("ArrowRight")
+    assert page.url.endswith("#8/modes")
+    assert page.locator("#equal").inner_text().split() != words
+
+
+def test_the_scan_steps_and_its_times_are_shown(open_page: Callable[..., Any], page_file: Path) -> None:
+    page = open_page(f"{page_file.as_uri()}#2")
+    page.keyboard.press("3")
+    assert page.locator("#where").inner_text() == "step 1 of 15"
+    page.keyboard.press("End")
+    assert page.url.endswith("#15/scan")
+    sums = [sum([3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8, 9, 7, 9, 3][: n + 1]) for n in range(16)]
+    for table, steps in zip(page.locator("table.ways").all(), (15, 7, 7), strict=True):
+        last = table.locator("tr").nth(steps)
+        assert [int(cell) for cell in last.locator("td").all_inner_texts()] == sums
+    assert page.locator("table.times td").all_inner_texts() == ["64 µs", "64 µs", "256 µs", "256 µs"]
+    page.reload()
+    assert page.locator("#where").inner_text() == "step 15 of 15"
+    page.keyboard.press("1")
+    assert page.url.endswith("#1")
+
+
+def test_without_kernels_times_or_weights_the_page_says_so(
+    open_page: Callable[..., Any], models: dict[str, Any], tmp_path: Path
+) -> None:
+    data = data_of({"mamba": models["mamba"]}, [SENTENCE], why="It is large.")
+    data["models"][0]["live"] = None
+    write_page(data, tmp_path / "fixed.html")
+    page = open_page((tmp_path / "fixed.html").as_uri())
+    assert page.locator("#note").inner_text() == "It is large."
+    assert not page.locator("#own").is_visible()
+    page.keyboard.press("2")
+    assert "None of these models has a kernel" in page.locator("#tab-modes").inner_text()
+    page.keyboard.press("3")
+    assert "No times were measured" in page.locator("#tab-scan").inner_text()
+
+
+def test_dna_stands_in_rows_of_sixty(open_page: Callable[..., Any], tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    model = build_shaped(resolve_model("mamba", {"d_model": 8, "n_layer": 1}), ModelShape(130, 5)).eval()
+    bases = "ACGTN" * 26
+    ids = torch.tensor(["ACGTN".index(base) for base in bases])
+    letters = {"kind": "letters", "tokens": list("ACGTN"), "labels": list("ACGTN")}
+    data = data_of({}, [], unit="base", row=60, reader=letters)
+    data["inputs"] = [
+        {
+            "text": bases,
+            "tokens": list(bases),
+            "wave": None,
+            "models": [describe(model, ids, "ACGTN".__getitem__)],
+        }
+    ]
+    data["models"] = [
+        {
+            "name": "mamba",
+            "parameters": 1,
+            "score": None,
+            "longest": 130,
+            "live": portable(model),
+            "names": list("ACGTN"),
+        }
+    ]
+    write_page(data, tmp_path / "dna.html")
+    page = open_page((tmp_path / "dna.html").as_uri(), 360)
+    assert page.locator(".place").all_inner_texts() == ["1", "61", "121"]
+    tops = [token.bounding_box()["y"] for token in page.locator(".token").all()]
+    assert len({round(top) for top in tops}) == 3
+    assert tops[0] == tops[59] < tops[60]
+    for key, place in (("End", 129), ("Home", 0)):
+        page.keyboard.press(key)
+        strip, token = (
+            page.locator(".tokens").bounding_box(),
+            page.locator(".token").nth(place).bounding_box(),
+        )
+        assert strip["x"] <= token["x"] < strip["x"] + strip["width"]
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    page.locator("#sentence-input").fill("acg tnn")
+    page.locator("#sentence-input").press("Enter")
+    assert page.locator("#where").inner_text() == "6 of 6: N"
+    chance = model(torch.tensor([[0, 1, 2, 3, 4, 4]]))[0, -1].softmax(-1).max().item()
+    assert page.locator("section td").nth(1).inner_text() == f"{100 * chance:.1f} %"
+
+
+def test_audio_is_a_waveform_that_plays(open_page: Callable[..., Any], tmp_path: Path) -> None:
+    torch.manual_seed(2)
+    model = build_shaped(resolve_model("mamba", {"d_model": 8, "n_layer": 1}), ModelShape(400, 256)).eval()
+    ids = torch.randint(256, (400,))
+    data = data_of({}, [], unit="sample", rate=16_000, reader=None, why="Chosen.")
+    data["inputs"] = [
+        {
+            "text": "a.wav",
+            "tokens": [f"level {level}" for level in ids.tolist()],
+            "wave": [(level - 128) / 128 for level in ids.tolist()],
+            "models": [describe(model, ids, str)],
+        }
+    ]
+    data["models"] = [
+        {"name": "mamba", "parameters": 1, "score": None, "longest": 256, "live": None, "names": None}
+    ]
+    write_page(data, tmp_path / "audio.html")
+    page = open_page((tmp_path / "audio.html").as_uri(), 360)
+    wave = page.locator("section canvas.wide")
+    box = wave.bounding_box()
+    wave.click(position={"x": box["width"] / 2, "y": 20})
+    sample = int(page.locator("#where").inner_text().partition(" of 400: level")[0])
+    assert sample in range(199, 203)  # a pixel is more than a sample
+    assert f"played to sample {sample}" in wave.get_attribute("aria-label")
+    assert page.locator(".token").count() == 0
+    page.keyboard.press("Home")
+    page.locator("#play").click()
+    page.wait_for_function("document.getElementById('play').textContent === 'Play'")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")

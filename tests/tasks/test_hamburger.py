@@ -82,3 +82,10 @@ def test_ten_thousand_batches_have_the_right_class():
     for row in range(40_000):
         tokens, label = task.row("train", row)
         assert INTENTS[int(label)] == intent_of(task.words.decode(tokens))
+
+
+def test_a_sentence_ends_with_a_full_stop_whether_typed_or_not() -> None:
+    words = Hamburger(seed=0).words
+    assert words.decode(words.encode("I want to order a hamburger")) == "i want to order a hamburger ."
+    assert words.encode("what a day .").tolist() == words.encode("what a day").tolist()
+    assert len(words.encode("")) == 0

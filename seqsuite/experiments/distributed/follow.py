@@ -12,7 +12,7 @@ from torch.distributed.rendezvous import rendezvous
 
 from seqsuite.allocator import keep_freed_memory
 from seqsuite.errors import UserError
-from seqsuite.experiments.distributed.team import CELL, PORT, RANK, READY, WORLD, join, read_order
+from seqsuite.experiments.distributed.team import CELL, PORT, RANK, READY, WORLD, join, read_order, told
 from seqsuite.experiments.interruption import SIGNALS, Interrupted, InterruptionFlag
 from seqsuite.experiments.training.assemble import assemble
 from seqsuite.experiments.training.callbacks import Callback
@@ -47,9 +47,14 @@ def follow(store: Store, rank: int, world: int) -> None:
 
 
 def follow_launcher() -> None:
-    """Follow the first of the processes that ``torchrun`` has started, of which this is another."""
+    """Follow the first of the processes that ``torchrun`` has started, of which this is another.
+
+    Raises:
+        UserError: if the connection to another one breaks.
+    """
     store, rank, world = next(rendezvous("env://"))
-    follow(store, rank, world)
+    with told(None):
+        follow(store, rank, world)
 
 
 def main() -> int:

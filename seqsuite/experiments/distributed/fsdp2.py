@@ -35,9 +35,11 @@ class FullySharded(Ranks):
     def _place(self, model: SequenceModel) -> SequenceModel:
         mesh = init_device_mesh(self.device.type, (self.world,))
         for module in (*model.blocks.layers(), model):
-            sharded = fully_shard(module, mesh=mesh)
+            # The whole model too: what it had gathered for an evaluation of averaged weights would be stale.
+            sharded = fully_shard(module, mesh=mesh, reshard_after_forward=True)
             assert isinstance(sharded, FSDPModule)
             sharded.set_gradient_divide_factor(1.0)  # a sum: the loss is divided by all targets already
+            sharded.set_force_sum_reduction_for_comms(True)  # and a plain one, which gloo has
         register_fsdp_forward_method(model, "prefill")
         return model
 

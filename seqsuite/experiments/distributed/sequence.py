@@ -1,40 +1,25 @@
 """Sequence parallelism: one sequence over several ranks, each with a part of it.
 
-Every layer takes the state before a part and returns the one after it, so a rank's block starts from what the
-block before it in the sequence ended with, on the rank before; gradients of states go the other way. This is
-exact for every layer. Of attention the state is the keys and values so far.
-
-A rank begins a block when the rank before has finished that block, and not the whole model: the ranks work on
-neighbouring blocks at once, and of ``n_layer + parts − 1`` turns each rank waits in ``parts − 1``. With FSDP2
-they go block by block together, and wait for each other in all: there it saves memory only.
+Layers ask for what lies before their part (:mod:`seqsuite.models.split`). That is one collective a recurrence
+or convolution, forward and backward: every rank tells all others what its part does to a state, of the size
+of a state, and each composes what it needs by itself. A scan over the ranks would take log2(P) rounds of the
+same size in place of one; it pays where states are large and ranks are many, and neither is so here. Of
+attention, all keys and values are gathered.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 import torch.distributed as dist
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from seqsuite.errors import UserError
 from seqsuite.experiments.training.batches import TensorBatch
 from seqsuite.models.backbones.isotropic import Isotropic
-from seqsuite.models.base import State
 from seqsuite.models.sequence_model import BackboneState, SequenceClassifier, SequenceModel
-
-_DTYPES = (
-    torch.float32,
-    torch.float64,
-    torch.bfloat16,
-    torch.float16,
-    torch.complex64,
-    torch.complex128,
-    torch.int64,
-    torch.int32,
-)
-_HEADER = 10
-"""Numbers that go before a tensor: its dtype, its number of dimensions, and these."""
+from seqsuite.models.split import split_over
 
 
 def check_can_split(model: SequenceModel) -> None:
@@ -53,102 +38,81 @@ def check_can_split(model: SequenceModel) -> None:
             "run.sequence_parallel is for models with an output at each position, and this one has one a "
             "sequence: leave it out."
         )
+    for layer in (part for block in model.blocks.layers() for part in (block, block.mixer)):
+        if not layer.splits:
+            raise UserError(
+                f"run.sequence_parallel: {type(layer).__name__} does not say how it computes a part of a "
+                "sequence (SequenceLayer.splits): leave it out."
+            )
 
 
 class Ring:
-    """The ranks that share sequences, in the order of their parts. Every rank of the run must make it.
+    """The ranks that share sequences, as layers see them. Every rank of the run must make each ring.
 
     Args:
-        ranks: Their numbers.
+        ranks: Their numbers, in the order of their parts.
     """
 
     def __init__(self, ranks: Sequence[int]) -> None:
-        self._group = dist.new_group(list(ranks))
-        self._size, own = len(ranks), dist.get_rank()
-        self._place = ranks.index(own) if own in ranks else 0
-        self.before = ranks[self._place - 1] if self._place > 0 else None
-        self.after = ranks[self._place + 1] if self._place + 1 < self._size else None
-        self._sending: list[tuple[dist.Work, Tensor]] = []
+        self.group = dist.new_group(list(ranks))
+        self.size, own = len(ranks), dist.get_rank()
+        self.place = ranks.index(own) if own in ranks else 0
+        self._lengths: list[int] = []
+
+    @property
+    def before(self) -> Sequence[int]:
+        """See :attr:`seqsuite.models.split.Peers.before`."""
+        return self._lengths[: self.place]
+
+    def begin(self, seqlen: int) -> None:
+        """Say how long the sequences are that are computed next."""
+        spans = (part_of(seqlen, place, self.size) for place in range(self.size))
+        self._lengths = [end - start for start, end in spans]
 
     def span(self, seqlen: int) -> tuple[int, int]:
         """Return where this rank's part of a sequence begins and ends."""
-        return seqlen * self._place // self._size, seqlen * (self._place + 1) // self._size
+        return part_of(seqlen, self.place, self.size)
 
-    def send(self, value: Tensor, to: int, *, described: bool = False) -> None:
-        """Send a tensor without waiting; ``described`` is for a receiver that does not know its form."""
-        if described:
-            form = [_DTYPES.index(value.dtype), value.dim(), *value.shape]
-            self._send(torch.tensor(form + [0] * (_HEADER - len(form)), device=value.device), to)
-        if value.numel():
-            self._send(_plain(value).contiguous(), to)
+    def earlier(self, *values: Tensor) -> list[tuple[Tensor, ...]]:
+        """See :meth:`seqsuite.models.split.Peers.earlier`."""
+        flat = torch.cat([_real(value).flatten() for value in values])
+        return [_unpacked(row, values) for row in self._gather(flat)]
 
-    def receive(self, source: int, device: torch.device) -> Tensor:
-        """Wait for a tensor that comes described."""
-        header = torch.empty(_HEADER, dtype=torch.int64, device=device)
-        dist.recv(header, source, group=self._group)
-        number, dim, *shape = header.tolist()
-        return self.receive_like(source, torch.empty(shape[:dim], dtype=_DTYPES[number], device=device))
+    def positions(self, x: Tensor, last: int | None = None) -> Tensor:
+        """See :meth:`seqsuite.models.split.Peers.positions`."""
+        counts = [length if last is None else min(length, last) for length in self._lengths]
+        longest, own = max(counts), counts[self.place]
+        if longest == 0:
+            return x[:, :0]
+        padding = [0, 0] * (x.dim() - 2) + [0, longest - own]  # parts may differ by one
+        zero, *parts = self._gather(F.pad(x[:, x.shape[1] - own :], padding))
+        kept = [part[:, :count] for part, count in zip(parts, counts, strict=False)]
+        return torch.cat([zero[:, :0], *kept], dim=1)
 
-    def receive_like(self, source: int, empty: Tensor) -> Tensor:
-        """Wait for a tensor of the form of ``empty``, and return it there."""
-        if empty.numel():
-            dist.recv(_plain(empty), source, group=self._group)
-        return empty
-
-    def finish(self) -> None:
-        """Wait until all that was sent has been received."""
-        for work, _ in self._sending:
-            work.wait()
-        self._sending.clear()
-
-    def _send(self, value: Tensor, to: int) -> None:
-        work = dist.isend(value, to, group=self._group)
-        assert work is not None
-        self._sending.append((work, value))  # kept alive until it is sent
+    def _gather(self, value: Tensor) -> tuple[Tensor, ...]:
+        gathered: Tensor = _Gather.apply(self, value.contiguous())  # type: ignore[no-untyped-call]
+        return gathered.unbind()
 
 
-class _Receive(torch.autograd.Function):
-    """The state that the rank before ended with; its gradient goes back there."""
+class _Gather(torch.autograd.Function):
+    """What the ranks before this one have, behind zeros; gradients are summed where a value came from."""
 
     @staticmethod
-    def forward(ctx: Any, ring: Ring, count: int, x: Tensor) -> tuple[Tensor, ...]:
-        assert ring.before is not None
-        values = [ring.receive(ring.before, x.device) for _ in range(count)]
-        ctx.ring, ctx.has_gradient = ring, [_is_differentiable(value) for value in values]
-        ctx.mark_non_differentiable(*(value for value in values if not _is_differentiable(value)))
-        return x.view_as(x), *values
-
-    @staticmethod
-    def backward(ctx: Any, grad_x: Tensor, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        for grad, has_gradient in zip(grads, ctx.has_gradient, strict=True):
-            if has_gradient:
-                ctx.ring.send(grad, ctx.ring.before)
-        return None, None, grad_x
-
-
-class _Send(torch.autograd.Function):
-    """The state that this rank ends with goes to the rank after; its gradient comes from there."""
-
-    @staticmethod
-    def forward(ctx: Any, ring: Ring, x: Tensor, *values: Tensor) -> Tensor:
-        for value in values:
-            ring.send(value, ring.after, described=True)  # type: ignore[arg-type]  # there is one
+    def forward(ctx: Any, ring: Ring, value: Tensor) -> Tensor:
         ctx.ring = ring
-        ctx.forms = [
-            (value.shape, value.dtype, value.device) if _is_differentiable(value) else None
-            for value in values
-        ]
-        return x.view_as(x)
+        found = value.new_zeros(ring.size + 1, *value.shape)
+        dist.all_gather_into_tensor(found[1:].view(-1), value.view(-1), group=ring.group)
+        return found[: ring.place + 1]
 
     @staticmethod
-    def backward(ctx: Any, grad_x: Tensor) -> tuple[Tensor | None, ...]:
-        grads = [
-            None
-            if form is None
-            else ctx.ring.receive_like(ctx.ring.after, torch.empty(form[0], dtype=form[1], device=form[2]))
-            for form in ctx.forms
-        ]
-        return None, grad_x, *grads
+    def backward(ctx: Any, grad: Tensor) -> tuple[None, Tensor]:
+        ring, dtype = ctx.ring, grad.dtype
+        wide = torch.promote_types(dtype, torch.float32)  # sums over ranks keep their digits
+        whole = grad.new_zeros(ring.size, *grad.shape[1:], dtype=wide)
+        whole[: ring.place] = grad[1:]
+        own = torch.empty_like(whole[0])
+        dist.reduce_scatter_tensor(own.view(-1), whole.view(-1), group=ring.group)
+        return None, own.to(dtype)
 
 
 class SequenceForward(nn.Module):
@@ -172,51 +136,29 @@ class SequenceForward(nn.Module):
         """
         if batch.cu_seqlens is not None:
             raise UserError("run.sequence_parallel splits whole sequences, and this task's are packed.")
-        self._ring.finish()
+        assert batch.whole is not None
+        self._ring.begin(batch.whole)
         start = self.model.initial_state(len(batch.inputs))
-        with _passing(self.model, self._ring):
-            outputs, _ = self.model.prefill(
-                batch.inputs, BackboneState(batch.start, start.blocks), batch.cu_seqlens
-            )
+        with split_over(self._ring):
+            outputs, _ = self.model.prefill(batch.inputs, BackboneState(batch.start, start.blocks))
         return outputs, None
 
 
-@contextmanager
-def _passing(model: SequenceModel, ring: Ring) -> Iterator[None]:
-    """Within the context every block starts from the rank before, and tells the rank after how it ended."""
-
-    def begin(_: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
-        x, state, *rest = arguments
-        if ring.before is None:
-            return arguments
-        x, *values = _Receive.apply(ring, len(state), x)  # type: ignore[no-untyped-call]
-        return x, dict(zip(state, values, strict=True)), *rest
-
-    def end(_: nn.Module, arguments: tuple[Any, ...], result: tuple[Tensor, State]) -> tuple[Tensor, State]:
-        x, state = result
-        if ring.after is None:
-            return result
-        return _Send.apply(ring, x, *state.values()), state  # type: ignore[no-untyped-call]
-
-    hooks = []
-    for block in model.blocks.layers():
-        # Within what FSDP2 does around a block: every rank takes part in its gathering of weights before any
-        # waits for another's state, forward and backward.
-        hooks += [
-            block.register_forward_pre_hook(begin),
-            block.register_forward_hook(end, prepend=True),
-        ]
-    try:
-        yield
-    finally:
-        for hook in hooks:
-            hook.remove()
+def part_of(seqlen: int, place: int, parts: int) -> tuple[int, int]:
+    """Return where a part of a sequence begins and ends; parts have one length, or differ by one."""
+    return seqlen * place // parts, seqlen * (place + 1) // parts
 
 
-def _is_differentiable(value: Tensor) -> bool:
-    return value.is_floating_point() or value.is_complex()
-
-
-def _plain(value: Tensor) -> Tensor:
+def _real(value: Tensor) -> Tensor:
     """Return complex numbers as pairs of real ones, which is what can be sent."""
     return torch.view_as_real(value) if value.is_complex() else value
+
+
+def _unpacked(row: Tensor, like: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """Return values of the forms of ``like``, which lie one after the other in a row of real numbers."""
+    sizes = [_real(value).numel() for value in like]
+    values = []
+    for part, form in zip(torch.split(row, sizes), like, strict=True):
+        real = part.view(_real(form).shape).to(_real(form).dtype)
+        values.append(torch.view_as_complex(real) if form.is_complex() else real)
+    return tuple(values)

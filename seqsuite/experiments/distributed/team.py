@@ -7,6 +7,7 @@ are told through a store what to train and from which checkpoint, and follow (:m
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -84,18 +85,16 @@ def team(config: CellConfig, folder: Path, found: Path | None) -> Iterator[Place
     if launched_rank() is not None:
         store, rank, _ = next(rendezvous("env://"))
         store.set(CELL, order)
-        with _told(None), join(config, store, rank, world) as placement:
+        with told(None), join(config, store, rank, world) as placement:
             yield placement
         return
     threads = torch.get_num_threads()
-    store = dist.TCPStore(  # type: ignore[attr-defined]  # it is there
-        "127.0.0.1", 0, is_master=True, wait_for_workers=False, timeout=_STARTING
-    )
+    store, port = _serve()
     store.set(CELL, order)
     torch.set_num_threads(max(1, threads // world))
-    workers = _Workers(world, store, store.port)
+    workers = _Workers(world, store, port)
     try:
-        with _told(workers):
+        with told(workers):
             workers.wait_until_ready()
             with join(config, store, 0, world) as placement:
                 yield placement
@@ -139,6 +138,25 @@ def read_order(text: str) -> tuple[CellConfig, Path, Path | None]:
     order = json.loads(text)
     found = None if order["found"] is None else Path(order["found"])
     return CellConfig.model_validate(order["config"]), Path(order["folder"]), found
+
+
+def _serve() -> tuple[Store, int]:
+    """Return a store for processes of this machine, and its port: by itself it would listen to all others."""
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    port = int(listener.getsockname()[1])
+    store = dist.TCPStore(  # type: ignore[attr-defined]  # it is there
+        "127.0.0.1",
+        port,
+        is_master=True,
+        wait_for_workers=False,
+        timeout=_STARTING,
+        master_listen_fd=listener.detach(),
+    )
+    loopback = [name for _, name in socket.if_nameindex() if name.startswith("lo")]
+    if loopback:
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", loopback[0])
+    return store, port
 
 
 class _Workers:
@@ -223,8 +241,15 @@ class _Workers:
 
 
 @contextmanager
-def _told(workers: _Workers | None) -> Iterator[None]:
-    """Within the context a connection that breaks is told as the end of the process behind it."""
+def told(workers: _Workers | None) -> Iterator[None]:
+    """Within the context a connection that breaks is told as the end of the process behind it.
+
+    Args:
+        workers: The processes that this one has started, if it has.
+
+    Raises:
+        UserError: in the place of the connection's error.
+    """
     try:
         yield
     except RuntimeError as error:

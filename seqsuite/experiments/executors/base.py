@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from seqsuite.devices import usable_cores
 from seqsuite.experiments.cell import CellResult, Host
 from seqsuite.experiments.config.schema import CellConfig, RunConfig
 from seqsuite.experiments.executors.worker import Job, StoreAddress
@@ -119,13 +120,6 @@ def sharing(run: RunConfig, cells: int) -> int:
         return 1
     gpus = visible_gpus(run)
     return -(-at_once(run, cells) // len(gpus)) if gpus else at_once(run, cells)
-
-
-def usable_cores() -> int:
-    """Return how many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def visible_gpus(run: RunConfig) -> list[str]:

@@ -15,10 +15,11 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
+from seqsuite.devices import usable_cores
 from seqsuite.errors import UserError
 from seqsuite.experiments.cell import CellResult
 from seqsuite.experiments.config.schema import CellConfig
-from seqsuite.experiments.executors.base import RETRIES, Executor, died, of, usable_cores, visible_gpus
+from seqsuite.experiments.executors.base import RETRIES, Executor, died, of, visible_gpus
 from seqsuite.experiments.executors.worker import run_shared_job
 from seqsuite.experiments.interruption import Interrupted, InterruptionFlag
 
@@ -85,7 +86,11 @@ def _cluster(address: str | None, cpus: int) -> Iterator[Any]:
     """Connect to the cluster, or start one on this machine, which takes work from this process only."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     if address is None:
-        # Ray listens on all interfaces; whoever has no token is turned away.
+        # Read as Ray is imported: without clusters it listens on the loopback interface only, which is what
+        # it does by itself where it supports none. Whoever has no token is turned away there too.
+        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+        # Ray's own 15 lets everything else on the machine go first: cells would be slower than in processes.
+        os.environ.setdefault("RAY_worker_niceness", "0")
         os.environ["RAY_AUTH_MODE"] = "token"
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))  # which Ray reads once
     import ray

@@ -3,7 +3,7 @@
 from typing import Literal
 
 TAG_KIND = "seqsuite.kind"
-"""``"cell"`` for one training run, ``"grid"`` for the parent of several."""
+"""``"cell"`` for one training run, ``"grid"`` for the parent of several, ``"benchmark"``."""
 TAG_CELL = "seqsuite.cell"
 """Identity of the cell: the hash of its resolved configuration."""
 TAG_GROUP = "seqsuite.group"
@@ -47,6 +47,8 @@ TAG_RATE = "seqsuite.rate"
 """Tokens a second in training, in three digits."""
 TAG_NOTE = "mlflow.note.content"
 """A run's description in MLflow's pages, in Markdown."""
+TAG_HARDWARE = "seqsuite.hardware"
+"""What trained it: the GPU, or the processor and its cores."""
 TAG_JOURNAL = "seqsuite.journal"
 """Identity of the journal that a run is sent from, so that a run is created once."""
 TAG_HOST = "seqsuite.host"

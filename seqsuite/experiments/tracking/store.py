@@ -24,6 +24,7 @@ from seqsuite.experiments.tracking.schema import (
     TAG_JOURNAL,
     TAG_KIND,
     TAG_MACHINE,
+    TAG_NOTE,
     TAG_PROCESS,
     TAG_TASK,
     TAG_VERSION,
@@ -168,6 +169,10 @@ class Store:
     def start_grid(self, name: str, params: Mapping[str, object]) -> str:
         """Start the parent run of a grid and return its id; end it with :meth:`finish`."""
         return self._create(name, params, {TAG_KIND: "grid", **process_tags()})
+
+    def start_benchmark(self, name: str, params: Mapping[str, object], note: str) -> str:
+        """Start the run of a benchmark, with a description in Markdown; return its id, for :meth:`finish`."""
+        return self._create(name, params, {TAG_KIND: "benchmark", TAG_NOTE: note, **process_tags()})
 
     def start_cell(
         self,

@@ -18,6 +18,7 @@ from seqsuite.experiments.training.rhythm import CheckpointRhythm
 from seqsuite.experiments.training.trainer import Parts, Trainer
 from seqsuite.graphs import recorder_for
 from seqsuite.models.build import build_shaped
+from seqsuite.models.split import kept_for_recomputation
 from seqsuite.tasks.base import Task
 
 
@@ -78,6 +79,6 @@ def recompute(module: nn.Module) -> None:
     def call(*arguments: Any) -> Any:
         if not torch.is_grad_enabled():
             return forward(*arguments)
-        return checkpoint(forward, *arguments, use_reentrant=False)
+        return checkpoint(forward, *arguments, use_reentrant=False, context_fn=kept_for_recomputation)
 
     module.forward = call  # hooks, as placements use them, stay outside

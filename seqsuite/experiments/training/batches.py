@@ -25,6 +25,7 @@ class TensorBatch(NamedTuple):
         continues: Whether the model's state is carried in.
         counted: How many targets count.
         start: Place of the first position in its sequence, where the batch is a part of longer sequences.
+        whole: Positions of those sequences, or ``None`` where the batch has whole ones.
         copied: When a copy to the GPU on another stream is done, or ``None``.
     """
 
@@ -35,6 +36,7 @@ class TensorBatch(NamedTuple):
     continues: bool
     counted: int
     start: int = 0
+    whole: int | None = None
     copied: torch.cuda.Event | None = None
 
     def arrive(self) -> "TensorBatch":
@@ -98,7 +100,11 @@ def cut(batch: TensorBatch, start: int, end: int) -> TensorBatch:
     targets = batch.targets[:, start:end]
     counts = targets.isfinite() if targets.is_floating_point() else targets != IGNORE
     return batch._replace(
-        inputs=batch.inputs[:, start:end], targets=targets, counted=int(counts.sum()), start=start
+        inputs=batch.inputs[:, start:end],
+        targets=targets,
+        counted=int(counts.sum()),
+        start=start,
+        whole=batch.inputs.shape[1],
     )
 
 

@@ -29,6 +29,8 @@ class H3Block(Block):
         bias: Whether the feed-forward layer has biases.
     """
 
+    splits = True
+
     def __init__(
         self,
         d_model: int,

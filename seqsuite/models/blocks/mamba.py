@@ -18,6 +18,7 @@ from seqsuite.models.base import (
 )
 from seqsuite.models.initialization import assign
 from seqsuite.models.short_convolution import convolve, convolve_step, short_biases, short_filters
+from seqsuite.models.split import split_peers
 from seqsuite.options import PositiveInt
 
 
@@ -33,6 +34,8 @@ class MambaBlock(Block):
         bias: Whether the in- and the out-projection have biases.
         conv_bias: Whether the convolution has one.
     """
+
+    splits = True
 
     def __init__(
         self,
@@ -65,7 +68,9 @@ class MambaBlock(Block):
     ) -> tuple[Tensor, State | None]:
         """See :meth:`SequenceLayer.forward`."""
         xz = self.in_proj(self.norm(x))
-        weights = self._scan_weights() if is_plain_linear(self.out_proj) else None
+        # A part of a sequence learns what lies before it between the convolution and the scan.
+        fuses = is_plain_linear(self.out_proj) and split_peers() is None
+        weights = self._scan_weights() if fuses else None
         if weights is not None:
             y, state = self._fused(xz, weights, state, cu_seqlens)
             return x + y, state

@@ -43,6 +43,8 @@ class Mamba2Block(Block):
         ValueError: if the norm's groups do not divide the inside.
     """
 
+    splits = True
+
     def __init__(
         self,
         d_model: int,

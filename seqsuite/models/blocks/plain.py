@@ -18,6 +18,8 @@ class PlainBlock(Block):
         make_norm: Makes the norm at width D.
     """
 
+    splits = True
+
     def __init__(self, d_model: int, make_mixer: MakeMixer, make_norm: MakeNorm) -> None:
         super().__init__()
         self.norm = make_norm(d_model)

@@ -22,6 +22,8 @@ class TransformerBlock(Block):
         bias: Whether the feed-forward layer has biases.
     """
 
+    splits = True
+
     def __init__(
         self,
         d_model: int,

@@ -5,6 +5,7 @@ with it is one sentence.
 """
 
 import json
+import pickle
 import re
 from pathlib import Path
 from typing import Any
@@ -143,6 +144,9 @@ def _read_file(path: Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             return load_file(path)
         weights = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:  # whose own message advises to run whatever the file holds
+        reason = "they are damaged, or more than tensors"
+        raise UserError(f"The weights {path} cannot be read: {reason}.") from error
     except Exception as error:  # what unpickling damaged bytes may raise is anything
         raise UserError(f"The weights {path} cannot be read: {first_line(error)}.") from error
     if not isinstance(weights, dict):

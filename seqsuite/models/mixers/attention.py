@@ -14,6 +14,7 @@ from seqsuite.kernels.packing import PaddedBatches
 from seqsuite.kernels.symbols import certainly
 from seqsuite.models.base import Inspected, Mixer, State, positions_of
 from seqsuite.models.mixers.positions import alibi_slopes, rotate, xpos_scale
+from seqsuite.models.split import split_peers
 from seqsuite.options import PositiveFloat, PositiveInt
 
 
@@ -38,6 +39,7 @@ class Attention(Mixer):
     """
 
     packed_state = False
+    splits = True
 
     def __init__(
         self,
@@ -83,8 +85,7 @@ class Attention(Mixer):
             return self.out_proj(batches.join([self._attend(q, k, v) for q, k, v in parts])), None
         after = None
         if state is not None:
-            key = torch.cat([state["key"].to(key.dtype), key], dim=1)
-            value = torch.cat([state["value"].to(value.dtype), value], dim=1)
+            key, value = self._with_earlier(key, value, state)
             after = self._remember(key, value, state, x.shape[1])
         return self.out_proj(self._attend(query, key, value)), after
 
@@ -161,6 +162,15 @@ class Attention(Mixer):
                 enable_gqa=self.n_kv_heads != self.n_heads,
             )
         return y.transpose(1, 2).flatten(2)
+
+    def _with_earlier(self, key: Tensor, value: Tensor, state: State) -> tuple[Tensor, Tensor]:
+        """Return keys and values behind those that were seen before."""
+        keys, values = [state["key"].to(key.dtype)], [state["value"].to(value.dtype)]
+        if (peers := split_peers()) is not None:
+            last = None if self.window is None else self.window - 1
+            past_key, past_value = peers.positions(torch.cat([key, value], dim=-1), last).chunk(2, dim=-1)
+            keys, values = [*keys, past_key], [*values, past_value]
+        return torch.cat([*keys, key], dim=1), torch.cat([*values, value], dim=1)
 
     def _remember(self, key: Tensor, value: Tensor, state: State, seen: int) -> State:
         """Return the cache after ``seen`` more positions, without what no later one will look at."""

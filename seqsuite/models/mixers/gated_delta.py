@@ -9,6 +9,7 @@ from seqsuite.models.base import Inspected, Mixer, State
 from seqsuite.models.initialization import assign, inverse_softplus, log_uniform
 from seqsuite.models.precision import widened
 from seqsuite.models.short_convolution import convolve, convolve_step, short_filters
+from seqsuite.models.split import state_before
 from seqsuite.options import PositiveFloat, PositiveInt
 
 
@@ -33,6 +34,7 @@ class GatedDelta(Mixer):
         ValueError: if the heads do not divide the width.
     """
 
+    splits = True
     no_weight_decay = frozenset({"dt_bias", "A_log"})
 
     def __init__(
@@ -74,12 +76,11 @@ class GatedDelta(Mixer):
         qkv, gate, controls = self._project(x)
         history = None if state is None else state["window"]
         qkv, history = convolve(qkv, history, self.conv_weight, activation=True, cu_seqlens=cu_seqlens)
-        y, after = gated_delta_rule(
-            *self._heads(qkv),
-            *self._controls(controls),
-            initial_state=None if state is None else state["delta"],
-            cu_seqlens=cu_seqlens,
-        )
+        inputs = (*self._heads(qkv), *self._controls(controls))
+        before = None
+        if state is not None:
+            before = state_before(state["delta"], lambda: self._summary(*inputs), torch.matmul)
+        y, after = gated_delta_rule(*inputs, initial_state=before, cu_seqlens=cu_seqlens)
         return self._finish(y, gate), None if history is None else {"window": history, "delta": after}
 
     def step(self, x_t: Tensor, state: State) -> tuple[Tensor, State]:
@@ -119,6 +120,28 @@ class GatedDelta(Mixer):
     def state_size(self, seqlen: int) -> int:
         """Return the size of the matrices and of the convolution's last inputs, whatever the length."""
         return self.d_value * self.head_dim + (self.d_conv - 1) * self.d_convolved
+
+    def _summary(
+        self, query: Tensor, key: Tensor, value: Tensor, log_decay: Tensor, beta: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return the matrix (B, H, N, N) that a state is multiplied by, and the state after from zero.
+
+        The rows of a state do not mix: N more of them, which start as the identity and are given no values,
+        end as the matrix.
+        """
+        batch, _, heads, width = key.shape
+        rows = value.shape[-1]
+        start = torch.eye(rows + width, width, device=key.device, dtype=key.dtype).roll(rows, 0)
+        _, final = gated_delta_rule(
+            query,
+            key,
+            F.pad(value, (0, width)),
+            log_decay,
+            beta,
+            initial_state=start.expand(batch, heads, -1, -1),
+        )
+        after, transition = torch.split(final, [rows, width], dim=2)
+        return transition, after
 
     def _project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return queries, keys and values side by side, the gate, and what decays and β are made of."""

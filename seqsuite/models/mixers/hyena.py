@@ -13,6 +13,7 @@ from seqsuite.models.base import Inspected, Mixer, State, longest_sequence
 from seqsuite.models.flops import long_convolution_flops
 from seqsuite.models.initialization import assign
 from seqsuite.models.precision import WideLinear, widened
+from seqsuite.models.split import split_peers
 from seqsuite.options import PositiveFloat, PositiveInt
 
 
@@ -42,6 +43,7 @@ class Hyena(Mixer):
     """
 
     packed_state = False
+    splits = True
     no_weight_decay = frozenset({"frequencies", "D"})
 
     def __init__(
@@ -77,6 +79,8 @@ class Hyena(Mixer):
             kernel = self.kernel(longest_sequence(x, cu_seqlens))
             return long_conv(x, kernel, cu_seqlens=cu_seqlens) + x * self.D, None
         past = state["inputs"].to(x.dtype)
+        if (peers := split_peers()) is not None:
+            past = torch.cat([past, peers.positions(x)], dim=1)
         inputs = torch.cat([past, x], dim=1)
         y = long_conv(x, self.kernel(inputs.shape[1]), initial_state=past) + x * self.D
         return y, {"inputs": inputs}

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from seqsuite.kernels import ssd, ssd_state_update
 from seqsuite.models.base import Inspected, Mixer, State
+from seqsuite.models.split import state_before
 from seqsuite.options import PositiveInt
 
 
@@ -24,6 +25,8 @@ class LinearAttention(Mixer):
         ValueError: if the heads do not divide the width.
     """
 
+    splits = True
+
     def __init__(self, d_model: int, n_heads: PositiveInt = 8, bias: bool = False) -> None:
         super().__init__()
         if d_model % n_heads:
@@ -39,16 +42,13 @@ class LinearAttention(Mixer):
     ) -> tuple[Tensor, State | None]:
         """See :meth:`SequenceLayer.forward`."""
         query, key, value = self._project(x)
-        sums, after = ssd(
-            value,
-            torch.ones_like(value[..., 0]),
-            value.new_zeros(self.n_heads),
-            key,
-            query,
-            initial_state=None if state is None else state["sums"],
-            cu_seqlens=cu_seqlens,
-            return_final_state=True,
-        )
+        inputs = (value, torch.ones_like(value[..., 0]), value.new_zeros(self.n_heads), key, query)
+        before = None
+        if state is not None:
+            before = state_before(
+                state["sums"], lambda: (value.new_ones(()), ssd(*inputs, return_final_state=True)[1])
+            )
+        sums, after = ssd(*inputs, initial_state=before, cu_seqlens=cu_seqlens, return_final_state=True)
         return self._normalise(sums), None if state is None else {"sums": after}
 
     def step(self, x_t: Tensor, state: State) -> tuple[Tensor, State]:

@@ -12,6 +12,7 @@ from seqsuite.models.base import Inspected, Mixer, State, longest_sequence
 from seqsuite.models.flops import long_convolution_flops
 from seqsuite.models.initialization import assign
 from seqsuite.models.precision import widened
+from seqsuite.models.split import split_peers
 
 Carry = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 """Takes states h (B, D, …) before chunks, the chunks' inputs with the last first (B, L, D), and their lengths
@@ -26,6 +27,7 @@ class TimeInvariantSSM(Mixer):
     and how a state goes through a chunk.
     """
 
+    splits = True
     complex_state = True
     """Whether the state is complex, one of each conjugate pair."""
 
@@ -62,8 +64,10 @@ class TimeInvariantSSM(Mixer):
             y = long_conv(x, self.kernel(longest), cu_seqlens=cu_seqlens) + x * self.D
             if state is None:
                 return y, None
-            carry, h = self.carrier(longest, x.shape[0]), state["ssm"]
-            inputs = x.to(torch.promote_types(x.dtype, torch.float32))
+            inputs, h = x.to(torch.promote_types(x.dtype, torch.float32)), state["ssm"]
+            if split_peers() is not None:
+                h = self._before_part(h, inputs)
+            carry = self.carrier(longest, x.shape[0])
             if cu_seqlens is None:
                 carried, h = carry(h, inputs.flip(1), torch.full((1,), longest, device=x.device))
             else:
@@ -89,12 +93,45 @@ class TimeInvariantSSM(Mixer):
         return long_convolution_flops(self.d_model, seqlen)
 
     def inspect(self, x: Tensor) -> dict[str, Inspected]:
-        """Return the convolution's ``kernel`` (D, L), without the skip, and the step size ``delta`` (D)."""
+        """Return the ``kernel`` (D, L), and what the recurrence makes of the ``input`` (B, L, D).
+
+        That is the ``state`` (B, L, D, N/2 or N) and the ``output`` (B, L, D) read from it, both without the
+        skip: the kernel convolved with the input gives the same output. The step size ``delta`` is (D).
+        """
         delta = torch.exp(widened(self.log_dt))
+        h = self.initial_state(x.shape[0], device=x.device, dtype=x.dtype)["ssm"]
+        states, outputs = [], []
+        for x_t in x.unbind(1):
+            y_t, h = self.advance(x_t, h)
+            states.append(h)
+            outputs.append(y_t)
+        by_channel = ("batch", "position", "channel")
         return {
             "kernel": Inspected(self.kernel(x.shape[1]), ("channel", "lag"), "output an input"),
             "delta": Inspected(delta, ("channel",), "time a position"),
+            "input": Inspected(x, by_channel),
+            "state": Inspected(torch.stack(states, dim=1), (*by_channel, "state")),
+            "output": Inspected(torch.stack(outputs, dim=1), by_channel),
         }
+
+    def _before_part(self, h: Tensor, inputs: Tensor) -> Tensor:
+        """Return the state before this process's part of sequences that start from h (B, D, …).
+
+        What a part does to a state follows from its length: only the states after the parts are told.
+        """
+        peers = split_peers()
+        assert peers is not None
+        batch, length, _ = inputs.shape
+        carry = self.carrier(max(length, *peers.before, 1), batch)
+
+        def run(h: Tensor, inputs: Tensor, length: int) -> Tensor:
+            return carry(h, inputs, torch.full((1,), length, device=h.device))[1]
+
+        [zero], *parts = peers.earlier(run(torch.zeros_like(h), inputs.flip(1), length))
+        h, nothing = h + zero, torch.zeros_like(inputs[:, :1])
+        for length, [final] in zip(peers.before, parts, strict=True):
+            h = run(h, nothing, length) + final
+        return h
 
     def initial_state(
         self, batch_size: int, *, device: torch.device | None = None, dtype: torch.dtype | None = None

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from seqsuite.kernels import ssd, ssd_state_update
 from seqsuite.models.base import Inspected, Mixer, State, positions_of
 from seqsuite.models.mixers.positions import rotate
+from seqsuite.models.split import state_before
 from seqsuite.options import PositiveFloat, PositiveInt
 
 
@@ -26,6 +27,8 @@ class Retention(Mixer):
     Raises:
         ValueError: if the heads do not divide the width into even parts.
     """
+
+    splits = True
 
     def __init__(
         self,
@@ -51,16 +54,11 @@ class Retention(Mixer):
         """See :meth:`SequenceLayer.forward`."""
         positions = positions_of(x, None if state is None else state["position"], cu_seqlens)
         query, key, value, gate = self._project(x, positions)
-        retained, after = ssd(
-            value,
-            torch.ones_like(value[..., 0]),
-            self.log_gamma(x.device),
-            key,
-            query,
-            initial_state=None if state is None else state["retained"],
-            cu_seqlens=cu_seqlens,
-            return_final_state=True,
-        )
+        inputs = (value, torch.ones_like(value[..., 0]), self.log_gamma(x.device), key, query)
+        before = None
+        if state is not None:
+            before = state_before(state["retained"], lambda: self._summary(*inputs))
+        retained, after = ssd(*inputs, initial_state=before, cu_seqlens=cu_seqlens, return_final_state=True)
         y = self._finish(retained, gate)
         if state is None:
             return y, None
@@ -115,6 +113,13 @@ class Retention(Mixer):
         """Return log γ of each head, float32 (H,). It is no buffer: those are lost on the device "meta"."""
         heads = torch.arange(self.n_heads, device=device, dtype=torch.float32)
         return torch.log1p(-(2.0 ** (-5.0 - heads)))
+
+    def _summary(
+        self, value: Tensor, ones: Tensor, log_gamma: Tensor, key: Tensor, query: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return what is kept of a state over so many positions, (H, 1, 1), and the state from zero."""
+        _, final = ssd(value, ones, log_gamma, key, query, return_final_state=True)
+        return torch.exp(value.shape[1] * log_gamma.to(final.dtype))[:, None, None], final
 
     def _project(self, x: Tensor, positions: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return turned queries and keys (B, L, H, P), values (B, L, H, P_value), and the gate (B, L, …)."""

@@ -19,6 +19,7 @@ from seqsuite.models.initialization import (
     log_uniform,
 )
 from seqsuite.models.precision import widened
+from seqsuite.models.split import state_before
 from seqsuite.options import PositiveFloat, PositiveInt
 
 
@@ -71,6 +72,7 @@ class S6(GatedMixer):
         ValueError: if A is complex and N is odd.
     """
 
+    splits = True
     no_weight_decay = frozenset({"dt_bias", "A_log", "A_real_log", "A_imag", "B", "D"})
 
     def __init__(
@@ -136,18 +138,21 @@ class S6(GatedMixer):
         gate: Tensor | None = None,
     ) -> tuple[Tensor, State | None]:
         """See :meth:`SequenceLayer.forward`; ``gate`` (B, L, D) multiplies the output by silu(gate)."""
-        dt, B, C = self._controls(x)
+        A, (dt, B, C) = self._A(), self._controls(x)
+        before = None
+        if state is not None:
+            before = state_before(state["ssm"], lambda: self._summary(x, dt, A, B, C))
         y, ssm = selective_scan(
             x,
             dt,
-            self._A(),
+            A,
             B,
             C,
             self.D,
             z=gate,
             delta_bias=self._dt_bias(),
             delta_softplus=True,
-            initial_state=None if state is None else state["ssm"],
+            initial_state=before,
             cu_seqlens=cu_seqlens,
             return_final_state=True,
         )
@@ -225,6 +230,15 @@ class S6(GatedMixer):
             "B": Inspected(B, projected[B.dim()]),
             "C": Inspected(C, projected[C.dim()]),
         }
+
+    def _summary(self, x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what inputs x (B, L, D) do to a state, and the state after them from zero, (B, D, N)."""
+        bias = self._dt_bias()
+        delta = F.softplus(widened(dt) if bias is None else widened(dt) + bias)
+        _, final = selective_scan(
+            x, dt, A, B, C, delta_bias=bias, delta_softplus=True, return_final_state=True
+        )
+        return torch.exp(delta.sum(1).unsqueeze(-1) * A), final
 
     def _projected_widths(self) -> list[int]:
         """Return how many numbers of Δ's low rank, B and C are projected from the input."""

@@ -20,6 +20,8 @@ class ShiftSSM(Mixer):
         d_state: Taps N.
     """
 
+    splits = True
+
     def __init__(self, d_model: int, d_state: PositiveInt = 64) -> None:
         super().__init__()
         self.d_model, self.d_state = d_model, d_state

@@ -12,6 +12,7 @@ from seqsuite.kernels.mamba_decoder.weights import SSDWeights
 from seqsuite.models.base import ControlledMixer, Controls, Inspected, State
 from seqsuite.models.initialization import assign, inverse_softplus, log_uniform
 from seqsuite.models.precision import widened
+from seqsuite.models.split import state_before
 from seqsuite.options import PositiveFloat, PositiveInt
 
 
@@ -33,6 +34,7 @@ class SSD(ControlledMixer):
         ValueError: if heads do not fill the width, or groups the heads.
     """
 
+    splits = True
     no_weight_decay = frozenset({"dt_bias", "A_log", "D"})
 
     def __init__(
@@ -71,6 +73,9 @@ class SSD(ControlledMixer):
     ) -> tuple[Tensor, State | None]:
         """See :meth:`ControlledMixer.forward`."""
         B, C, dt = self._split(self.controls_of(x, controls))
+        before = None
+        if state is not None:
+            before = state_before(state["ssm"], lambda: self._summary(x, dt, B, C))
         y, after = ssd(
             self._heads(x),
             dt,
@@ -80,7 +85,7 @@ class SSD(ControlledMixer):
             self.D,
             dt_bias=self.dt_bias,
             dt_softplus=True,
-            initial_state=None if state is None else state["ssm"],
+            initial_state=before,
             cu_seqlens=cu_seqlens,
             return_final_state=True,
         )
@@ -133,6 +138,14 @@ class SSD(ControlledMixer):
     def state_size(self, seqlen: int) -> int:
         """Return D · N, whatever the length."""
         return self.n_heads * self.head_dim * self.d_state
+
+    def _summary(self, x: Tensor, dt: Tensor, B: Tensor, C: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the decay of inputs x (B, L, D) in all, (B, H, 1, 1), and the state after them from zero."""
+        A, delta = self._A(), F.softplus(widened(dt) + self.dt_bias)
+        _, final = ssd(
+            self._heads(x), dt, A, B, C, dt_bias=self.dt_bias, dt_softplus=True, return_final_state=True
+        )
+        return torch.exp(delta.sum(1) * A)[..., None, None], final
 
     def _A(self) -> Tensor:
         return -torch.exp(widened(self.A_log))

@@ -29,6 +29,11 @@ class AudioCodec(Codec):
     def __init__(self, quantization: Quantization = MU_LAW, sample_rate: int = audio.SAMPLE_RATE) -> None:
         self._quantization, self._sample_rate = quantization, sample_rate
 
+    @property
+    def tokens_per_second(self) -> int:
+        """Return how many tokens a second of audio is."""
+        return self._sample_rate * self._quantization.tokens_per_sample
+
     def encode(self, text: str) -> TokenIds:
         """Refuse: audio cannot be typed."""
         raise UserError("A prompt of audio cannot be typed: give a file, with --prompt-file.")
@@ -90,6 +95,11 @@ class AudioCodec(Codec):
     def wave(self, tokens: Sequence[int] | TokenIds) -> Wave:
         """Return the wave (L,) in [-1, 1] of tokens."""
         return self._quantization.decode(np.asarray(tokens, dtype=np.int64))
+
+    def sample_of_each(self, tokens: TokenIds) -> Wave:
+        """Return the sample in [-1, 1] that each token is of (L,); of one that is cut off, silence."""
+        samples = np.repeat(self.wave(tokens), self._quantization.tokens_per_sample)
+        return np.pad(samples, (0, len(tokens) - len(samples)))
 
 
 def _hop(window: int) -> int:

@@ -16,16 +16,17 @@ class WordsCodec(Codec):
 
     Args:
         words: The vocabulary: the i-th word is token i.
+        end: The sign that every text ends with, which is added where a user leaves it out; ``None`` if none.
     """
 
     suffix = ".txt"
 
-    def __init__(self, words: Sequence[str]) -> None:
-        self.words = tuple(words)
+    def __init__(self, words: Sequence[str], end: str | None = None) -> None:
+        self.words, self.end = tuple(words), end
         self._numbers = {word: number for number, word in enumerate(self.words)}
 
     def encode(self, text: str) -> TokenIds:
-        """Return the words of a text, whatever their case.
+        """Return the words of a text, whatever their case, and the sign that ends it.
 
         Raises:
             UserError: if one is not in the vocabulary.
@@ -39,6 +40,8 @@ class WordsCodec(Codec):
                     f"{did_you_mean(word.lower(), self.words)}"
                 )
             tokens.append(number)
+        if tokens and self.end is not None and self.words[tokens[-1]] != self.end:
+            tokens.append(self._numbers[self.end])
         return np.array(tokens, dtype=np.int64)
 
     def read(self, path: Path) -> TokenIds:

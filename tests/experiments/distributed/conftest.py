@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -16,9 +17,10 @@ Curves = dict[str, dict[tuple[str, int], float]]
 @pytest.fixture
 def train_together(tmp_path: Path) -> Callable[[dict[str, dict[str, str]], int], Curves]:
     """Return a function that trains cases on a number of processes and returns every process's curves."""
+    calls = count()
 
     def run(cases: dict[str, dict[str, str]], world: int) -> Curves:
-        folder = tmp_path / f"world{world}"
+        folder = tmp_path / f"call{next(calls)}"
         folder.mkdir()
         (folder / "cases.json").write_text(json.dumps(cases))
         processes = [
@@ -30,7 +32,7 @@ def train_together(tmp_path: Path) -> Callable[[dict[str, dict[str, str]], int],
                     str(rank),
                     str(world),
                     str(folder / "store"),
-                    str(folder / "runs"),
+                    str(tmp_path / "runs"),
                     str(folder / f"{rank}.json"),
                 ],
                 stderr=subprocess.PIPE,

@@ -62,7 +62,9 @@ def test_a_million_positions_take_less_than_six_gigabytes() -> None:
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert int(ran.stdout) * 1024 < 6e9
+    peak = int(ran.stdout) * 1024
+    print(f"{peak / 1e9:.2f} GB at most, PyTorch included")
+    assert peak < 6e9
 
 
 @pytest.mark.slow

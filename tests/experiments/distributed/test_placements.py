@@ -11,10 +11,15 @@ WAYS = {
     "accumulate": {"train.accumulate": "2"},
     "sequence": {"run.sequence_parallel": "2"},
     "sequence-fsdp2": {"run.sequence_parallel": "2", "run.distributed": "fsdp2"},
+    "sequence-recomputed": {"run.sequence_parallel": "2", "train.checkpoint_activations": "true"},
     "chunk": {"train.chunk": "5"},
     "chunk-fsdp2": {"train.chunk": "5", "run.distributed": "fsdp2"},
     "recomputed": {"train.checkpoint_activations": "true", "run.distributed": "fsdp2"},
 }
+
+TOLERANCE = {"float32": 1e-6, "float64": 1e-12}
+
+AVERAGED = {"train.steps": "6", "train.ema": "0.9", "train.clip": "0.5"}
 
 
 def case(model: str, dtype: str, **settings: str) -> dict[str, str]:
@@ -43,18 +48,44 @@ def same(curves, expected, tolerance: float) -> None:
         assert curves[key] == pytest.approx(value, rel=tolerance, abs=tolerance), key
 
 
-def test_two_processes_train_as_one_does(train_together) -> None:
-    pairs = [("mamba", "ddp"), ("mamba", "sequence-fsdp2"), ("transformer", "sequence"), ("mamba", "chunk")]
-    cases = {f"{model}-{way}": case(model, "float64", **WAYS[way]) for model, way in pairs}
-    single = train_together({model: case(model, "float64") for model in ("mamba", "transformer")}, 1)
-    for name, curves in train_together(cases, 2).items():
-        same(curves, single[name.split("-")[0]], 1e-12)
+def test_two_processes_train_as_one_does_and_go_on_as_if_they_had_not_stopped(train_together) -> None:
+    trained = {
+        ("mamba", "float64"): ["ddp", "sequence-fsdp2", "chunk"],
+        ("transformer", "float64"): ["sequence"],
+        ("mamba", "float32"): ["fsdp2"],
+    }
+    cases = {
+        f"{model}:{dtype}:{way}": case(model, dtype, **WAYS[way])
+        for (model, dtype), ways in trained.items()
+        for way in ways
+    }
+    averaged = case("mamba", "float64", **AVERAGED)
+    sharded = averaged | WAYS["fsdp2"]
+    parts = {f"until {step}": {**sharded, "name": "parts", "until": str(step)} for step in (3, 6)}
+    single = train_together({"averaged": averaged, **{":".join(key): case(*key) for key in trained}}, 1)
+    curves = train_together({**cases, "quiet": sharded, **parts}, 2)
+    for name in cases:
+        key = name.rpartition(":")[0]
+        same(curves[name], single[key], TOLERANCE[key.partition(":")[2]])
+    same(curves["quiet"], single["averaged"], TOLERANCE["float64"])
+    assert curves["until 3"] | curves["until 6"] == curves["quiet"]  # to the last bit
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-6), ("float64", 1e-12)])
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("way", ["ddp", "fsdp2", "sequence"])
+def test_other_numbers_of_processes_go_on(train_together, dtype, way) -> None:
+    plain, curve = case("mamba", dtype, **AVERAGED), {}
+    for until, world in {2: 2, 4: 1, 6: 4}.items():
+        settings = case("mamba", dtype, **AVERAGED, **(WAYS[way] if world > 1 else {}))
+        curve |= train_together({"resumed": {**settings, "until": str(until)}}, world)["resumed"]
+    same(curve, train_together({"one": plain}, 1)["one"], TOLERANCE[dtype])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", TOLERANCE)
 @pytest.mark.parametrize("world", [1, 2, 4])
-def test_every_way_trains_every_model_the_same(train_together, world, dtype, tolerance) -> None:
+def test_every_way_trains_every_model_the_same(train_together, world, dtype) -> None:
     ways = {
         name: settings
         for name, settings in WAYS.items()
@@ -71,4 +102,4 @@ def test_every_way_trains_every_model_the_same(train_together, world, dtype, tol
     one = train_together({model: case(model, dtype) for model in MODELS}, 1) if world > 1 else {}
     for name, curves in (found := train_together(cases, world)).items():
         model = name.partition(":")[0]
-        same(curves, one.get(model, found[f"{model}:ddp"]), tolerance)
+        same(curves, one.get(model, found[f"{model}:ddp"]), TOLERANCE[dtype])

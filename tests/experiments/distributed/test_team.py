@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors.torch import load_file
 
 from seqsuite.errors import UserError
@@ -51,46 +52,87 @@ def test_shares_are_all_rows_once() -> None:
         assert [row for share in shares for row in share] == list(rows)
 
 
-def _command(folder: Path, steps: int, *settings: str) -> list[str]:
-    quick = ("task=selective_copying", "scale=smoke", "task.length=30", "run.checkpoint_every=5")
-    told = (*quick, f"run.output={folder}", f"train.steps={steps}", f"train.eval_every={steps}", *settings)
-    return [sys.executable, "-m", "seqsuite", "run", *told, "--offline"]
+STEPS = 80
 
 
-def _follower(parent: int) -> int | None:
-    """Return the process that another one has started to train with."""
-    children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
-    return next((int(child) for child in children), None)
+class Run:
+    """The same command, given again and again, in a folder of its own."""
+
+    def __init__(self, folder: Path, *settings: str, launcher: tuple[str, ...] = ("-m", "seqsuite")) -> None:
+        quick = ["task=selective_copying", "scale=smoke", "task.length=30", "run.checkpoint_every=5"]
+        told = [f"run.output={folder}", f"train.steps={STEPS}", f"train.eval_every={STEPS}", *settings]
+        self.folder = folder
+        self._command = [sys.executable, *launcher, "run", *quick, *told, "--offline"]
+
+    def start(self) -> subprocess.Popen[str]:
+        """Start it in a process group, which its processes are in."""
+        return subprocess.Popen(
+            self._command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            cwd=self.folder.parent,
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+        )
+
+    def finish(self) -> None:
+        process = self.start()
+        told = process.communicate()[0]
+        assert process.returncode == 0, told
+        assert "test accuracy" in told
+
+    def killed(self, step: int, number: int) -> tuple[str, int | None]:
+        """Start it and kill one of its child processes at a step; return what it said, and its status."""
+        process = self.start()
+        while not any(path.name >= f"step-{step:09d}" for path in self.folder.glob("*/step-*")):
+            assert process.poll() is None, process.communicate()[0]
+            time.sleep(0.02)
+        os.kill(_children(process.pid)[number], signal.SIGKILL)
+        return process.communicate()[0], process.returncode
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        (checkpoint,) = self.folder.glob(f"*/step-{STEPS:09d}")
+        return load_file(checkpoint / "model.safetensors")
+
+
+def _children(parent: int) -> list[int]:
+    """Return the processes that another one has started, in the order of their numbers."""
+    return [int(child) for child in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()]
+
+
+def _same(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> bool:
+    return found.keys() == expected.keys() and all(torch.equal(found[key], expected[key]) for key in found)
+
+
+needs_proc = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds processes in /proc")
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds the process to kill in /proc")
+@needs_proc
 @pytest.mark.parametrize("way", ["ddp", "fsdp2"])
-def test_a_killed_process_ends_the_run_which_other_numbers_of_them_resume(tmp_path: Path, way: str) -> None:
-    steps, folder = 400, tmp_path / "runs"
-    for number, world in enumerate(("2", "1", "4")):
-        command = _command(folder, steps, f"run.nproc={world}", f"run.distributed={way}")
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=tmp_path)
-        if number == 2:
-            assert "test accuracy" in process.communicate()[0]
-            continue
-        reached = f"step-{20 * (number + 1):09d}"
-        while not any(path.name >= reached for path in folder.glob("*/step-*")):
-            assert process.poll() is None
-            time.sleep(0.02)
-        if number == 0:
-            follower = _follower(process.pid)
-            assert follower is not None
-            os.kill(follower, signal.SIGKILL)
-            told = process.communicate()[0]
-            assert "Process 1 of the 2 that train this cell was killed by SIGKILL" in told
-            assert process.returncode == 1
-        else:
-            process.kill()
-            process.communicate()
-    whole = tmp_path / "whole"
-    subprocess.run(_command(whole, steps), check=True, cwd=tmp_path, capture_output=True)
-    (resumed,), (expected,) = (list(path.glob(f"*/step-{steps:09d}")) for path in (folder, whole))
-    trained, one = (load_file(path / "model.safetensors") for path in (resumed, expected))
-    for name, value in one.items():
-        assert (trained[name] - value).abs().max() <= 1e-3 * value.abs().max()
+def test_a_killed_process_ends_the_run_which_goes_on_to_the_bits_of_a_quiet_one(
+    tmp_path: Path, way: str
+) -> None:
+    settings = ("run.nproc=2", f"run.distributed={way}")
+    quiet, run = Run(tmp_path / "quiet", *settings), Run(tmp_path / "killed", *settings)
+    quiet.finish()
+    told, status = run.killed(10, 0)
+    assert "Process 1 of the 2 that train this cell was killed by SIGKILL" in told
+    assert status == 1
+    run.finish()
+    assert _same(run.weights(), quiet.weights())
+
+
+@pytest.mark.slow
+@needs_proc
+@pytest.mark.parametrize("rank", [0, 1])
+def test_under_torchrun_too(tmp_path: Path, rank: int) -> None:
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "seqsuite")
+    quiet = Run(tmp_path / "quiet", "run.nproc=2")
+    run = Run(tmp_path / "killed", launcher=launcher)
+    quiet.finish()
+    told, status = run.killed(10, rank)
+    assert "The connection to another process that trains this cell has broken" in told
+    assert status != 0
+    run.finish()
+    assert _same(run.weights(), quiet.weights())

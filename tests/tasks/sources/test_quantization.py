@@ -63,3 +63,14 @@ def test_any_tokens_of_sixteen_bits_mean_something(tokens: list[int]) -> None:
 def test_there_is_a_picture_of_any_length(tmp_path, tokens: list[int]) -> None:
     assert AudioCodec().draw(tokens, tmp_path / "a.png")
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_each_token_is_of_a_sample() -> None:
+    wave = np.array([0.5, -0.25], np.float32)
+    for name in NAMES:
+        codec = AudioCodec(Quantization(name))
+        tokens = Quantization(name).encode(wave).astype(np.int64)
+        of_each = codec.sample_of_each(tokens)
+        assert len(of_each) == len(tokens) == 2 * codec.tokens_per_second // 16_000
+        np.testing.assert_allclose(of_each, np.repeat(wave, len(tokens) // 2), atol=0.02)
+    assert codec.sample_of_each(tokens[:3]).tolist() == [0.5, 0.5, 0.0]
