@@ -43,6 +43,17 @@ def test_species_are_uniform_and_segments_theirs_and_known(genomes: Path):
     assert abs(of_second - 0.5) < 0.05
 
 
+def test_half_known_is_known_enough(tmp_path: Path) -> None:
+    """Of a genome of which every segment is half N, segments are from everywhere, not the first alone."""
+    rng = np.random.default_rng(0)
+    for name in ("bonobo", "human"):
+        text = "".join("".join(rng.choice(list("ACGT"), 4)) + "NNNN" for _ in range(500))
+        (tmp_path / f"{name}.fa").write_text(f">1\n{text}\n")
+    batch = GreatApes(seed=0, seqlen=8, path=tmp_path).train_batch(range(60))
+    assert ((batch.inputs != N).sum(axis=1) == 4).all()
+    assert len(np.unique(batch.inputs, axis=0)) > 30
+
+
 def test_rows_are_pure_and_evaluation_is_the_same_for_every_seed(genomes: Path):
     one, other = GreatApes(seed=0, seqlen=64, path=genomes), GreatApes(seed=1, seqlen=64, path=genomes)
     assert one.fingerprint() == other.fingerprint()
