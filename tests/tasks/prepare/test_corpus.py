@@ -198,3 +198,12 @@ def test_training_reads_a_part_of_the_corpus_only(tmp_path: Path, documents: dic
     cut = [part for name in documents for part in parts.cut(tmp_path / name, 2_000, None)]
     sample = b"".join(corpus.training_sample(cut, CorpusOptions(train_bytes=3_000)))
     assert 2_000 < len(sample) <= 3_000 + len(cut)
+
+
+def test_each_part_gives_its_share_of_what_is_trained_on_to_the_last_byte(tmp_path: Path) -> None:
+    lines = "\n".join(json.dumps({"text": text}) for text in ("abcdefghi", "jklmno", "pq"))
+    (tmp_path / "a.jsonl").write_text(lines)
+    whole = parts.cut(tmp_path / "a.jsonl", 1_000_000, None)
+    for train_bytes, expected in ((9, b"abcdefghij"), (8, b"abcdefghi"), (99, b"abcdefghijklmnopq")):
+        options = CorpusOptions(train_bytes=train_bytes)
+        assert b"".join(corpus.training_sample(whole, options)) == expected
