@@ -104,7 +104,8 @@ def reproduce_study(
     cells = study_cells(name, found, scale, over)
     console = make_console(stderr=style != "table")
     if dry_run:
-        print_plan(console, cells, probe=False)
+        told = (*found.grids[scale], *settings)
+        print_plan(console, cells, probe=False, matched=any("model.match" in text for text in told))
         return 0
     again = shlex.join(["seqsuite", "reproduce", study, "--scale", scale, *settings])
     outcomes = run_shown(console, cells, again, takeover=takeover)
