@@ -13,8 +13,8 @@ from seqsuite.devices import choose_device
 from seqsuite.experiments.config.schema import CellConfig
 from seqsuite.experiments.executors.base import at_once, sharing, usable_cores
 from seqsuite.experiments.grid import parameter_counts
-from seqsuite.experiments.memory import estimate_cells, gigabytes, memory_faults, together_fault
 from seqsuite.experiments.matching import size_of
+from seqsuite.experiments.memory import estimate_cells, gigabytes, memory_faults, together_fault
 from seqsuite.experiments.probe import PROBE_STEPS
 from seqsuite.experiments.probe import probe as probe_cells
 from seqsuite.report.format import show as show_number

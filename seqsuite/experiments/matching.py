@@ -1,7 +1,7 @@
-"""Fair grids: each model gets the width at which it has as many parameters, state bytes or operations as another.
+"""Fair grids: each model as large as another, in parameters, state or operations, by the width it gets.
 
-``model.match=params`` is carried out before cells are resolved: what comes of it is an ordinary ``model.d_model``,
-so that a cell is the same whether its width was matched or typed.
+``model.match=params`` is carried out before cells are resolved: what comes of it is an ordinary
+``model.d_model``, so that a cell is the same whether its width was matched or typed.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -138,9 +138,9 @@ def _matching(own: Overrides, plain: Overrides, wanted: MatchConfig, reference: 
         model = resolve(own, plain).model
         raise UserError(
             f"model.match={quantity} cannot be met by {model.name} with mixer {model.mixer.name}: "
-            f"{reference.model.name} has {goal:,} {_NAMES[quantity]}, and the nearest to that is {size:,}, with "
-            f"{key}={value}. Match another quantity, choose another key by model.match_by, or set its options "
-            "so that more widths fit."
+            f"{reference.model.name} has {goal:,} {_NAMES[quantity]}, and the nearest to that is {size:,}, "
+            f"with {key}={value}. Match another quantity, choose another key by model.match_by, or set its "
+            "options so that more widths fit."
         )
     return str(value)
 
