@@ -19,8 +19,6 @@ from seqsuite.experiments.training.objectives import shape_of
 from seqsuite.models.build import build_shaped
 from seqsuite.models.flops import training_flops
 
-TOLERANCE = 0.15
-"""What is further from its reference than this part of it is not called equal."""
 _LARGEST = 2**14
 _NUMBER_BYTES = 4
 _NAMES: dict[Quantity, str] = {
@@ -30,6 +28,7 @@ _NAMES: dict[Quantity, str] = {
 }
 _WIDEST_STEP = 128
 """If no value up to this one can be used, then none can: heads that divide a width are fewer."""
+_NOT_THE_MODELS = ("train.", "run.")
 _PARTS_OF_A_MODEL = ("model.block", "model.mixer", "model.layers")
 """What makes a model another one, rather than smaller or larger."""
 
@@ -95,7 +94,11 @@ def _is_of_a_model(key: str) -> bool:
 
 def _group(settings: Mapping[str, Any], wanted: MatchConfig) -> str:
     """Return what cells have in common that are matched to one model."""
-    shared = {key: value for key, value in settings.items() if key != "seed" and not _is_of_a_model(key)}
+    shared = {
+        key: value
+        for key, value in settings.items()
+        if key != "seed" and not _is_of_a_model(key) and not key.startswith(_NOT_THE_MODELS)
+    }
     return repr((sorted(shared.items(), key=lambda item: item[0]), wanted))
 
 
@@ -134,7 +137,7 @@ def _matching(own: Overrides, plain: Overrides, wanted: MatchConfig, reference: 
     if found is None:
         raise faults[-1]
     value, size = found
-    if abs(size / goal - 1) > TOLERANCE:
+    if abs(size / goal - 1) > wanted.match_within:
         model = resolve(own, plain).model
         raise UserError(
             f"model.match={quantity} cannot be met by {model.name} with mixer {model.mixer.name}: "

@@ -7,10 +7,12 @@ from click.testing import Result
 
 from seqsuite.errors import UserError
 from seqsuite.experiments.config.grid import resolve_grid
+from seqsuite.experiments.config.match import MatchConfig
 from seqsuite.experiments.config.overrides import expand_grid
 from seqsuite.experiments.config.schema import CellConfig
-from seqsuite.experiments.matching import TOLERANCE, nearest, size_of
+from seqsuite.experiments.matching import nearest, size_of
 
+TOLERANCE = MatchConfig().match_within
 SMALL = ("task=text", "scale=smoke")
 
 
@@ -61,6 +63,7 @@ def test_each_size_of_a_grid_has_its_own_reference() -> None:
             "cannot be met by transformer",
         ),
         (["model=mamba,s4", "model.match=parms"], "Did you mean 'params'"),
+        (["model=mamba,s4", "model.match=params", "model.match_within=-1"], "a number above 0"),
         (["model=mamba,s4", "model.match=params", "model.match_by=width"], "Unknown key 'model.width'"),
         (["model=s4", "model.match=params", "model.match_to=mambo"], "Unknown model 'mambo'"),
     ],

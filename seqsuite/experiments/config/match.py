@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from seqsuite.errors import UserError
 from seqsuite.experiments.config.overrides import Overrides
 from seqsuite.experiments.config.values import shown
+from seqsuite.options import PositiveFloat
 from seqsuite.registry import did_you_mean
 
 Quantity = Literal["params", "state", "flops"]
@@ -23,6 +24,8 @@ class MatchConfig(BaseModel):
     after the longest training sequence, or operations of a train step; or none."""
     match_to: str | None = None
     """Model that the others are matched to; by default the first of the grid."""
+    match_within: PositiveFloat = 0.15
+    """How far from its reference, as a part of that, a model may be; beyond that it is refused."""
     match_by: str = "d_model"
     """Option of a model that is chosen so: d_model, or another number, such as n_layer or mixer.d_state."""
 
@@ -47,14 +50,12 @@ def match_of(settings: Mapping[str, Any]) -> MatchConfig:
         UserError: if a value cannot be used.
     """
     values = {name: settings[key] for key, name in _KEYS.items() if settings.get(key) is not None}
-    for name, value in values.items():
-        if not isinstance(value, str):
-            raise UserError(f"model.{name}={shown(value)} cannot be used: it is a name.")
-    wanted = values.get("match")
-    known = get_args(Quantity)
-    if wanted is not None and wanted not in known:
-        raise UserError(
-            f"model.match={shown(wanted)} cannot be used: choose from {', '.join(known)}, or none."
-            f"{did_you_mean(str(wanted), known)}"
-        )
-    return MatchConfig(**values)
+    try:
+        return MatchConfig(**values)
+    except ValidationError as error:
+        name = str(error.errors()[0]["loc"][0])
+        value, known = shown(values[name]), get_args(Quantity)
+        told = f"choose from {', '.join(known)}, or none" if name == "match" else "it is a name"
+        told = "it is a number above 0" if name == "match_within" else told
+        hint = did_you_mean(value, known) if name == "match" else ""
+        raise UserError(f"model.{name}={value} cannot be used: {told}.{hint}") from None
