@@ -17,7 +17,7 @@ from seqsuite.bench.machine import describe_machine
 from seqsuite.bench.operations import Say, choose
 from seqsuite.bench.settings import Settings
 from seqsuite.bench.timing import Run, loglog_slope, time_once
-from seqsuite.experiments.config.resolve import resolve
+from seqsuite.experiments.config.resolve import resolve, resolve_model
 from seqsuite.experiments.memory import estimate_memory
 from seqsuite.models import MODELS
 from seqsuite.models.build import build_model
@@ -90,7 +90,7 @@ def run(settings: Settings, say: Say) -> Report:
     slopes: list[Row] = []
     for name in names:
         say(name)
-        config = ModelConfig(name=name, **MODELS.load(name)(), **size)
+        config = resolve_model(name, size)
         found = measure(config, lengths, settings.limit_s, repeats)
         rows += [_row(name, growth) for growth in found]
         rows += [
@@ -187,7 +187,7 @@ def _train(model: LanguageModel, tokens: Tensor) -> None:
     model.train()
     model.zero_grad(set_to_none=True)
     logits = model(tokens[:, :-1])
-    F.cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten()).backward()
+    F.cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten()).backward()  # type: ignore[no-untyped-call]
 
 
 @torch.no_grad()

@@ -32,6 +32,7 @@ from seqsuite.results.scorecard.table import card_report
 
 _LENGTHS = {"smoke": (32, 64), "cpu": (256, 1024, 4096)}
 _STEP_LIMIT_S = 3.0
+_MACHINE = ("processor", "threads", "PyTorch")
 _BYTES = "text"
 """The test whose models are of bytes: these are timed."""
 
@@ -163,8 +164,8 @@ def _show(
     """Measure what models cost, and write the card in all its forms."""
     with console.status("Measuring time and memory by length"):
         costs = [_cost(model, every, scale) for model in card.models]
-    known = describe_machine("cpu", [torch.get_num_threads()])
-    machine = {key: known[key] for key in ("processor", "threads", "PyTorch") if key in known}
+    known = describe_machine("cpu", (torch.get_num_threads(),))
+    machine = {key: value for key, value in known.items() if key in _MACHINE}
     report.write(card_report(card, costs, machine), style, sys.stdout)
     try:
         output.write_text(card_page(card, costs, machine), encoding="utf-8")

@@ -15,7 +15,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from seqsuite.errors import UserError
 from seqsuite.experiments.config.grid import resolve_grid
+from seqsuite.experiments.config.match import without_match
 from seqsuite.experiments.config.overrides import Overrides, parse_arguments, span
+from seqsuite.experiments.config.resolve import resolve
 from seqsuite.experiments.config.schema import CellConfig
 from seqsuite.experiments.config.values import shown
 from seqsuite.results.table import labelled
@@ -120,10 +122,9 @@ def slots(battery: Battery, scale: str, settings: Sequence[str]) -> list[Slot]:
     if "model" not in given:
         raise UserError("Which model? Write model=NAME; `seqsuite list` shows the names.")
     shared = parse_arguments(shlex.split(battery.shared[scale]))
-    models = span({key: values for key, values in given.items() if key.startswith("model")})
+    models = _models(given)
     further = {key: values[0] for key, values in given.items() if not key.startswith("model")}
-    asked = [_label(model) for model in models]
-    models += [{"model": name} for name in battery.builtin if name not in asked]
+    models += [{"model": name} for name in battery.builtin if name not in map(_label, models)]
     return [
         slot for test in battery.tests for slot in _of_test(battery, scale, test, shared, models, further)
     ]
@@ -135,13 +136,23 @@ def labels(battery: Battery, settings: Sequence[str]) -> list[str]:
     Raises:
         UserError: if a setting is no ``key=value``.
     """
-    given = {key: values for key, values in parse_arguments(settings).items() if key.startswith("model")}
-    return [_label(model) for model in span(given)]
+    return [_label(model) for model in _models(parse_arguments(settings))]
+
+
+def _models(given: dict[str, list[Any]]) -> list[Overrides]:
+    """Return the settings of each model asked for, once."""
+    models = span({key: values for key, values in given.items() if key.startswith("model")})
+    return list({_label(model): model for model in models}.values())
 
 
 def _label(model: Overrides) -> str:
+    """Return a model's name, with the options by which it is another than that."""
+    name = shown(model["model"])
+    plain: Overrides = {"task": "text", "scale": "smoke"}
+    if resolve(plain | without_match(model)).model == resolve({**plain, "model": name}).model:
+        return name
     options = {key.removeprefix("model."): shown(value) for key, value in model.items() if key != "model"}
-    return labelled(shown(model["model"]), options)
+    return labelled(name, options)
 
 
 def _of_test(

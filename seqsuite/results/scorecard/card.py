@@ -68,7 +68,7 @@ class Line:
         worst = min(sign * value for value in values)
         worst = worst if self.chance is None else min(worst, sign * self.chance)
         best = max(sign * value for value in values)
-        room = 0.05 * (best - worst) or 1.0
+        room = max(0.05 * (best - worst), 20 * 10.0**-self.metric.digits)
         best = best + room if self.test.perfect is None else max(best, sign * self.test.perfect)
         return sign * worst, sign * best
 

@@ -82,10 +82,12 @@ def _date(card: Card) -> str:
 
 def _test(card: Card, line: Line) -> str:
     worst, best = line.ends
-    left = "chance" if line.test.perfect is not None else "trivial predictor"
-    left = f"{line.metric.show(worst)}{f' {left}' if line.chance == worst else ''}"
+    trivial = "chance" if line.test.perfect is not None else "trivial predictor"
+    left = f"{line.metric.show(worst)}{f' {trivial}' if line.chance == worst else ''}"
     right = f"{line.metric.show(best)}{' perfect' if best == line.test.perfect else ''}"
-    told = [f"{line.metric.label}", *([f"{line.questions} tokens"] if line.questions else [])]
+    told = [line.metric.label]
+    if line.questions:
+        told.append(f"{line.questions.replace(' x ', ' sequences of ')} tokens")
     candidate = next((score for score in line.scores if score.model == card.candidate), None)
     sentence = verdict(candidate, card.reference, line.metric) if candidate else ""
     return (
@@ -104,9 +106,11 @@ def _lane(card: Card, line: Line, score: Score) -> str:
     kind = kind or ("reference" if score.model == card.reference else "other")
     mean = line.metric.show(score.mean)
     marks = ""
+    if line.chance is not None:
+        marks = f'<span class="chance" style="left:{100 * line.place(line.chance):.2f}%"></span>'
     if math.isfinite(score.mean):
         low, high = sorted((line.place(score.low), line.place(score.high)))
-        marks = (
+        marks += (
             f'<span class="bar" style="left:{100 * low:.2f}%;width:{100 * (high - low):.2f}%"></span>'
             f'<span class="mark" style="left:{100 * line.place(score.mean):.2f}%"></span>'
         )

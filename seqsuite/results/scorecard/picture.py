@@ -5,6 +5,7 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from seqsuite.report.pictures import GREY, save_picture
 from seqsuite.results.scorecard.card import Card, Line, Score
@@ -58,6 +59,7 @@ def _draw(panel: Axes, card: Card, line: Line) -> None:
     panel.set_title(line.test.title, fontsize=9, loc="left")
     panel.set_xlabel(f"{line.metric.label} (→ better)", fontsize=8)  # the axis runs from worse to better
     panel.tick_params(axis="x", labelsize=8)
+    panel.xaxis.set_major_locator(MaxNLocator(5))
     panel.tick_params(axis="y", length=0)
     panel.spines[["top", "right", "left"]].set_visible(False)
     panel.grid(axis="y", color="#dddddd", linewidth=0.8)
