@@ -15,6 +15,7 @@ import pickle
 import re
 import shutil
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -68,6 +69,9 @@ class Checkpoints:
         config: The cell's configuration.
         shape: What the model was built from besides.
         keep_last: How many of the newest to keep.
+
+    Attributes:
+        seconds: What the last one took to write.
     """
 
     def __init__(self, folder: Path, config: CellConfig, shape: ModelShape, *, keep_last: int = 2) -> None:
@@ -78,6 +82,7 @@ class Checkpoints:
             "config": config.model_dump(mode="json", exclude={"run"}),
         }
         self._keep_last = keep_last
+        self.seconds = 0.0
         self._thread: threading.Thread | None = None
         self._error: UserError | None = None
 
@@ -126,8 +131,10 @@ class Checkpoints:
         return self.folder / f"step-{step:09d}"
 
     def _write_safely(self, snapshot: Snapshot) -> None:
+        started = time.monotonic()
         try:
             self.write(snapshot)
+            self.seconds = time.monotonic() - started
         except (OSError, SafetensorError, RuntimeError) as error:
             self._error = UserError(
                 f"The checkpoint in {self.folder} cannot be written: {_reason(error)}; make room or set "

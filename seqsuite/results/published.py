@@ -31,7 +31,7 @@ def _join(section: Section, studies: Sequence[Study]) -> Section:
                 found = {
                     name: _paper(study, published, value)
                     for name, value in entry.values.items()
-                    if name in known or name.rpartition("/")[2] == section.metric.name
+                    if name in known or _ranks(name, section)
                 }
                 if not found:  # measured in another way, such as a perplexity by words beside bits by bytes
                     continue
@@ -42,13 +42,22 @@ def _join(section: Section, studies: Sequence[Study]) -> Section:
                     papers[place] |= {
                         name: paper for name, paper in found.items() if name not in papers[place]
                     }
-                    joined = True
+                    joined |= any(_ranks(name, section) for name in found)
                 if not places:
-                    unmatched += [Unmatched(_label(entry), metric, paper) for metric, paper in found.items()]
+                    unmatched += [
+                        Unmatched(_label(entry), metric, paper)
+                        for metric, paper in found.items()
+                        if _ranks(metric, section)
+                    ]
             if joined:
                 notes.append(_note(study, published, section.rows))
     rows = tuple(replace(row, paper=paper) for row, paper in zip(section.rows, papers, strict=True))
     return replace(section, rows=rows, unmatched=tuple(unmatched), notes=(*section.notes, *notes))
+
+
+def _ranks(metric: str, section: Section) -> bool:
+    """Return whether a published value is of the metric by which a section compares its rows."""
+    return metric.rpartition("/")[2] == section.metric.name
 
 
 def _paper(study: Study, published: Published, value: float) -> Paper:

@@ -261,6 +261,17 @@ def test_other_metrics_of_a_task_are_not_mixed_up(reader: Reader, record: Record
     assert any(source.endswith("Table 6 (secondary transcription)") for source in sources)
 
 
+def test_a_table_of_bits_lists_no_published_perplexities(reader: Reader, record: Record) -> None:
+    """A run of text has both, and is ranked by bits."""
+    options = PRESET | {"model.mixer.dt_rank": "null"}
+    both = {"test/perplexity": 9.0}
+    record("mamba", 3.1, task="text", metric="bits_per_byte", options=options, metrics=both)
+    (section,) = collect(reader).sections
+    assert section.rows[0].paper["perplexity"].value == 8.69
+    assert not section.unmatched
+    assert not [note for note in section.notes if note.startswith("Paper: ")]
+
+
 def test_the_task_of_a_missing_plug_in_has_no_papers_numbers(reader: Reader, record: Record) -> None:
     record("mamba", 1.0, task="not_installed")
     assert not collect(reader).sections[0].unmatched

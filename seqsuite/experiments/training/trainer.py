@@ -3,7 +3,7 @@
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -17,6 +17,7 @@ from seqsuite.experiments.checkpoints import Checkpoints, Snapshot, load_trainin
 from seqsuite.experiments.config.schema import TrainConfig
 from seqsuite.experiments.interruption import Interrupted, InterruptionFlag
 from seqsuite.experiments.tracking import schema
+from seqsuite.experiments.training import saved
 from seqsuite.experiments.training.averaging import WeightAverage
 from seqsuite.experiments.training.batches import Copier, Prefetcher, TensorBatch
 from seqsuite.experiments.training.callbacks import Callback
@@ -30,7 +31,7 @@ from seqsuite.experiments.training.precision import MixedPrecision
 from seqsuite.experiments.training.rhythm import CheckpointRhythm
 from seqsuite.experiments.training.scores import evaluate
 from seqsuite.graphs import Recorder
-from seqsuite.models.sequence_model import BackboneState, SequenceModel
+from seqsuite.models.sequence_model import SequenceModel
 from seqsuite.tasks.base import Task
 
 log = logging.getLogger(__name__)
@@ -54,6 +55,7 @@ class Progress:
         tokens: Positions that were trained on.
         evaluated_step: Last step after which the validation set was scored.
         best: Best value of the task's first metric on it, or ``None``.
+        best_loss: Loss on it then: of equal values that with the lower loss is better.
         best_step: After which step.
         stopped: Why training ended before its last step; empty if it did not.
     """
@@ -64,6 +66,7 @@ class Progress:
     tokens: int = 0
     evaluated_step: int = 0
     best: float | None = None
+    best_loss: float = math.inf
     best_step: int = 0
     stopped: str = ""
 
@@ -134,7 +137,7 @@ class Trainer:
             self._optimizer.load_state_dict(state["optimizer"], cut)
             self._precision.scaler.load_state_dict(state["scaler"])
             for carried, rows in zip(self._carried, self.parts.placement.rows(0), strict=True):
-                carried.state = _rows_of(state["carried"], rows, self.parts.placement.device)
+                carried.state = saved.rows_of(state["carried"], rows, self.parts.placement.device)
             for callback, kept in zip(self.parts.callbacks, state["callbacks"], strict=True):
                 callback.load_state_dict(kept)
             torch.set_rng_state(state["rng"])
@@ -165,7 +168,10 @@ class Trainer:
                 if self._evaluation_is_due():
                     self._evaluate(interruption)
                 stop, due = self.parts.placement.agree(
-                    [interruption.requested, self.parts.rhythm.is_due(self.progress.step)]
+                    [
+                        interruption.requested,
+                        self.parts.rhythm.is_due(self.progress.step, self.parts.checkpoints.seconds),
+                    ]
                 )
                 if stop:
                     self.save()
@@ -194,35 +200,27 @@ class Trainer:
             callback.saved(self.progress.step)
         whole = self.parts.placement.whole
         training = {
-            "optimizer": _copied(self._optimizer.state_dict(), whole),
+            "optimizer": saved.copied(self._optimizer.state_dict(), whole),
             "scaler": self._precision.scaler.state_dict(),
             "progress": asdict(self.progress),
             "rng": torch.get_rng_state(),
-            "carried": self._carried_state(),
-            "callbacks": [_copied(callback.state_dict(), whole) for callback in self.parts.callbacks],
+            "carried": saved.joined(
+                [carried.state for carried in self._carried], self.parts.placement.gather
+            ),
+            "callbacks": [saved.copied(callback.state_dict(), whole) for callback in self.parts.callbacks],
         }
         if self._average is None:
             weights = weights_of(self.parts.model, whole)
         else:
-            training["average"] = _copied(self._average.state_dict(), whole)
+            training["average"] = saved.copied(self._average.state_dict(), whole)
             with self._average.in_place():
                 weights = weights_of(self.parts.model, whole)
         if self.parts.placement.rank == 0:
             snapshot = Snapshot(self.progress.step, weights, training, self.progress.best_step)
             self.parts.checkpoints.save(snapshot)
         self.parts.rhythm.saved(self.progress.step)
-
-    def _carried_state(self) -> dict[str, Any] | None:
-        """Return what is carried from step to step, of all rows of a batch, ``None`` if nothing is."""
-        states = [carried.state for carried in self._carried if carried.state is not None]
-        if not states:
-            return None
-        gather = self.parts.placement.gather
-        joined = [
-            {key: gather(torch.cat([block[key] for block in blocks])).cpu() for key in blocks[0]}
-            for blocks in zip(*(state.blocks for state in states), strict=True)
-        ]
-        return {"position": states[0].position, "blocks": joined}
+        if self.parts.rhythm.waits:
+            self.parts.checkpoints.wait()
 
     def _prepare(self, step: int) -> list[TensorBatch]:
         """Return the micro-batches of a step; called in the prefetching thread."""
@@ -364,11 +362,13 @@ class Trainer:
         reasons = [callback.evaluated(step, metrics) for callback in self._listeners]
         if step < self.config.steps:
             progress.stopped = progress.stopped or next(filter(None, reasons), "")
-        best = progress.best
-        improves = best is None or (value > best if metric.higher_is_better else value < best)
-        if improves:
-            progress.best, progress.best_step = value, step
-        if improves or step == self.config.steps or progress.stopped:
+        sign = -1 if metric.higher_is_better else 1
+        if progress.best is None or (sign * value, metrics["loss"]) < (
+            sign * progress.best,
+            progress.best_loss,
+        ):
+            progress.best, progress.best_loss, progress.best_step = value, metrics["loss"], step
+        if step in (progress.best_step, self.config.steps) or progress.stopped:
             self.save()
 
     def score(self, split: Any, interruption: InterruptionFlag) -> dict[str, float] | None:
@@ -390,25 +390,3 @@ class Trainer:
             return run()
         with average.in_place():
             return run()
-
-
-def _copied(value: Any, whole: Callable[[Tensor], Tensor]) -> Any:
-    """Return containers of tensors with every tensor, whole, copied into CPU memory."""
-    if isinstance(value, Tensor):
-        return whole(value.detach()).to("cpu", copy=True)
-    if isinstance(value, dict):
-        return {key: _copied(item, whole) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_copied(item, whole) for item in value]
-    return value
-
-
-def _rows_of(state: dict[str, Any] | None, rows: range, device: torch.device) -> BackboneState | None:
-    """Return what is carried of some rows, from what a checkpoint has of all."""
-    if state is None:
-        return None
-    blocks = (
-        {key: value[rows.start : rows.stop].to(device) for key, value in block.items()}
-        for block in state["blocks"]
-    )
-    return BackboneState(state["position"], tuple(blocks))

@@ -13,7 +13,6 @@ from seqsuite.experiments.interruption import Interrupted, InterruptionFlag
 from seqsuite.experiments.tracking import schema
 from seqsuite.experiments.training.callbacks import Callback, Patience
 from seqsuite.experiments.training.placement import Single, check_batches, split_rows
-from seqsuite.experiments.training.rhythm import CheckpointRhythm
 from seqsuite.experiments.training.trainer import DivergenceError
 from seqsuite.tasks.base import IGNORE, Batch, EvalSet, Metric, ModelIO, Task
 from seqsuite.tasks.random import row_rng
@@ -208,20 +207,26 @@ def test_max_time_ends_training_after_a_last_evaluation(make_trainer) -> None:
     assert list(points[schema.VALIDATION_LOSS]) == [1]
 
 
-def test_checkpoints_go_by_steps_or_by_time() -> None:
-    by_steps = CheckpointRhythm(steps=3)
-    by_steps.start(10)
-    assert [by_steps.is_due(step) for step in (11, 12, 13)] == [False, False, True]
-    by_steps.saved(13)
-    assert not by_steps.is_due(15)
-    now = 0.0
-    by_time = CheckpointRhythm(seconds=60, clock=lambda: now)
-    now = 59.0
-    assert not by_time.is_due(1)
-    now = 60.0
-    assert by_time.is_due(1)
-    by_time.saved(1)
-    assert not by_time.is_due(2)
+class Same(RowTask):
+    """One token, for ever: soon always right, and then only surer."""
+
+    eval_rows = 4
+
+    def __init__(self) -> None:
+        super().__init__(seed=0)
+        self.io = ModelIO(vocab_size=4, seqlen=6)
+
+    def row(self, split, row):
+        return np.ones(6, np.int64), np.ones(6, np.int64)
+
+
+def test_of_equal_scores_the_one_with_the_lower_loss_is_best(make_trainer) -> None:
+    settings = {"train__steps": "30", "train__eval_every": "10", "train__learning_rate": "1e-2"}
+    trainer, points = train(make_trainer, task=Same(), **settings)
+    accuracy, loss = points["validation/accuracy"], points[schema.VALIDATION_LOSS]
+    assert accuracy[10] == accuracy[30] == 100.0
+    assert loss[30] < loss[10]
+    assert (trainer.progress.best_step, trainer.progress.best_loss) == (30, loss[30])
 
 
 class Empty(RowTask):
