@@ -35,17 +35,27 @@ def results(filters: tuple[str, ...], **options: Any) -> None:
     Only what was scored on the same data in the same way shares a table. KEY is any setting; = and != take
     several values, and >=, <=, > and < a number (quote them: a shell takes them for itself).
 
+    `results compare RUN RUN` shows two runs side by side, by name or the beginning of an id: settings that
+    differ, metrics, and with --figure their curves over each other.
+
     \b
     Examples:
       seqsuite results
+      seqsuite results compare dna-mamba-cpu-seed0 dna-s4-cpu-seed0 --figure curves.svg
       seqsuite results task=dna,text scale=cpu --format md
       seqsuite results task=selective_copying 'task.length>=256' model.mixer=s4d,s6
       seqsuite results task=selective_copying --figure copying.svg
       seqsuite results --rows model --cols task.length --metric accuracy
       seqsuite results scale=cpu --export runs.json && seqsuite results --from runs.json
     """
-    from seqsuite.commands.results import show_results
+    from seqsuite.commands.results import reader_of, show_results
 
+    if filters[:1] == ("compare",):  # no filter: those have a relation
+        from seqsuite.commands.compare import compare_runs
+
+        reader = reader_of(options["source"], options["experiment"])
+        compare_runs(reader, filters[1:], options["style"], options["figure"])
+        return
     show_results(filters, **options)
 
 
