@@ -32,7 +32,7 @@ def curves_figure(reader: Reader, runs: Sequence[CellRun]) -> Figure:
     """
     metrics = {metric_of(run).name: metric_of(run) for run in runs}
     figure = Figure(figsize=(7, 2.6 * (1 + len(metrics))), layout="constrained")
-    panels = figure.subplots(1 + len(metrics), 1, squeeze=False).flatten()
+    panels = figure.subplots(1 + len(metrics), 1, squeeze=False, sharex=True).flatten()
     for place, run in enumerate(runs):
         _plot(panels[0], reader, run, schema.TRAIN_LOSS, place, 1 / math.log(2))
         for panel, name in zip(panels[1:], metrics, strict=True):

@@ -71,8 +71,8 @@ def _check(cells: Sequence[CellRun], axes: Axes) -> None:
                 f"No run has a setting {key!r} to make rows or columns.{did_you_mean(key, known)}"
             )
     measured = sorted({key.removeprefix(schema.TEST) for cell in cells for key in _tests(cell)})
-    known = axes.metric in measured or any(name.startswith(f"{axes.metric}/") for name in measured)
-    if axes.metric and measured and not known:
+    is_there = axes.metric in measured or any(name.startswith(f"{axes.metric}/") for name in measured)
+    if axes.metric and measured and not is_there:
         raise UserError(
             f"No run has the metric {axes.metric!r}: there is {', '.join(measured)}."
             f"{did_you_mean(axes.metric, measured)}"
@@ -251,7 +251,10 @@ def _uncarried(
     for col in cols:
         by_row = [_by_seed(found) for (_, other), found in values.items() if other == col]
         ranked = sorted(filter(None, by_row), key=lambda seeds: _rank(seeds, metric))
-        if len(ranked) > 1 and difference(*ranked[:2], metric.higher_is_better).verdict != "ahead":
+        if len(ranked) < 2:
+            continue
+        ahead = difference(ranked[0], ranked[1], metric.higher_is_better)
+        if ahead.verdict != "ahead":
             open_cols.append(_heading(axes, col, metric.name))
     if not open_cols:
         return []

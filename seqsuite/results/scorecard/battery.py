@@ -40,7 +40,7 @@ class Test(_Schema):
     title: str
     """Its name, for people."""
     group: str
-    """The heading it stands under."""
+    """What it is about, of a few such words."""
     about: str
     """What it asks for, in a few words."""
     metric: str

@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable, Sequence
 from html import escape
 from importlib.resources import files
-from itertools import groupby
 from string import Template
 
 from seqsuite.report import Column, Section
@@ -34,9 +33,7 @@ def card_page(card: Card, costs: Sequence[ModelCost], machine: dict[str, str]) -
     """
     folder = files("seqsuite.results.scorecard")
     body = [_head(card, costs)]
-    for group, lines in groupby(card.lines, key=lambda line: line.test.group):
-        tests = "".join(_test(card, line) for line in lines)
-        body.append(f'<h2>{escape(group)}</h2><div class="tests">{tests}</div>')
+    body.append(f'<div class="tests">{"".join(_test(card, line) for line in card.lines)}</div>')
     if costs:
         body.append(f"<h2>cost</h2>{_costs(card, costs, machine)}")
     body.append(_details(card, costs, machine))
@@ -70,7 +67,16 @@ def _head(card: Card, costs: Sequence[ModelCost]) -> str:
         f"<h1>{escape(card.candidate)}</h1><p>{escape(card.about)}</p>"
         + (f'<p class="label">{escape(SMOKE)}</p>' if card.scale == "smoke" else "")
         + f'<dl class="facts">{listed}</dl><pre>{escape(card.command)}</pre>'
-        + "".join(f'<p class="soft">{escape(text)}</p>' for text in card.missing)
+        + "".join(f'<p class="soft">{escape(text)}</p>' for text in (*card.missing, _legend(card)))
+    )
+
+
+def _legend(card: Card) -> str:
+    """Return what the marks are."""
+    reference = f"○ {card.reference}; " if card.reference != card.candidate else ""
+    return (
+        f"● {card.candidate}; {reference}◇ other models; bars: 95 % interval of the mean over seeds; dotted: "
+        "what chance or a trivial predictor reaches."
     )
 
 
@@ -91,7 +97,8 @@ def _test(card: Card, line: Line) -> str:
     candidate = next((score for score in line.scores if score.model == card.candidate), None)
     sentence = verdict(candidate, card.reference, line.metric) if candidate else ""
     return (
-        f'<section class="test" id="{escape(line.test.name)}"><h3>{escape(line.test.title)}</h3>'
+        f'<section class="test" id="{escape(line.test.name)}"><p class="group">{escape(line.test.group)}</p>'
+        f"<h3>{escape(line.test.title)}</h3>"
         f'<p class="soft">{escape(line.test.about)}; {escape(", ".join(told))}</p>'
         f'<div class="lanes">{"".join(_lane(card, line, score) for score in line.scores)}</div>'
         f'<p class="ends"><span><span>{escape(left)}</span><span>{escape(right)}</span></span></p>'
