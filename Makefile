@@ -13,7 +13,7 @@ SECONDS := 150
 SEED := $(shell date +%F)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow test-all lint docs gpu-report setup clean
+.PHONY: help run test test-slow test-all lint docs tables gpu-report setup clean
 
 help:
 	@echo "make run [ARGS='task=... model=... key=value']   set up and run; by default $(ARGS)"
@@ -21,7 +21,8 @@ help:
 	@echo "make test-slow [SECONDS=150] [SEED=...]          run slow tests for a while, in an order drawn by SEED"
 	@echo "make test-all                                    run all tests (half an hour on two cores)"
 	@echo "make lint                                        set up and run ruff and mypy"
-	@echo "make docs                                        set up and renew the tables of docs/zoo.md and docs/pytorch.md"
+	@echo "make docs                                        set up and build the documentation, into build/site"
+	@echo "make tables                                      set up and renew the tables of docs/zoo.md and docs/pytorch.md"
 	@echo "make gpu-report                                  measure all that needs a GPU (9 minutes), into docs/triton.md"
 	@echo "make setup                                       set up only: .venv with seqsuite in it"
 
@@ -44,7 +45,11 @@ lint: $(VENV)/.with-dev
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
-docs: $(VENV)/.with-dev
+docs: $(VENV)/.with-docs
+	$(VENV)/bin/sphinx-build -W --keep-going -q -b html docs build/site
+	@echo "The documentation is in build/site/index.html."
+
+tables: $(VENV)/.with-dev
 	$(VENV)/bin/python -m seqsuite.models.zoo docs/zoo.md
 	$(PYTEST) -q tests/models/test_t*.py --junitxml=build/citizenship.xml
 	$(VENV)/bin/python -m seqsuite.models.citizenship docs/pytorch.md build/citizenship.xml
@@ -69,6 +74,10 @@ $(VENV)/.with-dev: pyproject.toml | $(VENV)/bin/python
 	@echo "Installing seqsuite into $(VENV): PyTorch, samples and tools take about 6 GB and a few minutes."
 	$(VENV)/bin/python -m pip install --quiet --editable '.[samples,bench,dev]'
 	@touch $@ $(VENV)/.with-samples
+
+$(VENV)/.with-docs: pyproject.toml | $(VENV)/bin/python
+	$(VENV)/bin/python -m pip install --quiet --editable '.[docs]'
+	@touch $@
 
 clean:
 	rm -rf $(VENV)

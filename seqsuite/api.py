@@ -269,7 +269,7 @@ def _host(
     from seqsuite.experiments.interruption import deferred_interrupts
     from seqsuite.experiments.tracking.store import open_store
     from seqsuite.experiments.training.callbacks import Callback
-    from seqsuite.results.figures import journal_curve
+    from seqsuite.results.run_notes import illustrate
 
     store = None
     if not offline:
@@ -284,7 +284,7 @@ def _host(
         yield Host(
             store=store,
             make_display=display or (lambda config, task, start: nullcontext(Callback())),
-            illustrate=journal_curve,
+            illustrate=illustrate,
             interruption=interruption,
             force=force,
             takeover=takeover,

@@ -1,6 +1,7 @@
 """What docs teach works as it stands: the tasks of docs/tasks.md, each trained as a plug-in."""
 
 import re
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +16,17 @@ TASKS = dict(
         re.DOTALL,
     )
 )
+SNIPPETS = {
+    f"{page}-{number}": code
+    for page in ("ideas", "why")
+    for number, code in enumerate(
+        re.findall(
+            r"```python\n(.*?)```",
+            (Path(__file__).parents[1] / "docs" / f"{page}.md").read_text(encoding="utf-8"),
+            re.DOTALL,
+        )
+    )
+}
 CLASSES = {name: re.findall(r"class (\w+)\(RowTask\)", code)[0] for name, code in TASKS.items()}
 PRESETS = """
 [seqsuite.presets]
@@ -78,3 +90,18 @@ def test_a_plug_in_has_scales_by_its_presets(seqsuite: Callable[..., Result]) ->
     planned = seqsuite("run", "task=majority", "scale=smoke", "--print-config")
     assert planned.exit_code == 0, planned.output
     assert "steps = 3" in planned.output
+
+
+@pytest.mark.parametrize("name", SNIPPETS)
+def test_what_the_pages_claim_holds(name: str) -> None:
+    exec(compile(SNIPPETS[name], name, "exec"), {})
+
+
+@pytest.mark.slow
+def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
+    docs = str(Path(__file__).parents[1] / "docs")
+    command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html", docs, str(tmp_path)]
+    built = subprocess.run(command, capture_output=True, text=True)
+    assert (built.returncode, built.stderr) == (0, "")
+    for page in ("index", "generated/tasks/dna", "generated/studies/table1", "generated/cli", "python"):
+        assert (tmp_path / f"{page}.html").exists()

@@ -41,7 +41,7 @@ MakeDisplay = Callable[[CellConfig, Task, int], AbstractContextManager[Callback]
 """Makes the progress display, from the cell, its task and the step it starts at."""
 
 Illustrate = Callable[[Journal, Path], Path]
-"""Draws a cell's curves from its journal into a folder; returns the picture."""
+"""Draws a cell's curves from its journal into a folder, and describes it; returns the picture."""
 
 Outcome = Literal["finished", "skipped", "busy", "diverged", "failed"]
 
@@ -86,7 +86,7 @@ class Host:
     Attributes:
         store: Where runs are recorded; ``None`` keeps them in their journals.
         make_display: Makes the progress display.
-        illustrate: Draws a finished cell's curves.
+        illustrate: Draws a finished cell's curves, and describes it for MLflow's pages.
         interruption: Set when the user asks to stop.
         force: Whether to start afresh in any case.
         takeover: Whether to take cells over from processes that seem to be running them.

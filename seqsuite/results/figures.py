@@ -12,9 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from seqsuite.experiments.tracking import schema
-from seqsuite.experiments.tracking.journal import Journal
 from seqsuite.experiments.tracking.reader import Reader
-from seqsuite.experiments.tracking.store import CellRun, flatten
+from seqsuite.experiments.tracking.store import CellRun
 from seqsuite.report.pictures import COLOURS, GREY, save_picture
 from seqsuite.results.collect import baselines_of, metric_of
 from seqsuite.results.departures import model_label
@@ -43,23 +42,6 @@ def loss_curve(cell: CellRun, series: Series, folder: Path) -> Path:
         UserError: if the folder cannot be written.
     """
     return save_picture(loss_figure(cell, series), folder / "loss_curve.png")
-
-
-def journal_curve(journal: Journal, folder: Path) -> Path:
-    """Write the :func:`loss_curve` of a cell that has just ended, from its journal, into ``folder``."""
-    header = journal.header
-    assert header is not None, "a cell that has ended has started"
-    name = schema.BASELINE_VALIDATION + header.tags[schema.TAG_METRIC]
-    cell = CellRun(
-        run_id=journal.run_id or "",
-        name=header.name,
-        status="FINISHED",
-        params=flatten(header.params),
-        metrics={name: points[-1][1]} if (points := journal.series(name)) else {},
-        tags=header.tags,
-        start_time=0.0,
-    )
-    return loss_curve(cell, journal.series, folder)
 
 
 def compare(reader: Reader, results: Results, path: Path) -> Path:

@@ -21,6 +21,17 @@ from seqsuite.experiments.tracking.store import Store, open_store
 from seqsuite.results.server import HOST
 
 _VIEW = "seqsuite"
+_COLUMNS = (
+    schema.TAG_TASK,
+    schema.TAG_LABEL,
+    schema.TAG_SCORE,
+    schema.TAG_SIZE,
+    schema.TAG_RATE,
+    schema.TAG_SCALE,
+    schema.TAG_SEED,
+)
+_SECTIONS = ("validation", "train", "test", "best", "model", "baseline", "baseline_validation")
+"""Of MLflow's charts: curves first, then what has one value."""
 _START_SECONDS = 90
 _STOP_SECONDS = 10
 _PORTS = 20  # to try, from the one asked for
@@ -75,10 +86,6 @@ def save_view(store: Store) -> None:
 
     MLflow keeps a view that a user shares as a tag of the experiment. Its own first view hides all metrics.
     """
-    cells = store.search(f"tags.`{schema.TAG_KIND}` = 'cell'")
-    metrics = sorted({schema.TEST + cell.tags[schema.TAG_METRIC] for cell in cells})
-    metrics += [schema.PARAMETERS, schema.TOKENS_PER_SECOND]
-    tags = (schema.TAG_TASK, schema.TAG_MODEL, schema.TAG_SCALE, schema.TAG_SEED)
     view = {
         "searchFilter": f"tags.`{schema.TAG_KIND}` = 'cell'",
         "orderByKey": f"tags.`{schema.TAG_TASK}`",
@@ -86,12 +93,15 @@ def save_view(store: Store) -> None:
         "lifecycleFilter": "Active",
         "modelVersionFilter": "All Runs",
         "startTime": "ALL",
-        "selectedColumns": [
-            *(f"tags.`{tag}`" for tag in tags),
-            *(f"metrics.`{name}`" for name in metrics),
-        ],
+        "selectedColumns": [f"tags.`{tag}`" for tag in _COLUMNS],
         "viewMaximized": True,
         "runListHidden": False,
+        "compareRunCharts": [],
+        "compareRunSections": [
+            {"uuid": name, "name": name, "display": True, "isReordered": True, "isGenerated": True}
+            for name in _SECTIONS
+        ],
+        "isAccordionReordered": True,
     }
     with store.errors():
         store.client.set_experiment_tag(

@@ -14,7 +14,7 @@ def test_the_page_is_up_to_date(tmp_path: Path) -> None:
     copy = tmp_path / "zoo.md"
     copy.write_text(PAGE.read_text(encoding="utf-8"), encoding="utf-8")
     zoo.main([str(copy)])
-    assert copy.read_text(encoding="utf-8") == PAGE.read_text(encoding="utf-8"), "run `make docs`"
+    assert copy.read_text(encoding="utf-8") == PAGE.read_text(encoding="utf-8"), "run `make tables`"
 
 
 @pytest.mark.parametrize("registry", [BACKBONES, BLOCKS, MIXERS, MODELS], ids=lambda registry: registry.kind)

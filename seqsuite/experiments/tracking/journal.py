@@ -186,6 +186,17 @@ class Journal:
         }
         return sorted(points.items())
 
+    def last_values(self) -> dict[str, float]:
+        """Return the value of each metric at its last step."""
+        last: dict[str, tuple[int, float]] = {}
+        for event, _ in read_events(self.path):
+            if isinstance(event, Measured):
+                for name, value in event.values.items():
+                    last[name] = max(
+                        last.get(name, (-1, 0.0)), (event.step, value), key=lambda point: point[0]
+                    )
+        return {name: value for name, (_, value) in last.items()}
+
     def close(self) -> None:
         """Write all to disk and close the file; more than once does nothing."""
         if self._closed.is_set():

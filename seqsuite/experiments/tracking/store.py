@@ -18,12 +18,14 @@ from seqsuite.experiments.tracking.events import RunHeader
 from seqsuite.experiments.tracking.processes import is_alive, machine_identity, process_tags
 from seqsuite.experiments.tracking.schema import (
     TAG_CELL,
+    TAG_DATA,
     TAG_GROUP,
     TAG_HOST,
     TAG_JOURNAL,
     TAG_KIND,
     TAG_MACHINE,
     TAG_PROCESS,
+    TAG_TASK,
     TAG_VERSION,
     FinalStatus,
     RunStatus,
@@ -32,6 +34,7 @@ from seqsuite.experiments.tracking.schema import (
 MAX_METRICS_PER_CALL = 1000  # MLflow's own limits on log_batch
 MAX_PARAMS_PER_CALL = 100
 MAX_TAGS_PER_CALL = 100
+_LONGEST_DIGEST = 36
 
 
 @dataclass(frozen=True)
@@ -200,12 +203,14 @@ class Store:
         if header.parent_run_id is not None:
             tags["mlflow.parentRunId"] = header.parent_run_id
         if resume_run_id is None:
-            return self._create(header.name, header.params, tags, at)
-        known = self.get(resume_run_id).params
-        with self.errors():
-            self.client.update_run(resume_run_id, status="RUNNING", name=header.name)
-        new_params = {key: value for key, value in flatten(header.params).items() if key not in known}
-        self.log_batch(resume_run_id, params=new_params, tags=tags)
+            resume_run_id = self._create(header.name, header.params, tags, at)
+        else:
+            known = self.get(resume_run_id).params
+            with self.errors():
+                self.client.update_run(resume_run_id, status="RUNNING", name=header.name)
+            new = {key: value for key, value in flatten(header.params).items() if key not in known}
+            self.log_batch(resume_run_id, params=new, tags=tags)
+        self._input(resume_run_id, header)
         return resume_run_id
 
     def finish(self, run_id: str, status: FinalStatus, *, at: int | None = None) -> None:
@@ -337,6 +342,19 @@ class Store:
             run = self.client.create_run(self.experiment_id, start_time=at, tags=all_tags, run_name=name)
         self.log_batch(run.info.run_id, params=flatten(params))
         return str(run.info.run_id)
+
+    def _input(self, run_id: str, header: RunHeader) -> None:
+        """Record the data that a run reads, by its fingerprint."""
+        from mlflow.entities import Dataset, DatasetInput
+
+        if TAG_DATA not in header.tags:
+            return
+        name = header.tags.get(TAG_TASK, "data")
+        digest = header.tags[TAG_DATA][:_LONGEST_DIGEST] or "generated"
+        source = json.dumps(header.params.get("task"), default=str)
+        with self.errors():
+            data = Dataset(name=name, digest=digest, source_type="seqsuite", source=source)
+            self.client.log_inputs(run_id, [DatasetInput(data)])
 
 
 def flatten(config: Mapping[str, object], prefix: str = "") -> dict[str, str]:

@@ -29,7 +29,7 @@ from seqsuite.experiments.interruption import Interrupted, InterruptionFlag
 from seqsuite.experiments.tracking import schema
 from seqsuite.experiments.tracking.events import EVENTS, Measured, journal_status, read_events
 from seqsuite.experiments.training.callbacks import Callback
-from seqsuite.results.figures import journal_curve
+from seqsuite.results.run_notes import illustrate
 
 TIMED = (
     *(schema.SPEED, schema.TRAIN_SECONDS, schema.TOKENS_PER_SECOND, schema.FLOPS_PER_SECOND),
@@ -51,7 +51,7 @@ def grid(folder: Path, executor: str, *settings: str) -> list[CellConfig]:
 def run(cells: Sequence[CellConfig], stop: InterruptionFlag | None = None) -> list[CellResult]:
     """Run cells on a thread that is not the main one; return what became of them, in their order."""
     flag = stop or InterruptionFlag()
-    host = Host(None, lambda *_: nullcontext(Callback()), journal_curve, flag)
+    host = Host(None, lambda *_: nullcontext(Callback()), illustrate, flag)
     executor = make_executor(cells[0].run.executor, Plan(host, cells[0].run))
     results: list[CellResult] = []
     raised: list[BaseException] = []
@@ -175,7 +175,7 @@ def test_what_a_machine_has_is_split(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def plan(*settings: str) -> Plan:
         config = resolve(dict(setting.split("=") for setting in ["task=selective_copying", *settings]))
-        host = Host(None, lambda *_: nullcontext(Callback()), journal_curve, InterruptionFlag())
+        host = Host(None, lambda *_: nullcontext(Callback()), illustrate, InterruptionFlag())
         return Plan(host, config.run)
 
     assert (plan().parallel(12), plan("run.executor=processes", "run.threads=2").parallel(12)) == (1, 4)
@@ -210,7 +210,7 @@ def test_an_extra_that_is_missing_is_named(name: Any, library: str, monkeypatch:
 
 def test_a_job_shows_no_password(tmp_path: Path) -> None:
     (cell,) = grid(tmp_path, "processes")
-    host = Host(None, lambda *_: nullcontext(Callback()), journal_curve, InterruptionFlag())
+    host = Host(None, lambda *_: nullcontext(Callback()), illustrate, InterruptionFlag())
     address = StoreAddress("http://me:secret@127.0.0.1:9", "1", "e")
     job = Plan(host, cell.run).job(cell, 1)
     assert "secret" not in repr(pickle.loads(pickle.dumps((job, address))))

@@ -72,6 +72,20 @@ def test_a_cell_is_recorded_with_its_settings_tags_and_metrics(store: Store) -> 
     assert store.last_steps(run_id) == {"test/length_256/accuracy": 3}
 
 
+@pytest.mark.parametrize(
+    ("fingerprint", "digest"), [("0123456789" * 5, "012345678901234567890123456789012345"), ("", "generated")]
+)
+def test_a_run_names_its_data_once(store: Store, fingerprint: str, digest: str) -> None:
+    about = {
+        "tags": {schema.TAG_TASK: "dna", schema.TAG_DATA: fingerprint},
+        "params": {"task": {"path": "a.fa"}},
+    }
+    run_id = start(store, **about)
+    assert start(store, resume=run_id, **about) == run_id
+    (data,) = (read.dataset for read in store.client.get_run(run_id).inputs.dataset_inputs)
+    assert (data.name, data.digest, data.source) == ("dna", digest, '{"path": "a.fa"}')
+
+
 def test_nothing_is_lost_beyond_the_size_of_one_call(store: Store) -> None:
     run_id = start(store, params={f"p{i}": i for i in range(250)} | {"long": "x" * 7000})
     store.log_points(run_id, [Point(f"m{i}", i, 9, 1) for i in range(1500)])

@@ -1,0 +1,65 @@
+import shlex
+
+import pytest
+
+from seqsuite.experiments.config.resolve import resolve
+from seqsuite.experiments.tracking import schema
+from seqsuite.experiments.tracking.events import RunHeader
+from seqsuite.experiments.tracking.journal import Journal
+from seqsuite.results.run_notes import illustrate
+
+SETTINGS = {"task": "dna", "model": "mamba", "scale": "smoke", "seed": "3", "model.mixer.d_state": "8"}
+TAGS = {
+    schema.TAG_TASK: "dna",
+    schema.TAG_METRIC: "bits_per_base",
+    schema.TAG_METRIC_UNIT: "bits",
+    schema.TAG_METRIC_DIGITS: "3",
+    schema.TAG_HIGHER_IS_BETTER: "false",
+    schema.TAG_BASELINE: "unigram",
+    schema.TAG_DATA: "abc123",
+}
+
+
+@pytest.fixture
+def journal(tmp_path):
+    config = resolve(SETTINGS)
+    with Journal.open(tmp_path / "cell") as journal:
+        params = config.model_dump(mode="json")
+        journal.start(RunHeader("cell", "group", config.title, params, TAGS), None)
+        journal.metrics({schema.TRAIN_LOSS: 1.4, schema.VALIDATION_LOSS: 1.4}, 10)
+        journal.metrics({schema.TRAIN_LOSS: 1.3, schema.VALIDATION_LOSS: 1.35}, 20)
+        final = {
+            "test/bits_per_base": 1.94567,
+            "best/bits_per_base": 1.9,
+            "baseline/bits_per_base": 1.98,
+            schema.PARAMETERS: 66512.0,
+            schema.BEST_STEP: 1200.0,
+            schema.TOKENS_PER_SECOND: 88_312.7,
+            schema.TRAIN_SECONDS: 61.0,
+        }
+        journal.metrics(final, 20)
+        yield journal
+
+
+def test_a_run_says_in_words_what_it_is_and_how_well_it_does(journal, tmp_path) -> None:
+    picture = illustrate(journal, tmp_path / "cell")
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert journal.tag(schema.TAG_LABEL) == "mamba + mixer.d_state=8"
+    assert journal.tag(schema.TAG_SCORE) == "1.946 bits"
+    assert journal.tag(schema.TAG_SIZE) == "66.5 k"
+    assert journal.tag(schema.TAG_RATE) == "88.3 k"
+    lines = journal.tag(schema.TAG_NOTE).splitlines()
+    assert "| Test bits per base | 1.946 bits |" in lines
+    assert "| Best validation bits per base | 1.900 bits |" in lines
+    assert "| Baseline: unigram | 1.980 bits |" in lines
+    assert "| Step of the model | 1 200 |" in lines
+    assert "| Data | `abc123` |" in lines
+
+
+def test_the_command_in_the_description_is_of_the_same_cell(journal, tmp_path) -> None:
+    illustrate(journal, tmp_path / "cell")
+    note = journal.tag(schema.TAG_NOTE)
+    command = shlex.split(note.partition("```sh\n")[2].partition("\n")[0])
+    assert command[:2] == ["seqsuite", "run"]
+    again = resolve(dict(setting.split("=", 1) for setting in command[2:]))
+    assert again.cell_id("") == resolve(SETTINGS).cell_id("")
