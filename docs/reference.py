@@ -103,9 +103,8 @@ def model_page(name: str) -> str:
 def study_page(name: str, study: Study, folder: Path) -> str:
     """Return what a study asks, the commands that run it, published numbers and ours; write figures."""
     parts = [f"# {name}: {study.title}", f"*{study.source}*", study.question, study.finding]
-    parts.append(
-        "```sh\n" + "\n".join(f"seqsuite reproduce {name} --scale {scale}" for scale in study.grids) + "\n```"
-    )
+    commands = [f"seqsuite reproduce {name} --scale {scale}" for scale in (*study.grids, *study.benches)]
+    parts += ["\n".join(["```sh", *commands, "```"])] if commands else []
     for published in study.published:
         settings = [*published.settings]
         head = [*(f"`{key}`" for key in settings), *published.metrics]

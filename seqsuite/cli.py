@@ -9,7 +9,7 @@ import click
 from click.core import ParameterSource
 
 from seqsuite import __version__
-from seqsuite.cli_results import FIGURE, FORMAT, report, reproduce, results
+from seqsuite.cli_results import FIGURE, FORMAT, report, reproduce, results, scorecard
 from seqsuite.cli_runs import runs
 from seqsuite.commands.data_group import data
 from seqsuite.commands.group import SeqsuiteGroup, require_address_space
@@ -252,10 +252,10 @@ def evaluate(source: str, tasks: str, output: Path | None, experiment: str, **op
     evaluate_model(source, experiment, EvalOptions(tasks.split(","), **options), output)
 
 
-for command in (results, reproduce, report, inspect_runs):
+for command in (results, reproduce, report, scorecard, inspect_runs):
     main.add_command(command)
 
-_BENCHMARKS = ["scan", "conv", "ssd", "block", "decode", "generation", "zoo"]
+_BENCHMARKS = ["scan", "conv", "ssd", "block", "decode", "generation", "zoo", "complexity"]
 _BENCHMARKS += ["tracking", "executors", "data", "host"]
 
 
@@ -306,6 +306,7 @@ def bench(
       decode     generating, one token at a time (shape d_model)
       generation memory and speed as the text grows (shape tokens; peers are models)
       zoo        training and generating with every named model (shape B,L,d_model)
+      complexity exponents of time and memory by length (shape L; peers are models)
       tracking   what the journal, MLflow and checkpoints cost a small model's training
       executors  what starting a cell costs each run.executor, and what two at a time gain
       data       how fast tasks make batches, and how long models wait for them (peers: models)

@@ -35,17 +35,27 @@ def results(filters: tuple[str, ...], **options: Any) -> None:
     Only what was scored on the same data in the same way shares a table. KEY is any setting; = and != take
     several values, and >=, <=, > and < a number (quote them: a shell takes them for itself).
 
+    `results compare RUN RUN` shows two runs side by side, by name or the beginning of an id: settings that
+    differ, metrics, and with --figure their curves over each other.
+
     \b
     Examples:
       seqsuite results
+      seqsuite results compare dna-mamba-cpu-seed0 dna-s4-cpu-seed0 --figure curves.svg
       seqsuite results task=dna,text scale=cpu --format md
       seqsuite results task=selective_copying 'task.length>=256' model.mixer=s4d,s6
       seqsuite results task=selective_copying --figure copying.svg
       seqsuite results --rows model --cols task.length --metric accuracy
       seqsuite results scale=cpu --export runs.json && seqsuite results --from runs.json
     """
-    from seqsuite.commands.results import show_results
+    from seqsuite.commands.results import reader_of, show_results
 
+    if filters[:1] == ("compare",):  # no filter: those have a relation
+        from seqsuite.commands.compare import compare_runs
+
+        reader = reader_of(options["source"], options["experiment"])
+        compare_runs(reader, filters[1:], options["style"], options["figure"])
+        return
     show_results(filters, **options)
 
 
@@ -103,3 +113,34 @@ def report(filters: tuple[str, ...], **options: Any) -> None:
     from seqsuite.commands.report import write_report
 
     write_report(filters, **options)
+
+
+@click.command()
+@click.argument("settings", nargs=-1, required=True, metavar="KEY=VALUE...")
+@click.option("--scale", type=click.Choice(["smoke", "cpu"]), default="cpu", help="Seconds, or half an hour.")
+@click.option("--dry-run", is_flag=True, help="Show the cells and what they are equal in; run nothing.")
+@click.option("--output", type=_FILE, default=Path("scorecard.html"), help="HTML page to write.")
+@FORMAT
+@FIGURE
+@click.option("--stored/--fresh", default=True, help="Take runs of built-in models from the package.")
+@click.option("--export", type=_FILE, help="Also write the runs of these models, as one file.")
+@click.option("--experiment", default="seqsuite", help="MLflow experiment to record in.")
+def scorecard(settings: tuple[str, ...], **options: Any) -> None:
+    """Run a fixed battery of tests on a model, and show its card beside Mamba, S4 and a Transformer.
+
+    Copying, recall, length, state tracking, language, DNA, audio, and cost: all models have as many
+    parameters as Mamba, and each the better of two learning rates. KEY=VALUE says which models, as for
+    `seqsuite run`; the card is that of the last. Finished cells are skipped, so that the same command goes on
+    after any stop.
+
+    \b
+    Examples:
+      seqsuite scorecard model=mamba
+      seqsuite scorecard model=mamba,gated_deltanet run.executor=processes run.parallel=2
+      seqsuite scorecard model=mamba model.mixer=s6,ema --figure ema.svg
+      seqsuite scorecard model=s4d --scale smoke --dry-run
+    """
+    from seqsuite.commands.scorecard import make_scorecard
+
+    require_address_space()
+    sys.exit(make_scorecard(settings, **options))

@@ -51,10 +51,11 @@ def show(experiment: str, run: str) -> None:
 @click.argument("second", shell_complete=complete_any_run)
 @click.pass_obj
 def diff(experiment: str, first: str, second: str) -> None:
-    """Show the settings and results in which two runs differ."""
-    from seqsuite.commands.runs import compare_runs
+    """Show two runs side by side, as `seqsuite results compare` does."""
+    from seqsuite.commands.compare import compare_runs
+    from seqsuite.commands.results import reader_of
 
-    compare_runs(experiment, first, second)
+    compare_runs(reader_of(None, experiment), (first, second))
 
 
 @runs.command()

@@ -48,6 +48,16 @@ def test_the_readmes_task_and_layer_train_together(seqsuite: Callable[..., Resul
     assert "Unknown key 'task.size'" in refused.output
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("plugins")
+def test_the_readmes_layer_gets_its_card(seqsuite: Callable[..., Result], shared_folder: Path) -> None:
+    settings = ["model=mamba", "model.mixer=ema", "train.steps=2", "train.eval_every=2"]
+    made = seqsuite("scorecard", *settings, "--scale", "smoke", "--experiment", "ema", "--output", "ema.html")
+    assert made.exit_code == 0, made.output
+    assert "mamba + mixer=ema: scorecard at scale=smoke" in made.stdout
+    assert "an exponential moving average of each channel" in (shared_folder / "ema.html").read_text()
+
+
 @pytest.mark.usefixtures("plugins")
 def test_a_plugin_that_cannot_be_loaded_is_named(seqsuite: Callable[..., Result]) -> None:
     refused = seqsuite("run", "task=broken")

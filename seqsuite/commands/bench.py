@@ -24,12 +24,13 @@ SIZES = {
     "block": ("B", "L", "d_model"),
     "decode": ("d_model",),
     "generation": ("tokens",),
+    "complexity": ("L",),
     "host": (),
     "zoo": ("B", "L", "d_model"),
 }
-_LIMIT_S = {"block": 60.0, "zoo": 60.0, "generation": 300.0}
+_LIMIT_S = {"block": 60.0, "zoo": 60.0, "generation": 300.0, "complexity": 5.0}
 _DEFAULT_LIMIT_S = 20.0
-_NO_FIGURE = ("generation", "host", "tracking")
+_NO_FIGURE = ("complexity", "generation", "host", "tracking")
 _REPEATS, _QUICK_REPEATS = 7, 2
 _MOST_TIMES = 1_000
 
@@ -37,18 +38,18 @@ _MOST_TIMES = 1_000
 def run_benchmark(
     what: str,
     *,
-    shapes: Sequence[str],
-    sweep: bool,
-    peers: str | None,
-    repeats: int | None,
-    threads: str | None,
-    allocator: str,
-    limit: float | None,
-    device: str,
-    dtype: str,
-    style: str,
-    figure: Path | None,
-    quick: bool,
+    shapes: Sequence[str] = (),
+    sweep: bool = False,
+    peers: str | None = None,
+    repeats: int | None = None,
+    threads: str | None = None,
+    allocator: str = "default",
+    limit: float | None = None,
+    device: str = "auto",
+    dtype: str = "float32",
+    style: str = "table",
+    figure: Path | None = None,
+    quick: bool = False,
 ) -> None:
     """Run one benchmark, print its report and draw it if asked to.
 
@@ -88,7 +89,7 @@ def run_benchmark(
         raise UserError(f"--sweep is for scan: {what} has no sweep over lengths.")
     if what == "host" and (shapes or peers):
         raise UserError("bench host has no --shape and no --peers: it takes small calls of our own kernels.")
-    if dtype != "float32" and what in ("block", "decode", "generation", "zoo"):
+    if dtype != "float32" and what in ("block", "complexity", "decode", "generation", "zoo"):
         raise UserError(f"--dtype {dtype} is for scan, conv and ssd; whole models are timed in float32.")
     if figure is not None:
         if what in _NO_FIGURE:

@@ -74,7 +74,7 @@ def evaluate_model(source: str, experiment: str, options: EvalOptions, output: P
         model = from_pretrained(found.folder).to(device)
     harness = HarnessModel(model, tokenizer, batch_size=options.batch_size, seed=options.seed)
     results = _evaluate(harness, tasks, options)
-    scores = list(_scores(results["results"]))
+    scores = list(_scores(results["results"], results.get("n-samples", {})))
     show(make_console(), _table(scores))
     if found.store is not None:
         found.store.metrics(found.identity, {score.key: score.value for score in scores})
@@ -167,6 +167,7 @@ class _Score:
     metric: str
     value: float
     error: float | None
+    questions: int | None
 
     @property
     def key(self) -> str:
@@ -174,8 +175,10 @@ class _Score:
         return re.sub(r"[^\w./ -]", "_", f"eval/{self.task}/{self.metric}")
 
 
-def _scores(results: Mapping[str, Mapping[str, Any]]) -> Iterator[_Score]:
-    """Yield the results' numbers; the harness keys them ``"metric,filter"``."""
+def _scores(
+    results: Mapping[str, Mapping[str, Any]], counts: Mapping[str, Mapping[str, int]]
+) -> Iterator[_Score]:
+    """Yield the results' numbers, which the harness keys ``"metric,filter"``, with its count of questions."""
     for task, metrics in results.items():
         for key, value in metrics.items():
             metric, _, kind = key.partition(",")
@@ -183,14 +186,16 @@ def _scores(results: Mapping[str, Mapping[str, Any]]) -> Iterator[_Score]:
                 continue
             error = metrics.get(f"{metric}_stderr,{kind}")
             shown = metric if kind == "none" else f"{metric} ({kind})"
-            yield _Score(task, shown, float(value), error if isinstance(error, float) else None)
+            error = error if isinstance(error, float) else None
+            yield _Score(task, shown, float(value), error, counts.get(task, {}).get("effective"))
 
 
 def _table(scores: Sequence[_Score]) -> Table:
     table = Table(box=None, pad_edge=False)
-    for column in ("task", "metric", "value", "± standard error"):
-        table.add_column(column, justify="right" if column.startswith(("value", "±")) else "left")
+    for column in ("task", "metric", "value", "± standard error", "questions"):
+        table.add_column(column, justify="left" if column in ("task", "metric") else "right")
     for score in scores:
         error = "" if score.error is None else f"{score.error:.4f}"
-        table.add_row(score.task, score.metric, f"{score.value:.4f}", error)
+        questions = "" if score.questions is None else str(score.questions)
+        table.add_row(score.task, score.metric, f"{score.value:.4f}", error, questions)
     return table

@@ -13,22 +13,25 @@ from seqsuite.devices import choose_device, usable_cores
 from seqsuite.experiments.config.schema import CellConfig
 from seqsuite.experiments.executors.base import at_once, sharing
 from seqsuite.experiments.grid import parameter_counts
+from seqsuite.experiments.matching import size_of
 from seqsuite.experiments.memory import estimate_cells, gigabytes, memory_faults, together_fault
 from seqsuite.experiments.probe import PROBE_STEPS
 from seqsuite.experiments.probe import probe as probe_cells
+from seqsuite.report.format import show as show_number
 
-_NUMBERS = ("parameters", "steps", "batch size", "memory", "training")
+_NUMBERS = ("d_model", "parameters", "state bytes", "operations", "steps", "batch size", "memory", "training")
 
 
-def print_plan(console: Console, cells: Sequence[CellConfig], *, probe: bool) -> None:
+def print_plan(console: Console, cells: Sequence[CellConfig], *, probe: bool, matched: bool = False) -> None:
     """Print the cells without running them: as a table, or where that is too wide one below the other.
 
     Args:
         console: Where.
         cells: What would be run.
         probe: Whether to take a few steps of each, to tell how long it takes.
+        matched: Whether their models were made equal in something: their widths and sizes are shown.
     """
-    columns = _plan(cells)
+    columns = _plan(cells, matched)
     run = cells[0].run
     parallel = at_once(run, len(cells))
     seconds: list[float] = []
@@ -73,7 +76,7 @@ def _print_columns(console: Console, title: str, columns: dict[str, list[str]]) 
         console.print(f"  {told}")
 
 
-def _plan(cells: Sequence[CellConfig]) -> dict[str, list[str]]:
+def _plan(cells: Sequence[CellConfig], matched: bool) -> dict[str, list[str]]:
     """Return the columns of a dry run; the backbone only if not all have the usual one."""
     columns = {"cell": [cell.title for cell in cells]}
     if {cell.model.backbone.name for cell in cells} != {"isotropic"}:
@@ -81,8 +84,18 @@ def _plan(cells: Sequence[CellConfig]) -> dict[str, list[str]]:
     return columns | {
         "block": [cell.model.block.name for cell in cells],
         "mixer": [cell.model.mixer.name for cell in cells],
+        **({"d_model": [str(cell.model.d_model) for cell in cells]} if matched else {}),
         "parameters": [f"{parameters:,}" for parameters in parameter_counts(cells)],
+        **(_sizes(cells) if matched else {}),
         "steps": [f"{cell.train.steps:,}" for cell in cells],
         "batch size": [f"{cell.train.batch_size:,}" for cell in cells],
         "memory": [f"about {gigabytes(estimate.total)}" for estimate in estimate_cells(cells)],
+    }
+
+
+def _sizes(cells: Sequence[CellConfig]) -> dict[str, list[str]]:
+    """Return what models may be equal in besides their parameters."""
+    return {
+        "state bytes": [f"{size_of(cell, 'state'):,}" for cell in cells],
+        "operations": [show_number(size_of(cell, "flops"), "quantity") for cell in cells],
     }

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from seqsuite import report
+from seqsuite.commands.bench import run_benchmark
 from seqsuite.commands.console import make_console
 from seqsuite.commands.plan import print_plan
 from seqsuite.commands.run import EXIT_INTERRUPTED, exit_status, print_failures, run_shown
@@ -45,6 +46,31 @@ def list_studies(style: str, experiment: str) -> None:
     report.write(Report("seqsuite reproduce --list", {}, [section]), style, sys.stdout)
 
 
+def _run_benches(
+    study: Study, scale: str, settings: Sequence[str], *, dry_run: bool, style: str, figure: Path | None
+) -> int:
+    """Run the benchmarks of a study, or print their commands.
+
+    Raises:
+        UserError: if settings are given, which benchmarks have not, or one picture of several is asked for.
+    """
+    benches = study.benches[scale]
+    if settings:
+        raise UserError(f"This study is of benchmarks, which take no {settings[0]}: leave it out.")
+    if figure is not None and len(benches) > 1:
+        raise UserError(
+            f"This study is of {len(benches)} benchmarks: draw one by its own command, --dry-run."
+        )
+    console = make_console(stderr=style != "table")
+    for bench in benches:
+        console.print(f"$ {bench.command}", soft_wrap=True)
+        if not dry_run:
+            run_benchmark(style=style, figure=figure, **bench.model_dump())
+    if study.finding:
+        console.print(f"Found in the paper: {study.finding}", soft_wrap=True)
+    return 0
+
+
 def _recorded(experiment: str) -> tuple[list[CellRun], list[str]]:
     """Return the runs there are, and a sentence where there is no store yet."""
     try:
@@ -56,9 +82,12 @@ def _recorded(experiment: str) -> tuple[list[CellRun], list[str]]:
 def _listed(name: str, study: Study, runs: Sequence[CellRun]) -> list[Cells]:
     """Return a study's lines, one a scale."""
     told: Cells = {"study": name, "title": study.title}
-    if not study.grids:
+    if not study.grids and not study.benches:
         return [told | {"scale": "–"}]
-    lines = []
+    lines = [
+        told | {"scale": scale, "other": "; ".join(bench.command for bench in benches)}
+        for scale, benches in study.benches.items()
+    ]
     for scale in study.grids:
         try:
             stands = standing(study_cells(name, study, scale), runs)
@@ -100,11 +129,14 @@ def reproduce_study(
     if figure is not None:
         check_picture(figure)
     name, found = find_study(study)
+    if scale in found.benches:
+        return _run_benches(found, scale, settings, dry_run=dry_run, style=style, figure=figure)
     over = [*settings, f"run.experiment={experiment}"] if experiment != "seqsuite" else settings
     cells = study_cells(name, found, scale, over)
     console = make_console(stderr=style != "table")
     if dry_run:
-        print_plan(console, cells, probe=False)
+        told = (*found.grids[scale], *settings)
+        print_plan(console, cells, probe=False, matched=any("model.match" in text for text in told))
         return 0
     again = shlex.join(["seqsuite", "reproduce", study, "--scale", scale, *settings])
     outcomes = run_shown(console, cells, again, takeover=takeover)

@@ -15,7 +15,7 @@ from seqsuite.commands.plan import print_plan
 from seqsuite.commands.progress import GridProgress, ProgressDisplay, count, duration, metric_text
 from seqsuite.errors import UserError
 from seqsuite.experiments.cell import GOOD, CellResult
-from seqsuite.experiments.config.grid import resolve_grid
+from seqsuite.experiments.config.grid import is_matched, resolve_grid, with_widths
 from seqsuite.experiments.config.overrides import Overrides, parse_arguments, span
 from seqsuite.experiments.config.resolve import resolve
 from seqsuite.experiments.config.schema import CellConfig
@@ -75,7 +75,8 @@ def run_settings(
             raise UserError(
                 f"--print-config prints one cell, and these are {len(grid)}: give each key one value."
             )
-        sys.stdout.write(to_toml(resolve(grid[0], base)))
+        (cell, *_), base = with_widths(grid, base)
+        sys.stdout.write(to_toml(resolve(cell, base)))
         return 0
     cells = resolve_grid(grid, base)
     if probe and not dry_run:
@@ -91,7 +92,7 @@ def run_settings(
             return 0
     console = make_console()
     if dry_run:
-        print_plan(console, cells, probe=probe)
+        print_plan(console, cells, probe=probe, matched=is_matched(grid, base))
         return 0
     again = _command(settings, file, zipped, offline)
     results = run_shown(

@@ -9,21 +9,14 @@ from rich.table import Table
 from seqsuite.commands.console import make_console, show
 from seqsuite.commands.progress import duration, metric_text
 from seqsuite.errors import UserError
-from seqsuite.experiments.sources import only_run
 from seqsuite.experiments.tracking import schema
+from seqsuite.experiments.tracking.reader import StoreReader
 from seqsuite.experiments.tracking.store import CellRun, Store, open_store
-from seqsuite.registry import did_you_mean
+from seqsuite.results.comparison import ENVIRONMENT, find_run
 
 _BARS = "▁▂▃▄▅▆▇█"
 _CURVE = 40  # columns of a curve
 _CURVES = (schema.TRAIN_LOSS, schema.VALIDATION)
-_ENVIRONMENT = {
-    "seqsuite": schema.TAG_VERSION,
-    "host": schema.TAG_HOST,
-    "process": schema.TAG_PROCESS,
-    "cell": schema.TAG_CELL,
-    "grid": "mlflow.parentRunId",
-}
 
 
 def list_runs(experiment: str) -> None:
@@ -54,38 +47,17 @@ def show_run(experiment: str, name: str) -> None:
         UserError: if there is none such, or several.
     """
     store = open_store(experiment, create=False)
-    run = _find(store, name)
+    run = find_run(StoreReader(store), name)
     console = make_console()
     console.print(f"{run.name} (run {run.run_id})", style="bold")
     console.print(f"{run.status.lower()}, started {_started(run)}")
     _print(store, "settings", run.params)
-    known = {name: run.tags[tag] for name, tag in _ENVIRONMENT.items() if tag in run.tags}
+    known = {name: run.tags[tag] for name, tag in ENVIRONMENT.items() if tag in run.tags}
     _print(store, "environment", known)
     _print(store, "results", {key: f"{value:.6g}" for key, value in run.metrics.items()})
     curves = (key for key in run.metrics if key.startswith(_CURVES))
     _print(store, "curves", {key: _curve(store, run, key) for key in curves})
     _print(store, "files", {path: f"{size / 1e3:,.1f} kB" for path, size in _files(store, run)})
-
-
-def compare_runs(experiment: str, first: str, second: str) -> None:
-    """Print the settings, environment and results in which two runs differ.
-
-    Raises:
-        UserError: if there is no such run, or several.
-    """
-    store = open_store(experiment, create=False)
-    one, other = _find(store, first), _find(store, second)
-    table = Table(box=None, pad_edge=False)
-    table.add_column("")
-    for run in (one, other):
-        table.add_column(f"{run.name} ({run.run_id[:8]})", overflow="fold")
-    for key, (left, right) in _differences(_facts(one), _facts(other)).items():
-        table.add_row(key, left, right)
-    console = make_console()
-    if table.row_count:
-        show(console, table)
-    else:
-        console.print("The two runs differ in nothing that was recorded.")
 
 
 def find_any(experiment: str, name: str) -> CellRun:
@@ -94,7 +66,7 @@ def find_any(experiment: str, name: str) -> CellRun:
     Raises:
         UserError: if there is none such, or several.
     """
-    return _find(open_store(experiment, create=False), name)
+    return find_run(StoreReader(open_store(experiment, create=False)), name)
 
 
 def delete_runs(experiment: str, found: Iterable[CellRun]) -> None:
@@ -111,30 +83,6 @@ def delete_runs(experiment: str, found: Iterable[CellRun]) -> None:
 
 def _cells(store: Store) -> list[CellRun]:
     return store.search(f"tags.`{schema.TAG_KIND}` = 'cell'")
-
-
-def _find(store: Store, name: str) -> CellRun:
-    found = _cells(store)
-    run = (found[0] if found else None) if name == "latest" else only_run(store, found, name)
-    if run is None:
-        known = {run.name for run in found}
-        raise UserError(
-            f"There is no run {name!r} in experiment {store.experiment!r}: `seqsuite runs` lists them."
-            f"{did_you_mean(name, known)}"
-        )
-    return run
-
-
-def _facts(run: CellRun) -> dict[str, str]:
-    environment = {name: run.tags[tag] for name, tag in _ENVIRONMENT.items() if tag in run.tags}
-    metrics = {key: f"{value:.6g}" for key, value in run.metrics.items()}
-    return {"status": run.status.lower(), **run.params, **environment, **metrics}
-
-
-def _differences(one: Mapping[str, str], other: Mapping[str, str]) -> dict[str, tuple[str, str]]:
-    keys = list(dict.fromkeys([*one, *other]))
-    pairs = {key: (one.get(key, "–"), other.get(key, "–")) for key in keys}
-    return {key: (left, right) for key, (left, right) in pairs.items() if left != right}
 
 
 def _score(run: CellRun) -> str:

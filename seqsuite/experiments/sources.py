@@ -1,13 +1,14 @@
 """What a command's MODEL or RUN stands for: a finished run, a folder, or a name on the Hugging Face hub."""
 
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from seqsuite.errors import UserError
 from seqsuite.experiments.tracking import schema
+from seqsuite.experiments.tracking.reader import only_run
 from seqsuite.experiments.tracking.store import CellRun, Store, open_store
 from seqsuite.models.formats.files import locate
 from seqsuite.registry import did_you_mean
@@ -79,7 +80,7 @@ def find_run(store: Store, name: str, able: Able | None = None, ability: str = "
                 f"{finished[0].name}: `seqsuite run` makes others."
             )
     else:
-        run = only_run(store, finished, name)
+        run = only_run(store.experiment, finished, name)
     if run is not None:
         return run
     names = list(dict.fromkeys(run.name for run in finished))
@@ -90,34 +91,6 @@ def find_run(store: Store, name: str, able: Able | None = None, ability: str = "
         f"No finished run {name!r} in experiment {store.experiment!r}; the newest are: "
         f"{', '.join(names[:_NAMES])}{more}.{did_you_mean(name, names)}"
     )
-
-
-def only_run(store: Store, runs: Sequence[CellRun], name: str) -> CellRun | None:
-    """Return the newest of the runs that a name or the beginning of an id stands for, or ``None``.
-
-    Raises:
-        UserError: if they are of several cells; they are listed by id, with the settings that differ.
-    """
-    matching = [run for run in runs if run.name == name] or [
-        run for run in runs if run.run_id.startswith(name)
-    ]
-    newest = {run.tags.get(schema.TAG_CELL, run.run_id): run for run in reversed(matching)}
-    cells = list(reversed(newest.values()))
-    if len(cells) < 2:
-        return cells[0] if cells else None
-    told = [f"{run.run_id[:8]} ({_differing(run, cells)})" for run in cells[:_NAMES]]
-    more = ", …" if len(cells) > _NAMES else ""
-    raise UserError(
-        f"{len(cells)} cells in experiment {store.experiment!r} are called {name!r}: say which by the id of "
-        f"its run, {', '.join(told)}{more}."
-    )
-
-
-def _differing(run: CellRun, others: Sequence[CellRun]) -> str:
-    """Return the settings of a run in which it differs from some other, as ``key=value``."""
-    keys = {key for other in others for key in other.params if not key.startswith("run.")}
-    differing = [key for key in sorted(keys) if len({other.params.get(key) for other in others}) > 1]
-    return ", ".join(f"{key}={run.params[key]}" for key in differing if key in run.params) or run.name
 
 
 def has_sample(store: Store, run: CellRun) -> bool:

@@ -198,6 +198,7 @@ def _section(cells: Sequence[CellRun], apart: Mapping[str, str]) -> Section:
         validation_baselines=baselines_of(cells, schema.BASELINE_VALIDATION, metric.name),
         rows=ranked,
         notes=tuple(notes),
+        evals=first.tags.get(schema.TAG_EVALS, ""),
     )
 
 

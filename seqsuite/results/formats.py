@@ -79,9 +79,14 @@ def _ranking(section: Section) -> report.Section:
         title=heading(section),
         columns=tuple(column for column in columns if column.key not in unused),
         rows=rows,
-        notes=[*([f"Baseline: {baselines}."] if baselines else []), *section.notes],
+        notes=[*([f"Baseline: {baselines}."] if baselines else []), *_questions(section), *section.notes],
         about=_about(section) | {"baselines": dict(section.baselines)},
     )
+
+
+def _questions(section: Section) -> list[str]:
+    """Return on how much was tested."""
+    return [f"Tested on, sequences x tokens: {section.evals}."] if section.evals else []
 
 
 def _about(section: Section) -> dict[str, object]:

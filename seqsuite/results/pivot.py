@@ -17,10 +17,11 @@ from seqsuite.report import Row as Cells
 from seqsuite.results.collect import metric_of
 from seqsuite.results.departures import departures, of_model
 from seqsuite.results.filters import as_number, setting
+from seqsuite.results.intervals import difference
 from seqsuite.results.table import MetricInfo, labelled
 
 SET = "set"
-"""In place of a setting: the evaluation sets."""
+"""In place of a setting: the evaluation sets, or of ``loss_by_position`` the positions."""
 _ALL = "all"
 _STATUS = {"FAILED": "failed", "KILLED": "stopped", "RUNNING": "running", "SCHEDULED": "scheduled"}
 
@@ -70,7 +71,8 @@ def _check(cells: Sequence[CellRun], axes: Axes) -> None:
                 f"No run has a setting {key!r} to make rows or columns.{did_you_mean(key, known)}"
             )
     measured = sorted({key.removeprefix(schema.TEST) for cell in cells for key in _tests(cell)})
-    if axes.metric and measured and axes.metric not in measured:
+    is_there = axes.metric in measured or any(name.startswith(f"{axes.metric}/") for name in measured)
+    if axes.metric and measured and not is_there:
         raise UserError(
             f"No run has the metric {axes.metric!r}: there is {', '.join(measured)}."
             f"{did_you_mean(axes.metric, measured)}"
@@ -101,6 +103,7 @@ def _section(cells: Sequence[CellRun], axes: Axes) -> report.Section:
             found = values.get((row, col))
             line |= _cell(found, place) if found else {}
         shown.append(line)
+    warnings = _uncarried(values, cols, axes, metric) if ranked and not _is_smoke(cells) else []
     first = cells[0].tags
     where = f"{first[schema.TAG_TASK]} scale={first[schema.TAG_SCALE]}"
     across = f" by {axes.cols}" if axes.cols else ""
@@ -109,7 +112,7 @@ def _section(cells: Sequence[CellRun], axes: Axes) -> report.Section:
         title=f"{where}: test {_label(metric, name)}{across}",
         columns=tuple(columns),
         rows=shown,
-        notes=_notes(cells, values, axes),
+        notes=[*_notes(cells, values, axes), *warnings],
         about={"task": first[schema.TAG_TASK], "scale": first[schema.TAG_SCALE], "metric": name},
         bold=_best(shown, len(cols), metric.higher_is_better) if ranked else frozenset(),
     )
@@ -149,6 +152,10 @@ def _columns_of(cell: CellRun, axes: Axes, metric: str) -> list[tuple[str, str]]
         return [(_ALL, metric)]
     if axes.cols != SET:
         return [(_axis_value(cell, axes.cols, axes), metric)]
+    family = f"{schema.TEST}{metric}/"
+    members = [key.removeprefix(family) for key in _tests(cell) if key.startswith(family)]
+    if members:
+        return [(name, f"{metric}/{name}") for name in members]
     sets = [
         key.removeprefix(schema.TEST).removesuffix(f"/{metric}")
         for key in _tests(cell)
@@ -227,9 +234,46 @@ def _notes(
         told = run.tags.get(schema.TAG_FAILURE)
         if told:
             notes.append(f"{run.name}: {told}")
-    if cells[0].tags[schema.TAG_SCALE] == "smoke":
+    if _is_smoke(cells):
         notes.append("scale=smoke shows only that things run: its numbers say nothing about the models.")
     return notes
+
+
+def _is_smoke(cells: Sequence[CellRun]) -> bool:
+    return cells[0].tags[schema.TAG_SCALE] == "smoke"
+
+
+def _uncarried(
+    values: Mapping[tuple[tuple[str, ...], str], Found], cols: Sequence[str], axes: Axes, metric: MetricInfo
+) -> list[str]:
+    """Return a warning that names the columns in which seeds do not carry that the best row is ahead."""
+    open_cols = []
+    for col in cols:
+        by_row = [_by_seed(found) for (_, other), found in values.items() if other == col]
+        ranked = sorted(filter(None, by_row), key=lambda seeds: _rank(seeds, metric))
+        if len(ranked) < 2:
+            continue
+        ahead = difference(ranked[0], ranked[1], metric.higher_is_better)
+        if ahead.verdict != "ahead":
+            open_cols.append(_heading(axes, col, metric.name))
+    if not open_cols:
+        return []
+    where = f" in {', '.join(open_cols)}" if axes.cols else ""
+    return [f"Seeds do not carry that the best is ahead of the next{where}."]
+
+
+def _by_seed(found: Found) -> dict[int, float]:
+    """Return the mean of what runs reached, by seed."""
+    seeds: dict[int, list[float]] = defaultdict(list)
+    for run, value in found:
+        if value is not None:
+            seeds[int(run.tags[schema.TAG_SEED])].append(value)
+    return {seed: statistics.fmean(values) for seed, values in seeds.items()}
+
+
+def _rank(seeds: Mapping[int, float], metric: MetricInfo) -> tuple[bool, float]:
+    mean = statistics.fmean(seeds.values())
+    return math.isnan(mean), -mean if metric.higher_is_better else mean
 
 
 def _mixed(values: Mapping[tuple[tuple[str, ...], str], Found]) -> list[str]:

@@ -123,6 +123,7 @@ class Section:
         rows: The rows.
         unmatched: Published numbers that stand beside no row.
         notes: Sentences on what a reader must know.
+        evals: The test's evaluation sets, how many sequences each has and how long; empty if not recorded.
     """
 
     task: str
@@ -135,6 +136,7 @@ class Section:
     rows: tuple[Row, ...]
     unmatched: tuple[Unmatched, ...] = ()
     notes: tuple[str, ...] = ()
+    evals: str = ""
 
     @property
     def title(self) -> str:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import Result
 
@@ -97,10 +98,42 @@ def test_what_cannot_be_reproduced(seqsuite: Seqsuite, arguments: list[str], mes
     assert refused.output.count("\n") == 1
 
 
+def test_a_study_of_benchmarks(seqsuite: Seqsuite) -> None:
+    planned = seqsuite("reproduce", "fig8", "--scale", "smoke", "--dry-run")
+    assert planned.exit_code == 0, planned.output
+    assert "$ seqsuite bench scan --sweep --quick" in planned.stdout
+    refused = seqsuite("reproduce", "fig8", "--scale", "smoke", "seed=1")
+    assert refused.exit_code == 2
+    assert "take no seed=1" in refused.output
+    run = seqsuite("reproduce", "s4table1", "--scale", "smoke")
+    assert run.exit_code == 0, run.output
+    assert "Exponents of their growth with L" in run.stdout
+    assert "Found in the paper: In the length L" in run.stdout
+
+
+@pytest.fixture(scope="session")
+def genomes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Small made-up genomes of two species, for the study whose data is none of Python's packages."""
+    folder = tmp_path_factory.mktemp("apes")
+    drawn = np.random.default_rng(0)
+    for species in ("human", "gorilla"):
+        bases = "".join(drawn.choice(list("ACGT"), size=8000))
+        (folder / f"{species}.fa").write_text(f">1\n{bases}\n")
+    return folder
+
+
+STUDIES = [name for name, study in load_studies()[0].items() if study.grids or study.benches]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name, study in load_studies()[0].items() if study.grids])
-def test_studies_of_papers_at_the_smallest_scale(seqsuite: Seqsuite, name: str, shared_folder: Path) -> None:
-    settings = ["run.experiment=studies", "train.steps=4", "train.eval_every=4"]
+@pytest.mark.parametrize("name", STUDIES)
+def test_studies_of_papers_at_the_smallest_scale(
+    seqsuite: Seqsuite, name: str, shared_folder: Path, genomes: Path
+) -> None:
+    study = load_studies()[0][name]
+    settings = ["run.experiment=studies", "train.steps=4", "train.eval_every=4"] if study.grids else []
+    settings += [f"task.path={genomes}"] if name == "fig6" else []
     shown = seqsuite("reproduce", name, "--scale", "smoke", *settings)
     assert shown.exit_code == 0, shown.output
-    assert f"{name} at scale=smoke: " in shown.stdout
+    told = f"{name} at scale=smoke: " if study.grids else "Found in the paper: "
+    assert told in shown.stdout

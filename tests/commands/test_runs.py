@@ -1,5 +1,6 @@
 """`seqsuite runs`, and what a name stands for, in a store with a few runs."""
 
+import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -16,13 +17,14 @@ from seqsuite.experiments.tracking.store import Point, Store, open_store
 
 Seqsuite = Callable[..., Result]
 EXPERIMENT = "runs"
+TAGS = {schema.TAG_HIGHER_IS_BETTER: "true"}
 
 
 def add(
     store: Store, cell: str, name: str, metric: str, params: dict[str, object], sample: Path | None = None
 ) -> str:
     header = RunHeader(
-        cell_id=cell, group_id=cell, name=name, params=params, tags={schema.TAG_METRIC: metric}
+        cell_id=cell, group_id=cell, name=name, params=params, tags=TAGS | {schema.TAG_METRIC: metric}
     )
     run_id = store.start_cell(header)
     points = [Point(schema.TRAIN_LOSS, 3.0 - step, 1000 + step, step) for step in range(3)]
@@ -98,6 +100,18 @@ def test_two_runs_are_compared(seqsuite: Seqsuite, ids: dict[str, str]) -> None:
     shown = seqsuite("runs", "--experiment", EXPERIMENT, "diff", ids["first"], ids["second"]).output
     assert "model.d_model" in shown
     assert "train.steps" not in shown
+    assert "test/accuracy" in shown
+    pair = (ids["first"], ids["second"], "--experiment", EXPERIMENT)
+    compared = seqsuite("results", "compare", *pair, "--figure", "curves.svg")
+    assert compared.exit_code == 0, compared.output
+    assert compared.stdout == shown
+    assert compared.stderr == "The picture is in curves.svg.\n"
+    told = json.loads(seqsuite("results", "compare", *pair, "--format", "json").stdout)
+    assert [section["kind"] for section in told["sections"]] == ["settings", "metrics"]
+    for names in (ids["first"],), ("latest", "nothing"):
+        refused = seqsuite("results", "compare", *names, "--experiment", EXPERIMENT)
+        assert refused.exit_code == 2
+        assert refused.output.count("\n") == 1
 
 
 def test_a_run_is_deleted_after_a_question(seqsuite: Seqsuite, store: Store) -> None:

@@ -125,3 +125,28 @@ def test_files_that_hold_no_runs(grid: Reader, tmp_path: Path) -> None:
         export_runs(grid, grid.cells(), tmp_path / "none" / "runs.json")
     with pytest.raises(UserError, match="nothing to export"):
         export_runs(grid, [], path)
+
+
+def test_seeds_that_carry_nothing_are_said_by_column(reader: Reader, record: Record) -> None:
+    scores = {
+        ("mamba", 64): (90.0, 91.0, 92.0),
+        ("s4", 64): (50.0, 51.0, 53.0),
+        ("mamba", 256): (70.0, 60.0, 65.0),
+    }
+    scores["s4", 256] = (64.0, 71.0, 60.0)
+    for (model, length), values in scores.items():
+        for seed, value in enumerate(values):
+            options = {"task.length": length}
+            record(model, value, task="copying", metric="accuracy", seed=seed, options=options)
+    (section,) = pivot(reader.cells(), Axes(("model",), "task.length"))
+    assert section.notes[-1] == "Seeds do not carry that the best is ahead of the next in length=256."
+
+
+def test_a_family_of_metrics_makes_columns(reader: Reader, record: Record) -> None:
+    further = {f"test/loss_by_position/{place}": 3.0 - place / 100 for place in (1, 16, 4)}
+    record("mamba", 1.9, task="text", metrics=further)
+    (section,) = pivot(reader.cells(), Axes(("model",), "set", "loss_by_position"))
+    assert [column.title for column in section.columns] == ["model", "1", "4", "16"]
+    assert section.rows[0]["mean_2"] == pytest.approx(2.84)
+    with pytest.raises(UserError, match="No run has the metric 'loss_by_positon'"):
+        pivot(reader.cells(), Axes(("model",), "set", "loss_by_positon"))

@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from seqsuite.experiments.config.match import is_match_key
 from seqsuite.experiments.config.overrides import Overrides
 from seqsuite.experiments.config.resolve import resolve
 from seqsuite.experiments.config.schema import CellConfig
@@ -22,8 +23,9 @@ def resolve_grid(grid: Sequence[Overrides], base: Overrides | None = None) -> li
         base: Settings of all of them, which those are over.
 
     Raises:
-        UserError: if a setting cannot be used.
+        UserError: if a setting cannot be used, or models cannot be made equal as ``model.match`` asks.
     """
+    grid, base = with_widths(grid, base or {})
     keys = dict.fromkeys(key for cell in grid for key in cell)
     varied = [key for key in keys if len({repr(cell.get(key, keys)) for cell in grid}) > 1]
     values = {key: [cell[key] for cell in grid if key in cell] for key in varied}
@@ -39,6 +41,24 @@ def resolve_grid(grid: Sequence[Overrides], base: Overrides | None = None) -> li
         texts = {key: paths[key][text] if key in paths else text for key, text in texts.items()}
         cells.append(_titled(config, texts))
     return cells
+
+
+def is_matched(grid: Sequence[Overrides], base: Overrides) -> bool:
+    """Return whether models of a grid shall be equal in something."""
+    return any(is_match_key(key) for settings in (*grid, base) for key in settings)
+
+
+def with_widths(grid: Sequence[Overrides], base: Overrides) -> tuple[Sequence[Overrides], Overrides]:
+    """Return a grid and its base with the widths that ``model.match`` asks for in its place.
+
+    Raises:
+        UserError: if there are no such widths.
+    """
+    if not is_matched(grid, base):
+        return grid, base
+    from seqsuite.experiments.matching import match_grid  # models and PyTorch, which no other grid needs
+
+    return match_grid(grid, base)
 
 
 def _titled(config: CellConfig, varied: dict[str, str]) -> CellConfig:

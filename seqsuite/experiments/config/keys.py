@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from seqsuite.errors import UserError
+from seqsuite.experiments.config.match import MatchConfig
 from seqsuite.experiments.config.resolve import override_keys
 from seqsuite.experiments.config.schema import CellConfig, RunConfig, TrainConfig
 from seqsuite.experiments.config.values import shown
@@ -19,12 +20,13 @@ from seqsuite.options import options_schema
 from seqsuite.registry import Registry, did_you_mean
 from seqsuite.tasks import TASKS
 
-_SECTIONS: dict[str, type[BaseModel]] = {
-    "": CellConfig,
-    "model.": ModelConfig,
-    "train.": TrainConfig,
-    "run.": RunConfig,
-}
+_SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
+    ("", CellConfig),
+    ("model.", ModelConfig),
+    ("model.", MatchConfig),
+    ("train.", TrainConfig),
+    ("run.", RunConfig),
+)
 _CHOICES: dict[str, Registry[Any]] = {
     "task": TASKS,
     "model.block": BLOCKS,
@@ -65,7 +67,7 @@ def list_keys(prefix: str = "") -> list[Key]:
     choices = override_keys(None, None)
     keys = [
         _key(f"{section}{name}", "", field, choices.get(f"{section}{name}", []))
-        for section, schema in _SECTIONS.items()
+        for section, schema in _SECTIONS
         for name, field in schema.model_fields.items()
         if name != "name" or section == "run."
     ]
@@ -76,7 +78,7 @@ def list_keys(prefix: str = "") -> list[Key]:
                 keys += _options(choice, registry, name)
     found = sorted((key for key in keys if key.name.startswith(prefix)), key=lambda key: (key.name, key.of))
     if not found:
-        known = sorted({key.name for key in keys} | {section for section in _SECTIONS if section})
+        known = sorted({key.name for key in keys} | {section for section, _ in _SECTIONS if section})
         raise UserError(f"No key begins with {prefix!r}.{did_you_mean(prefix, known)}")
     return found
 

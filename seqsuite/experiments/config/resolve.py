@@ -9,6 +9,7 @@ from pydantic import BaseModel, ValidationError
 from seqsuite.declarations import choices_of
 from seqsuite.errors import UserError
 from seqsuite.experiments.config.hints import nearest_key
+from seqsuite.experiments.config.match import MatchConfig
 from seqsuite.experiments.config.overrides import Overrides
 from seqsuite.experiments.config.scales import preset_layers
 from seqsuite.experiments.config.schema import SCALES, CellConfig, RunConfig, TrainConfig
@@ -119,6 +120,7 @@ def override_keys(task: str | None, model: str | None) -> dict[str, list[str]]:
     sections: dict[str, type[BaseModel]] = {"train": TrainConfig, "run": RunConfig, "model": ModelConfig}
     for prefix, schema in sections.items():
         keys |= _schema_keys(prefix, schema)
+    keys |= _schema_keys("model", MatchConfig)
     for name in [task] if task else TASKS.names():
         with suppress(UserError) if task is None else nullcontext():  # a plug-in's fault is not the others'
             keys |= _option_keys("task", TASKS, name)

@@ -22,6 +22,7 @@ from seqsuite.experiments.tracking.store import CellRun, Store, open_store
 REVISIONS = {"dc11669786a5"}
 """Versions of MLflow's tables that are known here, as Alembic names them: those of MLflow 3.17."""
 _CHUNK = 500
+_NAMES = 5  # runs to name where several are meant
 LARGEST = 1e308
 """MLflow's databases store infinity as the largest float."""
 
@@ -59,6 +60,34 @@ def open_reader(experiment: str = "seqsuite") -> Reader:
         if found is not None:
             return DatabaseReader(database, found, experiment)
     return StoreReader(open_store(experiment, create=False))
+
+
+def only_run(experiment: str, runs: Sequence[CellRun], name: str) -> CellRun | None:
+    """Return the newest of the runs that a name or the beginning of an id stands for, or ``None``.
+
+    Raises:
+        UserError: if they are of several cells; they are listed by id, with the settings that differ.
+    """
+    matching = [run for run in runs if run.name == name] or [
+        run for run in runs if run.run_id.startswith(name)
+    ]
+    newest = {run.tags.get(schema.TAG_CELL, run.run_id): run for run in reversed(matching)}
+    cells = list(reversed(newest.values()))
+    if len(cells) < 2:
+        return cells[0] if cells else None
+    told = [f"{run.run_id[:8]} ({_differing(run, cells)})" for run in cells[:_NAMES]]
+    more = ", …" if len(cells) > _NAMES else ""
+    raise UserError(
+        f"{len(cells)} cells in experiment {experiment!r} are called {name!r}: say which by the id of "
+        f"its run, {', '.join(told)}{more}."
+    )
+
+
+def _differing(run: CellRun, others: Sequence[CellRun]) -> str:
+    """Return the settings of a run in which it differs from some other, as ``key=value``."""
+    keys = {key for other in others for key in other.params if not key.startswith("run.")}
+    differing = [key for key in sorted(keys) if len({other.params.get(key) for other in others}) > 1]
+    return ", ".join(f"{key}={run.params[key]}" for key in differing if key in run.params) or run.name
 
 
 class StoreReader:

@@ -31,6 +31,7 @@ targets, but numbers that stand beside runs of the same settings, with the budge
 """
 
 import math
+import shlex
 import tomllib
 from collections.abc import Iterator, Mapping
 from importlib.metadata import EntryPoint, entry_points
@@ -128,6 +129,33 @@ class Layout(_Schema):
     """The metric in the cells; by default the task's."""
 
 
+class Bench(_Schema):
+    """A benchmark to run: `seqsuite bench` with these options."""
+
+    what: str
+    """Its name, such as ``scan``."""
+    shapes: list[str] = []
+    """Sizes in place of the usual ones."""
+    peers: str | None = None
+    """Peers by commas, in place of all."""
+    sweep: bool = False
+    """Whether to sweep lengths."""
+    quick: bool = False
+    """Whether to take tiny sizes."""
+
+    @property
+    def command(self) -> str:
+        """Return it as it is typed."""
+        words = [
+            "seqsuite",
+            "bench",
+            self.what,
+            *(word for shape in self.shapes for word in ("--shape", shape)),
+        ]
+        words += ["--peers", self.peers] if self.peers else []
+        return shlex.join([*words, *["--sweep"] * self.sweep, *["--quick"] * self.quick])
+
+
 class Study(_Schema):
     """A table or figure of a paper."""
 
@@ -141,6 +169,8 @@ class Study(_Schema):
     """What was found, where that is no number."""
     grids: dict[str, list[str]] = {}
     """By scale, the arguments of the ``seqsuite run`` commands that answer the question."""
+    benches: dict[str, list[Bench]] = {}
+    """By scale, the benchmarks that answer it, where that takes no training."""
     pivot: Layout | None = None
     """The table that shows them; by default one that ranks the runs."""
     expected: list[Expected] = []

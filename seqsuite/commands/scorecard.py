@@ -1,0 +1,196 @@
+"""``seqsuite scorecard``: runs what is missing of a model's card, measures its cost, and shows it."""
+
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from importlib.resources import as_file, files
+from pathlib import Path
+
+import torch
+from rich.console import Console
+
+from seqsuite import report
+from seqsuite.bench.complexity import measure, parameters_of_bytes
+from seqsuite.bench.machine import describe_machine
+from seqsuite.commands.console import make_console
+from seqsuite.commands.plan import print_plan
+from seqsuite.commands.run import EXIT_INTERRUPTED, exit_status, print_failures, run_shown
+from seqsuite.errors import UserError
+from seqsuite.experiments.cell import CellResult
+from seqsuite.experiments.config.schema import CellConfig
+from seqsuite.experiments.tracking.export import FileReader, export_runs
+from seqsuite.experiments.tracking.reader import open_reader
+from seqsuite.experiments.tracking.store import CellRun
+from seqsuite.models import MIXERS
+from seqsuite.report.pictures import check_picture
+from seqsuite.results.scorecard.battery import Battery, Slot, labels, read_battery, slots
+from seqsuite.results.scorecard.card import Card, Runs, by_cell, further_seeds, make_card, sweep
+from seqsuite.results.scorecard.cost import Cost, ModelCost
+from seqsuite.results.scorecard.page import card_page
+from seqsuite.results.scorecard.table import card_report
+
+_LENGTHS = {"smoke": (32, 64), "cpu": (256, 1024, 4096)}
+_STEP_LIMIT_S = 3.0
+_MACHINE = ("processor", "threads", "PyTorch")
+_BYTES = "text"
+"""The test whose models are of bytes: these are timed."""
+
+
+def make_scorecard(
+    settings: Sequence[str],
+    *,
+    scale: str,
+    style: str,
+    output: Path,
+    figure: Path | None,
+    dry_run: bool,
+    stored: bool,
+    export: Path | None,
+    experiment: str,
+) -> int:
+    """Run what is missing of the cards of models, show that of the last, and return the exit status.
+
+    Args:
+        settings: ``key=value`` arguments: the models, and settings of all.
+        scale: One of the battery's.
+        style: One of :data:`seqsuite.report.FORMATS`.
+        output: The page to write.
+        figure: Picture to draw.
+        dry_run: Whether to show the cells only.
+        stored: Whether runs that come with the package count as finished.
+        export: File to write the runs of the card to.
+        experiment: MLflow experiment.
+
+    Raises:
+        UserError: if a setting is wrong, no cell can run, or a file cannot be written.
+    """
+    _check_files(output, figure)
+    battery = read_battery()
+    if experiment != "seqsuite":
+        settings = [*settings, f"run.experiment={experiment}"]
+    every = slots(battery, scale, settings)
+    asked = labels(battery, settings)
+    ours = [slot for slot in every if slot.model in asked]
+    known = _stored(scale) if stored else []
+    console = make_console(stderr=style != "table")
+    runs = by_cell([*_recorded(experiment), *known])
+    first = _missing(sweep(ours), runs)
+    if dry_run:
+        _show_plan(console, battery, scale, ours, first)
+        return 0
+    again = shlex.join(["seqsuite", "scorecard", *settings, "--scale", scale])
+    results: list[CellResult] = []
+    for is_sweep in (True, False):
+        cells = _missing(sweep(ours) if is_sweep else further_seeds(ours, runs), runs)
+        if cells:
+            outcomes = run_shown(console, cells, again)
+            if outcomes is None:
+                return EXIT_INTERRUPTED
+            results += outcomes
+            runs = by_cell([*_recorded(experiment), *known])
+    print_failures(console, results)
+    card = make_card(
+        battery, scale, every, runs, candidate=asked[-1], about=_about(ours[-1].cell), command=again
+    )
+    if not card.lines:
+        raise UserError("No test of the card has a finished run: `seqsuite runs` shows what became of them.")
+    _show(console, card, every, scale, style, output, figure)
+    if export is not None:
+        _export(ours, experiment, export)
+    return exit_status(console, results, offline=False)
+
+
+def _check_files(output: Path, figure: Path | None) -> None:
+    """Complain before any work about a file that cannot be written."""
+    if figure is not None:
+        check_picture(figure)
+    if output.is_dir() or not output.absolute().parent.is_dir():
+        raise UserError(f"--output {output} cannot be written: there is no such folder.")
+
+
+def _stored(scale: str) -> list[CellRun]:
+    """Return the runs of built-in models that come with the package; none where there is no such file."""
+    found = files("seqsuite.results.scorecard") / f"builtin-{scale}.json"
+    if not found.is_file():
+        return []
+    with as_file(found) as path:
+        return FileReader(path).cells()
+
+
+def _recorded(experiment: str) -> list[CellRun]:
+    """Return the runs of an experiment, newest first; none where there is no store yet."""
+    try:
+        return open_reader(experiment).cells()
+    except UserError:
+        return []
+
+
+def _missing(wanted: Sequence[Slot], runs: Runs) -> list[CellConfig]:
+    """Return the cells without a finished run."""
+    return [slot.cell for slot in wanted if runs(slot.cell) is None]
+
+
+def _show_plan(
+    console: Console, battery: Battery, scale: str, ours: Sequence[Slot], first: Sequence[CellConfig]
+) -> None:
+    """Print the cells of the learning rates, and how many are to follow."""
+    if first:
+        print_plan(console, first, probe=False, matched=True)
+    pairs = len({(slot.model, slot.test.name) for slot in ours})
+    follow = pairs * (battery.seeds[scale] - 1)
+    console.print(
+        f"{len(sweep(ours)) - len(first)} of {len(sweep(ours))} cells of the learning rates are finished; "
+        f"then {follow} more seeds of the best."
+    )
+
+
+def _about(cell: CellConfig) -> str:
+    """Return what a model is, in a sentence."""
+    model = cell.model
+    layers = f"{model.n_layer} {'layer' if model.n_layer == 1 else 'layers'} of width {model.d_model}"
+    return f"{MIXERS.summary(model.mixer.name)} In the block {model.block.name!r}, {layers}."
+
+
+def _show(
+    console: Console,
+    card: Card,
+    every: Sequence[Slot],
+    scale: str,
+    style: str,
+    output: Path,
+    figure: Path | None,
+) -> None:
+    """Measure what models cost, and write the card in all its forms."""
+    with console.status("Measuring time and memory by length"):
+        costs = [_cost(model, every, scale) for model in card.models]
+    known = describe_machine("cpu", (torch.get_num_threads(),))
+    machine = {key: value for key, value in known.items() if key in _MACHINE}
+    report.write(card_report(card, costs, machine), style, sys.stdout)
+    try:
+        output.write_text(card_page(card, costs, machine), encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"--output {output} cannot be written: {error.strerror}.") from error
+    print(f"The card is in {output}.", file=sys.stderr)
+    if figure is not None:
+        from seqsuite.results.scorecard.picture import draw_card  # matplotlib, which no table needs
+
+        draw_card(card, figure)
+        print(f"The picture is in {figure}.", file=sys.stderr)
+
+
+def _cost(model: str, every: Sequence[Slot], scale: str) -> ModelCost:
+    """Return what a model takes as a language model of bytes, at the width it has there."""
+    config = next(slot.cell.model for slot in every if slot.model == model and slot.test.name == _BYTES)
+    repeats = 1 if scale == "smoke" else 3
+    found = measure(config, _LENGTHS[scale], _STEP_LIMIT_S, repeats)
+    return ModelCost(model, parameters_of_bytes(config), [Cost(**asdict(growth)) for growth in found])
+
+
+def _export(ours: Sequence[Slot], experiment: str, path: Path) -> None:
+    """Write the finished runs of the models asked for to a file, as `seqsuite results --export` does."""
+    reader = open_reader(experiment)
+    runs = by_cell(reader.cells())
+    found = {run.run_id: run for slot in ours if (run := runs(slot.cell)) is not None}
+    count = export_runs(reader, list(found.values()), path)
+    print(f"{count} runs in {path}.", file=sys.stderr)

@@ -1,0 +1,187 @@
+"""Fair grids: each model as large as another, in parameters, state or operations, by the width it gets.
+
+``model.match=params`` is carried out before cells are resolved: what comes of it is an ordinary
+``model.d_model``, so that a cell is the same whether its width was matched or typed.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from typing import Any
+
+import torch
+
+from seqsuite.errors import UserError
+from seqsuite.experiments.config.match import MatchConfig, Quantity, match_of, without_match
+from seqsuite.experiments.config.overrides import Overrides
+from seqsuite.experiments.config.resolve import resolve
+from seqsuite.experiments.config.schema import CellConfig
+from seqsuite.experiments.training.objectives import shape_of
+from seqsuite.models.build import build_shaped
+from seqsuite.models.flops import training_flops
+
+_LARGEST = 2**14
+_NUMBER_BYTES = 4
+_NAMES: dict[Quantity, str] = {
+    "params": "parameters",
+    "state": "bytes of state",
+    "flops": "operations a train step and sequence",
+}
+_WIDEST_STEP = 128
+"""If no value up to this one can be used, then none can: heads that divide a width are fewer."""
+_NOT_THE_MODELS = ("train.", "run.")
+_PARTS_OF_A_MODEL = ("model.block", "model.mixer", "model.layers")
+"""What makes a model another one, rather than smaller or larger."""
+
+
+def match_grid(grid: Sequence[Overrides], base: Overrides) -> tuple[list[Overrides], Overrides]:
+    """Carry out ``model.match``: return the cells' settings, and those of all, without its keys.
+
+    A cell is matched to the first cell of the grid that has the same settings, but for those that say which
+    model it is; or to the model ``model.match_to`` with these settings.
+
+    Args:
+        grid: The settings of each cell.
+        base: Settings of all, which those are over.
+
+    Raises:
+        UserError: if a setting is wrong, or a model has no width at which it is equal.
+    """
+    plain = without_match(base)
+    references: dict[str, CellConfig] = {}
+    chosen: dict[tuple[str, str], str] = {}
+    cells = []
+    for settings in grid:
+        wanted = match_of(base | settings)
+        own = without_match(settings)
+        if wanted.match is None:
+            cells.append(own)
+            continue
+        group = _group(plain | own, wanted)
+        if group not in references:
+            references[group] = _reference(own, plain, wanted)
+        model = resolve(own, plain).model
+        if model == references[group].model:
+            cells.append(own)
+            continue
+        place = group, model.model_dump_json()
+        if place not in chosen:
+            chosen[place] = _matching(own, plain, wanted, references[group])
+        cells.append({**own, f"model.{wanted.match_by}": chosen[place]})
+    return cells, plain
+
+
+def size_of(config: CellConfig, quantity: Quantity) -> int:
+    """Return what a cell's model has of a quantity, without allocating its parameters.
+
+    The state is that of one sequence in float32, after as many positions as training sequences have at most.
+
+    Raises:
+        UserError: if the task or the model contradicts itself.
+    """
+    shape = shape_of(config.make_task().io)
+    with torch.device("meta"):
+        model = build_shaped(config.model, shape)
+    if quantity == "params":
+        return model.num_parameters()
+    if quantity == "flops":
+        return training_flops(model, shape.seqlen)
+    return _NUMBER_BYTES * sum(layer.state_size(shape.seqlen) for layer in model.blocks.layers())
+
+
+def _is_of_a_model(key: str) -> bool:
+    return key in ("model", "model.name") or key.startswith(_PARTS_OF_A_MODEL)
+
+
+def _group(settings: Mapping[str, Any], wanted: MatchConfig) -> str:
+    """Return what cells have in common that are matched to one model."""
+    shared = {
+        key: value
+        for key, value in settings.items()
+        if key != "seed" and not _is_of_a_model(key) and not key.startswith(_NOT_THE_MODELS)
+    }
+    return repr((sorted(shared.items(), key=lambda item: item[0]), wanted))
+
+
+def _reference(own: Overrides, plain: Overrides, wanted: MatchConfig) -> CellConfig:
+    """Return the cell that others are matched to: this one, or one of the declared model."""
+    if wanted.match_to is None:
+        return resolve(own, plain)
+    shared = {key: value for key, value in (plain | own).items() if not _is_of_a_model(key)}
+    return resolve({**shared, "model": wanted.match_to})
+
+
+def _matching(own: Overrides, plain: Overrides, wanted: MatchConfig, reference: CellConfig) -> str:
+    """Return the value of the chosen key at which a model is nearest to the reference.
+
+    Raises:
+        UserError: if it is not near, or no value can be used.
+    """
+    assert wanted.match is not None
+    quantity, key = wanted.match, f"model.{wanted.match_by}"
+    goal = size_of(reference, quantity)
+    if goal == 0:
+        raise UserError(
+            f"model.match={quantity} cannot be met: {reference.model.name} has no {_NAMES[quantity]}."
+        )
+    faults: list[UserError] = []
+
+    @cache
+    def size_at(value: int) -> int | None:
+        try:
+            return size_of(resolve({**own, key: str(value)}, plain), quantity)
+        except UserError as error:
+            faults.append(error)
+            return None
+
+    found = nearest(size_at, goal)
+    if found is None:
+        raise faults[-1]
+    value, size = found
+    if abs(size / goal - 1) > wanted.match_within:
+        model = resolve(own, plain).model
+        raise UserError(
+            f"model.match={quantity} cannot be met by {model.name} with mixer {model.mixer.name}: "
+            f"{reference.model.name} has {goal:,} {_NAMES[quantity]}, and the nearest to that is {size:,}, "
+            f"with {key}={value}. Match another quantity, choose another key by model.match_by, or set its "
+            "options so that more widths fit."
+        )
+    return str(value)
+
+
+def nearest(size_at: Callable[[int], int | None], goal: int) -> tuple[int, int] | None:
+    """Return the value whose size is nearest to a goal, and that size; ``None`` if no value can be used.
+
+    Args:
+        size_at: Gives the size at a value, which does not fall as that grows, or ``None`` where it cannot be
+            used, such as a width that heads do not divide.
+        goal: The size to come near to; above zero.
+    """
+    best: list[tuple[float, int, int]] = []
+    low, high, reached = 0, 1, False
+    while not reached:  # double, until a value is large enough
+        if high > (_LARGEST if best else _WIDEST_STEP):
+            break
+        found = _first(size_at, high, 2 * high)
+        if found is not None:
+            best.append((abs(found[1] / goal - 1), *found))
+            reached = found[1] >= goal
+            low, high = (low, found[0]) if reached else (found[0], high)
+        high = high if reached else 2 * high
+    while reached and high - low > 1:  # the value is above low, and not above high
+        middle = (low + high) // 2
+        found = _first(size_at, middle, high)
+        if found is None:
+            high = middle
+            continue
+        best.append((abs(found[1] / goal - 1), *found))
+        low, high = (found[0], high) if found[1] < goal else (low, middle)
+    return min(best)[1:] if best else None
+
+
+def _first(size_at: Callable[[int], int | None], start: int, end: int) -> tuple[int, int] | None:
+    """Return the first value in a range that can be used, and its size."""
+    for value in range(start, end):
+        size = size_at(value)
+        if size is not None:
+            return value, size
+    return None

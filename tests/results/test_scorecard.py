@@ -1,0 +1,224 @@
+"""The card of an architecture: which cells, which learning rate, what the seeds carry, and how it looks."""
+
+import io
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from seqsuite.errors import UserError
+from seqsuite.experiments.tracking import schema
+from seqsuite.experiments.tracking.store import CellRun, flatten
+from seqsuite.report import write
+from seqsuite.results.scorecard.battery import Battery, Slot, Test, labels, read_battery, slots
+from seqsuite.results.scorecard.card import Card, by_cell, further_seeds, make_card, sweep
+from seqsuite.results.scorecard.cost import Cost, ModelCost
+from seqsuite.results.scorecard.page import card_page
+from seqsuite.results.scorecard.picture import draw_card
+from seqsuite.results.scorecard.table import card_report
+
+CHROMIUM = shutil.which("chromium")
+ARGUMENTS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
+ARGUMENTS += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
+
+BATTERY = Battery(
+    reference="mamba",
+    builtin=["mamba", "s4d"],
+    rates=[1e-3, 4e-3],
+    seeds={"smoke": 3},
+    shared={"smoke": "model.d_model=16 model.n_layer=1"},
+    tests=[
+        Test(
+            name="copying",
+            title="Copying",
+            group="copying",
+            about="repeat",
+            metric="accuracy",
+            perfect=100.0,
+            settings={"smoke": "task=selective_copying task.length=12 task.num_tokens=3"},
+        ),
+        Test(
+            name="induction",
+            title="Induction",
+            group="length",
+            about="recall <what> followed",
+            metric="accuracy",
+            sets={"smoke": "length_64"},
+            chance=12.5,
+            perfect=100.0,
+            settings={"smoke": "task=induction_heads task.length=16 task.max_length=64"},
+        ),
+    ],
+)
+MODELS = ["model=mamba,s4d,hyena"]
+SCORES = {"mamba": (97.0, 98.0, 99.0), "s4d": (60.0, 64.0, 62.0), "hyena": (98.5, 97.0, 98.4)}
+
+
+def fake(slot: Slot) -> CellRun:
+    """A finished run whose smaller learning rate is better on validation, and worse on the test."""
+    metrics = {
+        f"best/{slot.test.metric}": 90.0 if slot.rate < 2e-3 else 80.0,
+        "validation/loss": 0.5,
+        f"test/{slot.test.metric}": 1.0,
+        f"test/{slot.test.metric_at('smoke')}": SCORES[slot.model][slot.seed] + (slot.rate > 2e-3),
+        f"baseline/{slot.test.metric}": 7.0,
+        schema.PARAMETERS: 1234,
+        schema.TRAIN_SECONDS: 2.0,
+    }
+    tags = {
+        schema.TAG_CELL: slot.cell.cell_id(slot.cell.make_task().fingerprint()),
+        schema.TAG_METRIC: slot.test.metric,
+        schema.TAG_METRIC_UNIT: "%",
+        schema.TAG_HIGHER_IS_BETTER: "true",
+        schema.TAG_EVALS: "length_16: 8 x 16, length_64: 512 x 64",
+    }
+    run_id = f"{slot.test.name}{slot.model}{slot.rate}{slot.seed}"
+    params = flatten(slot.cell.model_dump(mode="json"))
+    return CellRun(run_id, slot.cell.title, "FINISHED", params, metrics, tags, 86_400.0)
+
+
+@pytest.fixture(scope="module")
+def every() -> list[Slot]:
+    return slots(BATTERY, "smoke", MODELS)
+
+
+@pytest.fixture(scope="module")
+def card(every: list[Slot]) -> Card:
+    runs = by_cell([fake(slot) for slot in every])
+    return make_card(
+        BATTERY, "smoke", every, runs, candidate="hyena", about="Long <filters>.", command="make it"
+    )
+
+
+@pytest.fixture(scope="module")
+def costs() -> list[ModelCost]:
+    by_length = [Cost(n, n * 1e-4, n * 1000, 1e-4, 2048) for n in (256, 1024)]
+    unknown = [Cost(256, 2e-2, None, 1e-5, 4096)]
+    return [ModelCost("mamba", 7000, by_length), ModelCost("hyena", 7100, unknown)]
+
+
+def test_a_cell_for_each_model_test_rate_and_seed(every: list[Slot]) -> None:
+    assert len(every) == 3 * 2 * 2 * 3
+    assert len({(slot.test.name, slot.model, slot.cell.title) for slot in every}) == len(every)
+    assert len(sweep(every)) == 12
+    assert {slot.cell.train.learning_rate for slot in every} == {1e-3, 4e-3}
+
+
+def test_the_rate_is_chosen_on_validation_and_only_its_seeds_are_run(every: list[Slot]) -> None:
+    assert further_seeds(every, by_cell([])) == []
+    runs = by_cell([fake(slot) for slot in sweep(every)])
+    follow = further_seeds(every, runs)
+    assert len(follow) == 12
+    assert {slot.rate for slot in follow} == {1e-3}
+    assert {slot.seed for slot in follow} == {1, 2}
+
+
+def test_what_the_seeds_carry(card: Card, every: list[Slot]) -> None:
+    assert card.models == ["mamba", "s4d", "hyena"]
+    assert card.missing == ()
+    assert card.seconds == 2 * 3 * 2.0
+    copying, induction = card.lines
+    assert [score.mean for score in induction.scores][:2] == [98.0, 62.0]
+    assert copying.chance == 7.0
+    assert induction.chance == 12.5
+    assert copying.ends == (7.0, 100.0)
+    assert induction.questions == "512 x 64"
+    assert induction.place(98.0) == pytest.approx((98 - 12.5) / 87.5)
+    report = card_report(card, [], {})
+    row = report.sections[0].rows[0]
+    assert row["verdict"].startswith("No difference to mamba shown (95 % interval")
+    runs = by_cell(card.runs)
+    behind = make_card(BATTERY, "smoke", every, runs, candidate="s4d", about="", command="")
+    (first, _) = card_report(behind, [], {}).sections[0].rows
+    assert first["verdict"].startswith("Behind mamba by 36.00 points (95 % interval")
+
+
+def test_what_has_not_run_is_said(every: list[Slot]) -> None:
+    runs = by_cell([fake(slot) for slot in every if slot.model != "hyena"])
+    found = make_card(BATTERY, "smoke", every, runs, candidate="hyena", about="", command="")
+    assert found.missing == (
+        "Copying: hyena has no finished run.",
+        "Induction: hyena has no finished run.",
+    )
+    assert found.models == ["mamba", "s4d"]
+
+
+def test_a_preset_under_its_own_name_and_a_departure_under_another() -> None:
+    assert labels(BATTERY, ["model=mamba", "model.mixer=s6,s4d"]) == ["mamba", "mamba + mixer=s4d"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (["task=dna", "model=mamba"], "task is the same in all scorecards"),
+        (["model=mamba", "train.learning_rate=1"], "train.learning_rate is the same"),
+        (["run.device=cpu"], "Which model"),
+        (["model=mambo"], "Unknown model 'mambo'"),
+    ],
+)
+def test_what_a_card_does_not_take(settings: list[str], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        slots(BATTERY, "smoke", settings)
+
+
+def test_the_battery_names_sets_that_its_tasks_have() -> None:
+    battery = read_battery()
+    for scale in battery.scales:
+        for slot in slots(battery, scale, ["model=mamba"]):
+            if slot.model == "mamba" and slot.seed == 0:
+                task = slot.cell.make_task()
+                assert slot.test.metric in {metric.name for metric in task.metrics}
+                if scale in slot.test.sets:
+                    assert slot.test.sets[scale] in {which.name for which in task.eval_sets("test")}
+
+
+def test_the_picture_is_the_same_each_time(card: Card, tmp_path: Path) -> None:
+    first, second = (draw_card(card, tmp_path / name).read_bytes() for name in ("a.svg", "b.svg"))
+    assert first == second
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+@pytest.mark.parametrize("width", [360, 1600])
+def test_the_page_in_a_browser(card: Card, costs: list[ModelCost], tmp_path: Path, width: int) -> None:
+    from playwright.sync_api import sync_playwright
+
+    file, printed = tmp_path / "card.html", tmp_path / "card.pdf"
+    file.write_text(card_page(card, costs, {"processor": "one"}), encoding="utf-8")
+    said: list[str] = []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        page: Any = browser.new_page(viewport={"width": width, "height": 900})
+        page.on("console", lambda message: said.append(message.text))
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.goto(file.as_uri())
+        lanes = page.locator("#induction .lane").all()
+        assert [lane.locator(".name").inner_text() for lane in lanes] == ["mamba", "s4d", "hyena"]
+        assert [lane.locator(".value").inner_text() for lane in lanes] == ["98.00", "62.00", "97.97"]
+        assert lanes[2].get_attribute("class") == "lane candidate"
+        box, mark = (lanes[1].locator(name).bounding_box() for name in (".track", ".mark"))
+        centre = mark["x"] + mark["width"] / 2 - box["x"]
+        assert centre / box["width"] == pytest.approx((62 - 12.5) / 87.5, abs=0.02)
+        assert page.locator("#copying .verdict").inner_text().startswith("No difference to mamba shown")
+        assert page.locator(".label").inner_text().startswith("scale=smoke shows only that things run")
+        assert page.locator(".plots svg").count() == 4
+        assert "hyena" in page.locator(".plots svg").nth(0).get_attribute("aria-label")
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        page.locator("summary").click()
+        assert page.locator("details td", has_text="inductionhyena0.0010").count() == 1
+        page.pdf(path=printed, prefer_css_page_size=True)
+        browser.close()
+    assert said == []
+    assert len(re.findall(rb"/Type\s*/Page[^s]", printed.read_bytes())) <= 2
+
+
+def test_the_report_in_every_form(card: Card, costs: list[ModelCost]) -> None:
+    found: dict[str, str] = {}
+    for style in ("table", "md", "csv", "json", "latex", "html"):
+        file = io.StringIO()
+        write(card_report(card, costs, {}), style, file)
+        found[style] = file.getvalue()
+    assert all("hyena" in text for text in found.values())
+    assert "98.00 ± 1.00" in found["md"]
