@@ -45,6 +45,7 @@ def test_lengths_double():
 def test_a_needle_that_does_not_fit_is_refused():
     with pytest.raises(UserError, match=r"task\.digits=7 .* task\.length=15"):
         Needle(seed=0, length=15)
+    assert Needle(seed=0, length=16).io.seqlen == 16
 
 
 @pytest.mark.slow
