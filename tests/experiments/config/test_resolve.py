@@ -5,6 +5,7 @@ import json
 import pytest
 
 from seqsuite.errors import UserError
+from seqsuite.experiments.config.grid import resolve_grid
 from seqsuite.experiments.config.resolve import override_keys, resolve
 from seqsuite.experiments.config.scales import preset
 from seqsuite.experiments.config.schema import SCALES, CellConfig
@@ -192,4 +193,4 @@ def test_every_key_that_completion_offers_can_be_set():
     assert keys["train.schedule"] == ["cosine", "linear", "wsd", "constant"]
     for key, choices in keys.items():
         for choice in choices:
-            resolve({"task": "selective_copying", key: choice})
+            assert len(resolve_grid([{"task": "selective_copying", key: choice}])) == 1
