@@ -9,6 +9,8 @@ from seqsuite.results.studies.study import PublishedRow, Setting, matches
 from seqsuite.results.table import Paper, Row, Section, Unmatched
 
 _SECONDARY = "secondary transcription"
+_USUAL_BUDGET = ("train.steps", "train.batch_size", "model.n_layer", "model.d_model")
+"""What is told of our runs where a study does not say what budget the paper's numbers had."""
 
 
 def join_published(sections: Sequence[Section]) -> tuple[list[Section], list[str]]:
@@ -76,9 +78,11 @@ def _note(study: Study, published: Published, rows: Sequence[Row]) -> str:
     text = f"Paper: {paper.source}"
     if published.protocol:
         text += f"; {published.protocol}"
+    recorded = [key for key in _USUAL_BUDGET if all(key in row.settings for row in rows)]
+    budget: dict[str, Setting] = published.budget or dict.fromkeys(recorded, "")
     differing = [
         f"{key}={' or '.join(ours)}"
-        for key, theirs in published.budget.items()
+        for key, theirs in budget.items()
         if (ours := sorted({_recorded(row, key) for row in rows if not _same(row, key, theirs)}))
     ]
     return f"{text}. Here: {', '.join(differing)}." if differing else f"{text}."
