@@ -288,17 +288,6 @@ def test_where_nothing_more_can_be_written_a_cell_fails_and_goes_on(cradle: Crad
     assert cradle.run(*command_line) == 0, cradle.output()
 
 
-@pytest.fixture
-def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    server = Server(tmp_path)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
-    try:
-        server.start()
-        yield server
-    finally:
-        server.kill()
-
-
 @pytest.mark.slow
 def test_a_server_that_dies_costs_nothing_but_its_record(cradle: Cradle, server: Server) -> None:
     environment = {"MLFLOW_TRACKING_URI": server.uri}

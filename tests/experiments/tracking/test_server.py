@@ -1,11 +1,9 @@
 """An MLflow server that dies and comes back: training goes on, and nothing is lost or doubled."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from seqsuite.experiments.tracking import uploader as uploader_module
 from seqsuite.experiments.tracking.events import RunHeader
 from seqsuite.experiments.tracking.journal import Journal
 from seqsuite.experiments.tracking.store import open_store
@@ -14,19 +12,6 @@ from seqsuite.experiments.tracking.uploader import Uploader, sync
 from ..server import Server, eventually
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture
-def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    server = Server(tmp_path)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    monkeypatch.setattr(uploader_module, "LONGEST_WAIT", 1.0)
-    try:
-        server.start()
-        yield server
-    finally:
-        server.kill()
 
 
 def test_an_outage_and_an_end_without_a_server(server: Server, tmp_path: Path, header: RunHeader) -> None:

@@ -19,29 +19,7 @@ from seqsuite.tasks.random import row_rng
 from seqsuite.tasks.rows import RowTask
 from seqsuite.tasks.text import Text
 
-from ...graph_recorder import Recorder
-
-
-class Points(Callback):
-    """Keeps every point of the training curve, by name and step."""
-
-    def __init__(self) -> None:
-        self.points: dict[str, dict[int, float]] = {}
-
-    def logged(self, step, metrics) -> None:
-        for name, value in metrics.items():
-            self.points.setdefault(name, {})[step] = value
-
-
-SETTINGS = {"train__steps": "6", "train__eval_every": "3", "train__batch_size": "8", "train__log_every": "1"}
-
-
-def train(make_trainer, folder: str = "run", **settings):
-    points = Points()
-    callbacks = [points, *settings.pop("callbacks", ())]
-    trainer = make_trainer(folder, callbacks=callbacks, **{**SETTINGS, **settings})
-    trainer.train(InterruptionFlag())
-    return trainer, points.points
+from .curves import SETTINGS, Points, train
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-6), (torch.float64, 1e-12)])
@@ -375,50 +353,6 @@ def test_training_with_a_carried_state_resumes_exactly(make_trainer, tmp_path) -
     resumed.resume(newest)
     resumed.train(InterruptionFlag())
     assert points.points[schema.TRAIN_LOSS] == expected[schema.TRAIN_LOSS]
-
-
-@pytest.mark.parametrize("model", ["mamba", "transformer"])
-def test_steps_replayed_as_graphs_are_the_same_steps(make_trainer, model) -> None:
-    """By a recorder that replays on the CPU what a CUDA graph would on a GPU."""
-    settings = {"model": model, "train__steps": "9", "dtype": torch.float64}
-    plain, expected = train(make_trainer, "plain", train__graphs="off", **settings)
-    recorder = Recorder()
-    graphed, points = train(make_trainer, "graphed", recorder=recorder, **settings)
-    assert (recorder.warmed, recorder.recorded) == (3, 1)
-    for name in (schema.TRAIN_LOSS, schema.GRADIENT_NORM, schema.VALIDATION_LOSS, schema.LARGEST_LOSS):
-        # A graph reads its learning rate from the device, as a float32.
-        assert points[name] == pytest.approx(expected[name], rel=1e-7)
-    for name, value in plain.parts.model.state_dict().items():
-        torch.testing.assert_close(graphed.parts.model.state_dict()[name], value, rtol=1e-6, atol=1e-7)
-    again = {**SETTINGS, **settings}
-    resumed = make_trainer("graphed", callbacks=[Points()], recorder=Recorder(), **again)
-    newest = resumed.parts.checkpoints.newest()
-    assert newest is not None
-    resumed.resume(newest)
-    assert resumed.progress.step == 9
-
-
-@pytest.mark.parametrize(
-    ("settings", "why"),
-    [
-        ({"train__accumulate": "2"}, "train.accumulate cuts a step into parts"),
-        ({"train__precision": "fp16"}, "scales its loss on the host"),
-        ({"train__optimizer": "muon"}, "takes its step by itself"),
-    ],
-)
-def test_where_steps_cannot_be_graphs_it_is_said_and_they_are_taken(
-    make_trainer, settings, why, caplog: pytest.LogCaptureFixture
-) -> None:
-    recorder = Recorder()
-    trainer, _ = train(make_trainer, recorder=recorder, train__graphs="on", **settings)
-    assert trainer.progress.step == 6
-    assert recorder.warmed == recorder.recorded == 0
-    assert why in caplog.text
-
-
-def test_graphs_without_a_gpu_are_a_notice(make_trainer, caplog: pytest.LogCaptureFixture) -> None:
-    train(make_trainer, train__graphs="on")
-    assert "there is no CUDA device" in caplog.text
 
 
 def test_speed_is_tokens_by_the_time_that_steps_took(make_trainer) -> None:
