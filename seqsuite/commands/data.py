@@ -24,12 +24,24 @@ from seqsuite.tasks.sources.files import find
 
 EXIT_DAMAGED = 1
 
+_WIDE = 100  # columns of a screen that take the table of sets
 _NAMED = 10  # records, duplicates and bad files to show
 
 
 def list_data() -> None:
     """Print every data set: its size, licence and whether it is there."""
     console = Console(highlight=False)
+    console.print(*([_listed()] if console.width >= _WIDE else map(_named, recipes().values())), sep="\n")
+    console.print(
+        "\nPinned: what must arrive is known by its SHA-256. Of the others what arrives is taken as it is, "
+        "and `seqsuite data verify` compares with what arrived.",
+        soft_wrap=True,
+    )
+    console.print(f"\nKept in {data_root()} (SEQSUITE_DATA chooses another place).", soft_wrap=True)
+
+
+def _listed() -> Table:
+    """Return all data sets as a table."""
     table = Table(box=None, pad_edge=False)
     for column in ("name", "here", "to fetch", "pinned", "task", "licence"):
         table.add_column(
@@ -42,13 +54,15 @@ def list_data() -> None:
         table.add_row(
             recipe.name, here, _size(recipe.size), pinned, recipe.task, recipe.licence, recipe.summary
         )
-    console.print(table)
-    console.print(
-        "\nPinned: what must arrive is known by its SHA-256. Of the others what arrives is taken as it is, "
-        "and `seqsuite data verify` compares with what arrived.",
-        soft_wrap=True,
-    )
-    console.print(f"\nKept in {data_root()} (SEQSUITE_DATA chooses another place).", soft_wrap=True)
+    return table
+
+
+def _named(recipe: Recipe) -> str:
+    """Return a data set as two lines, for narrow screens."""
+    here = "here" if is_present(recipe) else "not here"
+    pinned = "pinned" if recipe.is_pinned else "not pinned"
+    facts = f"{here}, {_size(recipe.size)} to fetch, {pinned}; task {recipe.task}; {recipe.licence}"
+    return f"{recipe.name}: {recipe.summary}\n  {facts}"
 
 
 def fetch_data(names: Sequence[str], wanted: int | None = None) -> None:
