@@ -26,7 +26,7 @@ targets, but numbers that stand beside runs of the same settings, with the budge
     protocol = "L = 4096, 400 K steps"   # for people
     budget = { "train.steps" = 400_000 } # to say what differs
     settings = ["model.mixer"]           # a row: values of these settings ("" is any), then of the metrics
-    metrics = ["accuracy"]               # or "<evaluation set>/<metric>"
+    metrics = ["accuracy"]               # or "<evaluation set>/<metric>", or "sample/<name>"
     rows = [["s4", 18.3], ["s6", 97.0]]
 """
 
@@ -79,7 +79,8 @@ class Published(_Schema):
     settings: list[str] = []
     """Settings in which the rows differ."""
     metrics: list[str] = Field(min_length=1)
-    """``<metric>`` on the first evaluation set, ``<set>/<metric>`` on a further one."""
+    """``<metric>`` on the first evaluation set, ``<set>/<metric>`` on a further one, ``sample/<name>`` of
+    generated samples."""
     rows: list[list[Setting]]
     """A list a row: values of the settings, then of the metrics; ``nan`` for a number that is not given."""
 
@@ -115,7 +116,10 @@ class Expected(_Schema):
     within: list[str] = []
     """Settings that two runs must have the same to be compared."""
     metric: str = ""
-    """``<metric>`` or ``<evaluation set>/<metric>``; by default the task's metric on its first set."""
+    """``<metric>``, ``<evaluation set>/<metric>`` or ``sample/<name>``; by default the task's metric on its
+    first set."""
+    higher_is_better: bool | None = None
+    """Its direction, where that is not the task's metric's."""
 
 
 class Layout(_Schema):
