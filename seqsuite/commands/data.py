@@ -159,7 +159,7 @@ def prepare_data(path: Path, output: Path | None, options: CorpusOptions, worker
     )
 
 
-def show_info(path: Path, kind: Kind | None, encoding: str | None) -> None:
+def show_info(path: Path, kind: Kind | None, encoding: str | None, field: str) -> None:
     """Print what a file or folder would become: records, lengths, splits, first tokens, duplicates.
 
     Raises:
@@ -167,7 +167,7 @@ def show_info(path: Path, kind: Kind | None, encoding: str | None) -> None:
     """
     console = Console(highlight=False)
     with _notices(console):
-        inspection = inspect_path(path, kind, encoding)
+        inspection = inspect_path(path, kind, encoding, field)
     lengths = np.array([record.length for record in inspection.records])
     first = inspection.records[0]
     table = Table(show_header=False, box=None, pad_edge=False)

@@ -88,10 +88,15 @@ def data_prepare(path: Path, output: Path | None, workers: int | None, **options
 
 @data.command(name="info")
 @click.argument("path", type=click.Path(path_type=Path))
-@click.option("--task", type=click.Choice(["text", "dna", "piano"]), help="Read it as this task would.")
+@click.option(
+    "--task", type=click.Choice(["text", "dna", "piano", "sc09"]), help="Read it as this task would."
+)
+@click.option("--field", default="text", help="What holds the text in JSON lines and Parquet.")
 @click.option("--encoding", help="Of text files; by default told by their bytes.")
-def data_info(path: Path, task: Literal["text", "dna", "piano"] | None, encoding: str | None) -> None:
+def data_info(
+    path: Path, task: Literal["text", "dna", "piano", "sc09"] | None, encoding: str | None, field: str
+) -> None:
     """Show what a file or folder would become: records, splits, first tokens, duplicates."""
     from seqsuite.commands.data import show_info
 
-    show_info(path, task, encoding)
+    show_info(path, task, encoding, field)

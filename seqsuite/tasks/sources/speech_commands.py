@@ -53,6 +53,11 @@ def check_layout(path: Path) -> Path:
     return root
 
 
+def has_lists(path: Path) -> bool:
+    """Return whether a folder, or the only one in it, has the official lists."""
+    return path.expanduser().is_dir() and all((_root(path) / name).is_file() for name in LISTS.values())
+
+
 def find_digits(path: Path) -> dict[Split, list[DigitFile]]:
     """Return the recordings of digits below a folder, by the official lists; other words are left out.
 
