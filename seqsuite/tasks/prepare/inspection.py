@@ -120,7 +120,9 @@ def inspect_path(
         UserError: if there is nothing to read.
     """
     kind = kind or guess_kind(path)
-    found, official = _spoken(path) if kind == "sc09" else (find(path, SUFFIXES[kind], kind), None)
+    found, official = (
+        _spoken(path) if kind == "sc09" else (find(path, SUFFIXES[kind], kind, _needs(kind)), None)
+    )
     if kind == "piano":
         official = _official(path)
     passages = _Passages(official, len(found.files))
@@ -157,7 +159,7 @@ def guess_kind(path: Path) -> Kind:
         return "sc09"
     if path.is_dir():
         endings = tuple(suffix for suffixes in SUFFIXES.values() for suffix in suffixes)
-        found = find(path, endings, "text, FASTA or audio").files
+        found = find(path, endings, "text, FASTA or audio", audio.NEEDS).files
         return max(SUFFIXES, key=lambda kind: sum(f.name.lower().endswith(SUFFIXES[kind]) for f in found))
     (file,) = find(path, (), "").files
     head = next(read_blocks(file, "data"), b"")
@@ -166,6 +168,10 @@ def guess_kind(path: Path) -> Kind:
     lines = (line.strip() for line in head.removeprefix(b"\xef\xbb\xbf").splitlines())
     first = next((line for line in lines if line and not line.startswith((b";", b"#"))), b"")
     return "dna" if first.startswith(b">") else "text"
+
+
+def _needs(kind: Kind) -> Mapping[str, str]:
+    return audio.NEEDS if SUFFIXES[kind] == audio.SUFFIXES else {}
 
 
 def decode(kind: Kind, tokens: npt.NDArray[np.uint8]) -> str:
@@ -196,7 +202,7 @@ def _spoken(path: Path) -> tuple[Found, Mapping[Split, frozenset[str]]]:
     digits = find_digits(path)
     official = {split: frozenset(str(file.path) for file in files) for split, files in digits.items()}
     read = {file.path for files in digits.values() for file in files}
-    others = find(path, SUFFIXES["sc09"], "audio")
+    others = find(path, SUFFIXES["sc09"], "audio", audio.NEEDS)
     left_out = [*others.left_out, *(file for file in others.files if file not in read)]
     return Found(tuple(sorted(read)), tuple(sorted(left_out))), official
 

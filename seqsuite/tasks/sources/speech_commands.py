@@ -75,7 +75,7 @@ def find_digits(path: Path) -> dict[Split, list[DigitFile]]:
     splits: dict[Split, list[DigitFile]] = {split: [] for split in SPLITS}
     found = set()
     for digit, word in enumerate(DIGITS):
-        for file in find(root / word, audio.SUFFIXES, "audio").files:
+        for file in find(root / word, audio.SUFFIXES, "audio", audio.NEEDS).files:
             name = f"{word}/{file.relative_to(root / word).as_posix()}"
             found.add(name)
             split: Split = next((home for home in LISTS if name in listed[home]), "train")
