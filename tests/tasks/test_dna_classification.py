@@ -223,13 +223,13 @@ def test_a_set_that_was_not_fetched_says_how_to_get_it(tmp_path: Path, monkeypat
         task(tmp_path / "broken.zip")
 
 
-def test_a_model_learns_the_default_data(seqsuite: Callable[..., Result]) -> None:
+def test_the_default_data_is_trained_on_and_told_by_class(seqsuite: Callable[..., Result]) -> None:
     settings = (
         "task=dna_classification",
         "model=mamba",
         "scale=smoke",
-        "train.steps=20",
-        "train.eval_every=20",
+        "train.steps=4",
+        "train.eval_every=4",
     )
     trained = seqsuite("run", *settings)
     assert trained.exit_code == 0, trained.output

@@ -11,6 +11,7 @@ from seqsuite.tasks.prepare.download import Progress, download
 from seqsuite.tasks.prepare.manifest import read_manifest, write_manifest
 from seqsuite.tasks.prepare.recipes import Recipe, data_root
 from seqsuite.tasks.prepare.streaming import is_streamed, stream_set
+from seqsuite.tasks.sources.compression import BROKEN_ARCHIVE
 from seqsuite.tasks.sources.files import reason_of
 
 
@@ -87,7 +88,7 @@ def _unpack(packed: Path, kind: str, folder: Path) -> list[Path]:
     extract: Callable[[Path, Path], None] = _extract_zip if kind == "zip" else _extract_tar
     try:
         extract(packed, partial)
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError) as error:
+    except (tarfile.TarError, *BROKEN_ARCHIVE) as error:
         raise UserError(f"The archive {str(packed)!r} cannot be unpacked: {reason_of(error)}.") from error
     files = []
     for item in sorted(partial.rglob("*")):

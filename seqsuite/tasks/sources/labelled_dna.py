@@ -9,7 +9,12 @@ from typing import Any, NamedTuple
 from seqsuite.errors import UserError
 from seqsuite.tasks.base import Split
 from seqsuite.tasks.prepare.genome import Genome, open_genome
-from seqsuite.tasks.sources.compression import COMPRESSED_SUFFIXES
+from seqsuite.tasks.sources.compression import (
+    BROKEN_ARCHIVE,
+    COMPRESSED_SUFFIXES,
+    FREE_EXPANSION,
+    MAX_EXPANSION,
+)
 from seqsuite.tasks.sources.fasta import GAP, Record, encode, iterate_fasta, reverse_complement
 from seqsuite.tasks.sources.fasta import SUFFIXES as FASTA
 from seqsuite.tasks.sources.files import find, read_bytes, reason_of
@@ -182,7 +187,7 @@ def _list_archive(path: Path) -> list[Entry]:
 def _archive(path: Path) -> zipfile.ZipFile:
     try:
         return zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, OSError) as error:
+    except (OSError, *BROKEN_ARCHIVE) as error:
         raise UserError(
             f"task.path={str(path)!r} is neither a folder nor a zip archive of labelled sequences: "
             f"{reason_of(error)}."
@@ -190,14 +195,18 @@ def _archive(path: Path) -> zipfile.ZipFile:
 
 
 def _of_archive(path: Path, entries: Sequence[Entry]) -> Iterator[tuple[Entry, list[Labelled]]]:
+    read = 0
     with _archive(path) as archive:
         for entry in entries:
             where = f"{path}#{entry.name}"
             try:
                 with archive.open(entry.name) as member:
                     content = member.read(_LONGEST + 1)
-            except (zipfile.BadZipFile, OSError, EOFError, RuntimeError, NotImplementedError) as error:
+            except (OSError, *BROKEN_ARCHIVE) as error:
                 raise UserError(f"{where} cannot be read: {reason_of(error)}.") from error
+            read += len(content)
+            if read > max(FREE_EXPANSION, MAX_EXPANSION * path.stat().st_size):
+                raise UserError(f"{str(path)!r} is left alone: it expands to over {read} bytes.")
             if len(content) > _LONGEST:
                 raise UserError(f"{where} is no sequence: it has over {_LONGEST} bytes.")
             assert entry.label is not None
@@ -246,9 +255,10 @@ def _table(file: Path) -> Any:
     import pyarrow.parquet
 
     try:
-        if file.suffix.lower() == ".parquet":
-            return pyarrow.parquet.read_table(file)
-        return pyarrow.csv.read_csv(file)
+        is_parquet = file.suffix.lower() == ".parquet"
+        table = pyarrow.parquet.read_table(file) if is_parquet else pyarrow.csv.read_csv(file)
+        _ = table.column_names  # which need not be UTF-8
+        return table
     except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
         raise UserError(f"The table {str(file)!r} cannot be read: {reason_of(error)}.") from error
 
