@@ -13,6 +13,7 @@ from seqsuite.errors import UserError
 from seqsuite.tasks.base import SPLITS, Split
 from seqsuite.tasks.prepare import parts
 from seqsuite.tasks.prepare.digit_clips import read_clip
+from seqsuite.tasks.prepare.documents import named_splits
 from seqsuite.tasks.sources import audio, fasta, text
 from seqsuite.tasks.sources.audio_fingerprint import Landmarks, Passage, landmarks, passages_of
 from seqsuite.tasks.sources.audio_splits import split_recordings
@@ -126,6 +127,8 @@ def inspect_path(
     if kind == "piano":
         official = _official(path)
     passages = _Passages(official, len(found.files))
+    named = named_splits(found.files) if kind == "text" else None
+    homes: dict[str, Split] = {}
     records: list[Record] = []
     counts = np.zeros(256, dtype=np.int64)
     bad = []
@@ -140,11 +143,15 @@ def inspect_path(
             elif kind == "dna":
                 records += list(_fasta_records(file, counts))
             else:
-                records += list(_text_records(file, encoding, field, counts))
+                read = list(_text_records(file, encoding, field, counts))
+                records += read
+                homes |= {record.name: named[file] for record in read} if named else {}
         except UserError as error:
             bad.append(str(error))
     if not records:
         raise UserError(" ".join(bad))
+    if homes:
+        official = {split: frozenset(name for name in homes if homes[name] == split) for split in SPLITS}
     return Inspection(kind, found, tuple(records), counts, tuple(bad), official, tuple(passages.shared()))
 
 

@@ -78,12 +78,13 @@ def find(path: Path, suffixes: Sequence[str], kind: str, needs: Mapping[str, str
         culprit = f" (at {error.filename!r})" if error.filename not in (None, str(path)) else ""
         raise UserError(f"task.path={str(path)!r} cannot be read: {reason_of(error)}{culprit}.") from error
     if not found.files:
-        endings = ", ".join(suffixes)
-        others = (
-            f" There are {found.kinds()}." if any(f.suffix.lower() in needs for f in found.left_out) else ""
-        )
+        plain = dict.fromkeys(suffix for suffix in suffixes if suffix.count(".") == 1)
+        packed = " (or compressed)" if len(plain) < len(set(suffixes)) else ""
+        lacking = any(file.suffix.lower() in needs for file in found.left_out)
+        others = f" Left out: {found.kinds()}." if lacking else ""
         raise UserError(
-            f"The folder task.path={str(path)!r} has no {kind} files: they should end in {endings}.{others}"
+            f"The folder task.path={str(path)!r} has no {kind} files: they should end in "
+            f"{', '.join(plain)}{packed}.{others}"
         )
     for file in found.files:
         if not os.access(file, os.R_OK):

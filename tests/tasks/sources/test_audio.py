@@ -161,7 +161,7 @@ def test_a_folder_that_only_ffmpeg_reads_says_so(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(audio, "NEEDS", dict.fromkeys(audio.FFMPEG_SUFFIXES, "ffmpeg"))
     for name in ("a.m4a", "b.M4A", "cover.png"):
         save(tmp_path, name, b"m4a")
-    with pytest.raises(UserError, match=r"no audio files.*There are 2 \.m4a \(needs ffmpeg\), 1 \.png\."):
+    with pytest.raises(UserError, match=r"no audio files.*Left out: 2 \.m4a \(needs ffmpeg\), 1 \.png\."):
         Piano(seed=0, path=tmp_path)
     soundfile.write(tmp_path / "c.wav", tone(1, 16_000), 16_000)
     found = find(tmp_path, audio.SUFFIXES, "audio", audio.NEEDS)
