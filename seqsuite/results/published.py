@@ -27,7 +27,7 @@ def _join(section: Section, studies: Sequence[Study]) -> Section:
     known = {name for row in section.rows for name in row.scores}
     for study in studies:
         for published in study.published:
-            if published.task != section.task:
+            if published.task != section.task or not _is_of_its_data(published, section):
                 continue
             joined = False
             for entry in published.entries():
@@ -56,6 +56,12 @@ def _join(section: Section, studies: Sequence[Study]) -> Section:
                 notes.append(_note(study, published, section.rows))
     rows = tuple(replace(row, paper=paper) for row, paper in zip(section.rows, papers, strict=True))
     return replace(section, rows=rows, unmatched=tuple(unmatched), notes=(*section.notes, *notes))
+
+
+def _is_of_its_data(published: Published, section: Section) -> bool:
+    """Return whether numbers that are of certain settings of the task are of a section's."""
+    wanted = {key: value for key, value in published.where.items() if key.startswith("task.")}
+    return any(matches(wanted, row.settings) for row in section.rows)
 
 
 def _ranks(metric: str, section: Section) -> bool:

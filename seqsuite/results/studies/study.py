@@ -75,7 +75,7 @@ class Published(_Schema):
     secondary: bool = False
     """Whether the numbers are from a secondary transcription, which is said wherever they are shown."""
     where: dict[str, Setting] = {}
-    """Settings that all rows have."""
+    """Settings that all rows have; without a run that has those of the task the numbers are not shown."""
     settings: list[str] = []
     """Settings in which the rows differ."""
     metrics: list[str] = Field(min_length=1)
