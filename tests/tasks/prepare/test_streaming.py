@@ -1,6 +1,7 @@
 """Streamed sets, from files on this machine: resumed, extended, and the same rows whatever happens."""
 
 import json
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -149,6 +150,12 @@ def test_what_is_no_text_is_one_sentence(tiny: Recipe) -> None:
     with pytest.raises(UserError, match="cannot be streamed") as error:
         fetch(gone, quiet)
     assert "\n" not in str(error.value)
+
+
+def test_without_the_extra_it_says_what_to_install(tiny: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    with pytest.raises(UserError, match=r"pip install 'seqsuite\[hf\]'"):
+        fetch(tiny, quiet)
 
 
 def test_the_command_asks_for_an_amount(tiny: Recipe, seqsuite: Seqsuite, tmp_path: Path) -> None:
