@@ -13,7 +13,7 @@ SECONDS := 150
 SEED := $(shell date +%F)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow test-all test-kills lint docs tables gpu-report setup clean
+.PHONY: help run test test-slow test-all test-kills lint docs tables results gpu-report setup clean
 
 help:
 	@echo "make run [ARGS='task=... model=... key=value']   set up and run; by default $(ARGS)"
@@ -24,6 +24,7 @@ help:
 	@echo "make lint                                        set up and run ruff and mypy"
 	@echo "make docs                                        set up and build the documentation, into build/site"
 	@echo "make tables                                      set up and renew the tables of docs/zoo.md and docs/pytorch.md"
+	@echo "make results                                     set up and renew the pages of docs/results from its exports"
 	@echo "make gpu-report                                  measure all that needs a GPU (9 minutes), into docs/triton.md"
 	@echo "make setup                                       set up only: .venv with seqsuite in it"
 
@@ -58,6 +59,9 @@ tables: $(VENV)/.with-dev
 	$(VENV)/bin/python -m seqsuite.models.zoo docs/zoo.md
 	$(PYTEST) -q tests/models/test_t*.py --junitxml=build/citizenship.xml
 	$(VENV)/bin/python -m seqsuite.models.citizenship docs/pytorch.md build/citizenship.xml
+
+results: $(VENV)/.with-dev
+	$(VENV)/bin/python docs/render_results.py
 
 gpu-report: $(VENV)/.with-dev
 	$(VENV)/bin/python -m seqsuite.bench.gpu_report --out docs/gpu_report.json

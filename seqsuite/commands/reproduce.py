@@ -52,22 +52,23 @@ def _run_benches(
     """Run the benchmarks of a study, or print their commands.
 
     Raises:
-        UserError: if settings are given, which benchmarks have not, or one picture of several is asked for.
+        UserError: if settings are given, which benchmarks have not.
     """
-    benches = study.benches[scale]
     if settings:
         raise UserError(f"This study is of benchmarks, which take no {settings[0]}: leave it out.")
-    if figure is not None and len(benches) > 1:
-        raise UserError(
-            f"This study is of {len(benches)} benchmarks: draw one by its own command, --dry-run."
-        )
     console = make_console(stderr=style != "table")
-    for bench in benches:
+    reports = []
+    for bench in study.benches[scale]:
         console.print(f"$ {bench.command}", soft_wrap=True)
         if not dry_run:
-            run_benchmark(style=style, figure=figure, **bench.model_dump())
+            reports.append(run_benchmark(style=style, **bench.model_dump()))
     if study.finding:
         console.print(f"Found in the paper: {study.finding}", soft_wrap=True)
+    if figure is not None and reports:
+        from seqsuite.results.benchmark_figure import draw  # matplotlib, which no table needs
+
+        draw(reports, figure)
+        print(f"The picture is in {figure}.", file=sys.stderr)
     return 0
 
 
@@ -148,8 +149,8 @@ def reproduce_study(
         results = collect(reader)
         report.write(study_report(name, found, scale, reader, results, again), style, sys.stdout)
         if figure is not None:
-            from seqsuite.results.figures import compare
+            from seqsuite.results.studies.pictures import draw_study  # matplotlib, which no table needs
 
-            compare(reader, results, figure)
+            draw_study(found, reader, results, figure)
             print(f"The picture is in {figure}.", file=sys.stderr)
     return exit_status(console, outcomes, offline=False)

@@ -16,6 +16,10 @@ targets, but numbers that stand beside runs of the same settings, with the budge
     rows = "model.mixer"
     metric = "accuracy"
 
+    [[figures]]                          # pictures: a metric against a setting, a line a model
+    x = "task.length"                    # or "set", "parameters", "flops", "tokens"
+    log = "x"
+
     [[expected]]                         # an order that was found: every such run ahead of every such other
     task = "selective_copying"
     better = { "model.mixer" = "s6" }
@@ -38,7 +42,7 @@ from importlib.metadata import EntryPoint, entry_points
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -129,6 +133,35 @@ class Layout(_Schema):
     """The metric in the cells; by default the task's."""
 
 
+class Picture(_Schema):
+    """A picture of the runs: a metric against a setting or a measure, a line for each model."""
+
+    kind: Literal["lines", "isoflops"] = "lines"
+    """``isoflops`` is the loss by parameters at equal training operations, a panel for each model."""
+    x: str = ""
+    """Of lines: a setting with numbers, ``set`` for the lengths of the evaluation sets or the positions of a
+    metric by position, or ``parameters``, ``flops`` or ``tokens``, those of the training."""
+    label: str = ""
+    """What to write below, with the unit; by default the name of ``x``."""
+    metric: str = ""
+    """By default the task's."""
+    lines: str | list[str] = "model"
+    """A setting, or several, whose values make the lines; ``model`` is a model with its departures."""
+    log: Literal["", "x", "y", "xy"] = "x"
+    """Which axes are logarithmic."""
+    fit: Literal["", "all", "frontier"] = ""
+    """A power law through the points of a line: all of them, or those that no other with as few operations is
+    better than."""
+
+    @model_validator(mode="after")
+    def _check_x(self) -> "Picture":
+        if (self.kind == "lines") != bool(self.x):
+            raise ValueError("lines have an x, isoflops none")
+        if self.fit == "frontier" and self.x != "flops":
+            raise ValueError("the fit of a frontier is that of x = 'flops'")
+        return self
+
+
 class Bench(_Schema):
     """A benchmark to run: `seqsuite bench` with these options."""
 
@@ -173,6 +206,8 @@ class Study(_Schema):
     """By scale, the benchmarks that answer it, where that takes no training."""
     pivot: Layout | None = None
     """The table that shows them; by default one that ranks the runs."""
+    figures: list[Picture] = []
+    """The pictures that show them; by default one of how each model learned, and what it reached."""
     expected: list[Expected] = []
     """The orders that were found."""
     published: list[Published] = []
