@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import click
+
 from seqsuite.cli import main
 from seqsuite.experiments.config.keys import Key, list_keys
 from seqsuite.experiments.config.scales import SCALES

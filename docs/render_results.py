@@ -1,9 +1,9 @@
-"""Renders what was run: ``python docs/render_results.py`` makes the pages of ``docs/results`` from its exports.
+"""Renders what was run: ``make results`` makes the pages of ``docs/results`` from the exports there.
 
-An export is a file that ``seqsuite results --export`` wrote, of runs or of benchmarks, and called after the study
-that they are of, or ``scorecard``; any other name is that of a table of all its runs. Each has a page with its
-tables, pictures, command, hours and machine, and a line in ``index.md``. ``why.toml`` has by name sentences on
-what is seen; no number on a page is typed.
+An export is a file that ``seqsuite results --export`` wrote, of runs or of benchmarks, and called after the
+study that they are of, or ``scorecard``; any other name is that of a table of all its runs. Each has a page
+with its tables, pictures, command, hours and machine, and a line in ``index.md``. ``why.toml`` has by name
+sentences on what is seen; no number on a page is typed.
 """
 
 import sys
@@ -85,7 +85,7 @@ def render(exports: Path, folder: Path) -> list[Path]:
 
 
 def parts_of(export: Path) -> Iterator[Part]:
-    """Yield what an export has: of the study that it is called after, or of cards, or else of all its runs."""
+    """Yield what an export has: of its study, or of a card, or else all its runs."""
     studies = load_studies()[0]
     study = studies.get(export.stem)
     benchmarks = read_benchmarks(export)
@@ -171,8 +171,8 @@ def _of_scorecard(export: Path, reader: FileReader) -> Iterator[Part]:
         seconds = sum(run.metrics.get(schema.TRAIN_SECONDS, 0.0) for run in used)
         pictures = {f"scorecard-{scale}.svg": card_figure(card)}
         told = (
-            f"`{command}`: {len(used)} cells, {seconds / 3600:.1f} hours of training on {_hardware(used)}; the "
-            f"runs are in `docs/results/{export.name}`."
+            f"`{command}`: {len(used)} cells, {seconds / 3600:.1f} hours of training on {_hardware(used)}; "
+            f"the runs are in `docs/results/{export.name}`."
         )
         tables = markdown(card_report(card, [], {}))
         text = _text(f"scale={scale}", told, pictures, tables, "How good is an architecture at small tests?")
@@ -214,19 +214,20 @@ def _with_machine(report: Report) -> str:
 
 def _index(parts: Sequence[Part]) -> str:
     lines = [
-        f"| [{_headline(part)}]({part.name}.md) | {part.scale} | {part.done} | {_hours(part.seconds)} | {part.mark} |"
+        f"| [{_headline(part)}]({part.name}.md) | {part.scale} | {part.done} | {_hours(part.seconds)} "
+        f"| {part.mark} |"
         for part in parts
     ]
     pages = "\n".join(dict.fromkeys(part.name for part in parts))
     return (
         "# Results\n\n"
         "What was run of each study, made by `make results` from the exports beside these pages "
-        "(`seqsuite results --from FILE` shows one). Everything was run at the budget that the scale says, which "
-        "is not the paper's.\n\n"
+        "(`seqsuite results --from FILE` shows one). Everything was run at the budget that the scale says, "
+        "which is not the paper's.\n\n"
         "| study | scale | finished | hours | order of the models |\n|---|---|---|---:|---|\n"
         + "\n".join(lines)
-        + "\n\nThe order is that of the paper if every expected difference, paired by seed, has a 95 % bootstrap "
-        "interval above zero; it is not if one is below it.\n\n"
+        + "\n\nThe order is that of the paper if every expected difference, paired by seed, has a 95 % "
+        "bootstrap interval above zero; it is not if one is below it.\n\n"
         f"```{{toctree}}\n:hidden:\n:maxdepth: 1\n\n{pages}\n```\n"
     )
 

@@ -133,13 +133,13 @@ def _study_parts(name: str, study: Study, reader: Reader, sample: ReadSample | N
         if not stands.finished:
             continue
         ours = StudyReader(reader, cells)
-        results, shown = collect(ours), ours.cells()
+        title, results, shown = f"{name}: {study.title}", collect(ours), ours.cells()
         pairs = compared(study, results)
         details = [*([order_table(pairs)] if pairs else []), *results_report(results).sections]
-        learned = _picture(comparison(ours, results), f"{study.title}: learning curves and test scores")
+        learned = _picture(comparison(ours, results), f"{title}: learning curves and test scores")
         body = [
             _tables([*study_tables(study, ours), *study_laws(study, ours)]),
-            *([_picture(study_figure(study, ours, results), study.title)] if study.figures else []),
+            *([_picture(study_figure(study, ours, results), title)] if study.figures else []),
             learned,
             f"<details><summary>All rows, and the published numbers</summary>{_tables(details)}</details>",
             _settings(shown),
@@ -147,7 +147,7 @@ def _study_parts(name: str, study: Study, reader: Reader, sample: ReadSample | N
         ]
         yield Part(
             anchor=f"{name}-{scale}",
-            title=f"{name}: {study.title}",
+            title=title,
             scale=scale,
             about=_about(study),
             command=shlex.join(["seqsuite", "reproduce", name, "--scale", scale]),

@@ -69,12 +69,12 @@ class PowerLaw:
             return f"not tried: it takes {_FEWEST_FOR_FLOOR} different x"
         low, high = self.floor_interval
         told = f"{low:.3f} to {high:.3f}"
-        return f"{self.floor:.3f} ({told})" if self.floor else f"not told from 0 ({told})"
+        return f"{self.floor:.3f} ({told})" if self.floor else f"not identifiable ({told})"
 
 
 @lru_cache(maxsize=64)  # a table and a picture ask for the same
 def fit_power_law(x: tuple[float, ...], loss: tuple[float, ...]) -> PowerLaw:
-    """Fit a power law, with a floor only if its 95 % interval is above zero.
+    """Fit a power law, with a floor only if its 95 % interval is above half of it and below all losses.
 
     Args:
         x: Sizes or operations (P,), positive; several runs may have the same.
@@ -86,7 +86,7 @@ def fit_power_law(x: tuple[float, ...], loss: tuple[float, ...]) -> PowerLaw:
     places, values = np.asarray(x, dtype=np.float64), np.asarray(loss, dtype=np.float64)
     different = len(np.unique(places))
     if different < FEWEST:
-        raise UserError(f"a power law takes {FEWEST} different sizes, and there are {different}")
+        raise UserError(f"a power law takes {FEWEST} different x, and there are {different}")
     if not (np.isfinite(values).all() and (values > 0).all() and (places > 0).all()):
         raise UserError("a power law takes losses and sizes above zero, and one is not")
     at = float(np.exp(np.log(places).mean()))
@@ -102,16 +102,17 @@ def fit_power_law(x: tuple[float, ...], loss: tuple[float, ...]) -> PowerLaw:
     samples = _resampled(curve, np.log(values), 3, _RESAMPLES_WITH_FLOOR)
     with_floor = np.array([_fit_with_floor(logs, sample) for sample in samples])
     floors = _interval(with_floor[:, 2])
-    if floors[0] > 1e-3 * values.min():
+    if floors[0] > 0.5 * floor and floors[1] < _HIGHEST_FLOOR * values.min():
         interval = _interval(with_floor[:, 1])
         return PowerLaw(at, scale, exponent, floor, interval, floors, len(values))
     return PowerLaw(at, math.exp(plain[0]), plain[1], 0.0, _interval(exponents), floors, len(values))
 
 
 def frontier(runs: Sequence[Run]) -> list[Run]:
-    """Return the runs that no other with as few operations is better than, by operations."""
+    """Return the runs, seeds averaged, that no other with as few operations is better than, by operations."""
     best, found = math.inf, []
-    for run in sorted(runs, key=lambda run: (run.flops, run.loss)):
+    means = [run for curve in _by_size(runs).values() for run in curve]
+    for run in sorted(means, key=lambda run: (run.flops, run.loss)):
         if run.loss < best:
             best = run.loss
             found.append(run)
@@ -215,15 +216,22 @@ def _fit_with_floor(logs: Floats, log_loss: Floats) -> tuple[float, float, float
 
     highest = _HIGHEST_FLOOR * float(np.exp(log_loss.min()))
 
+    def parts(found: Floats) -> tuple[float, float, Floats]:
+        share = 1 / (1 + math.exp(-min(max(found[2], -30.0), 30.0)))  # keeps the floor between its bounds
+        return share, highest * share, np.exp(np.clip(found[0] - found[1] * logs, -60.0, 60.0))
+
     def residuals(found: Floats) -> Floats:
-        curve = found[2] + np.exp(found[0] - found[1] * logs)
-        return np.asarray(np.log(curve) - log_loss, dtype=np.float64)
+        _, floor, power = parts(found)
+        return np.asarray(np.log(floor + power) - log_loss, dtype=np.float64)
+
+    def slopes(found: Floats) -> Floats:
+        share, floor, power = parts(found)
+        columns = [power, -logs * power, np.full_like(power, floor * (1 - share))]
+        return np.stack(columns, axis=1) / (floor + power)[:, None]
 
     above = np.log(np.exp(log_loss) - 0.5 * highest)
-    start = [*_fit_line(logs, above), 0.5 * highest]
-    bounds = ([-np.inf, -np.inf, 0.0], [np.inf, np.inf, highest])
-    log_scale, exponent, floor = least_squares(residuals, start, bounds=bounds).x
-    return math.exp(log_scale), float(exponent), float(floor)
+    fitted = least_squares(residuals, [*_fit_line(logs, above), 0.0], jac=slopes, method="lm").x
+    return math.exp(fitted[0]), float(fitted[1]), parts(fitted)[1]
 
 
 def _resampled(fitted: Floats, log_loss: Floats, free: int, count: int) -> Floats:

@@ -64,7 +64,7 @@ def laws(cells: Sequence[CellRun], pictures: Sequence[Picture]) -> list[Section]
             fitted += [_fitted(line, picture) for line in lines]
     notes = [
         "L = floor + (the rest), by least squares of log L; intervals by a bootstrap of the residuals. "
-        "A floor is taken only where its interval is above zero."
+        "A floor is taken only where its interval is above half of it and below every loss."
     ]
     of_optima = [
         "The loss at equal operations is interpolated between the runs of a size; the best size is the "
@@ -106,11 +106,11 @@ def _optima(line: Line) -> Iterator[Cells]:
             "flops": curve.flops,
             "optimum": curve.optimum,
             "sizes": len(curve.parameters),
-            "note": "" if curve.optimum else told_without_optimum(curve),
+            "note": "" if curve.optimum else _without_optimum(curve),
         }
 
 
-def told_without_optimum(curve: IsoFlops) -> str:
+def _without_optimum(curve: IsoFlops) -> str:
     """Return where the best size is, where that is not between those that were trained."""
     falls = curve.losses[-1] < curve.losses[0]
     return "at the largest size or above" if falls else "at the smallest size or below"

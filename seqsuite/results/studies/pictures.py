@@ -4,11 +4,12 @@ import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from seqsuite.errors import UserError
 from seqsuite.experiments.tracking import schema
@@ -18,8 +19,8 @@ from seqsuite.report.format import show
 from seqsuite.report.pictures import COLOURS, GREY, save_picture
 from seqsuite.results.collect import baselines_of, metric_of, newest
 from seqsuite.results.figures import comparison
-from seqsuite.results.scaling import iso_flops
-from seqsuite.results.studies.laws import law_of, told_without_optimum
+from seqsuite.results.scaling import IsoFlops, frontier, iso_flops
+from seqsuite.results.studies.laws import law_of
 from seqsuite.results.studies.lines import MEASURES, Line, lines_of, metric_for, published_lines
 from seqsuite.results.studies.study import Picture, Study
 from seqsuite.results.table import MetricInfo, Results
@@ -27,6 +28,7 @@ from seqsuite.results.table import MetricInfo, Results
 MARKERS, DASHES = "osD^vP*X", ("-", "--", "-.", ":")
 _COLUMNS, _PANEL_INCHES = 2, (5.4, 4.4)
 _FEW_TICKS = 7
+_FEW_LINES = 4
 
 Draw = Callable[[Axes], None]
 
@@ -94,7 +96,7 @@ def _draw_lines(
     baselines: dict[str, float],
 ) -> None:
     for place, line in enumerate(lines):
-        _draw_line(axes, line, place, joined=not picture.fit)
+        _draw_line(axes, line, place, picture)
         if picture.fit:
             _draw_law(axes, line, picture, place)
     for place, line in enumerate(papers):
@@ -109,7 +111,7 @@ def _draw_lines(
             linewidth=0.8,
             label=line.label,
         )
-    for name, value in list(baselines.items())[:1]:
+    for name, value in [] if picture.fit else list(baselines.items())[:1]:  # far from what a law is about
         axes.axhline(value, color=GREY, linewidth=0.8, label=f"{name}: {metric.show(value)}")
     places = sorted({point.x for line in [*lines, *papers] for point in line.points})
     if "x" in picture.log:
@@ -120,45 +122,62 @@ def _draw_lines(
     _finish(axes, f"test {metric.label} ({'→' if metric.higher_is_better else '←'} better)")
 
 
-def _draw_line(axes: Axes, line: Line, place: int, *, joined: bool) -> None:
-    """Draw means, with bars from the least to the largest of the seeds."""
-    means = [point.mean for point in line.points]
-    below = [point.mean - min(point.values) for point in line.points]
-    above = [max(point.values) - point.mean for point in line.points]
-    axes.errorbar(
-        [point.x for point in line.points],
-        means,
-        yerr=[below, above],
-        marker=MARKERS[place % len(MARKERS)],
-        linestyle=DASHES[place % len(DASHES)] if joined else "none",
-        color=COLOURS[place % len(COLOURS)],
-        markersize=5,
-        linewidth=1.4,
-        capsize=2.5,
-        elinewidth=0.8,
-        label=line.label,
-    )
+def _draw_line(axes: Axes, line: Line, place: int, picture: Picture) -> None:
+    """Draw means, with bars from the least to the largest of the seeds; hollow beside a frontier."""
+    style = _style(place)
+    best = {run.flops for run in frontier(line.runs)} if picture.fit == "frontier" else None
+    for point in line.points:
+        axes.errorbar(
+            point.x,
+            point.mean,
+            yerr=[[point.mean - min(point.values)], [max(point.values) - point.mean]],
+            marker=style.marker,
+            color=style.colour,
+            markerfacecolor=style.colour if best is None or point.x in best else "none",
+            markersize=5,
+            capsize=2.5,
+            elinewidth=0.8,
+        )
+    if not picture.fit:
+        axes.plot(
+            [point.x for point in line.points],
+            [point.mean for point in line.points],
+            marker=style.marker,
+            linestyle=style.dashes,
+            color=style.colour,
+            markersize=5,
+            linewidth=1.4,
+            label=line.label,
+        )
 
 
 def _draw_law(axes: Axes, line: Line, picture: Picture, place: int) -> None:
-    """Draw a line's power law, or say in the legend why there is none."""
+    """Draw a line's power law, or say in the legend that there is none."""
+    style = _style(place)
     try:
         law = law_of(line, picture)
     except UserError:
-        axes.plot([], [], linestyle="none", label=f"{line.label}: no law, see the table")
+        axes.plot([], [], style.marker, color=style.colour, markersize=5, label=f"{line.label}: no law")
         return
     low, high = law.exponent_interval
-    ends = line.points[0].x, line.points[-1].x
-    across = np.geomspace(*ends, 100)
-    floor = f"{law.floor:.2f} + " if law.floor else ""
+    across = np.geomspace(line.points[0].x, line.points[-1].x, 100)
+    axes.plot(across, law(across), linestyle=style.dashes, color=style.colour, linewidth=1.2)
+    floor = f"floor {law.floor:.2f}, " if law.floor else ""
+    told = f"{line.label}: {floor}exponent −{law.exponent:.3f} ({low:.3f} to {high:.3f})"
     axes.plot(
-        across,
-        law(across),
-        linestyle=DASHES[place % len(DASHES)],
-        color=COLOURS[place % len(COLOURS)],
-        linewidth=1.2,
-        label=f"{floor}a x^−b, b = {law.exponent:.3f} ({low:.3f} to {high:.3f})",
+        [], [], marker=style.marker, linestyle=style.dashes, color=style.colour, markersize=5, label=told
     )
+
+
+class _Style(NamedTuple):
+    colour: str
+    marker: str
+    dashes: str
+
+
+def _style(place: int) -> _Style:
+    """Return how a line looks: told apart by colour, and without colours too."""
+    return _Style(COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)], DASHES[place % len(DASHES)])
 
 
 def _draw_equal_flops(axes: Axes, *, line: Line, metric: MetricInfo) -> None:
@@ -169,23 +188,26 @@ def _draw_equal_flops(axes: Axes, *, line: Line, metric: MetricInfo) -> None:
         _say(axes, text=f"{line.label}: {error}.")
         return
     for place, curve in enumerate(curves):
-        colour = COLOURS[place % len(COLOURS)]
-        told = (
-            f"best {show(curve.optimum, 'quantity')}"
-            if curve.optimum
-            else f"best {told_without_optimum(curve)}"
-        )
+        style = _style(place)
         axes.plot(
             curve.parameters,
             curve.losses,
-            marker=MARKERS[place % len(MARKERS)],
-            label=f"{show(curve.flops, 'quantity')}FLOPs, {told}",
-            color=colour,
+            marker=style.marker,
+            color=style.colour,
             linestyle="none",
             markersize=5,
         )
         across = np.geomspace(curve.parameters[0], curve.parameters[-1], 100)
-        axes.plot(across, curve(across), color=colour, linestyle=DASHES[place % len(DASHES)], linewidth=1.0)
+        axes.plot(across, curve(across), color=style.colour, linestyle=style.dashes, linewidth=1.0)
+        axes.plot(
+            [],
+            [],
+            marker=style.marker,
+            color=style.colour,
+            linestyle=style.dashes,
+            markersize=5,
+            label=f"{show(curve.flops, 'quantity')}FLOPs, best {_best(curve)}",
+        )
         if curve.optimum:
             lowest = float(curve(np.array([curve.optimum]))[0])
             axes.plot(curve.optimum, lowest, marker="*", color="black", markersize=9, linestyle="none")
@@ -193,6 +215,14 @@ def _draw_equal_flops(axes: Axes, *, line: Line, metric: MetricInfo) -> None:
     axes.set_title(f"{line.label}: equal training FLOPs", fontsize=9, loc="left")
     axes.set_xlabel("parameters")
     _finish(axes, f"test {metric.label} (← better)")
+
+
+def _best(curve: IsoFlops) -> str:
+    """Return the best size, or on which side of those that were trained it is."""
+    if curve.optimum:
+        return f"at {show(curve.optimum, 'quantity')}"
+    end, sign = (-1, "≥") if curve.losses[-1] < curve.losses[0] else (0, "≤")
+    return f"{sign} {show(float(curve.parameters[end]), 'quantity')}"
 
 
 def _log_x(axes: Axes, places: Sequence[float]) -> None:
@@ -205,7 +235,9 @@ def _log_x(axes: Axes, places: Sequence[float]) -> None:
         axes.set_xticks(places, [show(place, "quantity") for place in places])
         axes.xaxis.set_minor_locator(NullLocator())
     else:
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: show(x, "quantity")))
+        axes.xaxis.set_minor_locator(NullLocator())
 
 
 def _log_y(axes: Axes) -> None:
@@ -220,7 +252,9 @@ def _log_y(axes: Axes) -> None:
 def _finish(axes: Axes, label: str) -> None:
     axes.set_ylabel(label)
     axes.grid(alpha=0.3)
-    axes.legend(frameon=False, fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)
+    count = len(axes.get_legend_handles_labels()[1])
+    columns = 1 if count <= _FEW_LINES else 2
+    axes.legend(frameon=False, fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=columns)
 
 
 def _say(axes: Axes, *, text: str) -> None:
