@@ -1,5 +1,6 @@
 """Pictures of benchmarks: ratios to ours or tokens a second, and time and memory against length."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -7,7 +8,7 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
 from seqsuite.errors import UserError
 from seqsuite.report import Report, Row, Section
@@ -159,10 +160,14 @@ def _draw_curves(axes: Axes, *, curves: _Curves) -> None:
             markersize=4.5,
             label=name if slope is None else f"{name}, slope {slope:.2f}",
         )
-    axes.set_xscale("log", base=2 if curves.across == "length L" else 10)
-    axes.set_yscale("log")
+    places = sorted({x for points in curves.lines.values() for x, _ in points})
+    axes.set_xscale("log", base=2)
+    if not all(math.log2(place).is_integer() for place in places):
+        axes.set_xticks(places, [show(int(place), "quantity") for place in places])
+        axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_yscale("log", base=2 if curves.unit == "bytes" else 10)
     low, high = axes.get_ylim()
-    if high < 20 * low:  # one decade alone has hardly a tick
+    if curves.unit != "bytes" and high < 20 * low:  # one decade alone has hardly a tick
         axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     axes.yaxis.set_minor_formatter(NullFormatter())
     axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: show(y, curves.unit)))

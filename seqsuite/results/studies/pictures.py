@@ -127,10 +127,11 @@ def _draw_line(axes: Axes, line: Line, place: int, picture: Picture) -> None:
     style = _style(place)
     best = {run.flops for run in frontier(line.runs)} if picture.fit == "frontier" else None
     for point in line.points:
+        spread = [[point.mean - min(point.values)], [max(point.values) - point.mean]]
         axes.errorbar(
             point.x,
             point.mean,
-            yerr=[[point.mean - min(point.values)], [max(point.values) - point.mean]],
+            yerr=spread if len(point.values) > 1 else None,
             marker=style.marker,
             color=style.colour,
             markerfacecolor=style.colour if best is None or point.x in best else "none",
@@ -238,6 +239,7 @@ def _log_x(axes: Axes, places: Sequence[float]) -> None:
         axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: show(x, "quantity")))
         axes.xaxis.set_minor_locator(NullLocator())
+    axes.tick_params(axis="x", labelsize=8)
 
 
 def _log_y(axes: Axes) -> None:

@@ -173,20 +173,27 @@ class Bench(_Schema):
     """Peers by commas, in place of all."""
     sweep: bool = False
     """Whether to sweep lengths."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where to measure."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Of sequences."""
     quick: bool = False
     """Whether to take tiny sizes."""
 
     @property
     def command(self) -> str:
-        """Return it as it is typed."""
+        """Return it as it is typed, in the words of the report that it makes."""
         words = [
             "seqsuite",
             "bench",
             self.what,
             *(word for shape in self.shapes for word in ("--shape", shape)),
         ]
+        words += ["--sweep"] * self.sweep
         words += ["--peers", self.peers] if self.peers else []
-        return shlex.join([*words, *["--sweep"] * self.sweep, *["--quick"] * self.quick])
+        words += ["--device", self.device] if self.device != "auto" else []
+        words += ["--dtype", self.dtype] if self.dtype != "float32" else []
+        return shlex.join([*words, *["--quick"] * self.quick])
 
 
 class Study(_Schema):
