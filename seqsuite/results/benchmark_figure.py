@@ -158,7 +158,7 @@ def _draw_curves(axes: Axes, *, curves: _Curves) -> None:
             color="black" if name == OURS else COLOURS[place % len(COLOURS)],
             linewidth=2 if name == OURS else 1.2,
             markersize=4.5,
-            label=name if slope is None else f"{name}, slope {slope:.2f}",
+            label=name if slope is None else f"{name}, slope {round(slope, 2) + 0.0:.2f}",
         )
     places = sorted({x for points in curves.lines.values() for x, _ in points})
     axes.set_xscale("log", base=2)
