@@ -64,8 +64,8 @@ class Part:
     pictures: dict[str, Figure]
 
 
-def render(exports: Path, folder: Path) -> list[Path]:
-    """Write the pages of all exports in a folder into another, and return them."""
+def render(exports: Path) -> tuple[dict[str, str], dict[str, Figure]]:
+    """Return the pages of all exports in a folder by name, and the pictures in them by file name."""
     why = exports / "why.toml"
     notes = tomllib.loads(why.read_text(encoding="utf-8")) if why.exists() else {}
     parts = [part for export in sorted(exports.glob("*.json")) for part in parts_of(export)]
@@ -75,13 +75,7 @@ def render(exports: Path, folder: Path) -> list[Path]:
         own = [part for part in parts if part.name == name]
         told = [notes[name]] if name in notes else []
         pages[name] = "\n\n".join([f"# {_headline(own[0])}", *told, *(part.text for part in own)]) + "\n"
-    folder.mkdir(parents=True, exist_ok=True)
-    for part in parts:
-        for file, figure in part.pictures.items():
-            (folder / file).write_bytes(svg_bytes(figure))
-    for name, text in pages.items():
-        (folder / f"{name}.md").write_text(text, encoding="utf-8")
-    return [folder / f"{name}.md" for name in pages]
+    return pages, {file: figure for part in parts for file, figure in part.pictures.items()}
 
 
 def parts_of(export: Path) -> Iterator[Part]:
@@ -247,5 +241,9 @@ def _hardware(runs: Sequence[CellRun]) -> str:
 
 
 if __name__ == "__main__":
-    for page in render(RESULTS, RESULTS):
-        print(page, file=sys.stderr)
+    texts, figures = render(RESULTS)
+    for page, text in texts.items():
+        (RESULTS / f"{page}.md").write_text(text, encoding="utf-8")
+    for file, figure in figures.items():
+        (RESULTS / file).write_bytes(svg_bytes(figure))
+    print(f"{len(texts)} pages and {len(figures)} pictures in {RESULTS}.", file=sys.stderr)
