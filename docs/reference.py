@@ -101,7 +101,10 @@ def model_page(name: str) -> str:
 def study_page(name: str, study: Study) -> str:
     """Return what a study asks, the commands that run it, the published numbers, and where ours are."""
     parts = [f"# {name}: {study.title}", f"*{study.source}*", study.question, study.finding]
-    commands = [f"seqsuite reproduce {name} --scale {scale}" for scale in (*study.grids, *study.benches)]
+    commands = [
+        f"seqsuite reproduce {name} --scale {scale}"
+        for scale in (*study.grids, *study.benches, *study.zero_shot)
+    ]
     parts += ["\n".join(["```sh", *commands, "```"])] if commands else []
     for published in study.published:
         settings = [*published.settings]

@@ -12,6 +12,7 @@ from seqsuite.commands.bench import run_benchmark
 from seqsuite.commands.console import make_console
 from seqsuite.commands.plan import print_plan
 from seqsuite.commands.run import EXIT_INTERRUPTED, exit_status, print_failures, run_shown
+from seqsuite.commands.zero_shot import reproduce_zero_shot
 from seqsuite.errors import UserError
 from seqsuite.experiments.cell import GOOD
 from seqsuite.experiments.tracking.export import FileReader, export_runs
@@ -86,9 +87,13 @@ def _recorded(experiment: str) -> tuple[list[CellRun], list[str]]:
 def _listed(name: str, study: Study, runs: Sequence[CellRun]) -> list[Cells]:
     """Return a study's lines, one a scale."""
     told: Cells = {"study": name, "title": study.title}
-    if not study.grids and not study.benches:
+    if not study.grids and not study.benches and not study.zero_shot:
         return [told | {"scale": "–"}]
     lines = [
+        told | {"scale": scale, "other": f"evaluates {', '.join(plan.models) or 'a model of yours'}"}
+        for scale, plan in study.zero_shot.items()
+    ]
+    lines += [
         told | {"scale": scale, "other": "; ".join(bench.command for bench in benches)}
         for scale, benches in study.benches.items()
     ]
@@ -148,6 +153,11 @@ def reproduce_study(
     if figure is not None:
         check_picture(figure)
     name, found = find_study(study)
+    if scale in found.zero_shot:
+        again = shlex.join(["seqsuite", "reproduce", study, "--scale", scale, *settings])
+        return reproduce_zero_shot(
+            found, scale, settings, again, dry_run=dry_run, style=style, experiment=experiment
+        )
     if scale in found.benches:
         if sources or export is not None:
             raise UserError(

@@ -53,7 +53,7 @@ def study_cells(name: str, study: Study, scale: str, settings: Sequence[str] = (
         UserError: if it has no grid at this scale, or a setting cannot be used.
     """
     if scale not in study.grids:
-        scales = ", ".join([*study.grids, *study.benches])
+        scales = ", ".join([*study.grids, *study.benches, *study.zero_shot])
         told = f"it has {scales}" if scales else "it has only published numbers"
         raise UserError(f"The study {name!r} has no grid at scale={scale}: {told}.")
     over = parse_arguments(settings)

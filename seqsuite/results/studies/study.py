@@ -196,6 +196,19 @@ class Bench(_Schema):
         return shlex.join([*words, *["--quick"] * self.quick])
 
 
+class ZeroShot(_Schema):
+    """Language models that are there already, and what they are asked, by `seqsuite eval`."""
+
+    models: list[str] = []
+    """Names on the hub, folders or runs; none where the user must say which."""
+    tasks: dict[str, str] = {}
+    """The metric of each of the harness's tasks; none where the user must say which."""
+    tokenizer: str | None = None
+    """Folder or hub name of the tokenizer, where a model has none beside it."""
+    limit: int | None = None
+    """At most so many questions of each task."""
+
+
 class Study(_Schema):
     """A table or figure of a paper."""
 
@@ -211,6 +224,8 @@ class Study(_Schema):
     """By scale, the arguments of the ``seqsuite run`` commands that answer the question."""
     benches: dict[str, list[Bench]] = {}
     """By scale, the benchmarks that answer it, where that takes no training."""
+    zero_shot: dict[str, ZeroShot] = {}
+    """By scale, the models to evaluate, where the study is of given ones."""
     pivot: Layout | None = None
     """The table that shows them; by default one that ranks the runs."""
     figures: list[Picture] = []
