@@ -85,6 +85,14 @@ def test_other_strand_is_read_in_training_only(rows, tmp_path: Path):
     assert (rows(forward, "train", 0, 64).inputs == 0).all()
 
 
+def test_the_strand_has_nothing_to_do_with_the_place(tmp_path: Path, rows):
+    halves = DNA(seed=0, seqlen=8, path=fasta(tmp_path, ">r\n" + "A" * 1600 + "C" * 2400))
+    first = rows(halves, "train", 0, 800).inputs[:, 0]  # of A and C equally much is training data
+    for letter, opposite in ((0, 3), (1, 2)):
+        forward, backward = (first == letter).sum(), (first == opposite).sum()
+        assert 0.4 < forward / (forward + backward) < 0.6
+
+
 def test_gzipped_files_and_folders(tmp_path: Path):
     fasta(tmp_path, ">r\n" + "AC" * 50, "one.fasta")
     with gzip.open(tmp_path / "two.FA.gz", "wt") as handle:
