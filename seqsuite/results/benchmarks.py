@@ -67,13 +67,14 @@ def record_benchmark(what: str, report: Report, seconds: float) -> str:
 
 
 def recorded_benchmarks() -> list[Benchmark]:
-    """Return the benchmarks in the store, of each command the newest, newest first.
+    """Return the benchmarks in the store, of each command the newest that can be read, newest first.
 
     Raises:
-        UserError: if there is no store, none in it, or a report cannot be read.
+        UserError: if there is no store, or none in it that can be read.
     """
     store = open_store(EXPERIMENT, create=False)
     found: dict[str, Benchmark] = {}
+    problems: list[UserError] = []
     with tempfile.TemporaryDirectory() as folder:
         for run in store.search(f"tags.`{schema.TAG_KIND}` = 'benchmark'"):
             if run.status != "FINISHED" or run.params.get("command", "") in found:
@@ -82,9 +83,15 @@ def recorded_benchmarks() -> list[Benchmark]:
                 path = store.client.download_artifacts(run.run_id, f"{run.name}.json", folder)
             content = json.loads(Path(path).read_text(encoding="utf-8"))
             told = f"The report of run {run.run_id[:8]} in {EXPERIMENT}"
-            found[run.params.get("command", run.run_id)] = Benchmark(
-                run.name, _report(content, told), run.metrics.get(_SECONDS)
-            )
+            try:
+                report = _report(content, told)
+            except UserError as error:  # an earlier version recorded it
+                problems.append(error)
+                continue
+            command = run.params.get("command", run.run_id)
+            found[command] = Benchmark(run.name, report, run.metrics.get(_SECONDS))
+    if problems and not found:
+        raise problems[0]
     if not found:
         raise UserError("No benchmark was recorded yet: start with `seqsuite bench scan`.")
     return list(found.values())
