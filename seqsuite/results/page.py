@@ -139,9 +139,9 @@ def _study_parts(name: str, study: Study, reader: Reader, sample: ReadSample | N
         learned = _picture(comparison(ours, results), f"{title}: learning curves and test scores")
         body = [
             _tables([*study_tables(study, ours), *study_laws(study, ours)]),
-            *([_picture(study_figure(study, ours, results), title)] if study.figures else []),
-            learned,
+            *([_picture(study_figure(study, ours, results), title)] if study.figures else [learned]),
             f"<details><summary>All rows, and the published numbers</summary>{_tables(details)}</details>",
+            f"<details><summary>How each model learned</summary>{learned}</details>" if study.figures else "",
             _settings(shown),
             _samples(results, sample) if sample else "",
         ]
