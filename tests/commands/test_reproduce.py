@@ -11,6 +11,8 @@ from click.testing import Result
 import seqsuite as package
 from seqsuite.results.studies import load_studies
 
+from ..spoken import write_digits
+
 Seqsuite = Callable[..., Result]
 
 STUDY = """
@@ -161,18 +163,25 @@ def genomes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def data_of(genomes: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Data of the studies whose default comes from a program of Debian's, by their names."""
+    digits = write_digits(tmp_path_factory.mktemp("digits"))
+    return {"fig6": genomes, "table4": digits, "table5": digits}
+
+
 STUDIES = [name for name, study in load_studies()[0].items() if study.grids or study.benches]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", STUDIES)
 def test_studies_of_papers_at_the_smallest_scale(
-    seqsuite: Seqsuite, name: str, shared_folder: Path, genomes: Path
+    seqsuite: Seqsuite, name: str, shared_folder: Path, data_of: dict[str, Path]
 ) -> None:
     """`make test-studies` runs these, several in each process: what they share is imported once."""
     study = load_studies()[0][name]
     settings = ["run.experiment=studies"] if study.grids else []
-    settings += [f"task.path={genomes}"] if name == "fig6" else []
+    settings += [f"task.path={data_of[name]}"] if name in data_of else []
     shown = seqsuite("reproduce", name, "--scale", "smoke", *settings, "--figure", f"{name}.svg")
     assert shown.exit_code == 0, shown.output
     told = f"{name} at scale=smoke: " if study.grids else "Found in the paper: "
