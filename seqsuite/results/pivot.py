@@ -3,7 +3,7 @@
 import math
 import statistics
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from seqsuite import report
@@ -135,7 +135,7 @@ Found = list[tuple[CellRun, float | None]]
 def _values(cells: Sequence[CellRun], axes: Axes, metric: str) -> dict[tuple[tuple[str, ...], str], Found]:
     values: dict[tuple[tuple[str, ...], str], Found] = defaultdict(list)
     for cell in cells:
-        row = tuple(_axis_value(cell, key, axes) for key in axes.rows)
+        row = tuple(axis_value(cell, key, axes.settings) for key in axes.rows)
         for col, key in _columns_of(cell, axes, metric):
             value = measured(cell).get(key)
             if cell.status == "FINISHED" and value is None:
@@ -148,8 +148,13 @@ def _columns_of(cell: CellRun, axes: Axes, metric: str) -> list[tuple[str, str]]
     """Return the columns that a run stands in, and the metric it shows there."""
     if axes.cols is None:
         return [(_ALL, metric)]
-    if axes.cols != SET:
-        return [(_axis_value(cell, axes.cols, axes), metric)]
+    if axes.cols == SET:
+        return metric_by_set(cell, metric)
+    return [(axis_value(cell, axes.cols, axes.settings), metric)]
+
+
+def metric_by_set(cell: CellRun, metric: str) -> list[tuple[str, str]]:
+    """Return the evaluation sets of a run, or the positions of a metric by position, and the metric there."""
     found = measured(cell)
     members = [key.removeprefix(f"{metric}/") for key in found if key.startswith(f"{metric}/")]
     if members:
@@ -163,12 +168,19 @@ def _columns_of(cell: CellRun, axes: Axes, metric: str) -> list[tuple[str, str]]
     return [(first, metric), *((name, f"{name}/{metric}") for name in sets)]
 
 
-def _axis_value(cell: CellRun, key: str, axes: Axes) -> str:
+def axis_value(cell: CellRun, key: str, told: Collection[str] = ()) -> str:
+    """Return a setting's value in words; ``model`` is the model with its departures.
+
+    Args:
+        cell: The run.
+        key: The setting.
+        told: Settings that are told elsewhere, and need not stand among departures.
+    """
     if key == "model":
         found = {
             name: value
             for name, value in of_model(departures(cell.params)).items()
-            if f"model.{name}".removesuffix(".name") not in axes.settings
+            if f"model.{name}".removesuffix(".name") not in told
         }
         return labelled(cell.params.get("model.name", "?"), found)
     value = setting(cell, key)
