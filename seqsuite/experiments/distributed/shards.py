@@ -14,8 +14,12 @@ from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
-import torch.distributed.checkpoint as dcp
 from torch import Tensor
+from torch.distributed.checkpoint.api import CheckpointException
+from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader, HuggingFaceStorageWriter
+from torch.distributed.checkpoint.state_dict_loader import load
+from torch.distributed.checkpoint.state_dict_saver import save
+from torch.distributed.checkpoint.storage import StorageWriter
 from torch.distributed.tensor import DTensor
 
 _MARK = "in shards"
@@ -69,7 +73,7 @@ class Shards:
         Raises:
             OSError: on all processes, if one of them cannot.
         """
-        self._save(tensors, dcp.HuggingFaceStorageWriter(str(folder), save_distributed=True))
+        self._save(tensors, HuggingFaceStorageWriter(str(folder), save_distributed=True))
 
     def write_whole(self, path: Path, tensors: Mapping[str, Tensor]) -> None:
         """Write tensors into one file: parts first, of which the first process makes one tensor at a time.
@@ -78,14 +82,14 @@ class Shards:
             OSError: on all processes, if one of them cannot.
         """
         parts = path.with_name(f"{path.name}.parts")
-        writer = dcp.HuggingFaceStorageWriter(str(parts), save_distributed=True, enable_consolidation=True)
+        writer = HuggingFaceStorageWriter(str(parts), save_distributed=True, enable_consolidation=True)
         self._save(tensors, writer)
         self.alone(lambda: _move(parts, path))
 
-    def _save(self, tensors: Mapping[str, Tensor], writer: dcp.StorageWriter) -> None:
+    def _save(self, tensors: Mapping[str, Tensor], writer: StorageWriter) -> None:
         try:
-            dcp.save(dict(tensors), storage_writer=writer, process_group=self._group)
-        except dcp.CheckpointException as error:
+            save(dict(tensors), storage_writer=writer, process_group=self._group)
+        except CheckpointException as error:
             raise _reason(error) from None
 
 
@@ -141,12 +145,12 @@ def _like(name: str, likes: Mapping[str, Tensor]) -> Tensor | None:
 
 def _read(folder: Path, tensors: dict[str, Tensor]) -> None:
     """Fill tensors, or this process's parts of them."""
-    reader = dcp.HuggingFaceStorageReader(str(folder))
+    reader = HuggingFaceStorageReader(str(folder))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # one process is told that it is one process
-            dcp.load(dict(tensors), storage_reader=reader, no_dist=not dist.is_initialized())
-    except dcp.CheckpointException as error:
+            load(dict(tensors), storage_reader=reader, no_dist=not dist.is_initialized())
+    except CheckpointException as error:
         reason = _reason(error)
         raise ValueError(str(reason).partition("\n")[0] or type(reason).__name__) from None
 
@@ -172,9 +176,10 @@ def _is_mark(value: Any) -> bool:
     return isinstance(value, dict) and value.keys() == {_MARK}
 
 
-def _reason(error: dcp.CheckpointException) -> BaseException:
+def _reason(error: CheckpointException) -> BaseException:
     """Return what went wrong on the first of the processes where something did."""
-    return min(error.failures.items())[1][0]
+    reason: BaseException = error.failures[min(error.failures)][0]
+    return reason
 
 
 def _move(parts: Path, path: Path) -> None:
