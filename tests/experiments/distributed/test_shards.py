@@ -5,6 +5,7 @@ The process of these tests is the only one; several are in ``test_placements.py`
 
 import shutil
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
