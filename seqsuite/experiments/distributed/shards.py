@@ -1,6 +1,6 @@
 """Checkpoints of tensors that are split over processes, by ``torch.distributed.checkpoint``.
 
-Each process writes its parts into a safetensors file of its own, whose header says which parts of which
+Each process writes its parts into safetensors files of its own, whose headers say which parts of which
 tensors they are; other numbers of processes read what is theirs. PyTorch's usual storage keeps that in a
 pickle, which nothing here reads.
 """
@@ -9,6 +9,7 @@ import shutil
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,6 +24,7 @@ from torch.distributed.checkpoint.storage import StorageWriter
 from torch.distributed.tensor import DTensor
 
 _MARK = "in shards"
+_FILE = 1 << 28  # bytes of whole tensors whose parts a file has: it is made in memory before it is written
 _WRITING = timedelta(hours=6)  # the longest that processes wait for the slowest one's disk
 
 T = TypeVar("T")
@@ -64,16 +66,17 @@ class Shards:
         return result
 
     def write(self, folder: Path, tensors: Mapping[str, Tensor]) -> None:
-        """Write this process's parts of tensors into a file of its own.
+        """Write this process's parts of tensors into files of its own.
 
         Args:
-            folder: Where it and those of the other processes go.
+            folder: Where they and those of the other processes go.
             tensors: By name; in the memory of CPUs.
 
         Raises:
             OSError: on all processes, if one of them cannot.
         """
-        self._save(tensors, HuggingFaceStorageWriter(str(folder), save_distributed=True))
+        files = _files(tensors)
+        self._save(tensors, HuggingFaceStorageWriter(str(folder), files, save_distributed=True))
 
     def write_whole(self, path: Path, tensors: Mapping[str, Tensor]) -> None:
         """Write tensors into one file: parts first, of which the first process makes one tensor at a time.
@@ -91,6 +94,12 @@ class Shards:
             save(dict(tensors), storage_writer=writer, process_group=self._group)
         except CheckpointException as error:
             raise _reason(error) from None
+
+
+def _files(tensors: Mapping[str, Tensor]) -> dict[str, int]:
+    """Return the number of the file that each tensor's parts are in, from 1."""
+    sizes = accumulate((value.numel() * value.element_size() for value in tensors.values()), initial=0)
+    return {name: 1 + before // _FILE for name, before in zip(tensors, sizes, strict=False)}
 
 
 def taken_apart(value: Any, name: str = "") -> tuple[Any, dict[str, Tensor]]:

@@ -3,7 +3,10 @@
 The process of these tests is the only one; several are in ``test_placements.py`` and ``test_team.py``.
 """
 
+import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -78,6 +81,17 @@ def test_the_optimizer_is_in_shards_and_the_weights_in_one_file(placement: Place
     assert {name: tuple(value.shape) for name, value in load_file(folder / "model.safetensors").items()} == {
         name: tuple(value.shape) for name, value in model.named_parameters()
     }
+
+
+def test_what_is_stopped_before_its_first_step_goes_on(placement: Placement, tmp_path: Path) -> None:
+    interruption = InterruptionFlag()
+    interruption.requested = True
+    trainer = assemble(CONFIG, CONFIG.make_task(), placement, tmp_path, [Callback()])
+    with pytest.raises(Interrupted):
+        trainer.train(interruption)
+    found = newest(trainer.parts.checkpoints)
+    assert found.name == "step-000000000"
+    assert trained(placement, tmp_path, 1, found=found).progress.step == 1
 
 
 def test_numbers_lie_at_their_multiples(placement: Placement, tmp_path: Path) -> None:
@@ -194,3 +208,25 @@ def test_shards_of_something_else_are_refused_in_a_sentence(
     with pytest.raises(UserError, match=r"step-000000001 cannot be resumed from \(.*\): start") as raised:
         resume()
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="reads sizes of processes from /proc")
+def test_no_process_has_all_of_it(tmp_path: Path) -> None:
+    """Of four each has a quarter to copy and write, and what a file of weights takes besides."""
+    script, world = Path(__file__).with_name("save_as.py"), 4
+    outs = [tmp_path / f"{rank}.json" for rank in range(world)]
+    processes = [
+        subprocess.Popen(
+            [sys.executable, script, str(rank), str(world), tmp_path / "store", tmp_path / "cell", out],
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank, out in enumerate(outs)
+    ]
+    errors = [process.communicate()[1] for process in processes]
+    assert [process.returncode for process in processes] == [0] * world, "\n".join(errors)
+    for out in outs:
+        found = json.loads(out.read_text())
+        assert found["saved"] < 0.65 * found["whole"]
+        assert found["loaded"] < 0.65 * found["whole"]
