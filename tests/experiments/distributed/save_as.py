@@ -4,7 +4,9 @@ Arguments: number of the process, how many there are, a file that they meet at, 
 and a JSON file for the numbers.
 """
 
+import errno
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -12,11 +14,13 @@ import torch
 import torch.distributed as dist
 
 from seqsuite.allocator import process_bytes, reset_peak, return_freed_memory
+from seqsuite.errors import UserError
 from seqsuite.experiments.config.resolve import resolve
 from seqsuite.experiments.distributed.team import join
 from seqsuite.experiments.interruption import InterruptionFlag
 from seqsuite.experiments.training.assemble import assemble
 from seqsuite.experiments.training.callbacks import Callback
+from seqsuite.experiments.training.trainer import Trainer
 
 SETTINGS = {
     "task": "selective_copying",
@@ -34,6 +38,23 @@ SETTINGS = {
 }
 
 
+def told_of_a_full_disk(trainer: Trainer, here: bool) -> str:
+    """Save another checkpoint, while nothing more goes onto this process's disk; return what is said."""
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    if here:
+        os.fsync = full
+    trainer.progress.step += 1
+    try:
+        trainer.save()
+        trainer.parts.checkpoints.wait()
+    except UserError as error:
+        return str(error)
+    return ""
+
+
 class Grown:
     """Says by how much the process grew at most since it was made."""
 
@@ -47,7 +68,7 @@ class Grown:
 
 
 def main() -> None:
-    """Train a step; save that; load it."""
+    """Train a step; save that; load it; fail to save another one."""
     rank, world, store, folder, out = sys.argv[1:]
     torch.set_num_threads(1)
     config = resolve(SETTINGS)
@@ -66,8 +87,9 @@ def main() -> None:
         loading = Grown()
         trainer.resume(found)
         loaded = loading.most()
+        told = told_of_a_full_disk(trainer, here=placement.rank == placement.world - 1)
     whole = 3 * 4 * trainer.parts.model.num_parameters()  # weights and both moments
-    Path(out).write_text(json.dumps({"whole": whole, "saved": saved, "loaded": loaded}))
+    Path(out).write_text(json.dumps({"whole": whole, "saved": saved, "loaded": loaded, "told": told}))
 
 
 if __name__ == "__main__":

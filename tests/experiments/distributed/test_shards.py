@@ -212,7 +212,7 @@ def test_shards_of_something_else_are_refused_in_a_sentence(
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="reads sizes of processes from /proc")
-def test_no_process_has_all_of_it(tmp_path: Path) -> None:
+def test_no_process_has_all_of_it_and_all_are_told_of_one_s_full_disk(tmp_path: Path) -> None:
     """Of four each has a quarter to copy and write, and what a file of weights takes besides."""
     script, world = Path(__file__).with_name("save_as.py"), 4
     outs = [tmp_path / f"{rank}.json" for rank in range(world)]
@@ -230,3 +230,5 @@ def test_no_process_has_all_of_it(tmp_path: Path) -> None:
         found = json.loads(out.read_text())
         assert found["saved"] < 0.65 * found["whole"]
         assert found["loaded"] < 0.65 * found["whole"]
+        assert "cannot be written: No space left on device" in found["told"]
+    assert {path.name for path in (tmp_path / "cell").iterdir()} == {"step-000000001", "step-000000002"}
