@@ -66,6 +66,10 @@ def results(filters: tuple[str, ...], **options: Any) -> None:
 @click.option("--scale", type=_SCALE, default="cpu", help="How large: seconds, minutes, a GPU, the paper.")
 @click.option("--dry-run", is_flag=True, help="Show the cells and their parameter counts; run nothing.")
 @click.option("--takeover", is_flag=True, help="Take cells over from a process that seems to run them.")
+@click.option(
+    "--from", "sources", type=_FILE, multiple=True, help="Do not run what is finished in this file of runs."
+)
+@click.option("--export", type=_FILE, help="Also write the study's ended runs, as one file, for --from.")
 @FORMAT
 @FIGURE
 @click.option("--experiment", default="seqsuite", help="MLflow experiment to look in, for --list.")
@@ -81,6 +85,7 @@ def reproduce(name: str | None, settings: tuple[str, ...], listing: bool, **opti
       seqsuite reproduce --list
       seqsuite reproduce table1 --scale smoke
       seqsuite reproduce table1 seed=0 --figure table1.svg
+      seqsuite reproduce table1 --from theirs.json --export ours.json
       seqsuite reproduce my-study.toml --scale cpu
     """
     from seqsuite.commands.reproduce import list_studies, reproduce_study

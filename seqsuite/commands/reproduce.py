@@ -5,6 +5,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from rich.console import Console
+
 from seqsuite import report
 from seqsuite.commands.bench import run_benchmark
 from seqsuite.commands.console import make_console
@@ -12,15 +14,16 @@ from seqsuite.commands.plan import print_plan
 from seqsuite.commands.run import EXIT_INTERRUPTED, exit_status, print_failures, run_shown
 from seqsuite.errors import UserError
 from seqsuite.experiments.cell import GOOD
-from seqsuite.experiments.tracking.reader import open_reader
+from seqsuite.experiments.tracking.export import FileReader, export_runs
+from seqsuite.experiments.tracking.reader import JoinedReader, open_reader
 from seqsuite.experiments.tracking.store import CellRun
 from seqsuite.report import Column, Report, Section
 from seqsuite.report import Row as Cells
 from seqsuite.report.pictures import check_picture
-from seqsuite.results.collect import collect
+from seqsuite.results.collect import collect, newest
 from seqsuite.results.studies import Study, find_study, load_studies
 from seqsuite.results.studies.outcome import study_report
-from seqsuite.results.studies.plan import StudyReader, standing, study_cells
+from seqsuite.results.studies.plan import StudyReader, finished, identity_of, standing, study_cells
 
 
 def list_studies(style: str, experiment: str) -> None:
@@ -117,34 +120,60 @@ def reproduce_study(
     scale: str,
     dry_run: bool,
     takeover: bool,
+    sources: Sequence[Path],
+    export: Path | None,
     style: str,
     figure: Path | None,
     experiment: str,
 ) -> int:
     """Run what is missing of a study, print its table, and draw it if asked to; return the exit status.
 
+    Args:
+        study: Name, or path of a TOML file.
+        settings: ``key=value`` arguments over those of its grids.
+        scale: One of its scales.
+        dry_run: Whether to show the cells only.
+        takeover: Whether to take cells over from a process that seems to run them.
+        sources: Files of exported runs: what is finished in them is not run again.
+        export: File to write the ended runs of the study to, those of ``sources`` among them.
+        style: One of :data:`seqsuite.report.FORMATS`.
+        figure: Picture to draw.
+        experiment: MLflow experiment.
+
     Raises:
-        UserError: if there is no such study or scale, a setting is wrong, or no cell can run.
+        UserError: if there is no such study or scale, a setting is wrong, a file cannot be read or written,
+            or no cell can run.
     """
     if figure is not None:
         check_picture(figure)
     name, found = find_study(study)
     if scale in found.benches:
+        if sources or export is not None:
+            raise UserError(
+                "This study is of benchmarks, which are timed here: leave --from and --export out."
+            )
         return _run_benches(found, scale, settings, dry_run=dry_run, style=style, figure=figure)
     over = [*settings, f"run.experiment={experiment}"] if experiment != "seqsuite" else settings
     cells = study_cells(name, found, scale, over)
+    files = [FileReader(source) for source in sources]
+    shared = finished(cells, [run for file in files for run in file.cells()])
+    missing = [cell for cell in cells if identity_of(cell) not in shared]
     console = make_console(stderr=style != "table")
     if dry_run:
         told = (*found.grids[scale], *settings)
-        print_plan(console, cells, probe=False, matched=any("model.match" in text for text in told))
+        if missing:
+            print_plan(console, missing, probe=False, matched=any("model.match" in text for text in told))
+        _tell_shared(console, len(shared), len(cells), sources)
         return 0
-    again = shlex.join(["seqsuite", "reproduce", study, "--scale", scale, *settings])
-    outcomes = run_shown(console, cells, again, takeover=takeover)
+    again = _command(study, scale, settings, sources)
+    _tell_shared(console, len(shared), len(cells), sources)
+    outcomes = run_shown(console, missing, again, takeover=takeover) if missing else []
     if outcomes is None:
         return EXIT_INTERRUPTED
     print_failures(console, outcomes)
-    if any(outcome.outcome in GOOD for outcome in outcomes):
-        reader = StudyReader(open_reader(cells[0].run.experiment), cells)
+    if shared or any(outcome.outcome in GOOD for outcome in outcomes):
+        stores = [open_reader(cells[0].run.experiment)] if missing else []
+        reader = StudyReader(JoinedReader([*stores, *files]), cells)
         results = collect(reader)
         report.write(study_report(name, found, scale, reader, results, again), style, sys.stdout)
         if figure is not None:
@@ -152,4 +181,18 @@ def reproduce_study(
 
             compare(reader, results, figure)
             print(f"The picture is in {figure}.", file=sys.stderr)
+        if export is not None:
+            print(f"{export_runs(reader, newest(reader.cells()), export)} runs in {export}.", file=sys.stderr)
     return exit_status(console, outcomes, offline=False)
+
+
+def _command(study: str, scale: str, settings: Sequence[str], sources: Sequence[Path]) -> str:
+    """Return the command that goes on with a study."""
+    known = [part for source in sources for part in ("--from", str(source))]
+    return shlex.join(["seqsuite", "reproduce", study, "--scale", scale, *settings, *known])
+
+
+def _tell_shared(console: Console, count: int, cells: int, sources: Sequence[Path]) -> None:
+    """Say how many of a study's cells were run elsewhere."""
+    if sources:
+        console.print(f"{count} of {cells} cells are finished in {', '.join(map(str, sources))}.")

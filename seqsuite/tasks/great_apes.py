@@ -11,6 +11,7 @@ import numpy.typing as npt
 from seqsuite.errors import UserError
 from seqsuite.options import PositiveInt, UserPath
 from seqsuite.tasks.base import SPLITS, Baseline, Batch, EvalSet, ModelIO, Split, Task
+from seqsuite.tasks.kmers import kmer_baseline
 from seqsuite.tasks.random import Words, below, row_words
 from seqsuite.tasks.sources.duplicates import content_hash
 from seqsuite.tasks.sources.fasta import ALPHABET, SUFFIXES, N, Record
@@ -134,8 +135,8 @@ class GreatApes(Task):
         return f"{where}: {told}"
 
     def baselines(self, which: EvalSet) -> tuple[Baseline, ...]:
-        """Return chance."""
-        return (Baseline("chance", 100 / len(self.class_names)),)
+        """Return chance, and what the frequencies of short words say."""
+        return (Baseline("chance", 100 / len(self.class_names)), kmer_baseline(self, which))
 
     @cached_property
     def _data(self) -> dict[Split, dict[str, Chromosomes]]:

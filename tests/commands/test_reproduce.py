@@ -70,6 +70,28 @@ def test_a_study_of_ones_own_from_its_file_to_the_report(
     assert read.replace("tiny.json", "the experiment tiny") == page
 
 
+def test_a_study_goes_on_from_runs_of_another_machine(
+    seqsuite: Seqsuite, study: str, shared_folder: Path
+) -> None:
+    assert seqsuite("reproduce", study, "--scale", "smoke").exit_code == 0
+    half = seqsuite("results", "model=mamba", "--experiment", "tiny", "--export", "half.json")
+    assert half.exit_code == 0, half.output
+    elsewhere = ["--scale", "smoke", "run.experiment=elsewhere", "--from", "half.json"]
+    planned = seqsuite("reproduce", study, *elsewhere, "--dry-run")
+    assert "1 of 2 cells are finished in half.json." in planned.stdout
+    joined = seqsuite("reproduce", study, *elsewhere, "--export", "whole.json", "--format", "json")
+    assert joined.exit_code == 0, joined.output
+    assert "2 runs in whole.json." in joined.stderr
+    assert "selective_copying-mamba" not in joined.stderr
+    (table,) = [part for part in json.loads(joined.stdout)["sections"] if part["kind"] == "results"]
+    assert sorted(row["model"] for row in table["rows"] if row.get("model")) == ["mamba", "s4d"]
+    nothing_to_run = ["--scale", "smoke", "run.experiment=nowhere", "--from", "whole.json"]
+    shown = seqsuite("reproduce", study, *nothing_to_run, "--figure", "joined.svg")
+    assert shown.exit_code == 0, shown.output
+    assert "2 of 2 cells are finished in whole.json." in shown.stdout
+    assert (shared_folder / "joined.svg").is_file()
+
+
 def test_the_list_shows_what_exists(seqsuite: Seqsuite) -> None:
     shown = seqsuite("reproduce", "--list", "--format", "json")
     assert shown.exit_code == 0, shown.output
@@ -105,6 +127,9 @@ def test_a_study_of_benchmarks(seqsuite: Seqsuite) -> None:
     refused = seqsuite("reproduce", "fig8", "--scale", "smoke", "seed=1")
     assert refused.exit_code == 2
     assert "take no seed=1" in refused.output
+    timed_here = seqsuite("reproduce", "fig8", "--scale", "smoke", "--export", "runs.json")
+    assert timed_here.exit_code == 2
+    assert "leave --from and --export out" in timed_here.output
     run = seqsuite("reproduce", "s4table1", "--scale", "smoke")
     assert run.exit_code == 0, run.output
     assert "Exponents of their growth with L" in run.stdout

@@ -9,6 +9,7 @@ from seqsuite.errors import UserError
 from seqsuite.tasks.base import IGNORE
 from seqsuite.tasks.dna import DNA
 from seqsuite.tasks.sources import genomes, maf
+from seqsuite.tasks.sources import samples as package_samples
 from seqsuite.tasks.sources.fasta import ALPHABET, GAP, load_samples, reverse_complement
 
 
@@ -83,6 +84,22 @@ def test_other_strand_is_read_in_training_only(rows, tmp_path: Path):
     assert (rows(both, "validation", 0, 64).inputs == 0).all()
     forward = DNA(seed=0, seqlen=8, path=file, reverse_complement=False)
     assert (rows(forward, "train", 0, 64).inputs == 0).all()
+
+
+def test_the_strand_has_nothing_to_do_with_the_place(tmp_path: Path, rows):
+    halves = DNA(seed=0, seqlen=8, path=fasta(tmp_path, ">r\n" + "A" * 1600 + "C" * 2400))
+    first = rows(halves, "train", 0, 800).inputs[:, 0]  # of A and C equally much is training data
+    for letter, opposite in ((0, 3), (1, 2)):
+        forward, backward = (first == letter).sum(), (first == opposite).sum()
+        assert 0.4 < forward / (forward + backward) < 0.6
+
+
+def test_files_of_ones_own_need_no_sample(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(package_samples.SAMPLE_DISTRIBUTIONS, "dna", ("no-such-samples",))
+    monkeypatch.setattr(maf, "EXAMPLE", tmp_path / "none")
+    DNA(seed=0, seqlen=8, path=fasta(tmp_path, ">r\n" + "A" * 200))
+    with pytest.raises(UserError, match="no-such-samples"):
+        DNA(seed=0)
 
 
 def test_gzipped_files_and_folders(tmp_path: Path):

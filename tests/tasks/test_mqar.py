@@ -31,6 +31,7 @@ def test_further_test_sets_are_by_length_and_pairs():
     task = MQAR(seed=1, length=40, pairs=6, vocab_size=64)
     sets = {which.name: which for which in task.eval_sets("test")}
     assert list(sets) == ["length_40_pairs_6", "length_20_pairs_3", "length_80_pairs_12"]
+    assert [which.name for which in task.eval_sets("validation")] == ["length_40_pairs_6"]
     for (name, which), pairs in zip(sets.items(), (6, 3, 12), strict=True):
         batch = task.eval_batch(which, range(3))
         assert batch.inputs.shape[1] == which.seqlen, name

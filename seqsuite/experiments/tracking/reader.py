@@ -45,6 +45,33 @@ class Reader(Protocol):
         """Return a metric by step; of several values at one step, as a resumed run has, the last."""
 
 
+class JoinedReader:
+    """Several stores or files of runs, read as one; its experiment is that of the first."""
+
+    def __init__(self, readers: Sequence[Reader]) -> None:
+        self.experiment = readers[0].experiment
+        self._readers = tuple(readers)
+
+    def cells(self) -> list[CellRun]:
+        """Return all runs, newest first, each once."""
+        runs = {run.run_id: run for reader in self._readers for run in reader.cells()}
+        return sorted(runs.values(), key=lambda run: run.start_time, reverse=True)
+
+    def get(self, run_id: str) -> CellRun:
+        """Return one run; raises :class:`~seqsuite.errors.UserError` if there is none."""
+        return self._reader_of(run_id).get(run_id)
+
+    def history(self, run_id: str, metric: str) -> Points:
+        """Return a metric by step."""
+        return self._reader_of(run_id).history(run_id, metric)
+
+    def _reader_of(self, run_id: str) -> Reader:
+        for reader in self._readers[:-1]:
+            if any(run.run_id == run_id for run in reader.cells()):
+                return reader
+        return self._readers[-1]
+
+
 def open_reader(experiment: str = "seqsuite") -> Reader:
     """Open the store that ``MLFLOW_TRACKING_URI`` names, or else ``mlflow.db`` here, for reading.
 

@@ -81,6 +81,12 @@ def standing(cells: Sequence[CellConfig], runs: Sequence[CellRun]) -> Standing:
     )
 
 
+def finished(cells: Sequence[CellConfig], runs: Sequence[CellRun]) -> set[Identity]:
+    """Return the identities of those cells that have a finished run among some."""
+    done = {identity(run.params) for run in runs if run.status == "FINISHED"}
+    return done & {identity_of(cell) for cell in cells}
+
+
 def identity(params: Mapping[str, str]) -> Identity:
     """Return recorded settings but for where and as what a cell ran: equal for runs of one cell."""
     return frozenset((key, value) for key, value in params.items() if not key.startswith("run."))

@@ -51,3 +51,17 @@ def test_where_steps_cannot_be_graphs_it_is_said_and_they_are_taken(
 def test_graphs_without_a_gpu_are_a_notice(make_trainer, caplog: pytest.LogCaptureFixture) -> None:
     train(make_trainer, train__graphs="on")
     assert "there is no CUDA device" in caplog.text
+
+
+def test_steps_that_cannot_be_recorded_are_taken_and_it_is_said_once(
+    make_trainer, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Refusing(Recorder):
+        def record(self, call):
+            raise RuntimeError("operation not permitted when stream is capturing")
+
+    _, expected = train(make_trainer, "plain", train__steps="9")
+    with caplog.at_level("INFO"):
+        _, points = train(make_trainer, "refused", recorder=Refusing(), train__steps="9", train__graphs="on")
+    assert points[schema.TRAIN_LOSS] == pytest.approx(expected[schema.TRAIN_LOSS], rel=1e-5)
+    assert caplog.text.count("runs without one: operation not permitted") == 1

@@ -117,6 +117,8 @@ def test_a_folder_of_other_things_is_left_alone(tmp_path: Path) -> None:
     prepare_corpus([tmp_path / "a.txt"], tmp_path / "made", CorpusOptions())
     with pytest.raises(UserError, match="prepared from other files or options"):
         prepare_corpus([tmp_path / "b.txt"], tmp_path / "made", CorpusOptions())
+    with pytest.raises(UserError, match="prepared from other files or options"):
+        prepare_corpus([tmp_path / "a.txt"], tmp_path / "made", CorpusOptions(encoding="latin-1"))
     with pytest.raises(UserError, match="is not empty"):
         prepare_corpus([tmp_path / "a.txt"], tmp_path, CorpusOptions())
 
