@@ -20,7 +20,6 @@ from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader, HuggingFaceStorageWriter
 from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import save
-from torch.distributed.checkpoint.storage import StorageWriter
 from torch.distributed.tensor import DTensor
 
 _MARK = "in shards"
@@ -89,7 +88,8 @@ class Shards:
         self._save(tensors, writer)
         self.alone(lambda: _move(parts, path))
 
-    def _save(self, tensors: Mapping[str, Tensor], writer: StorageWriter) -> None:
+    def _save(self, tensors: Mapping[str, Tensor], writer: HuggingFaceStorageWriter) -> None:
+        writer.per_thread_copy_ahead = 0  # from a GPU; this thread would ask the first one for a stream
         try:
             save(dict(tensors), storage_writer=writer, process_group=self._group)
         except CheckpointException as error:
