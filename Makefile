@@ -13,17 +13,19 @@ SECONDS := 150
 SEED := $(shell date +%F)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow test-all test-kills lint docs tables gpu-report setup clean
+.PHONY: help run test test-slow test-all test-kills test-studies lint docs tables results gpu-report setup clean
 
 help:
 	@echo "make run [ARGS='task=... model=... key=value']   set up and run; by default $(ARGS)"
 	@echo "make test                                        set up and run the fast tests"
 	@echo "make test-slow [SECONDS=150] [SEED=...]          run slow tests for a while, in an order drawn by SEED"
 	@echo "make test-kills                                  run what kills, breaks and garbles: the kill matrix, chaos, fuzzing"
+	@echo "make test-studies                                run every study at scale=smoke"
 	@echo "make test-all                                    run all tests (half an hour on two cores)"
 	@echo "make lint                                        set up and run ruff and mypy"
 	@echo "make docs                                        set up and build the documentation, into build/site"
 	@echo "make tables                                      set up and renew the tables of docs/zoo.md and docs/pytorch.md"
+	@echo "make results                                     set up and renew the pages of docs/results from its exports"
 	@echo "make gpu-report                                  measure all that needs a GPU (9 minutes), into docs/triton.md"
 	@echo "make setup                                       set up only: .venv with seqsuite in it"
 
@@ -42,6 +44,10 @@ test-kills: $(VENV)/.with-dev
 	$(PYTEST) -m slow tests/experiments/test_kills.py tests/experiments/executors/test_chaos.py \
 		tests/experiments/config/test_fuzz.py tests/tasks/sources/test_fuzz.py tests/models/test_untrusted_folders.py
 
+# Every study of a paper at its smallest scale, from the command to the picture.
+test-studies: $(VENV)/.with-dev
+	$(PYTEST) -m slow tests/commands/test_reproduce.py -k smallest_scale
+
 test-all: $(VENV)/.with-dev
 	$(PYTEST)
 
@@ -58,6 +64,9 @@ tables: $(VENV)/.with-dev
 	$(VENV)/bin/python -m seqsuite.models.zoo docs/zoo.md
 	$(PYTEST) -q tests/models/test_t*.py --junitxml=build/citizenship.xml
 	$(VENV)/bin/python -m seqsuite.models.citizenship docs/pytorch.md build/citizenship.xml
+
+results: $(VENV)/.with-dev
+	$(VENV)/bin/python docs/render_results.py
 
 gpu-report: $(VENV)/.with-dev
 	$(VENV)/bin/python -m seqsuite.bench.gpu_report --out docs/gpu_report.json

@@ -5,7 +5,6 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import click
-from ours import our_results
 
 from seqsuite.cli import main
 from seqsuite.experiments.config.keys import Key, list_keys
@@ -13,6 +12,8 @@ from seqsuite.experiments.config.scales import SCALES
 from seqsuite.models import MODELS
 from seqsuite.results.studies import Study, load_studies
 from seqsuite.tasks import TASKS
+
+RESULTS = Path(__file__).parent / "results"
 
 
 def write_reference(folder: Path) -> None:
@@ -26,10 +27,7 @@ def write_reference(folder: Path) -> None:
         "studies": index("Studies", "studies", sorted(load_studies()[0])),
         **{f"tasks/{name}": task_page(name, keys) for name in TASKS.names()},
         **{f"models/{name}": model_page(name) for name in MODELS.names()},
-        **{
-            f"studies/{name}": study_page(name, study, folder / "studies")
-            for name, study in load_studies()[0].items()
-        },
+        **{f"studies/{name}": study_page(name, study) for name, study in load_studies()[0].items()},
     }
     for name, text in pages.items():
         path = folder / f"{name}.md"
@@ -100,10 +98,13 @@ def model_page(name: str) -> str:
     return f"# {name}\n\n{_prose(preset)}\n\n```sh\nseqsuite run task=text model={name} --print-config\n```\n"
 
 
-def study_page(name: str, study: Study, folder: Path) -> str:
-    """Return what a study asks, the commands that run it, published numbers and ours; write figures."""
+def study_page(name: str, study: Study) -> str:
+    """Return what a study asks, the commands that run it, the published numbers, and where ours are."""
     parts = [f"# {name}: {study.title}", f"*{study.source}*", study.question, study.finding]
-    commands = [f"seqsuite reproduce {name} --scale {scale}" for scale in (*study.grids, *study.benches)]
+    commands = [
+        f"seqsuite reproduce {name} --scale {scale}"
+        for scale in (*study.grids, *study.benches, *study.zero_shot)
+    ]
     parts += ["\n".join(["```sh", *commands, "```"])] if commands else []
     for published in study.published:
         settings = [*published.settings]
@@ -112,7 +113,8 @@ def study_page(name: str, study: Study, folder: Path) -> str:
         note = " (secondary transcription)" if published.secondary else ""
         lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head), *rows]
         parts.append(f"Published{note}, `task={published.task}`. {published.protocol}\n\n" + "\n".join(lines))
-    parts += our_results(name, study, folder)
+    if (RESULTS / f"{name}.md").exists():
+        parts.append(f"[What we found](../../results/{name}.md) at the budgets that were run.")
     return "\n\n".join(filter(None, parts)) + "\n"
 
 

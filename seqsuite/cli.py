@@ -29,13 +29,9 @@ def _complete_setting(ctx: click.Context, param: click.Parameter, incomplete: st
 
 
 def _complete_model(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
-    from click.shell_completion import CompletionItem
+    from seqsuite.completion import complete_model
 
-    from seqsuite.completion import complete_run
-
-    if "/" in incomplete or incomplete.startswith("."):
-        return [CompletionItem(incomplete, type="dir")]
-    return complete_run(incomplete, ctx.params.get("experiment") or "seqsuite")
+    return complete_model(incomplete, ctx.params.get("experiment") or "seqsuite")
 
 
 _FILE = click.Path(dir_okay=False, path_type=Path)

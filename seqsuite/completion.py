@@ -94,6 +94,13 @@ def complete_run(incomplete: str, experiment: str) -> list[CompletionItem[str]]:
     return [CompletionItem(name) for name in known if name.startswith(incomplete)]
 
 
+def complete_model(incomplete: str, experiment: str) -> list[CompletionItem[str]]:
+    """Return the names of finished runs, or leave a folder to the shell; see :func:`complete_run`."""
+    if "/" in incomplete or incomplete.startswith("."):
+        return [CompletionItem(incomplete, type="dir")]
+    return complete_run(incomplete, experiment)
+
+
 def _keys(key: str, given: Sequence[str]) -> dict[str, list[str]]:
     """Return the keys that can be set and their values."""
     from seqsuite.experiments.config.resolve import override_keys

@@ -131,7 +131,7 @@ def test_a_wrong_name_before_does_not_stop_completion(monkeypatch: pytest.Monkey
 
 
 def test_the_real_configuration_is_completed() -> None:
-    assert [item.value for item in completion.complete_override("task=dn")] == ["task=dna"]
+    assert [item.value for item in completion.complete_override("task=gr")] == ["task=great_apes"]
     keys = [item.value for item in completion.complete_override("train.")]
     assert {"train.steps=", "train.learning_rate="} <= set(keys)
 

@@ -31,7 +31,8 @@ MAY_IMPORT = {
     "results": LEAVES | {"experiments"},
     "completion": LEAVES | {"tasks", "models", "experiments"},
     "api": LEAVES | {"kernels", "tasks", "models", "experiments", "results"},
-    "commands": LEAVES | {"bench", "kernels", "tasks", "models", "experiments", "results", "api"},
+    "commands": LEAVES
+    | {"bench", "completion", "kernels", "tasks", "models", "experiments", "results", "api"},
     "cli": {"errors", "report", "cli_results", "cli_runs", "commands", "completion", "results"},
     "cli_results": {"commands", "report"},
     "cli_runs": {"commands", "completion"},

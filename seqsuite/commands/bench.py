@@ -3,6 +3,7 @@
 import importlib
 import shlex
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,7 +31,7 @@ SIZES = {
 }
 _LIMIT_S = {"block": 60.0, "zoo": 60.0, "generation": 300.0, "complexity": 5.0}
 _DEFAULT_LIMIT_S = 20.0
-_NO_FIGURE = ("complexity", "generation", "host", "tracking")
+_NO_FIGURE = ("data", "executors", "host", "tracking")
 _REPEATS, _QUICK_REPEATS = 7, 2
 _MOST_TIMES = 1_000
 
@@ -50,8 +51,8 @@ def run_benchmark(
     style: str = "table",
     figure: Path | None = None,
     quick: bool = False,
-) -> None:
-    """Run one benchmark, print its report and draw it if asked to.
+) -> Report:
+    """Run one benchmark, print its report, draw it if asked to, and return it.
 
     Raises:
         UserError: an option cannot be used, or a peer asked for cannot run here.
@@ -96,19 +97,22 @@ def run_benchmark(
             raise UserError(f"--figure draws times of peers, and bench {what} compares none: leave it out.")
         check_picture(figure)
     benchmark = importlib.import_module(f"seqsuite.bench.{what}")
+    started = time.perf_counter()
     with _progress() as say, using_threads(settings.threads[0]):
         report: Report = benchmark.run(settings, say)
+    seconds = time.perf_counter() - started
     write(report, style, sys.stdout)
     if not quick:
         from seqsuite.results.benchmarks import EXPERIMENT, record_benchmark
 
-        run_id = record_benchmark(what, report)
+        run_id = record_benchmark(what, report, seconds)
         _say(f"Recorded as run {run_id[:8]} of the experiment {EXPERIMENT}.")
     if figure is not None:
-        from seqsuite.bench.figure import draw  # matplotlib, which no table needs
+        from seqsuite.results.benchmark_figure import draw  # matplotlib, which no table needs
 
-        draw(report, figure)
+        draw([report], figure)
         _say(f"The picture is in {figure}.")
+    return report
 
 
 def _say(sentence: str) -> None:

@@ -32,7 +32,8 @@ def convert(source: str, destination: Path, *, format: Format, experiment: str) 
         if format == "native" and native.MARK in description:  # which may say more than the model needs
             shutil.copyfile(folder / CONFIG, destination / CONFIG)
         tokenizer.copy_files(folder, destination)
-        if format == "hf" and reads_bytes(description):
+        has_tokenizer = (destination / tokenizer.FILES[0]).is_file()
+        if format == "hf" and not has_tokenizer and reads_bytes(description):
             tokenizer.write_byte_tokenizer(destination)
     console = Console(highlight=False, soft_wrap=True)
     size = (destination / WEIGHTS).stat().st_size

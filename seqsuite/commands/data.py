@@ -14,7 +14,7 @@ from rich.table import Table
 
 from seqsuite.errors import UserError
 from seqsuite.tasks.prepare.corpus import CorpusOptions, prepare_corpus
-from seqsuite.tasks.prepare.fetch import data_folder, fetch, is_present
+from seqsuite.tasks.prepare.fetch import data_folder, fetch, is_enough, is_present
 from seqsuite.tasks.prepare.genome import open_genome
 from seqsuite.tasks.prepare.inspection import Kind, decode, guess_kind, inspect_path, picture
 from seqsuite.tasks.prepare.manifest import damaged_files
@@ -24,37 +24,71 @@ from seqsuite.tasks.sources.files import find
 
 EXIT_DAMAGED = 1
 
+_WIDE = 100  # columns of a screen that take the table of sets
 _NAMED = 10  # records, duplicates and bad files to show
 
 
 def list_data() -> None:
     """Print every data set: its size, licence and whether it is there."""
     console = Console(highlight=False)
+    console.print(*([_listed()] if console.width >= _WIDE else map(_named, recipes().values())), sep="\n")
+    console.print(
+        "\nPinned: what must arrive is known by its SHA-256. Of the others what arrives is taken as it is, "
+        "and `seqsuite data verify` compares with what arrived.",
+        soft_wrap=True,
+    )
+    console.print(f"\nKept in {data_root()} (SEQSUITE_DATA chooses another place).", soft_wrap=True)
+
+
+def _listed() -> Table:
+    """Return all data sets as a table."""
     table = Table(box=None, pad_edge=False)
-    for column in ("name", "here", "to fetch", "task", "licence"):
+    for column in ("name", "here", "to fetch", "pinned", "task", "licence"):
         table.add_column(
             column, justify="right" if column == "to fetch" else "left", no_wrap=column == "name"
         )
     table.add_column("what it is")
     for recipe in recipes().values():
         here = "yes" if is_present(recipe) else "no"
-        table.add_row(recipe.name, here, _size(recipe.size), recipe.task, recipe.licence, recipe.summary)
-    console.print(table)
-    console.print(f"\nKept in {data_root()} (SEQSUITE_DATA chooses another place).", soft_wrap=True)
+        pinned = "yes" if recipe.is_pinned else "no"
+        table.add_row(
+            recipe.name, here, _size(recipe.size), pinned, recipe.task, recipe.licence, recipe.summary
+        )
+    return table
 
 
-def fetch_data(names: Sequence[str]) -> None:
+def _named(recipe: Recipe) -> str:
+    """Return a data set as two lines, for narrow screens."""
+    here = "here" if is_present(recipe) else "not here"
+    pinned = "pinned" if recipe.is_pinned else "not pinned"
+    facts = f"{here}, {_size(recipe.size)} to fetch, {pinned}; task {recipe.task}; {recipe.licence}"
+    return f"{recipe.name}: {recipe.summary}\n  {facts}"
+
+
+def fetch_data(names: Sequence[str], wanted: int | None = None) -> None:
     """Fetch data sets by name, and say how to use them.
+
+    Args:
+        names: Which.
+        wanted: Bytes of text of sets that are streamed; by default the recipe's.
 
     Raises:
         UserError: if there is no such set, or it cannot be fetched.
     """
     console = Console(highlight=False)
-    for recipe in [find_recipe(name) for name in names]:
-        if not is_present(recipe):
+    chosen = [find_recipe(name) for name in names]
+    whole = [recipe.name for recipe in chosen if recipe.stream is None]
+    if wanted is not None and whole:
+        raise UserError(f"--bytes is for sets that are streamed; {whole[0]} is fetched whole.")
+    for recipe in chosen:
+        if not is_enough(recipe, wanted):
             console.print(f"{recipe.name}: {recipe.summary}; licence: {recipe.licence}", soft_wrap=True)
             with _bar(console) as bar:
-                fetch(recipe, _FileBars(bar))
+                fetch(recipe, _FileBars(bar), wanted=wanted)
+            if not recipe.is_pinned:
+                console.print(
+                    f"{recipe.name} is not pinned: no checksum says whether it is what others have."
+                )
         console.print(_usage(recipe), soft_wrap=True)
 
 
@@ -80,8 +114,12 @@ def verify_data(names: Sequence[str]) -> int:
                 f"{recipe.name}: damaged: {shown}; remove {data_folder(recipe)} and fetch it again.",
                 soft_wrap=True,
             )
-        else:
+        elif recipe.is_pinned:
             console.print(f"{recipe.name}: whole, every checksum is right")
+        else:
+            console.print(
+                f"{recipe.name}: whole, as it arrived; not pinned: its publisher's checksum is not known"
+            )
     return status
 
 
@@ -121,7 +159,7 @@ def prepare_data(path: Path, output: Path | None, options: CorpusOptions, worker
     )
 
 
-def show_info(path: Path, kind: Kind | None, encoding: str | None) -> None:
+def show_info(path: Path, kind: Kind | None, encoding: str | None, field: str) -> None:
     """Print what a file or folder would become: records, lengths, splits, first tokens, duplicates.
 
     Raises:
@@ -129,7 +167,7 @@ def show_info(path: Path, kind: Kind | None, encoding: str | None) -> None:
     """
     console = Console(highlight=False)
     with _notices(console):
-        inspection = inspect_path(path, kind, encoding)
+        inspection = inspect_path(path, kind, encoding, field)
     lengths = np.array([record.length for record in inspection.records])
     first = inspection.records[0]
     table = Table(show_header=False, box=None, pad_edge=False)

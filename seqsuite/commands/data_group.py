@@ -7,6 +7,19 @@ from typing import Any, Literal
 import click
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
+_UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+
+
+def _amount(text: str) -> int:
+    """Return a number of bytes that is written as ``2GB``, ``500MB`` or ``1e9``."""
+    number = text.strip().upper().rstrip("BKMGT")
+    try:
+        found = int(float(number) * _UNITS[text.strip().upper()[len(number) :]])
+    except (ValueError, KeyError, OverflowError):
+        found = 0
+    if found < 1:
+        raise click.BadParameter(f"{text!r} is no amount such as 2GB, 500MB or 1e9.")
+    return found
 
 
 @click.group()
@@ -32,11 +45,17 @@ def data_list() -> None:
 
 @data.command(name="fetch")
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
-def data_fetch(names: tuple[str, ...]) -> None:
-    """Fetch data sets; a download that was cut goes on where it stopped."""
+@click.option(
+    "--bytes", "wanted", type=_amount, metavar="AMOUNT", help="Text of a streamed set, such as 500MB or 2GB."
+)
+def data_fetch(names: tuple[str, ...], wanted: int | None) -> None:
+    """Fetch data sets; a download that was cut goes on where it stopped.
+
+    Of a set that is streamed, `--bytes` of text are fetched; more may be fetched later.
+    """
     from seqsuite.commands.data import fetch_data
 
-    fetch_data(names)
+    fetch_data(names, wanted)
 
 
 @data.command(name="verify")
@@ -69,10 +88,15 @@ def data_prepare(path: Path, output: Path | None, workers: int | None, **options
 
 @data.command(name="info")
 @click.argument("path", type=click.Path(path_type=Path))
-@click.option("--task", type=click.Choice(["text", "dna", "piano"]), help="Read it as this task would.")
+@click.option(
+    "--task", type=click.Choice(["text", "dna", "piano", "sc09"]), help="Read it as this task would."
+)
+@click.option("--field", default="text", help="What holds the text in JSON lines and Parquet.")
 @click.option("--encoding", help="Of text files; by default told by their bytes.")
-def data_info(path: Path, task: Literal["text", "dna", "piano"] | None, encoding: str | None) -> None:
+def data_info(
+    path: Path, task: Literal["text", "dna", "piano", "sc09"] | None, encoding: str | None, field: str
+) -> None:
     """Show what a file or folder would become: records, splits, first tokens, duplicates."""
     from seqsuite.commands.data import show_info
 
-    show_info(path, task, encoding)
+    show_info(path, task, encoding, field)

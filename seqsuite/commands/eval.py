@@ -58,6 +58,22 @@ class EvalOptions:
     device: Device = "auto"
 
 
+@dataclass(frozen=True)
+class Score:
+    """One number of one task."""
+
+    task: str
+    metric: str
+    value: float
+    error: float | None
+    questions: int | None
+
+    @property
+    def key(self) -> str:
+        """Its name in MLflow, which allows few other characters."""
+        return re.sub(r"[^\w./ -]", "_", f"eval/{self.task}/{self.metric}")
+
+
 def evaluate_model(source: str, experiment: str, options: EvalOptions, output: Path | None) -> None:
     """Evaluate the model that ``source`` stands for; print a table, and write all results to ``output``.
 
@@ -67,6 +83,23 @@ def evaluate_model(source: str, experiment: str, options: EvalOptions, output: P
         UserError: if the model or a task is not there, the model is not one of text, or a file cannot be
             written.
     """
+    scores, results = evaluate(source, experiment, options)
+    show(make_console(), _table(scores))
+    if output is not None:
+        try:
+            output.write_text(json.dumps(results, indent=2, default=str) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise UserError(f"{output} cannot be written: {error.strerror}.") from error
+
+
+def evaluate(source: str, experiment: str, options: EvalOptions) -> tuple[list[Score], dict[str, Any]]:
+    """Evaluate the model that ``source`` stands for; return its scores, and all that the harness says.
+
+    Of a run, the scores are recorded with it too.
+
+    Raises:
+        UserError: if the model or a task is not there, or the model is not one of text.
+    """
     device = choose_device(options.device, "--device cuda")
     tasks = _task_manager(options)
     with open_source(source, experiment, reads_text, "is of text") as found:
@@ -75,14 +108,9 @@ def evaluate_model(source: str, experiment: str, options: EvalOptions, output: P
     harness = HarnessModel(model, tokenizer, batch_size=options.batch_size, seed=options.seed)
     results = _evaluate(harness, tasks, options)
     scores = list(_scores(results["results"], results.get("n-samples", {})))
-    show(make_console(), _table(scores))
     if found.store is not None:
         found.store.metrics(found.identity, {score.key: score.value for score in scores})
-    if output is not None:
-        try:
-            output.write_text(json.dumps(results, indent=2, default=str) + "\n", encoding="utf-8")
-        except OSError as error:
-            raise UserError(f"{output} cannot be written: {error.strerror}.") from error
+    return scores, results
 
 
 def _task_manager(options: EvalOptions) -> Any:
@@ -159,25 +187,9 @@ def _is_ours(error: BaseException) -> bool:
     return any(frame.is_relative_to(package) and frame != here for frame in frames)
 
 
-@dataclass(frozen=True)
-class _Score:
-    """One number of one task."""
-
-    task: str
-    metric: str
-    value: float
-    error: float | None
-    questions: int | None
-
-    @property
-    def key(self) -> str:
-        """Its name in MLflow, which allows few other characters."""
-        return re.sub(r"[^\w./ -]", "_", f"eval/{self.task}/{self.metric}")
-
-
 def _scores(
     results: Mapping[str, Mapping[str, Any]], counts: Mapping[str, Mapping[str, int]]
-) -> Iterator[_Score]:
+) -> Iterator[Score]:
     """Yield the results' numbers, which the harness keys ``"metric,filter"``, with its count of questions."""
     for task, metrics in results.items():
         for key, value in metrics.items():
@@ -187,10 +199,10 @@ def _scores(
             error = metrics.get(f"{metric}_stderr,{kind}")
             shown = metric if kind == "none" else f"{metric} ({kind})"
             error = error if isinstance(error, float) else None
-            yield _Score(task, shown, float(value), error, counts.get(task, {}).get("effective"))
+            yield Score(task, shown, float(value), error, counts.get(task, {}).get("effective"))
 
 
-def _table(scores: Sequence[_Score]) -> Table:
+def _table(scores: Sequence[Score]) -> Table:
     table = Table(box=None, pad_edge=False)
     for column in ("task", "metric", "value", "± standard error", "questions"):
         table.add_column(column, justify="left" if column in ("task", "metric") else "right")

@@ -1,12 +1,19 @@
 """The options of ``seqsuite inspect``; what it does is imported when it is called."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 
+def _complete_model(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
+    from seqsuite.completion import complete_model
+
+    return complete_model(incomplete, ctx.params.get("experiment") or "seqsuite")
+
+
 @click.command("inspect")
-@click.argument("sources", nargs=-1, metavar="[RUN]...")
+@click.argument("sources", nargs=-1, metavar="[RUN]...", shell_complete=_complete_model)
 @click.option(
     "--input",
     "texts",

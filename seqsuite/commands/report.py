@@ -8,6 +8,7 @@ from pathlib import Path
 from seqsuite.commands.results import reader_of
 from seqsuite.errors import UserError
 from seqsuite.experiments.tracking.store import open_store
+from seqsuite.results.benchmarks import Benchmark, read_benchmarks, recorded_benchmarks
 from seqsuite.results.filters import parse_filters
 from seqsuite.results.page import ReadSample, report_page
 from seqsuite.results.samples import read_sample
@@ -27,14 +28,26 @@ def write_report(filters: Sequence[str], *, output: Path, source: Path | None, e
     """
     if not output.absolute().parent.is_dir():
         raise UserError(f"--output {output} cannot be written: there is no such folder.")
-    reader = reader_of(source, experiment)
+    benchmarks = read_benchmarks(source) if source is not None else None
+    reader = reader_of(source, experiment) if benchmarks is None else None
     sample: ReadSample | None = None
     if source is None:
         sample = partial(read_sample, open_store(experiment, create=False))
+        benchmarks = _recorded()
     origin = f"the experiment {experiment}" if source is None else source.name
-    page = report_page(reader, parse_filters(filters), origin=origin, sample=sample)
+    page = report_page(
+        reader, parse_filters(filters), origin=origin, sample=sample, benchmarks=benchmarks or ()
+    )
     try:
         output.write_text(page, encoding="utf-8")
     except OSError as error:
         raise UserError(f"--output {output} cannot be written: {error.strerror}.") from error
     print(f"The report is in {output}.", file=sys.stderr)
+
+
+def _recorded() -> list[Benchmark]:
+    """Return the benchmarks in the store; a report needs none."""
+    try:
+        return recorded_benchmarks()
+    except UserError:
+        return []

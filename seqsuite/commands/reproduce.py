@@ -12,6 +12,7 @@ from seqsuite.commands.bench import run_benchmark
 from seqsuite.commands.console import make_console
 from seqsuite.commands.plan import print_plan
 from seqsuite.commands.run import EXIT_INTERRUPTED, exit_status, print_failures, run_shown
+from seqsuite.commands.zero_shot import reproduce_zero_shot
 from seqsuite.errors import UserError
 from seqsuite.experiments.cell import GOOD
 from seqsuite.experiments.tracking.export import FileReader, export_runs
@@ -55,22 +56,23 @@ def _run_benches(
     """Run the benchmarks of a study, or print their commands.
 
     Raises:
-        UserError: if settings are given, which benchmarks have not, or one picture of several is asked for.
+        UserError: if settings are given, which benchmarks have not.
     """
-    benches = study.benches[scale]
     if settings:
         raise UserError(f"This study is of benchmarks, which take no {settings[0]}: leave it out.")
-    if figure is not None and len(benches) > 1:
-        raise UserError(
-            f"This study is of {len(benches)} benchmarks: draw one by its own command, --dry-run."
-        )
     console = make_console(stderr=style != "table")
-    for bench in benches:
+    reports = []
+    for bench in study.benches[scale]:
         console.print(f"$ {bench.command}", soft_wrap=True)
         if not dry_run:
-            run_benchmark(style=style, figure=figure, **bench.model_dump())
+            reports.append(run_benchmark(style=style, **bench.model_dump()))
     if study.finding:
         console.print(f"Found in the paper: {study.finding}", soft_wrap=True)
+    if figure is not None and reports:
+        from seqsuite.results.benchmark_figure import draw  # matplotlib, which no table needs
+
+        draw(reports, figure)
+        print(f"The picture is in {figure}.", file=sys.stderr)
     return 0
 
 
@@ -85,9 +87,13 @@ def _recorded(experiment: str) -> tuple[list[CellRun], list[str]]:
 def _listed(name: str, study: Study, runs: Sequence[CellRun]) -> list[Cells]:
     """Return a study's lines, one a scale."""
     told: Cells = {"study": name, "title": study.title}
-    if not study.grids and not study.benches:
+    if not study.grids and not study.benches and not study.zero_shot:
         return [told | {"scale": "–"}]
     lines = [
+        told | {"scale": scale, "other": f"evaluates {', '.join(plan.models) or 'a model of yours'}"}
+        for scale, plan in study.zero_shot.items()
+    ]
+    lines += [
         told | {"scale": scale, "other": "; ".join(bench.command for bench in benches)}
         for scale, benches in study.benches.items()
     ]
@@ -147,6 +153,11 @@ def reproduce_study(
     if figure is not None:
         check_picture(figure)
     name, found = find_study(study)
+    if scale in found.zero_shot:
+        again = shlex.join(["seqsuite", "reproduce", study, "--scale", scale, *settings])
+        return reproduce_zero_shot(
+            found, scale, settings, again, dry_run=dry_run, style=style, experiment=experiment
+        )
     if scale in found.benches:
         if sources or export is not None:
             raise UserError(
@@ -177,9 +188,9 @@ def reproduce_study(
         results = collect(reader)
         report.write(study_report(name, found, scale, reader, results, again), style, sys.stdout)
         if figure is not None:
-            from seqsuite.results.figures import compare
+            from seqsuite.results.studies.pictures import draw_study  # matplotlib, which no table needs
 
-            compare(reader, results, figure)
+            draw_study(found, reader, results, figure)
             print(f"The picture is in {figure}.", file=sys.stderr)
         if export is not None:
             print(f"{export_runs(reader, newest(reader.cells()), export)} runs in {export}.", file=sys.stderr)

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from seqsuite import report
+from seqsuite.commands.benchmarks import show_benchmarks
 from seqsuite.errors import UserError
 from seqsuite.experiments.tracking.export import FileReader, export_runs
 from seqsuite.experiments.tracking.reader import Reader, open_reader
 from seqsuite.report.pictures import check_picture
+from seqsuite.results.benchmarks import EXPERIMENT, read_benchmarks, recorded_benchmarks
 from seqsuite.results.collect import collect, newest, nothing_found, select
 from seqsuite.results.filters import Filter, parse_filters
 from seqsuite.results.formats import COMMAND, print_results
@@ -48,6 +50,10 @@ def show_results(
     """
     if figure is not None:
         check_picture(figure)
+    benchmarks = read_benchmarks(source) if source is not None else None
+    if benchmarks is not None or (source is None and experiment == EXPERIMENT):
+        show_benchmarks(benchmarks or recorded_benchmarks(), filters, style, figure, export)
+        return
     if rows is None and (cols or metric):
         raise UserError("--cols and --metric are those of a pivot table: say what its rows are, by --rows.")
     conditions = parse_filters(filters)

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 TRAINING = "training.pt"
 SHARDS = "shards"
 MANIFEST = "manifest.json"
+_BYTES = 256
 
 log = logging.getLogger(__name__)
 
@@ -290,9 +291,15 @@ def load_for_inference(folder: Path) -> tuple[SequenceModel, CellConfig]:
 
 
 def reads_bytes(description: Mapping[str, Any]) -> bool:
-    """Return whether a model's ``config.json`` says that its tokens are the bytes of text."""
-    task = native.settings_of(description).get("task")
+    """Return whether a model's ``config.json`` says that its tokens are the bytes of text.
+
+    The data of a task of text may have a tokenizer of its own: then the vocabulary is not that of bytes, or
+    the tokenizer lies beside the model.
+    """
+    task, shape = native.settings_of(description).get("task"), description.get("shape")
     if not isinstance(task, dict) or task.get("name") not in TASKS.names():
+        return False
+    if not isinstance(shape, dict) or shape.get("vocab_size") != _BYTES:
         return False
     has_tokenizer = task.get("tokenizer", "bytes") != "bytes"
     return not has_tokenizer and getattr(TASKS.load(task["name"]), "units", None) == "bytes"

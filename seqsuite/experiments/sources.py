@@ -100,6 +100,5 @@ def has_sample(store: Store, run: CellRun) -> bool:
 
 
 def reads_text(store: Store, run: CellRun) -> bool:
-    """Return whether a run's tokens are the bytes of text."""
-    tokenizer = run.params.get("task.tokenizer", "bytes")
-    return run.tags.get(schema.TAG_METRIC) == "bits_per_byte" and tokenizer == "bytes"
+    """Return whether a run is of text, by bytes or by a tokenizer, which then lies beside the model."""
+    return run.tags.get(schema.TAG_METRIC) == "bits_per_byte"

@@ -4,7 +4,8 @@ What finds something (results, benchmarks) hands over raw numbers in base units;
 here, once.
 """
 
+from seqsuite.report.data import as_json, from_json
 from seqsuite.report.model import Column, Report, Row, Section
 from seqsuite.report.write import FORMATS, write
 
-__all__ = ["FORMATS", "Column", "Report", "Row", "Section", "write"]
+__all__ = ["FORMATS", "Column", "Report", "Row", "Section", "as_json", "from_json", "write"]

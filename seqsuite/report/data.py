@@ -5,9 +5,12 @@ import io
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
-from seqsuite.report.model import Report, Row
+from seqsuite.report.model import Column, Report, Row, Section
+
+_OF_SECTIONS = ("kind", "title", "columns", "rows", "notes")
 
 
 def as_csv(report: Report) -> str:
@@ -32,6 +35,7 @@ def as_json(report: Report) -> str:
         {
             "kind": section.kind,
             "title": section.title,
+            "columns": [_described(column) for column in section.columns],
             **section.about,
             "rows": section.rows,
             "notes": section.notes,
@@ -45,6 +49,36 @@ def as_json(report: Report) -> str:
         "notes": report.notes,
     }
     return json.dumps(_finite(content), indent=2, ensure_ascii=False) + "\n"
+
+
+def from_json(content: Mapping[str, Any]) -> Report:
+    """Return the report that :func:`as_json` wrote, of its parsed text; which cells stood out is not kept.
+
+    Raises:
+        KeyError, TypeError, AttributeError: if something is missing, or is not what it should be.
+    """
+    return Report(
+        content["command"],
+        dict(content["machine"]),
+        [_section(section) for section in content["sections"]],
+        list(content["notes"]),
+    )
+
+
+def _section(content: Mapping[str, Any]) -> Section:
+    about = {key: value for key, value in content.items() if key not in _OF_SECTIONS}
+    columns = tuple(Column(**column) for column in content["columns"])
+    rows = [dict(row) for row in content["rows"]]
+    return Section(content["kind"], content["title"], columns, rows, list(content["notes"]), about)
+
+
+def _described(column: Column) -> dict[str, Any]:
+    """Return what of a column is not as usual, under the names of its attributes."""
+    return {
+        attribute.name: value
+        for attribute in fields(column)
+        if (value := getattr(column, attribute.name)) != attribute.default
+    }
 
 
 def _flat(row: Mapping[str, Any]) -> Row:

@@ -1,5 +1,6 @@
 """What all pictures share: where they may be written, in which form, and colours."""
 
+import io
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +29,16 @@ def check_picture(path: Path) -> None:
     folder = path.absolute().parent
     if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
         raise UserError(f"--figure {path} cannot be written: there is no such folder, or it is not yours.")
+
+
+def svg_bytes(figure: "Figure") -> bytes:
+    """Return a figure as SVG whose letters are paths, the same bytes each time and with any fonts."""
+    import matplotlib
+
+    buffer = io.BytesIO()
+    with matplotlib.rc_context({"svg.hashsalt": "seqsuite", "svg.fonttype": "path"}):
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
+    return buffer.getvalue()
 
 
 def save_picture(figure: "Figure", path: Path) -> Path:

@@ -7,11 +7,12 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from seqsuite.errors import UserError
 from seqsuite.experiments.tracking import schema
-from seqsuite.experiments.tracking.reader import LARGEST, Reader, open_reader
+from seqsuite.experiments.tracking.reader import Reader, open_reader
 from seqsuite.experiments.tracking.store import CellRun
 from seqsuite.results.departures import departures, of_model
 from seqsuite.results.filters import Filter, check_keys, parse_filters
 from seqsuite.results.intervals import uncarried
+from seqsuite.results.measured import measured
 from seqsuite.results.published import join_published
 from seqsuite.results.table import MetricInfo, Results, Row, Score, Section
 
@@ -253,7 +254,7 @@ def _row(
         options=options,
         settings={key: value for key, value in params.items() if _is_setting(key)},
         score=scores.get(metric.name, Score(math.nan, None)),
-        values=dict(sorted((int(cell.tags[schema.TAG_SEED]), _test(cell, metric.name)) for cell in cells)),
+        values={int(cell.tags[schema.TAG_SEED]): math.nan for cell in cells} | _by_seed(cells, metric.name),
         by_seed={name: _by_seed(cells, name) for name in scores},
         scores=scores,
         validation=_mean(cells, schema.BEST + metric.name),
@@ -267,28 +268,18 @@ def _row(
 
 
 def _scores(cells: Sequence[CellRun]) -> dict[str, Score]:
-    """Return all test metrics; one that a cell lacks is the mean of the others'."""
-    names = {
-        name.removeprefix(schema.TEST)
-        for cell in cells
-        for name in cell.metrics
-        if name.startswith(schema.TEST)
-    }
+    """Return all that was measured; what a cell lacks is the mean of the others'."""
+    every = [measured(cell) for cell in cells]
     found = {}
-    for name in sorted(names):
-        values = [_test(cell, name) for cell in cells if schema.TEST + name in cell.metrics]
+    for name in sorted({name for each in every for name in each}):
+        values = [each[name] for each in every if name in each]
         found[name] = Score(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None)
     return found
 
 
-def _test(cell: CellRun, metric: str) -> float:
-    value = cell.metrics.get(schema.TEST + metric, math.nan)
-    return math.inf if value > LARGEST else value
-
-
 def _by_seed(cells: Sequence[CellRun], name: str) -> dict[int, float]:
-    found = (cell for cell in cells if schema.TEST + name in cell.metrics)
-    return dict(sorted((int(cell.tags[schema.TAG_SEED]), _test(cell, name)) for cell in found))
+    found = ((int(cell.tags[schema.TAG_SEED]), measured(cell)) for cell in cells)
+    return dict(sorted((seed, values[name]) for seed, values in found if name in values))
 
 
 def _mean(cells: Sequence[CellRun], metric: str) -> float | None:

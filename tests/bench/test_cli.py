@@ -79,6 +79,7 @@ def test_others_end_to_end(seqsuite: Seqsuite, tmp_path: Path, what: str, ending
         (["conv", "--shape", "8,0,512,4"], "--shape 8,0,512,4"),
         (["scan", "--threads", "0"], "write --threads 1,2"),
         (["scan", "--figure", "missing/a.png"], "--figure missing/a.png"),
+        (["host", "--figure", "a.png"], "leave it out"),
         (["scan", "--figure", "a.jpg"], "let it end in .png, .pdf, .svg"),
         (["block", "--dtype", "bfloat16"], "--dtype bfloat16"),
         (["conv", "--sweep"], "--sweep is for scan"),

@@ -33,12 +33,6 @@ def test_a_length_that_takes_too_long_is_left_out(seqsuite: Seqsuite) -> None:
     assert [(row["tokens"], row["note"]) for row in section["rows"]] == [(2000, "not within 1e-09 s")]
 
 
-def test_there_is_no_picture_of_it(seqsuite: Seqsuite) -> None:
-    result = seqsuite("bench", "generation", "--figure", "x.png")
-    assert result.exit_code == 2
-    assert "leave it out" in result.output
-
-
 def test_a_model_that_does_not_exist_is_refused(seqsuite: Seqsuite) -> None:
     result = seqsuite("bench", "generation", "--peers", "mambo")
     assert result.exit_code == 2

@@ -16,7 +16,7 @@ def completed(arguments: list[str], incomplete: str) -> list[tuple[str, str]]:
     return [(item.type, item.value) for item in items]
 
 
-@pytest.mark.parametrize("command", ["generate", "convert", "eval"])
+@pytest.mark.parametrize("command", ["generate", "convert", "eval", "inspect"])
 def test_runs_are_completed(seqsuite: Callable[..., Result], text_run: str, command: str) -> None:
     given = [command, "--experiment", "text"]
     assert completed(given, "") == [("plain", "latest"), ("plain", text_run)]
@@ -26,6 +26,7 @@ def test_runs_are_completed(seqsuite: Callable[..., Result], text_run: str, comm
 
 def test_folders_are_left_to_the_shell(seqsuite: Callable[..., Result]) -> None:
     assert completed(["convert"], "./my") == [("dir", "./my")]
+    assert completed(["inspect"], "./my") == [("dir", "./my")]
 
 
 def test_no_store_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,8 @@ from click.testing import Result
 from seqsuite.tasks.prepare import recipes
 from seqsuite.tasks.prepare.token_files import TokenFile
 
+from ..spoken import write_digits
+
 Seqsuite = Callable[..., Result]
 
 
@@ -120,6 +122,45 @@ def test_info_tells_kinds_apart(seqsuite: Seqsuite, tmp_path: Path) -> None:
         output = " ".join(seqsuite("data", "info", str(tmp_path / name)).output.split())
         for words in said:
             assert words in output
+
+
+def test_info_of_spoken_digits_tells_the_official_splits(
+    seqsuite: Seqsuite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not the ninth and tenth of ten files: the lists say what is held out, and other words are left out."""
+    monkeypatch.setenv("COLUMNS", "200")
+    folder = write_digits(tmp_path / "around" / "sc09")
+    (folder / "bed").mkdir()
+    soundfile.write(folder / "bed" / "b1_nohash_0.wav", np.zeros(1600), 16_000)
+    for path in (folder, folder.parent):
+        shown = seqsuite("data", "info", str(path))
+        assert shown.exit_code == 0, shown.output
+        output = " ".join(shown.output.split())
+        for said in (
+            "task sc09",
+            "50 files read, 3 left out: 2 .txt, 1 .wav",
+            "train 480,000 tokens in 30 streams",
+            "validation 160,000 tokens in 10 streams",
+            "test 160,000 tokens in 10 streams",
+        ):
+            assert said in output
+    (folder / "testing_list.txt").write_text("seven/gone_nohash_0.wav\n")
+    refused = seqsuite("data", "info", str(folder))
+    assert refused.exit_code == 2
+    assert "nothing for the test split: no file of testing_list.txt is there" in refused.output
+    assert "piano" in seqsuite("data", "info", str(folder), "--task", "piano").output
+
+
+def test_info_reads_documents_as_the_task_does(seqsuite: Seqsuite, tmp_path: Path) -> None:
+    """JSON lines were taken for one text, and a folder of them for nothing."""
+    lines = "".join(f'{{"body": "document {number}"}}\n' for number in range(20))
+    (tmp_path / "a.jsonl").write_text(lines)
+    shown = seqsuite("data", "info", str(tmp_path), "--field", "body")
+    assert shown.exit_code == 0, shown.output
+    output = " ".join(shown.output.split())
+    for said in ("records 20", "a record has 10 to 11", "train 168 tokens in 16 streams", "document 0"):
+        assert said in output
+    assert "with a text 'text' in each" in seqsuite("data", "info", str(tmp_path)).output
 
 
 def test_a_corpus_is_prepared(seqsuite: Seqsuite, tmp_path: Path) -> None:

@@ -231,3 +231,27 @@ def test_an_unknown_task_and_a_missing_extra_are_named(
     refused = seqsuite("eval", "latest", "--tasks", "wikitext")
     assert refused.exit_code == 2
     assert "pip install 'seqsuite[eval]'" in refused.output
+
+
+def test_given_models_are_evaluated_beside_the_papers(
+    seqsuite: Seqsuite, shared_folder: Path, text_run: str, tasks: Path
+) -> None:
+    settings = [f"tasks={tasks / 'choice.yaml'},{tasks / 'rolling.yaml'}"]
+    command = ("reproduce", "table3", "--scale", "smoke", "--experiment", "text", *settings)
+    shown = seqsuite(*command, f"model={text_run}", "--format", "json")
+    assert shown.exit_code == 0, shown.output
+    (section,) = json.loads(shown.stdout)["sections"]
+    (row,) = section["rows"]
+    assert set(row) == {"model", "choice/acc", "rolling/bits_per_byte", "average"}
+    assert row["average"] == row["choice/acc"]
+    assert any("not comparable" in note for note in section["notes"])
+    assert find_run(open_store("text"), text_run).metrics["eval/choice/acc"] == row["choice/acc"] / 100
+
+    seqsuite("convert", text_run, "mamba-130m", "--experiment", "text", "--format", "native")
+    beside = seqsuite(*command, "model=mamba-130m", "--format", "json")
+    assert beside.exit_code == 0, beside.output
+    (theirs,) = json.loads(beside.stdout)["sections"][0]["rows"]
+    assert (theirs["paper pile_perplexity"], theirs["paper six_task_average"]) == (10.56, 44.7)
+    planned = seqsuite(*command, "model=mamba-130m", "limit=2", "--dry-run")
+    assert "mamba-130m: " in planned.output
+    assert "2 questions each" in planned.output

@@ -11,6 +11,8 @@ from click.testing import Result
 import seqsuite as package
 from seqsuite.results.studies import load_studies
 
+from ..spoken import write_digits
+
 Seqsuite = Callable[..., Result]
 
 STUDY = """
@@ -99,7 +101,8 @@ def test_the_list_shows_what_exists(seqsuite: Seqsuite) -> None:
     rows = {(row["study"], row["scale"]): row for row in section["rows"]}
     assert rows["table1", "cpu"]["cells"] == 27
     assert rows["table1", "cpu"]["finished"] == 0
-    assert rows["table3", "–"]["title"] == "Zero-shot evaluation of language models"
+    assert rows["table3", "smoke"]["other"] == "evaluates a model of yours"
+    assert rows["table3", "cpu"]["other"] == "evaluates state-spaces/mamba-130m"
 
 
 @pytest.mark.parametrize(
@@ -107,8 +110,11 @@ def test_the_list_shows_what_exists(seqsuite: Seqsuite) -> None:
     [
         (["tabel1"], "Did you mean 'table1'"),
         (["none.toml"], "cannot be read"),
-        (["table3"], "has only published numbers"),
-        (["table7", "--scale", "paper"], "it has smoke, cpu"),
+        (["table3", "--scale", "smoke"], "say model=RUN, FOLDER or NAME"),
+        (["table3", "--scale", "smoke", "model=latest"], "say tasks=NAME or FILE.yaml"),
+        (["table3", "seed=1"], "takes model, tasks, tokenizer, limit, no 'seed'"),
+        (["table3", "limit=0"], "write limit=100"),
+        (["table7", "--scale", "paper"], "it has smoke, cpu, gpu"),
         (["table1", "model.d_modle=3"], "model.d_model"),
         (["table1", "scale=smoke"], "by --scale"),
     ],
@@ -118,6 +124,16 @@ def test_what_cannot_be_reproduced(seqsuite: Seqsuite, arguments: list[str], mes
     assert refused.exit_code == 2
     assert message in refused.output
     assert refused.output.count("\n") == 1
+
+
+def test_a_study_of_published_numbers_alone_cannot_be_run(seqsuite: Seqsuite, shared_folder: Path) -> None:
+    text = (
+        'title = "a"\nsource = "b"\n[[published]]\ntask = "text"\nmetrics = ["perplexity"]\nrows = [[3.0]]\n'
+    )
+    (shared_folder / "only.toml").write_text(text)
+    refused = seqsuite("reproduce", "only.toml")
+    assert refused.exit_code == 2
+    assert "has only published numbers" in refused.output
 
 
 def test_a_study_of_benchmarks(seqsuite: Seqsuite) -> None:
@@ -147,18 +163,27 @@ def genomes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def data_of(genomes: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Data of the studies whose default comes from a program of Debian's, by their names."""
+    digits = write_digits(tmp_path_factory.mktemp("digits"))
+    return {"fig6": genomes, "table4": digits, "table5": digits}
+
+
 STUDIES = [name for name, study in load_studies()[0].items() if study.grids or study.benches]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", STUDIES)
 def test_studies_of_papers_at_the_smallest_scale(
-    seqsuite: Seqsuite, name: str, shared_folder: Path, genomes: Path
+    seqsuite: Seqsuite, name: str, shared_folder: Path, data_of: dict[str, Path]
 ) -> None:
+    """`make test-studies` runs these, several in each process: what they share is imported once."""
     study = load_studies()[0][name]
-    settings = ["run.experiment=studies", "train.steps=4", "train.eval_every=4"] if study.grids else []
-    settings += [f"task.path={genomes}"] if name == "fig6" else []
-    shown = seqsuite("reproduce", name, "--scale", "smoke", *settings)
+    settings = ["run.experiment=studies"] if study.grids else []
+    settings += [f"task.path={data_of[name]}"] if name in data_of else []
+    shown = seqsuite("reproduce", name, "--scale", "smoke", *settings, "--figure", f"{name}.svg")
     assert shown.exit_code == 0, shown.output
     told = f"{name} at scale=smoke: " if study.grids else "Found in the paper: "
     assert told in shown.stdout
+    assert (shared_folder / f"{name}.svg").read_bytes().startswith(b"<?xml")

@@ -287,7 +287,11 @@ def test_data_is_the_same_bytes_each_time() -> None:
     assert written("csv", SMALL) == "section,task,model,bits\nresults,dna,mamba – s6,1.5\n"
     assert written("json", SMALL) == (
         '{\n  "command": "seqsuite results",\n  "machine": {},\n  "sections": [\n    {\n'
-        '      "kind": "results",\n      "title": "dna",\n      "task": "dna",\n      "rows": [\n        {\n'
+        '      "kind": "results",\n      "title": "dna",\n'
+        '      "columns": [\n        {\n          "key": "model",\n          "title": "model"\n        },\n'
+        '        {\n          "key": "bits",\n          "title": "bits",\n          "kind": "number",\n'
+        '          "digits": 3\n        }\n'
+        '      ],\n      "task": "dna",\n      "rows": [\n        {\n'
         '          "model": "mamba – s6",\n          "bits": 1.5\n        }\n      ],\n'
         '      "notes": [\n        "Note."\n      ]\n    }\n  ],\n  "notes": []\n}\n'
     )

@@ -1,11 +1,24 @@
+import io
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from click.testing import Result
 
+from seqsuite.errors import UserError
 from seqsuite.experiments.tracking.store import open_store
-from seqsuite.report import Column, Report, Section
-from seqsuite.results.benchmarks import EXPERIMENT, metrics, record_benchmark
+from seqsuite.report import Column, Report, Section, as_json, write
+from seqsuite.results.benchmark_figure import benchmark_figure
+from seqsuite.results.benchmarks import (
+    EXPERIMENT,
+    Benchmark,
+    export_benchmarks,
+    metrics,
+    read_benchmarks,
+    record_benchmark,
+    recorded_benchmarks,
+)
 
 TIMES = Section(
     "times",
@@ -40,7 +53,7 @@ def test_numbers_are_metrics_by_section_row_and_column() -> None:
 
 def test_a_benchmark_is_a_run_with_its_tables(results_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{results_folder}/mlflow.db")
-    run_id = record_benchmark("scan", REPORT)
+    run_id = record_benchmark("scan", REPORT, 12.5)
     store = open_store(EXPERIMENT)
     run = store.get(run_id)
     assert (run.name, run.status) == ("scan", "FINISHED")
@@ -52,3 +65,74 @@ def test_a_benchmark_is_a_run_with_its_tables(results_folder: Path, monkeypatch:
     written = json.loads(Path(store.client.download_artifacts(run_id, "scan.json")).read_text())
     assert written["sections"][0]["kind"] == "times"
     assert not store.search("tags.`seqsuite.kind` = 'cell'")
+
+    again = Report(REPORT.command, {**REPORT.machine, "threads": "1"}, REPORT.sections, ["Later."])
+    record_benchmark("scan", again, 13.0)
+    (newest,) = recorded_benchmarks()  # of one command
+    assert (newest.what, newest.seconds, newest.report.notes) == ("scan", 13.0, ["Later."])
+    assert as_json(newest.report) == as_json(again)
+
+
+def test_benchmarks_are_shared_as_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "runs.json"
+    export_benchmarks([Benchmark("scan", REPORT, 1.5), Benchmark("conv", REPORT)], path)
+    read = read_benchmarks(path)
+    assert read is not None
+    assert [(found.what, found.seconds) for found in read] == [("scan", 1.5), ("conv", None)]
+    for style in ("table", "md", "csv", "html"):
+        ours, theirs = io.StringIO(), io.StringIO()
+        write(REPORT, style, ours)
+        write(read[0].report, style, theirs)
+        assert ours.getvalue() == theirs.getvalue()
+    before = path.read_bytes()
+    export_benchmarks(read, path)
+    assert path.read_bytes() == before
+
+
+def test_files_of_something_else_and_damaged_ones(tmp_path: Path) -> None:
+    path = tmp_path / "runs.json"
+    assert read_benchmarks(path) is None
+    path.write_text('{"format": "seqsuite runs 1"}')
+    assert read_benchmarks(path) is None
+    path.write_text('{"format": "seqsuite benchmarks 1", "benchmarks": [{"what": "scan", "seconds": 1}]}')
+    with pytest.raises(UserError, match="is damaged"):
+        read_benchmarks(path)
+    entry = {
+        "what": "scan",
+        "seconds": 1,
+        "report": {"command": "x", "machine": {}, "notes": [], "sections": [{}]},
+    }
+    path.write_text(json.dumps({"format": "seqsuite benchmarks 1", "benchmarks": [entry]}))
+    with pytest.raises(UserError, match="has no columns, or is damaged"):
+        read_benchmarks(path)
+
+
+def test_time_and_memory_are_drawn_by_length_with_their_slopes() -> None:
+    columns = (Column("model", "model"), Column("seqlen", "L", "count"), Column("train_s", "time", "seconds"))
+    rows = [{"model": "s4", "seqlen": length, "train_s": length / 1e4} for length in (256, 1024)]
+    slopes = [{"model": "s4", "train_slope": 1.0}]
+    sections = [Section("complexity", "by length", columns, rows), Section("exponents", "slopes", (), slopes)]
+    speeds = [{"model": "s4", "tokens": tokens, "tokens_per_second": 500.0} for tokens in (1000, 10_000)]
+    generation = Report("b", {}, [Section("generation", "speed", (), speeds)])
+    machine = {"processor": "a fast one", "cores": "2", "PyTorch": "2.11"}
+    figure = benchmark_figure([Report("a", machine, sections), generation])
+    time, speed = figure.axes
+    assert time.get_legend_handles_labels()[1] == ["s4, slope 1.00"]
+    assert time.get_title() == "train step: time"
+    assert (speed.get_xlabel(), speed.get_title()) == ("tokens generated", "generation: tokens a second")
+    with pytest.raises(UserError, match="neither times of peers nor anything by length"):
+        benchmark_figure([Report("host", machine, [SAME])])
+
+
+def test_the_commands_show_draw_and_share_them(seqsuite: Callable[..., Result], tmp_path: Path) -> None:
+    export_benchmarks([Benchmark("scan", REPORT), Benchmark("conv", REPORT)], tmp_path / "all.json")
+    source = ("results", "--from", str(tmp_path / "all.json"))
+    shown = seqsuite(*source, "benchmark=conv", "--export", str(tmp_path / "conv.json"))
+    assert shown.exit_code == 0, shown.output
+    assert "The scan's times" in shown.stdout
+    assert shown.stderr == f"1 benchmark in {tmp_path}/conv.json.\n"
+    refused = seqsuite(*source, "task=dna")
+    assert refused.exit_code == 2
+    assert "chosen by benchmark=NAME alone" in refused.output
+    missing = seqsuite(*source, "benchmark=scna")
+    assert "there is conv, scan. Did you mean 'scan'?" in missing.output

@@ -272,6 +272,18 @@ def test_a_table_of_bits_lists_no_published_perplexities(reader: Reader, record:
     assert not [note for note in section.notes if note.startswith("Paper: ")]
 
 
+def test_numbers_of_one_data_set_stand_beside_runs_on_it_only(reader: Reader, record: Record) -> None:
+    on = {"task": "dna_classification", "metric": "accuracy"}
+    record("mamba", 90.0, **on, options={"task.dataset": "human_or_none"})
+    promoters = {"task.dataset": "human_nontata_promoters"}
+    record("mamba", 95.0, **on, options=promoters, tags={"seqsuite.data": "feed"})
+    listed = {
+        section.rows[0].settings["task.dataset"]: sorted(entry.paper.value for entry in section.unmatched)
+        for section in collect(reader).sections
+    }
+    assert listed == {"human_or_none": [], "human_nontata_promoters": [84.6, 96.6]}
+
+
 def test_the_task_of_a_missing_plug_in_has_no_papers_numbers(reader: Reader, record: Record) -> None:
     record("mamba", 1.0, task="not_installed")
     assert not collect(reader).sections[0].unmatched

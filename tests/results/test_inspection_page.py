@@ -172,6 +172,9 @@ def test_a_layer_and_a_head_can_be_chosen_and_what_is_kept_or_read(
     assert first.get_attribute("title") != before
     assert "kept now" in before
     section.locator("select").first.select_option("1")  # another layer begins with its first head
+    assert page.url.rpartition("#")[2].startswith("5/tokens/")
+    again = open_page(page.url).locator("section").nth(2)
+    assert again.locator("select").first.input_value() == "1"
     assert section.locator("select").nth(1).input_value() == "0"
     page.locator("#below").select_option("read")
     assert "share read now" in first.get_attribute("title")

@@ -28,7 +28,15 @@ def test_the_built_in_studies_can_be_read_and_their_grids_run() -> None:
     studies, problems = load_studies()
     assert not problems
     figures = [f"fig{number}" for number in range(4, 9)]
-    beyond = ["lossbyposition", "mqar", "needle", "s4table1", "statetracking"]
+    beyond = [
+        "fig5context",
+        "genomicbenchmarks",
+        "lossbyposition",
+        "mqar",
+        "needle",
+        "s4table1",
+        "statetracking",
+    ]
     assert list(studies) == [*figures, *beyond, *(f"table{number}" for number in range(1, 11))]
     for name, study in studies.items():
         assert study.published or study.finding or study.question

@@ -96,3 +96,15 @@ def test_prompt_ends_with_one_marker_and_can_be_shown():
 def test_more_tokens_than_places_is_refused():
     with pytest.raises(UserError, match=r"num_tokens=9 .*length=8"):
         small(length=8, num_tokens=9)
+
+
+@pytest.mark.slow
+def test_ten_thousand_batches_have_the_right_targets(rows):
+    task = small()
+    for number in range(10_000):
+        inputs, targets, *_ = rows(task, "train", 2 * number, 2)
+        assert (inputs[:, 24:] == task.marker).all()
+        assert (targets[:, :24] == IGNORE).all()
+        for row, target in zip(inputs[:, :24], targets[:, 24:], strict=True):
+            np.testing.assert_array_equal(row[row != NOISE], target)
+            assert ((target > NOISE) & (target < task.marker)).all()

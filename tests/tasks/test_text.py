@@ -138,6 +138,27 @@ def test_json_lines_are_documents_and_a_shared_one_is_not_evaluated(tmp_path: Pa
     assert "1 file read" in task.describe()
 
 
+def test_files_that_name_their_split_are_of_it(tmp_path: Path, monkeypatch, seqsuite):
+    """As WikiText-103 has them; a corpus that is tokenised into the cache splits in the same way."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    folder = tmp_path / "wiki"
+    folder.mkdir()
+    for name in ("train", "valid", "test"):
+        (folder / f"wiki.{name}.raw").write_text(f"the {name} split; " * 20)
+    in_memory = Text(seed=0, seqlen=8, path=folder)
+    monkeypatch.setattr(documents, "LARGE", 100)
+    mapped = Text(seed=0, seqlen=8, path=folder)
+    for task in (in_memory, mapped):
+        for split, name in {"train": "train", "validation": "valid", "test": "test"}.items():
+            (stream,) = task.streams[split]
+            assert bytes(np.asarray(stream)) == f"the {name} split; ".encode() * 20
+    assert in_memory.fingerprint() == mapped.fingerprint()
+    shown = " ".join(seqsuite("data", "info", str(folder)).output.split())
+    assert "test 320 tokens in 1 stream" in shown
+    (folder / "wiki.notes.raw").write_text("of no split")  # then the names decide nothing
+    assert len(Text(seed=0, seqlen=8, path=folder).streams["test"]) == 4
+
+
 def test_the_same_file_in_two_splits_is_refused(tmp_path: Path):
     for number, text in enumerate(sentences(10)):
         (tmp_path / f"{number}.txt").write_text(text)

@@ -108,7 +108,7 @@ def publish(
     left_out = unmeasurable(model, parts.task, "test")
     if left_out:
         journal.tags({schema.TAG_NOT_MEASURED: ", ".join(which.name for which in left_out)})
-    journal.model(_to_publish(best), name=title, params={"step": str(progress.best_step)})
+    journal.model(_to_publish(best, parts.task.codec), name=title, params={"step": str(progress.best_step)})
     for path in sorted(path for path in last.rglob("*") if path.is_file()):
         journal.artifact(path, ("last" / path.relative_to(last).parent).as_posix())
     return Published(metrics, sample)
@@ -243,8 +243,8 @@ def peak_memory(device: torch.device) -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-def _to_publish(checkpoint: Path) -> Path:
-    """Return a folder with what using the model takes, and nothing of its training."""
+def _to_publish(checkpoint: Path, codec: Codec | None) -> Path:
+    """Return a folder with what using the model takes, its tokenizer too, and nothing of its training."""
     folder = checkpoint.parent / "model"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
@@ -253,4 +253,6 @@ def _to_publish(checkpoint: Path) -> Path:
             os.link(checkpoint / name, folder / name)
         except OSError:  # a file system without hard links
             shutil.copyfile(checkpoint / name, folder / name)
+    if codec is not None:
+        codec.save(folder)
     return folder

@@ -1,6 +1,6 @@
 "use strict";
 // The page: draws what Python computed, or what a live model makes of the reader's own sentence. The address
-// keeps the position and which of the three pages is open.
+// keeps the position, which of the three pages is open, and the layers that were chosen.
 const data = JSON.parse(document.getElementById("data").textContent);
 const find = (id) => document.getElementById(id);
 const live = data.models.every((model) => model.live) && data.reader ? data.models.map((model) => openModel(model.live)) : null;
@@ -46,7 +46,7 @@ class View {
     this.root.append(this.about, size);
     this.layer = choice(this.root, "Layer", []);
     this.group = choice(this.root, "Head or channel group", []);
-    this.layer.addEventListener("change", () => { this.changeLayer(); this.draw(largestStep()); });
+    this.layer.addEventListener("change", () => { this.changeLayer(); go(place()); });
     this.group.addEventListener("change", () => this.draw(largestStep()));
     this.strip = data.unit === "sample" ? new WaveStrip(go) : new TokenStrip(data.row, go);
     this.lines = new Lines();
@@ -70,6 +70,15 @@ class View {
     this.says.textContent = sentenceOf(this.model, this.index);
     this.changeLayer();
   }
+
+  // Shows the layer with a number, if there is such.
+  choose(number) {
+    if (!this.model.layers[number - 1]) return;
+    this.layer.value = number - 1;
+    this.changeLayer();
+  }
+
+  get isAsOpened() { return Number(this.layer.value) === mostSelective(this.model); }
 
   changeLayer() {
     this.shown = this.model.layers[Number(this.layer.value)];
@@ -152,13 +161,19 @@ function draw() {
 const place = () => (tab === "scan" ? step : position);
 const count = () => (tab === "scan" ? scan.steps : shown.tokens.length);
 
+// The place; the tab, where it is not the first; the layer of each model, where one was chosen.
+function addressOf(number) {
+  if (!views.every((view) => view.isAsOpened)) return `${number}/${tab}/${views.map((view) => Number(view.layer.value) + 1).join(",")}`;
+  return tab === "tokens" ? String(number) : `${number}/${tab}`;
+}
+
 function go(to) {
   const there = Math.max(0, Math.min(count() - 1, to));
   if (tab === "scan") step = there; else position = there;
   find("position").max = count() - 1;
   find("position").value = there;
   find("where").textContent = tab === "scan" ? `step ${there + 1} of ${count()}` : `${there + 1} of ${count()}: ${seen(shown.tokens[there])}`;
-  history.replaceState(null, "", `#${there + 1}${tab === "tokens" ? "" : `/${tab}`}`);
+  history.replaceState(null, "", `#${addressOf(there + 1)}`);
   draw();
 }
 
@@ -173,7 +188,8 @@ function open(name) {
 }
 
 function fromAddress() {
-  const [there, name] = location.hash.slice(1).split("/");
+  const [there, name, layers = ""] = location.hash.slice(1).split("/");
+  layers.split(",").forEach((number, index) => { if (number && views[index]) views[index].choose(Number(number)); });
   open(name);
   go((parseInt(there, 10) || 1) - 1);
 }

@@ -8,6 +8,7 @@ from seqsuite.report import Row as Cells
 from seqsuite.results.collect import newest
 from seqsuite.results.formats import results_report
 from seqsuite.results.pivot import Axes, pivot
+from seqsuite.results.studies.laws import laws
 from seqsuite.results.studies.study import Study
 from seqsuite.results.studies.verdict import Compared, compared, mark
 from seqsuite.results.table import Results
@@ -27,7 +28,7 @@ def study_report(
         command: The command that it stands for.
     """
     pairs = compared(study, results)
-    sections = [*study_tables(study, reader), *results_report(results).sections]
+    sections = [*study_tables(study, reader), *study_laws(study, reader), *results_report(results).sections]
     if pairs:
         sections.append(order_table(pairs))
     verdict = f"{name} at scale={scale}: {mark(study, scale, pairs)}."
@@ -42,6 +43,11 @@ def study_tables(study: Study, reader: Reader) -> list[Section]:
     rows = study.pivot.rows
     axes = Axes((rows,) if isinstance(rows, str) else tuple(rows), study.pivot.cols, study.pivot.metric)
     return pivot(newest(reader.cells()), axes)
+
+
+def study_laws(study: Study, reader: Reader) -> list[Section]:
+    """Return the laws that the study's pictures show, if any."""
+    return laws(newest(reader.cells()), study.figures)
 
 
 def order_table(pairs: Sequence[Compared]) -> Section:

@@ -12,6 +12,7 @@ from seqsuite.experiments.config.schema import CellConfig
 from seqsuite.experiments.tracking import schema
 from seqsuite.experiments.tracking.reader import Points, Reader
 from seqsuite.experiments.tracking.store import CellRun, flatten
+from seqsuite.results.benchmarks import Benchmark
 from seqsuite.results.studies.study import Study
 
 Identity = frozenset[tuple[str, str]]
@@ -52,7 +53,7 @@ def study_cells(name: str, study: Study, scale: str, settings: Sequence[str] = (
         UserError: if it has no grid at this scale, or a setting cannot be used.
     """
     if scale not in study.grids:
-        scales = ", ".join([*study.grids, *study.benches])
+        scales = ", ".join([*study.grids, *study.benches, *study.zero_shot])
         told = f"it has {scales}" if scales else "it has only published numbers"
         raise UserError(f"The study {name!r} has no grid at scale={scale}: {told}.")
     over = parse_arguments(settings)
@@ -95,6 +96,13 @@ def identity(params: Mapping[str, str]) -> Identity:
 def identity_of(cell: CellConfig) -> Identity:
     """Return the :func:`identity` that a cell's runs have."""
     return identity(flatten(cell.model_dump(mode="json")))
+
+
+def study_benchmarks(study: Study, scale: str, benchmarks: Sequence[Benchmark]) -> list[Benchmark]:
+    """Return those of some benchmarks that a study has at a scale, in its order."""
+    by_command = {benchmark.report.command: benchmark for benchmark in benchmarks}
+    commands = [bench.command for bench in study.benches[scale]]
+    return [by_command[command] for command in commands if command in by_command]
 
 
 class StudyReader:

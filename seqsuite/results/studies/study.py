@@ -16,6 +16,10 @@ targets, but numbers that stand beside runs of the same settings, with the budge
     rows = "model.mixer"
     metric = "accuracy"
 
+    [[figures]]                          # pictures: a metric against a setting, a line a model
+    x = "task.length"                    # or "set", "parameters", "flops", "tokens"
+    log = "x"
+
     [[expected]]                         # an order that was found: every such run ahead of every such other
     task = "selective_copying"
     better = { "model.mixer" = "s6" }
@@ -26,7 +30,7 @@ targets, but numbers that stand beside runs of the same settings, with the budge
     protocol = "L = 4096, 400 K steps"   # for people
     budget = { "train.steps" = 400_000 } # to say what differs
     settings = ["model.mixer"]           # a row: values of these settings ("" is any), then of the metrics
-    metrics = ["accuracy"]               # or "<evaluation set>/<metric>"
+    metrics = ["accuracy"]               # or "<evaluation set>/<metric>", or "sample/<name>"
     rows = [["s4", 18.3], ["s6", 97.0]]
 """
 
@@ -38,7 +42,7 @@ from importlib.metadata import EntryPoint, entry_points
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -75,11 +79,12 @@ class Published(_Schema):
     secondary: bool = False
     """Whether the numbers are from a secondary transcription, which is said wherever they are shown."""
     where: dict[str, Setting] = {}
-    """Settings that all rows have."""
+    """Settings that all rows have; without a run that has those of the task the numbers are not shown."""
     settings: list[str] = []
     """Settings in which the rows differ."""
     metrics: list[str] = Field(min_length=1)
-    """``<metric>`` on the first evaluation set, ``<set>/<metric>`` on a further one."""
+    """``<metric>`` on the first evaluation set, ``<set>/<metric>`` on a further one, ``sample/<name>`` of
+    generated samples."""
     rows: list[list[Setting]]
     """A list a row: values of the settings, then of the metrics; ``nan`` for a number that is not given."""
 
@@ -115,7 +120,10 @@ class Expected(_Schema):
     within: list[str] = []
     """Settings that two runs must have the same to be compared."""
     metric: str = ""
-    """``<metric>`` or ``<evaluation set>/<metric>``; by default the task's metric on its first set."""
+    """``<metric>``, ``<evaluation set>/<metric>`` or ``sample/<name>``; by default the task's metric on its
+    first set."""
+    higher_is_better: bool | None = None
+    """Its direction, where that is not the task's metric's."""
 
 
 class Layout(_Schema):
@@ -129,6 +137,35 @@ class Layout(_Schema):
     """The metric in the cells; by default the task's."""
 
 
+class Picture(_Schema):
+    """A picture of the runs: a metric against a setting or a measure, a line for each model."""
+
+    kind: Literal["lines", "isoflops"] = "lines"
+    """``isoflops`` is the loss by parameters at equal training operations, a panel for each model."""
+    x: str = ""
+    """Of lines: a setting with numbers, ``set`` for the lengths of the evaluation sets or the positions of a
+    metric by position, or ``parameters``, ``flops`` or ``tokens``, those of the training."""
+    label: str = ""
+    """What to write below, with the unit; by default the name of ``x``."""
+    metric: str = ""
+    """By default the task's."""
+    lines: str | list[str] = "model"
+    """A setting, or several, whose values make the lines; ``model`` is a model with its departures."""
+    log: Literal["", "x", "y", "xy"] = "x"
+    """Which axes are logarithmic."""
+    fit: Literal["", "all", "frontier"] = ""
+    """A power law through the points of a line: all of them, or those that no other with as few operations is
+    better than."""
+
+    @model_validator(mode="after")
+    def _check_x(self) -> "Picture":
+        if (self.kind == "lines") != bool(self.x):
+            raise ValueError("lines have an x, isoflops none")
+        if self.fit == "frontier" and self.x != "flops":
+            raise ValueError("the fit of a frontier is that of x = 'flops'")
+        return self
+
+
 class Bench(_Schema):
     """A benchmark to run: `seqsuite bench` with these options."""
 
@@ -140,20 +177,40 @@ class Bench(_Schema):
     """Peers by commas, in place of all."""
     sweep: bool = False
     """Whether to sweep lengths."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where to measure."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Of sequences."""
     quick: bool = False
     """Whether to take tiny sizes."""
 
     @property
     def command(self) -> str:
-        """Return it as it is typed."""
+        """Return it as it is typed, in the words of the report that it makes."""
         words = [
             "seqsuite",
             "bench",
             self.what,
             *(word for shape in self.shapes for word in ("--shape", shape)),
         ]
+        words += ["--sweep"] * self.sweep
         words += ["--peers", self.peers] if self.peers else []
-        return shlex.join([*words, *["--sweep"] * self.sweep, *["--quick"] * self.quick])
+        words += ["--device", self.device] if self.device != "auto" else []
+        words += ["--dtype", self.dtype] if self.dtype != "float32" else []
+        return shlex.join([*words, *["--quick"] * self.quick])
+
+
+class ZeroShot(_Schema):
+    """Language models that are there already, and what they are asked, by `seqsuite eval`."""
+
+    models: list[str] = []
+    """Names on the hub, folders or runs; none where the user must say which."""
+    tasks: dict[str, str] = {}
+    """The metric of each of the harness's tasks; none where the user must say which."""
+    tokenizer: str | None = None
+    """Folder or hub name of the tokenizer, where a model has none beside it."""
+    limit: int | None = None
+    """At most so many questions of each task."""
 
 
 class Study(_Schema):
@@ -171,8 +228,12 @@ class Study(_Schema):
     """By scale, the arguments of the ``seqsuite run`` commands that answer the question."""
     benches: dict[str, list[Bench]] = {}
     """By scale, the benchmarks that answer it, where that takes no training."""
+    zero_shot: dict[str, ZeroShot] = {}
+    """By scale, the models to evaluate, where the study is of given ones."""
     pivot: Layout | None = None
     """The table that shows them; by default one that ranks the runs."""
+    figures: list[Picture] = []
+    """The pictures that show them; by default one of how each model learned, and what it reached."""
     expected: list[Expected] = []
     """The orders that were found."""
     published: list[Published] = []

@@ -75,5 +75,8 @@ def _pairs(expected: Expected, section: Section) -> Iterator[Compared]:
                 continue
             first, second = better.by_seed.get(metric, {}), worse.by_seed.get(metric, {})
             if first and second:
-                found = difference(first, second, section.metric.higher_is_better)
+                higher = expected.higher_is_better
+                found = difference(
+                    first, second, section.metric.higher_is_better if higher is None else higher
+                )
                 yield Compared(better, worse, metric, found)

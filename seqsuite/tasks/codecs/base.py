@@ -41,6 +41,9 @@ class Codec(ABC):
     def write(self, tokens: Sequence[int] | TokenIds, path: Path) -> None:
         """Write tokens to a file."""
 
+    def save(self, folder: Path) -> None:  # noqa: B027  # most codecs need no files
+        """Write the files by which a model's tokens are read without its task, as a tokenizer's, if any."""
+
     def draw(self, tokens: Sequence[int] | TokenIds, path: Path) -> bool:
         """Draw tokens as a picture into a PNG file, where a picture says more than they do.
 

@@ -1,5 +1,6 @@
 """Text as the tokens of a tokenizer."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -38,6 +39,13 @@ class TokensCodec(Codec):
     def write(self, tokens: Sequence[int] | TokenIds, path: Path) -> None:
         """Write the text."""
         path.write_bytes(self._text(tokens))
+
+    def save(self, folder: Path) -> None:
+        """Write ``tokenizer.json``, and what ``transformers`` needs beside it."""
+        if self._tokenizer.file is not None:
+            (folder / "tokenizer.json").write_bytes(read_bytes(self._tokenizer.file))
+            config = {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False}
+            (folder / "tokenizer_config.json").write_text(json.dumps(config) + "\n", encoding="utf-8")
 
     def _text(self, tokens: Sequence[int] | TokenIds) -> bytes:
         return self._tokenizer.decode(np.asarray(tokens, dtype=np.int64))

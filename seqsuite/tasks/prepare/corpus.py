@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
@@ -155,7 +156,7 @@ def _build(
     for part in _tokenise_all(left, work, tokenizer, options, workers):
         done += part.size
         progress(done, total)
-    _assemble(folder, work, len(parts), tokenizer, {"sources": plan["sources"]})
+    _assemble(folder, work, parts, tokenizer, {"sources": plan["sources"]})
     shutil.rmtree(work)
 
 
@@ -263,13 +264,21 @@ def _done(work: Path, number: int) -> bool:
     return _file(work, number, "json").is_file()
 
 
-def _assemble(folder: Path, work: Path, count: int, tokenizer: Tokenizer, facts: dict[str, Any]) -> None:
+def _assemble(
+    folder: Path, work: Path, parts: Sequence[Part], tokenizer: Tokenizer, facts: dict[str, Any]
+) -> None:
+    """Write the parts after one another, and how many documents each source has."""
     dtype = token_dtype(tokenizer.vocab_size)
+    ends = [np.load(_file(work, number, "npy")) for number in range(len(parts))]
+    counts = Counter({str(part.file.resolve()): 0 for part in parts})
+    for part, of_part in zip(parts, ends, strict=True):
+        counts[str(part.file.resolve())] += len(of_part)
+    facts = {**facts, "documents": [counts[source[0]] for source in facts["sources"]]}
     with TokenWriter(folder, tokenizer.vocab_size, facts) as writer:
-        for number in range(count):
+        for number, of_part in enumerate(ends):
             tokens = np.fromfile(_file(work, number, "bin"), dtype=dtype)
             start = 0
-            for end in np.load(_file(work, number, "npy")).tolist():
+            for end in of_part.tolist():
                 writer.append(tokens[start:end])
                 writer.end_stream()
                 start = end

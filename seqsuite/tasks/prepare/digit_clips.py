@@ -177,16 +177,19 @@ def _write(
     folder: Path, split: Split, files: Sequence[DigitFile], sample_rate: int, on_bad_file: OnBadFile
 ) -> tuple[str, str]:
     """Write a split's codes and digits, and return the names of the files."""
-    read = read_files(
-        [file.path for file in files], partial(_read_clip, sample_rate=sample_rate), on_bad_file
-    )
+    read = read_files([file.path for file in files], partial(read_clip, sample_rate=sample_rate), on_bad_file)
     names = f"{split}.npy", f"{split}-digits.npy"
     np.save(folder / names[0], after_silence(np.stack(list(read.values()))))
     np.save(folder / names[1], np.array([file.digit for file in files if file.path in read]))
     return names
 
 
-def _read_clip(file: Path, sample_rate: int) -> audio.Codes:
+def read_clip(file: Path, sample_rate: int) -> audio.Codes:
+    """Return the first second (L,) of a recording at a rate, filled up with silence.
+
+    Raises:
+        UserError: if it cannot be read, or has zero length.
+    """
     wave = np.concatenate([np.zeros(0, np.float32), *_first_second(file)])
     if not len(wave):
         raise UserError(f"The audio file {str(file)!r} has zero length.")

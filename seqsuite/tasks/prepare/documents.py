@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -10,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from seqsuite.errors import UserError
-from seqsuite.tasks.base import SPLITS
+from seqsuite.tasks.base import SPLITS, Split
 from seqsuite.tasks.prepare.corpus import PART_BYTES, CorpusOptions, cached_corpus
 from seqsuite.tasks.prepare.manifest import read_manifest
 from seqsuite.tasks.prepare.parts import cut, documents
@@ -26,6 +27,15 @@ log = logging.getLogger(__name__)
 
 LARGE = 1 << 26
 """Bytes of files from which on a corpus is not held in memory."""
+
+_SPLIT_NAMES: dict[str, Split] = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("valid", "validation", "val", "dev"), "validation"),
+    "test": "test",
+}
+"""What names of files call the splits."""
+
+_WORD = re.compile(r"[a-z]+")
 
 _PACKED = 8  # what a byte of a compressed file is taken for
 _HEAD = 4096  # tokens of a document that tell it from others of its length
@@ -52,6 +62,21 @@ def prepared(path: Path) -> TokenFile | None:
     return TokenFile(path) if manifest is not None and "dtype" in manifest else None
 
 
+def named_splits(files: Sequence[Path]) -> dict[Path, Split] | None:
+    """Return the split of each file by its name, as in ``wiki.valid.raw``, if that is what all of them have.
+
+    Returns:
+        ``None`` unless every file names one split, and each split is that of a file.
+    """
+    found: dict[Path, Split] = {}
+    for file in files:
+        named = {_SPLIT_NAMES[word] for word in _WORD.findall(file.name.lower()) if word in _SPLIT_NAMES}
+        if len(named) != 1:
+            return None
+        found[file] = named.pop()
+    return found if set(found.values()) == set(SPLITS) else None
+
+
 def is_large(files: Sequence[Path]) -> bool:
     """Return whether files of text are too much to be held in memory."""
     return sum(file.stat().st_size * (_PACKED if compression(file) else 1) for file in files) > LARGE
@@ -74,6 +99,12 @@ def read_documents(files: Sequence[Path], reading: Reading) -> Streams:
             count_files(len(read)),
             empty[0],
         )
+    official = named_splits(list(read))
+    if official is not None:
+        by_name: Streams = {split: [] for split in SPLITS}
+        for file, texts in read.items():
+            by_name[official[file]] += [np.frombuffer(text, np.uint8) for text in texts if text.strip()]
+        return _without_shared(by_name)
     named: dict[str, Stream] = {
         f"{file}#{number:09d}" if len(texts) > 1 else str(file): np.frombuffer(text, dtype=np.uint8)
         for file, texts in read.items()
@@ -95,6 +126,12 @@ def split_documents(tokens: TokenFile) -> Streams:
     everything: Stream = np.asarray(tokens.tokens)
     starts = np.concatenate([np.zeros(1, np.int64), tokens.ends])
     streams = [everything[start:end] for start, end in zip(starts[:-1], tokens.ends, strict=True)]
+    official = _official_splits(tokens)
+    if official is not None:
+        homes: Streams = {split: [] for split in SPLITS}
+        for home, stream in zip(official, streams, strict=True):
+            homes[home].append(stream)
+        return _without_shared(homes)
     if len(streams) < WHOLE_STREAMS_FROM:
         return split_streams({str(number): stream for number, stream in enumerate(streams)})
     by_split: Streams = {split: [] for split in SPLITS}
@@ -144,6 +181,16 @@ def trained_tokenizer(texts: Sequence[Stream], vocab_size: int) -> Tokenizer:
             train_byte_pairs((text.tobytes() for text in texts), vocab_size, partial_file)
             partial_file.rename(file)
     return open_tokenizer(file)
+
+
+def _official_splits(tokens: TokenFile) -> list[Split] | None:
+    """Return the split of each document by the name of its file, where these name all splits."""
+    files = [Path(source[0]) for source in tokens.facts.get("sources", ())]
+    counts = tokens.facts.get("documents", ())
+    splits = named_splits(files)
+    if splits is None or len(counts) != len(files):
+        return None
+    return [splits[file] for file, count in zip(files, counts, strict=True) for _ in range(count)]
 
 
 def _read(file: Path, reading: Reading) -> list[bytes]:

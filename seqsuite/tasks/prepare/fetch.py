@@ -10,6 +10,8 @@ from seqsuite.errors import UserError
 from seqsuite.tasks.prepare.download import Progress, download
 from seqsuite.tasks.prepare.manifest import read_manifest, write_manifest
 from seqsuite.tasks.prepare.recipes import Recipe, data_root
+from seqsuite.tasks.prepare.streaming import is_streamed, stream_set
+from seqsuite.tasks.sources.compression import BROKEN_ARCHIVE
 from seqsuite.tasks.sources.files import reason_of
 
 
@@ -23,12 +25,20 @@ def is_present(recipe: Recipe) -> bool:
     return read_manifest(data_folder(recipe)) is not None
 
 
-def fetch(recipe: Recipe, progress: Progress, *, pause: float = 1.0) -> Path:
+def is_enough(recipe: Recipe, wanted: int | None) -> bool:
+    """Return whether a data set is there; of one that is streamed, as many bytes of text as are wanted."""
+    if recipe.stream is None:
+        return is_present(recipe)
+    return is_streamed(data_folder(recipe), wanted or recipe.stream.bytes)
+
+
+def fetch(recipe: Recipe, progress: Progress, *, wanted: int | None = None, pause: float = 1.0) -> Path:
     """Fetch a data set, if it is not there, and return its folder.
 
     Args:
         recipe: Which.
         progress: Told how far it is.
+        wanted: Bytes of text of a set that is streamed; by default the recipe's.
         pause: Seconds before a cut connection is taken up again.
 
     Raises:
@@ -40,7 +50,11 @@ def fetch(recipe: Recipe, progress: Progress, *, pause: float = 1.0) -> Path:
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(folder.with_name(f"{recipe.name}.lock")):  # of two at once, one waits
-            if not is_present(recipe):
+            if is_enough(recipe, wanted):
+                return folder
+            if recipe.stream is not None:
+                stream_set(recipe, folder, wanted or recipe.stream.bytes, progress)
+            else:
                 _fetch_all(recipe, folder, progress, pause)
     except OSError as error:
         raise UserError(f"{str(folder)!r} cannot be written: {reason_of(error)}.") from error
@@ -74,7 +88,7 @@ def _unpack(packed: Path, kind: str, folder: Path) -> list[Path]:
     extract: Callable[[Path, Path], None] = _extract_zip if kind == "zip" else _extract_tar
     try:
         extract(packed, partial)
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError) as error:
+    except (tarfile.TarError, *BROKEN_ARCHIVE) as error:
         raise UserError(f"The archive {str(packed)!r} cannot be unpacked: {reason_of(error)}.") from error
     files = []
     for item in sorted(partial.rglob("*")):

@@ -1,7 +1,7 @@
 """What a user's file or folder would become: read by the tasks' own readers, in bounded memory."""
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -11,19 +11,26 @@ import numpy.typing as npt
 
 from seqsuite.errors import UserError
 from seqsuite.tasks.base import SPLITS, Split
+from seqsuite.tasks.prepare import parts
+from seqsuite.tasks.prepare.digit_clips import read_clip
+from seqsuite.tasks.prepare.documents import named_splits
 from seqsuite.tasks.sources import audio, fasta, text
 from seqsuite.tasks.sources.audio_fingerprint import Landmarks, Passage, landmarks, passages_of
 from seqsuite.tasks.sources.audio_splits import split_recordings
 from seqsuite.tasks.sources.compression import read_blocks
 from seqsuite.tasks.sources.files import Found, find
+from seqsuite.tasks.sources.speech_commands import find_digits, has_lists
 from seqsuite.tasks.windows import WHOLE_STREAMS_FROM, split_by_position, split_of, split_streams
 
-Kind = Literal["text", "dna", "piano"]
+Counts = npt.NDArray[np.int64]
+
+Kind = Literal["text", "dna", "piano", "sc09"]
 
 SUFFIXES: Mapping[Kind, tuple[str, ...]] = {
-    "text": text.SUFFIXES,
+    "text": parts.SUFFIXES,
     "dna": fasta.SUFFIXES,
     "piano": audio.SUFFIXES,
+    "sc09": audio.SUFFIXES,
 }
 """Endings of each task's files."""
 
@@ -40,14 +47,12 @@ class Record:
         name: File, and record in it.
         length: Its tokens.
         digest: A hash of them; equal ones are the same content.
-        counts: How often each token occurs (V,).
         head: Its first tokens.
     """
 
     name: str
     length: int
     digest: str
-    counts: npt.NDArray[np.int64]
     head: npt.NDArray[np.uint8]
 
 
@@ -59,14 +64,16 @@ class Inspection:
         kind: The task that would read it.
         found: The files.
         records: What is in them.
+        counts: How often each token occurs in all of them (256,).
         bad: Sentences about files that cannot be read.
-        official: Recordings by split, where they are a set with an official split.
+        official: Recordings by split, where they are a set with an official split or with official lists.
         passages: What recordings of two splits share.
     """
 
     kind: Kind
     found: Found
     records: tuple[Record, ...]
+    counts: Counts
     bad: tuple[str, ...]
     official: Mapping[Split, frozenset[str]] | None = None
     passages: tuple[Passage, ...] = ()
@@ -76,17 +83,17 @@ class Inspection:
         # An array that repeats one token takes no memory, and splits as any other of its length.
         streams = {record.name: np.broadcast_to(np.uint8(0), record.length) for record in self.records}
         if self.official is not None:
-            parts = {
+            found = {
                 split: [streams[name] for name in sorted(names & streams.keys())]
                 for split, names in self.official.items()
             }
         elif self.kind == "dna":
             cut = [split_by_position(stream) for stream in streams.values()]
-            parts = {split: [each[split] for each in cut] for split in SPLITS}
+            found = {split: [each[split] for each in cut] for split in SPLITS}
         else:
-            parts = split_streams(streams)
+            found = split_streams(streams)
         return {
-            split: (sum(len(part) > 0 for part in parts[split]), sum(len(part) for part in parts[split]))
+            split: (sum(len(part) > 0 for part in found[split]), sum(len(part) for part in found[split]))
             for split in SPLITS
         }
 
@@ -99,36 +106,53 @@ class Inspection:
         return [names for names in groups.values() if len(names) > 1]
 
 
-def inspect_path(path: Path, kind: Kind | None = None, encoding: str | None = None) -> Inspection:
+def inspect_path(
+    path: Path, kind: Kind | None = None, encoding: str | None = None, field: str = "text"
+) -> Inspection:
     """Read what ``path`` means as a task would, and return what it would become.
 
     Args:
         path: A file or a folder.
         kind: The task; by default told by the files' endings and first bytes.
         encoding: Of text.
+        field: What holds the text in JSON lines and Parquet.
 
     Raises:
         UserError: if there is nothing to read.
     """
     kind = kind or guess_kind(path)
-    found = find(path, SUFFIXES[kind], kind)
-    official = _official(path) if kind == "piano" else None
+    found, official = (
+        _spoken(path) if kind == "sc09" else (find(path, SUFFIXES[kind], kind, _needs(kind)), None)
+    )
+    if kind == "piano":
+        official = _official(path)
     passages = _Passages(official, len(found.files))
+    named = named_splits(found.files) if kind == "text" else None
+    homes: dict[str, Split] = {}
     records: list[Record] = []
+    counts = np.zeros(256, dtype=np.int64)
     bad = []
     for file in found.files:
         try:
-            if kind == "piano":
+            if kind == "sc09":
+                records.append(_summarise(str(file), [read_clip(file, audio.SAMPLE_RATE)], counts))
+            elif kind == "piano":
                 codes = audio.read_audio(file)
                 passages.add(str(file), codes)
-                records.append(_summarise(str(file), iter([codes])))
+                records.append(_summarise(str(file), [codes], counts))
+            elif kind == "dna":
+                records += list(_fasta_records(file, counts))
             else:
-                records += list(_records(file, kind, encoding))
+                read = list(_text_records(file, encoding, field, counts))
+                records += read
+                homes |= {record.name: named[file] for record in read} if named else {}
         except UserError as error:
             bad.append(str(error))
     if not records:
         raise UserError(" ".join(bad))
-    return Inspection(kind, found, tuple(records), tuple(bad), official, tuple(passages.shared()))
+    if homes:
+        official = {split: frozenset(name for name in homes if homes[name] == split) for split in SPLITS}
+    return Inspection(kind, found, tuple(records), counts, tuple(bad), official, tuple(passages.shared()))
 
 
 def guess_kind(path: Path) -> Kind:
@@ -138,9 +162,11 @@ def guess_kind(path: Path) -> Kind:
         UserError: if there is nothing to read.
     """
     path = path.expanduser()
+    if has_lists(path):
+        return "sc09"
     if path.is_dir():
         endings = tuple(suffix for suffixes in SUFFIXES.values() for suffix in suffixes)
-        found = find(path, endings, "text, FASTA or audio").files
+        found = find(path, endings, "text, FASTA or audio", audio.NEEDS).files
         return max(SUFFIXES, key=lambda kind: sum(f.name.lower().endswith(SUFFIXES[kind]) for f in found))
     (file,) = find(path, (), "").files
     head = next(read_blocks(file, "data"), b"")
@@ -151,21 +177,41 @@ def guess_kind(path: Path) -> Kind:
     return "dna" if first.startswith(b">") else "text"
 
 
+def _needs(kind: Kind) -> Mapping[str, str]:
+    return audio.NEEDS if SUFFIXES[kind] == audio.SUFFIXES else {}
+
+
 def decode(kind: Kind, tokens: npt.NDArray[np.uint8]) -> str:
     """Return tokens as a person reads them; audio as the numbers that its mu-law codes are."""
     if kind == "dna":
         return "".join((fasta.ALPHABET + "-")[token] for token in tokens)
-    if kind == "piano":
+    if kind in ("piano", "sc09"):
         return " ".join(str(token) for token in tokens[: _HEAD // 4])
     return tokens.tobytes().decode("utf-8", errors="replace")
 
 
-def _records(file: Path, kind: Kind, encoding: str | None) -> Iterator[Record]:
-    if kind == "dna":
-        yield from _fasta_records(file)
-    else:
+def _text_records(file: Path, encoding: str | None, field: str, counts: Counts) -> Iterator[Record]:
+    """Yield a text file as one record, or the documents of JSON lines and Parquet."""
+    stretches = parts.cut(file, parts.WHOLE, encoding)
+    if stretches and stretches[0].kind == "text":
         blocks = text.read_text_blocks(file, encoding)
-        yield _summarise(str(file), (np.frombuffer(block, np.uint8) for block in blocks))
+        yield _summarise(str(file), (np.frombuffer(block, np.uint8) for block in blocks), counts)
+        return
+    read = (document for stretch in stretches for document in parts.documents(stretch, field, encoding))
+    for number, document in enumerate(read):
+        yield _summarise(
+            f"{file}#{number:09d}", (np.frombuffer(block, np.uint8) for block in document), counts
+        )
+
+
+def _spoken(path: Path) -> tuple[Found, Mapping[Split, frozenset[str]]]:
+    """Return the recordings of digits, and those of each split by the official lists."""
+    digits = find_digits(path)
+    official = {split: frozenset(str(file.path) for file in files) for split, files in digits.items()}
+    read = {file.path for files in digits.values() for file in files}
+    others = find(path, SUFFIXES["sc09"], "audio", audio.NEEDS)
+    left_out = [*others.left_out, *(file for file in others.files if file not in read)]
+    return Found(tuple(sorted(read)), tuple(sorted(left_out))), official
 
 
 def _official(path: Path) -> Mapping[Split, frozenset[str]] | None:
@@ -209,49 +255,49 @@ class _Passages:
         return passages_of(by_split)
 
 
-def _fasta_records(file: Path) -> Iterator[Record]:
+def _fasta_records(file: Path, counts: Counts) -> Iterator[Record]:
     summary: _Summary | None = None
     for chunk in fasta.read_chunks(file):
         if chunk.starts_record:
             if summary is not None:
                 yield summary.finish()
-            summary = _Summary(f"{file} {chunk.name}")
+            summary = _Summary(f"{file} {chunk.name}", counts)
         if summary is not None:
             summary.add(chunk.codes)
     if summary is not None:
         yield summary.finish()
 
 
-def _summarise(name: str, blocks: Iterator[npt.NDArray[np.uint8]]) -> Record:
-    summary = _Summary(name)
+def _summarise(name: str, blocks: Iterable[npt.NDArray[np.uint8]], counts: Counts) -> Record:
+    summary = _Summary(name, counts)
     for block in blocks:
         summary.add(block)
     return summary.finish()
 
 
 class _Summary:
-    """A :class:`Record` in the making."""
+    """A :class:`Record` in the making; what its tokens are is added to ``counts``."""
 
-    def __init__(self, name: str) -> None:
-        self._name = name
+    def __init__(self, name: str, counts: Counts) -> None:
+        self._name, self._counts = name, counts
         self._digest = hashlib.blake2b(digest_size=16)
-        self._counts = np.zeros(256, dtype=np.int64)
+        self._length = 0
         self._head = np.zeros(0, dtype=np.uint8)
 
     def add(self, tokens: npt.NDArray[np.uint8]) -> None:
         self._digest.update(tokens.tobytes())
+        self._length += len(tokens)
         self._counts += np.bincount(tokens, minlength=256)
         if len(self._head) < _HEAD:
             self._head = np.concatenate([self._head, tokens[: _HEAD - len(self._head)]])
 
     def finish(self) -> Record:
-        length = int(self._counts.sum())
-        return Record(self._name, length, self._digest.hexdigest(), self._counts, self._head)
+        return Record(self._name, self._length, self._digest.hexdigest(), self._head)
 
 
 def picture(inspection: Inspection) -> str:
     """Return how often tokens occur, or how long records are, as a line of blocks each, with a caption."""
-    counts = np.array([record.counts for record in inspection.records]).sum(axis=0).astype(np.float64)
+    counts = inspection.counts.astype(np.float64)
     if inspection.kind == "dna":
         used = counts[: len(fasta.ALPHABET) + 1]
         shares = zip(fasta.ALPHABET + "-", used / max(used.sum(), 1), strict=True)

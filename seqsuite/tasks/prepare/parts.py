@@ -28,6 +28,9 @@ SUFFIXES = (
     *_PARQUET_SUFFIXES,
 )
 
+WHOLE = 1 << 62
+"""Bytes of a part by which a file is not cut."""
+
 _HEAD = 1 << 16
 SEARCH = 1 << 20  # how far a newline is looked for where text is cut
 _ROWS = 64

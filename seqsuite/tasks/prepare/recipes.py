@@ -36,6 +36,29 @@ class RemoteFile:
 
 
 @dataclass(frozen=True)
+class Streamed:
+    """A set that is read by ``datasets``, without being fetched whole.
+
+    Attributes:
+        dataset: Its name on the hub, or a format such as ``parquet`` with ``data_files``.
+        bytes: How many bytes of text are fetched where nothing else is wanted.
+        config: Which of its subsets.
+        split: Which of its splits.
+        field: What holds the text.
+        revision: Commit or tag; the newest where there is none.
+        data_files: Files, where it is not on the hub.
+    """
+
+    dataset: str
+    bytes: int
+    config: str | None = None
+    split: str = "train"
+    field: str = "text"
+    revision: str | None = None
+    data_files: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Recipe:
     """A data set.
 
@@ -47,6 +70,7 @@ class Recipe:
         homepage: Where its authors describe it.
         files: What to fetch.
         path: What to give as ``task.path``, relative to the data set's folder.
+        stream: How it is streamed instead, up to a wanted amount.
     """
 
     name: str
@@ -56,10 +80,18 @@ class Recipe:
     homepage: str
     files: tuple[RemoteFile, ...]
     path: str
+    stream: Streamed | None = None
+
+    @property
+    def is_pinned(self) -> bool:
+        """Whether it is known what must arrive: the SHA-256 of every file."""
+        return self.stream is None and all(file.sha256 for file in self.files)
 
     @property
     def size(self) -> int | None:
         """Bytes to fetch, if all are known."""
+        if self.stream is not None:
+            return self.stream.bytes
         sizes = [file.size for file in self.files]
         return sum(size for size in sizes if size is not None) if None not in sizes else None
 
@@ -101,5 +133,6 @@ def find_recipe(name: str) -> Recipe:
 
 def parse_recipe(name: str, content: dict[str, Any]) -> Recipe:
     """Return the recipe of a parsed TOML file; its keys are the attributes of :class:`Recipe`."""
-    remote = tuple(RemoteFile(**file) for file in content["files"])
-    return Recipe(name=name, **{**content, "files": remote})
+    remote = tuple(RemoteFile(**file) for file in content.get("files", ()))
+    stream = Streamed(**content["stream"]) if "stream" in content else None
+    return Recipe(name=name, **{**content, "files": remote, "stream": stream})

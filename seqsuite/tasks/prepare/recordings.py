@@ -39,7 +39,7 @@ def check_recordings(path: Path, rule: SplitRule) -> None:
     Raises:
         UserError: if there are not.
     """
-    find_files(path, audio.SUFFIXES, "audio")
+    find_files(path, audio.SUFFIXES, "audio", audio.NEEDS)
     if rule != "auto":
         split_recordings(path, rule)
 
@@ -62,7 +62,7 @@ def read_recordings(
     """
     official = split_recordings(path, rule)
     if official is None:
-        files = find_files(path, audio.SUFFIXES, "audio")
+        files = find_files(path, audio.SUFFIXES, "audio", audio.NEEDS)
         read = _read(files, quantization, on_bad_file)
         splits = split_named({str(file): tokens for file, tokens in read.items()})
         if len(read) >= WHOLE_STREAMS_FROM:

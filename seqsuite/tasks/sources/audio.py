@@ -38,6 +38,9 @@ FFMPEG_SUFFIXES = (".m4a", ".aac", ".mp4", ".wma", ".webm")
 SUFFIXES = (*SOUND_SUFFIXES, *(FFMPEG_SUFFIXES if shutil.which("ffmpeg") else ()))
 """Endings of the files that can be read on this machine."""
 
+NEEDS = {ending: "ffmpeg" for ending in FFMPEG_SUFFIXES if ending not in SUFFIXES}
+"""What must be installed to read the others, by ending."""
+
 RATES = range(100, 1_000_001)
 """Sample rates in Hz that a recording may have; a header that claims another is damaged."""
 

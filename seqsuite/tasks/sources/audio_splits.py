@@ -44,7 +44,7 @@ def split_recordings(path: Path, rule: SplitRule) -> dict[Split, list[Path]] | N
         return _complete(path, "maestro", _by_table(table))
     if rule == "own" or (rule == "auto" and not path.is_dir()):
         return None
-    files = find_files(path, audio.SUFFIXES, "audio")
+    files = find_files(path, audio.SUFFIXES, "audio", audio.NEEDS)
     numbered = [_CLIP.fullmatch(file.name) for file in files]
     if rule == "auto" and not (len(files) == YOUTUBEMIX_CLIPS and all(numbered)):
         return None
@@ -101,7 +101,9 @@ def _by_table(table: Path) -> dict[Split, list[Path]]:
         log.warning("%s: %s in the table not there: %s", table, count_files(len(missing)), shorten(missing))
     seen = {file.resolve() for files in splits.values() for file in files}
     others = [
-        file for file in find(table.parent, audio.SUFFIXES, "audio").files if file.resolve() not in seen
+        file
+        for file in find(table.parent, audio.SUFFIXES, "audio", audio.NEEDS).files
+        if file.resolve() not in seen
     ]
     if others:
         log.warning("%s: %s not in the table, and left out", table, count_files(len(others)))

@@ -4,6 +4,8 @@ import bz2
 import gzip
 import io
 import lzma
+import struct
+import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,6 +28,19 @@ FREE_EXPANSION = 1 << 30
 
 LONGEST_LINE = 1 << 26
 """Bytes of a line beyond which a file is not taken for lines of text."""
+
+BROKEN_ARCHIVE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    ValueError,
+    struct.error,
+    RuntimeError,
+    NotImplementedError,
+    OverflowError,
+)
+"""What :mod:`zipfile` raises, besides ``OSError``, at archives that are damaged, encrypted or unknown."""
 
 _MAGIC = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz"}
 

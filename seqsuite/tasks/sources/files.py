@@ -3,8 +3,8 @@
 import logging
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -30,17 +30,23 @@ class Found:
     Attributes:
         files: The files to read, sorted.
         left_out: Other files that the user sees beside them, sorted. Hidden files are not among them.
+        needs: What it would take to read some of those, such as ``ffmpeg``, by ending.
     """
 
     files: tuple[Path, ...]
     left_out: tuple[Path, ...] = ()
+    needs: Mapping[str, str] = field(default_factory=dict)
 
     def summary(self) -> str:
         """Return one line such as ``12 files read, 3 left out: 2 .png, 1 without suffix``."""
-        counts = Counter(path.suffix.lower() or "without suffix" for path in self.left_out)
-        kinds = ", ".join(f"{count} {suffix}" for suffix, count in counts.most_common())
-        left_out = f", {len(self.left_out)} left out: {kinds}" if self.left_out else ""
+        left_out = f", {len(self.left_out)} left out: {self.kinds()}" if self.left_out else ""
         return f"{count_files(len(self.files))} read{left_out}"
+
+    def kinds(self) -> str:
+        """Return what is left out, by ending: ``2 .png, 1 .m4a (needs ffmpeg)``."""
+        counts = Counter(path.suffix.lower() or "without suffix" for path in self.left_out)
+        told = {kind: f" (needs {self.needs[kind]})" for kind in counts if kind in self.needs}
+        return ", ".join(f"{count} {kind}{told.get(kind, '')}" for kind, count in counts.most_common())
 
 
 def count_files(count: int) -> str:
@@ -48,7 +54,7 @@ def count_files(count: int) -> str:
     return f"{count} file" if count == 1 else f"{count} files"
 
 
-def find(path: Path, suffixes: Sequence[str], kind: str) -> Found:
+def find(path: Path, suffixes: Sequence[str], kind: str, needs: Mapping[str, str] | None = None) -> Found:
     """Return the files that ``task.path`` means: itself, or those below a folder, and what is left out.
 
     Hidden files and folders below ``path`` are ignored: names that begin with a dot, such as ``._x`` and
@@ -59,21 +65,26 @@ def find(path: Path, suffixes: Sequence[str], kind: str) -> Found:
         path: A file, taken whatever its name, or a folder that is searched to any depth.
         suffixes: Lower-case endings that count inside a folder, such as ``".fa.gz"``.
         kind: What the files are, for the messages, such as ``"FASTA"``.
+        needs: What must be installed to read files of further endings, for the messages.
 
     Raises:
         UserError: if the path does not exist or is neither a file nor a folder, a file cannot be read, or the
             folder has no such files.
     """
-    path = path.expanduser()
+    path, needs = path.expanduser(), needs or {}
     try:
-        found = _find(path, tuple(suffixes))
+        found = replace(_find(path, tuple(suffixes)), needs=needs)
     except OSError as error:
         culprit = f" (at {error.filename!r})" if error.filename not in (None, str(path)) else ""
         raise UserError(f"task.path={str(path)!r} cannot be read: {reason_of(error)}{culprit}.") from error
     if not found.files:
-        endings = ", ".join(suffixes)
+        plain = dict.fromkeys(suffix for suffix in suffixes if suffix.count(".") == 1)
+        packed = " (or compressed)" if len(plain) < len(set(suffixes)) else ""
+        lacking = any(file.suffix.lower() in needs for file in found.left_out)
+        others = f" Left out: {found.kinds()}." if lacking else ""
         raise UserError(
-            f"The folder task.path={str(path)!r} has no {kind} files: they should end in {endings}."
+            f"The folder task.path={str(path)!r} has no {kind} files: they should end in "
+            f"{', '.join(plain)}{packed}.{others}"
         )
     for file in found.files:
         if not os.access(file, os.R_OK):
@@ -81,13 +92,15 @@ def find(path: Path, suffixes: Sequence[str], kind: str) -> Found:
     return found
 
 
-def find_files(path: Path, suffixes: Sequence[str], kind: str) -> list[Path]:
+def find_files(
+    path: Path, suffixes: Sequence[str], kind: str, needs: Mapping[str, str] | None = None
+) -> list[Path]:
     """Return the files of :func:`find`; if others are left out, the log says how many and of what kinds.
 
     Raises:
         UserError: as :func:`find`.
     """
-    found = find(path, suffixes, kind)
+    found = find(path, suffixes, kind, needs)
     if found.left_out:
         log.info("%s: %s", path, found.summary())
     return list(found.files)

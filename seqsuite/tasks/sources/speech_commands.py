@@ -53,6 +53,11 @@ def check_layout(path: Path) -> Path:
     return root
 
 
+def has_lists(path: Path) -> bool:
+    """Return whether a folder, or the only one in it, has the official lists."""
+    return path.expanduser().is_dir() and all((_root(path) / name).is_file() for name in LISTS.values())
+
+
 def find_digits(path: Path) -> dict[Split, list[DigitFile]]:
     """Return the recordings of digits below a folder, by the official lists; other words are left out.
 
@@ -70,7 +75,7 @@ def find_digits(path: Path) -> dict[Split, list[DigitFile]]:
     splits: dict[Split, list[DigitFile]] = {split: [] for split in SPLITS}
     found = set()
     for digit, word in enumerate(DIGITS):
-        for file in find(root / word, audio.SUFFIXES, "audio").files:
+        for file in find(root / word, audio.SUFFIXES, "audio", audio.NEEDS).files:
             name = f"{word}/{file.relative_to(root / word).as_posix()}"
             found.add(name)
             split: Split = next((home for home in LISTS if name in listed[home]), "train")

@@ -271,6 +271,18 @@ def test_a_broken_archive_is_one_sentence(server: Server, root: Path, kind: str)
     assert not is_present(recipe(server, kind))
 
 
+def test_a_damaged_member_of_an_archive_is_one_sentence(server: Server, root: Path) -> None:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.txt", CONTENT)
+    broken = bytearray(buffer.getvalue())
+    broken[40:60] = bytes(20)
+    server.content = bytes(broken)
+    with pytest.raises(UserError, match="cannot be unpacked"):
+        fetch(recipe(server, "zip"), lambda *_: None, pause=0)
+    assert not is_present(recipe(server, "zip"))
+
+
 @pytest.mark.parametrize("kind", ["zip", "tar"])
 def test_archives_write_nothing_outside_their_folder(server: Server, root: Path, kind: str) -> None:
     server.content = packed(kind, ["../../escaped.txt", "good.txt"])

@@ -8,7 +8,9 @@ import pytest
 import soundfile
 
 from seqsuite.errors import UserError
+from seqsuite.tasks.piano import Piano
 from seqsuite.tasks.sources import audio
+from seqsuite.tasks.sources.files import find
 
 
 def tone(seconds: float, rate: int, pitch: float = 440.0) -> np.ndarray:
@@ -152,6 +154,18 @@ def test_m4a_is_read_by_ffmpeg_where_there_is_one(tmp_path: Path, monkeypatch: p
     assert len(audio.read_audio(file)) == 1000
     with pytest.raises(UserError, match="Invalid data found"):
         audio.read_audio(save(tmp_path, "b.m4a", b"no"))
+
+
+def test_a_folder_that_only_ffmpeg_reads_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audio, "SUFFIXES", audio.SOUND_SUFFIXES)
+    monkeypatch.setattr(audio, "NEEDS", dict.fromkeys(audio.FFMPEG_SUFFIXES, "ffmpeg"))
+    for name in ("a.m4a", "b.M4A", "cover.png"):
+        save(tmp_path, name, b"m4a")
+    with pytest.raises(UserError, match=r"no audio files.*Left out: 2 \.m4a \(needs ffmpeg\), 1 \.png\."):
+        Piano(seed=0, path=tmp_path)
+    soundfile.write(tmp_path / "c.wav", tone(1, 16_000), 16_000)
+    found = find(tmp_path, audio.SUFFIXES, "audio", audio.NEEDS)
+    assert found.summary() == "1 file read, 3 left out: 2 .m4a (needs ffmpeg), 1 .png"
 
 
 def test_an_audio_bomb_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ import os
 import resource
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from seqsuite.tasks.prepare.token_files import TokenFile, TokenWriter
 from seqsuite.tasks.sources.audio import read_audio
 from seqsuite.tasks.sources.fasta import read_fasta
 from seqsuite.tasks.sources.intervals import read_intervals
+from seqsuite.tasks.sources.labelled_dna import find_labelled
 from seqsuite.tasks.sources.maf import read_maf
 from seqsuite.tasks.sources.text import read_text
 
@@ -43,6 +45,24 @@ def parquet() -> bytes:
     buffer = io.BytesIO()
     pyarrow.parquet.write_table(pyarrow.table({"text": ["one", "two"] * 20}), buffer, row_group_size=7)
     return buffer.getvalue()
+
+
+def archive() -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as packed:
+        for split in ("train", "test"):
+            for label in ("a", "b"):
+                packed.writestr(f"set/{split}/{label}/1.txt", "ACGT" * 20)
+    return buffer.getvalue()
+
+
+def read_tables(file: Path) -> None:
+    folder = file.parent / "tables"
+    folder.mkdir(exist_ok=True, parents=True)
+    for split in ("train", "test"):
+        (folder / f"{split}.csv").unlink(missing_ok=True)
+        (folder / f"{split}.csv").symlink_to(file)
+    find_labelled(folder).read()
 
 
 def read_documents(file: Path) -> None:
@@ -76,8 +96,12 @@ SEEDS: dict[str, tuple[Callable[[Path], object], bytes]] = {
     "a.au": (read_audio, sound("AU")),
     "a.jsonl": (read_documents, json.dumps({"text": "naïve"}).encode() * 1 + b'\n{"text": "b"}\n'),
     "a.parquet": (read_documents, parquet()),
+    "a.zip": (lambda file: find_labelled(file).read(), archive()),
+    "a.csv": (read_tables, b"seq,label\r\nACGTN,a\nTT,b\n" + b"ACGTT,a\n" * 20),
     "guess": (inspect_path, FASTA),
 }
+
+OPENED_BY_LIBRARIES = ("a.parquet", "a.zip", "a.csv")
 
 
 @st.composite
@@ -171,7 +195,7 @@ def test_what_is_no_file_is_refused_at_once(
         read(Path("/dev/zero"))
 
 
-@pytest.mark.parametrize("name", [name for name in SEEDS if name != "a.parquet"])
+@pytest.mark.parametrize("name", [name for name in SEEDS if name not in OPENED_BY_LIBRARIES])
 def test_what_may_not_be_read_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied")  # what the system answers, except to root

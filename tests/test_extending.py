@@ -1,4 +1,4 @@
-"""What the README teaches works as it stands: its task and its layer, as plug-ins of another distribution."""
+"""What docs/extending.md teaches works as it stands: a task and a layer, as plug-ins."""
 
 import re
 import sys
@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
-README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
-SNIPPETS = dict(re.findall(r"```python\n# (\w+\.py)\n(.*?)```", README, re.DOTALL))
+PAGE = (Path(__file__).parents[1] / "docs" / "extending.md").read_text(encoding="utf-8")
+SNIPPETS = dict(re.findall(r"```python\n# (\w+\.py)\n(.*?)```", PAGE, re.DOTALL))
 ENTRY_POINTS = """
 [seqsuite.tasks]
 parity = parity:Parity
@@ -35,10 +35,10 @@ def plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("plugins")
-def test_the_readmes_task_and_layer_train_together(seqsuite: Callable[..., Result]) -> None:
+def test_the_pages_task_and_layer_train_together(seqsuite: Callable[..., Result]) -> None:
     assert set(SNIPPETS) == {"parity.py", "ema.py"}
     settings = ["task=parity", "task.length=16", "model.mixer=ema", "model.mixer.initial_decay=0.5"]
-    result = seqsuite("run", *settings, "train.steps=5", "run.experiment=readme")
+    result = seqsuite("run", *settings, "train.steps=5", "run.experiment=extending")
     assert result.exit_code == 0, result.output
     assert "accuracy" in result.output
     listed = seqsuite("list").output
@@ -50,7 +50,7 @@ def test_the_readmes_task_and_layer_train_together(seqsuite: Callable[..., Resul
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("plugins")
-def test_the_readmes_layer_gets_its_card(seqsuite: Callable[..., Result], shared_folder: Path) -> None:
+def test_the_pages_layer_gets_its_card(seqsuite: Callable[..., Result], shared_folder: Path) -> None:
     settings = ["model=mamba", "model.mixer=ema", "train.steps=2", "train.eval_every=2"]
     made = seqsuite("scorecard", *settings, "--scale", "smoke", "--experiment", "ema", "--output", "ema.html")
     assert made.exit_code == 0, made.output
@@ -63,3 +63,12 @@ def test_a_plugin_that_cannot_be_loaded_is_named(seqsuite: Callable[..., Result]
     refused = seqsuite("run", "task=broken")
     assert refused.exit_code == 2
     assert "The task 'broken' is a plug-in that cannot be loaded from nowhere:Task" in refused.output
+
+
+def test_the_readme_fits_a_screen_and_a_half_and_its_links_lead_somewhere() -> None:
+    root = Path(__file__).parents[1]
+    text = (root / "README.md").read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 120
+    links = [link for link in re.findall(r"\]\(([^)]+)\)", text) if not link.startswith("http")]
+    assert links
+    assert [link for link in links if not (root / link).exists()] == []

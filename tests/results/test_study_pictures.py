@@ -1,0 +1,182 @@
+"""What a study's pictures show: lines by a setting, a set or a measure, the paper's beside them, and laws."""
+
+import math
+
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+from pydantic import ValidationError
+
+from seqsuite.errors import UserError
+from seqsuite.report.pictures import svg_bytes
+from seqsuite.results.collect import collect
+from seqsuite.results.studies import Study, load_studies
+from seqsuite.results.studies.laws import laws
+from seqsuite.results.studies.lines import lines_of, published_lines
+from seqsuite.results.studies.pictures import study_figure
+from seqsuite.results.studies.study import Picture
+
+from .made_up import Runs, run, trained
+
+STEPS = {32: (600, 1200), 48: (330, 660), 64: (215, 430)}
+
+
+def language(exponent: float = 0.1) -> list:
+    """Return runs of three sizes and two numbers of tokens, whose loss falls with their operations alone."""
+    found = []
+    for d_model, steps in STEPS.items():
+        for number in steps:
+            size, tokens = 50.0 * d_model**2, number * 4096.0
+            flops = 6 * size * tokens
+            loss = 3 * (flops / 1e12) ** -exponent * (1 + 0.001 * (number % 3))  # no law holds exactly
+            metrics = {"test/bits_per_byte": loss, **trained(size, flops, tokens)}
+            settings = {"model__d_model": d_model, "train__steps": number}
+            found.append(run(metrics, task="text", model="mamba", **settings))
+    return found
+
+
+def induction(model: str, *accuracies: float, seed: int = 0):
+    """Return a run that scored accuracies at 64, 128, …; 100 at the length of training."""
+    metrics = {f"test/length_{64 * 2**at}/accuracy": value for at, value in enumerate(accuracies)}
+    metrics |= {"test/accuracy": 100.0, "baseline/accuracy": 6.25}
+    return run(metrics, task="induction_heads", model=model, seed=seed)
+
+
+def legend(axes: Axes) -> list[str]:
+    return axes.get_legend_handles_labels()[1]
+
+
+def test_lines_by_evaluation_set_have_its_length_and_all_seeds() -> None:
+    cells = [
+        induction("mamba", 99.0, 98.0),
+        induction("mamba", 97.0, 96.0, seed=1),
+        induction("h3", 50.0, 40.0),
+    ]
+    h3, mamba = lines_of(cells, Picture(x="set"))
+    assert (h3.label, mamba.label) == ("h3", "mamba")
+    assert [(point.x, point.values) for point in mamba.points] == [
+        (64, (99.0, 97.0)),
+        (128, (98.0, 96.0)),
+        (256, (100.0, 100.0)),
+    ]
+
+
+def test_lines_by_a_setting_do_not_tell_it_among_departures() -> None:
+    cells = [
+        run({"test/accuracy": 50.0 + width}, task="mqar", model="mamba", model__d_model=width)
+        for width in (16, 32)
+    ]
+    (line,) = lines_of(cells, Picture(x="model.d_model"))
+    assert line.label == "mamba"
+    assert [(point.x, point.mean) for point in line.points] == [(16, 66.0), (32, 82.0)]
+    with pytest.raises(UserError, match=r"at a number of 'model\.mixer'"):
+        lines_of(cells, Picture(x="model.mixer"))
+
+
+def test_the_papers_lines_stand_beside_by_set_and_by_setting() -> None:
+    studies = load_studies()[0]
+    by_set = {
+        line.label: line for line in published_lines(studies["table2"], "induction_heads", "accuracy", "set")
+    }
+    assert [(point.x, point.mean) for point in by_set["paper: mamba s6"].points] == [
+        (512, 100.0),
+        (1024, 100.0),
+        (1048576, 100.0),
+    ]
+    by_length = published_lines(studies["fig6"], "great_apes", "accuracy", "task.seqlen")
+    assert [line.label for line in by_length] == [
+        "paper: hyena 1.4m",
+        "paper: mamba 1.4m",
+        "paper: mamba 7.0m",
+    ]
+    assert len(by_length[0].points) == 6
+
+
+def test_induction_heads_are_drawn_by_length() -> None:
+    reader = Runs(induction("mamba", 100.0, 100.0), induction("h3", 50.0, 40.0))
+    (axes,) = study_figure(load_studies()[0]["table2"], reader, collect(reader)).axes
+    assert axes.get_xscale() == "log"
+    assert axes.get_xlabel() == "length of the test (tokens)"
+    assert {"h3", "mamba", "paper: mamba s6", "baseline: 6.25"} <= set(legend(axes))
+    styles = [
+        (line.get_marker(), line.get_linestyle()) for line in axes.lines if str(line.get_label())[0] != "_"
+    ]
+    assert len(set(styles)) == len(styles)  # told apart without colours
+
+
+def test_language_has_its_power_law_and_a_panel_of_equal_operations() -> None:
+    reader = Runs(*language())
+    study = load_studies()[0]["fig4"]
+    fitted, optima = laws(reader.cells(), study.figures)
+    (row,) = fitted.rows
+    assert row["line"] == "mamba"
+    assert row["exponent"] == pytest.approx(0.1, abs=5e-3)
+    assert row["low"] <= row["exponent"] <= row["high"]
+    assert all(row["note"] == "at the smallest size or below" or row["optimum"] for row in optima.rows)
+    figure = study_figure(study, reader, collect(reader))
+    by_flops, equal = figure.axes
+    assert (by_flops.get_xscale(), by_flops.get_yscale()) == ("log", "log")
+    assert legend(by_flops)[0].startswith("mamba: exponent −0.")
+    assert equal.get_title("left") == "mamba: equal training FLOPs"
+    assert all("FLOPs, best" in label for label in legend(equal))
+    assert svg_bytes(figure) == svg_bytes(study_figure(study, reader, collect(reader)))
+
+
+def test_two_sizes_have_no_law_and_the_table_says_so() -> None:
+    cells = [cell for cell in language() if cell.params["model.d_model"] != "64"]
+    fitted, optima = laws(cells, load_studies()[0]["fig4"].figures)
+    assert fitted.rows[0]["law"] == "none: a power law takes 3 different sizes, and there are 2"
+    assert "takes 3 sizes" in optima.rows[0]["note"] or "take 3 sizes" in optima.rows[0]["note"]
+    reader = Runs(*cells)
+    figure = study_figure(load_studies()[0]["fig4"], reader, collect(reader))
+    assert legend(figure.axes[0]) == ["mamba: no law"]
+
+
+def test_bits_by_context_are_drawn_by_position() -> None:
+    metrics = {f"test/bits_per_sample_by_position/{4**at}": 5.0 - at for at in range(2, 5)}
+    cells = [
+        run(
+            {"test/bits_per_sample": 4.0 + length / 1e4, **metrics},
+            task="piano",
+            model="mamba",
+            task__seqlen=length,
+        )
+        for length in (256, 1024)
+    ]
+    reader = Runs(*cells)
+    by_length, by_position = study_figure(load_studies()[0]["fig7"], reader, collect(reader)).axes
+    assert legend(by_length) == ["mamba"]
+    assert legend(by_position) == ["mamba seqlen=1024", "mamba seqlen=256"]
+    np.testing.assert_allclose(by_position.lines[-1].get_xdata(), [16, 64, 256])
+
+
+def test_what_was_not_measured_is_said_in_its_panel() -> None:
+    study = Study.model_validate({"title": "a", "source": "b", "figures": [{"x": "flops"}]})
+    reader = Runs(run({"test/accuracy": 50.0}, task="mqar", model="mamba"))
+    (axes,) = study_figure(study, reader, collect(reader)).axes
+    assert (
+        axes.texts[0].get_text()
+        == "Nothing to draw: no run has the metric 'accuracy' at a number of 'flops'."
+    )
+
+
+def test_a_run_of_infinite_loss_is_drawn_and_has_no_law() -> None:
+    cells = [*language(), *language()]
+    cells[0] = run(
+        {**cells[0].metrics, "test/bits_per_byte": math.inf}, task="text", model="s4", model__d_model=32
+    )
+    reader = Runs(*cells)
+    assert study_figure(load_studies()[0]["fig4"], reader, collect(reader)).axes
+
+
+@pytest.mark.parametrize(
+    ("picture", "message"),
+    [
+        ({}, "lines have an x"),
+        ({"kind": "isoflops", "x": "flops"}, "isoflops none"),
+        ({"x": "parameters", "fit": "frontier"}, "that of x = 'flops'"),
+    ],
+)
+def test_a_picture_that_makes_no_sense_is_refused(picture: dict, message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        Picture.model_validate(picture)

@@ -1,0 +1,62 @@
+"""The pages of docs/results are what their exports render to: no number on them is typed."""
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from seqsuite.report import Column, Report, Section
+from seqsuite.results.benchmarks import Benchmark, export_benchmarks
+
+DOCS = Path(__file__).parents[1] / "docs"
+MACHINE = {"processor": "a fast one", "cores": "2", "PyTorch": "2.11"}
+
+
+@pytest.fixture(scope="module")
+def renderer() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("render_results", DOCS / "render_results.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["render_results"] = module  # dataclasses look for their module
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_pages_are_what_the_exports_say(renderer: ModuleType) -> None:
+    pages, pictures = renderer.render(DOCS / "results")
+    written = {path.stem: path.read_text(encoding="utf-8") for path in (DOCS / "results").glob("*.md")}
+    assert written == pages, "renew them by `make results`"
+    assert {path.name for path in (DOCS / "results").glob("*.svg")} == set(pictures)
+
+
+def test_a_study_of_benchmarks_has_a_page_with_tables_picture_and_machine(
+    renderer: ModuleType, tmp_path: Path
+) -> None:
+    columns = (
+        Column("model", "model"),
+        Column("seqlen", "L", "count"),
+        Column("train_s", "train step", "seconds"),
+    )
+    rows = [{"model": "s4", "seqlen": seqlen, "train_s": seqlen / 1e4} for seqlen in (256, 1024)]
+    section = Section("complexity", "Time by length", columns, rows, ["A note."], {"threads": 2})
+    command = (
+        "seqsuite bench complexity --shape 256 --shape 1024 --shape 4096 --peers mamba,s4,hyena,transformer++"
+    )
+    report = Report(command, MACHINE, [section])
+    export_benchmarks([Benchmark("complexity", report, 90.0)], tmp_path / "s4table1.json")
+    (tmp_path / "why.toml").write_text('s4table1 = "Short lengths hide the exponents."\n')
+    pages, pictures = renderer.render(tmp_path)
+    page = pages["s4table1"]
+    assert list(pictures) == ["s4table1-cpu.svg"]
+    assert "![What was measured; the tables below have the numbers](s4table1-cpu.svg)" in page
+    assert "Short lengths hide the exponents." in page
+    assert "1 of 1 benchmarks, 2 minutes" in page
+    assert "processor: a fast one" in page
+    assert "| s4 | 1 024 | 102 ms |" in page
+    assert "A note." in page
+    assert "(s4table1.md) | cpu | 1 of 1 benchmarks |" in pages["index"]
+    assert json.loads((tmp_path / "s4table1.json").read_text())["benchmarks"][0]["what"] == "complexity"
