@@ -1,10 +1,12 @@
-"""What the C library does with freed memory: return it to the system, or keep it for the next tensor."""
+"""What the C library does with freed memory, return it or keep it; and how much this process has."""
 
 import ctypes
+from pathlib import Path
 
 # glibc's mallopt: https://www.gnu.org/software/libc/manual/html_node/Malloc-Tunable-Parameters.html
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _KEEP_BELOW = (1 << 31) - 1
+_STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 def keep_freed_memory() -> bool:
@@ -27,3 +29,21 @@ def return_freed_memory() -> None:
         ctypes.CDLL(None).malloc_trim(0)
     except (OSError, AttributeError, TypeError):
         return
+
+
+def process_bytes(key: str) -> int | None:
+    """Return what the kernel says of this process under ``key``, such as VmRSS and VmHWM, where it says."""
+    try:
+        lines = _STATUS.read_text().splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{key}:")), None)
+
+
+def reset_peak() -> bool:
+    """Set the record of the largest resident set to the present one; see proc_pid_clear_refs(5)."""
+    try:
+        _CLEAR.write_text("5")
+    except OSError:
+        return False
+    return True

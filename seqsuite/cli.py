@@ -60,7 +60,7 @@ def main() -> None:
 @click.option("--force", is_flag=True, help="Start afresh, even cells that are finished or interrupted.")
 @click.option("--takeover", is_flag=True, help="Take cells over from a process that seems to run them.")
 @click.option("--retry-failed", is_flag=True, help="Run only what failed or diverged before.")
-@click.option("--probe", is_flag=True, help="With --dry-run: take a few steps of each cell to tell its time.")
+@click.option("--probe", is_flag=True, help="With --dry-run: time a few steps, and measure memory.")
 @click.option("--offline", is_flag=True, help="Record to files only; `seqsuite sync` sends them later.")
 @click.option("--config", "file", type=_FILE, help="TOML file of settings or a grid; arguments are over it.")
 @click.option("--zip", "zipped", is_flag=True, help="Pair the values of all keys in place of their product.")

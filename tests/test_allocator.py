@@ -11,8 +11,7 @@ from seqsuite import allocator
 def test_freed_memory_is_kept_until_it_is_returned() -> None:
     code = (
         "import sys, torch\n"
-        "from seqsuite.allocator import keep_freed_memory, return_freed_memory\n"
-        "from seqsuite.bench.memory import process_bytes\n"
+        "from seqsuite.allocator import keep_freed_memory, process_bytes, return_freed_memory\n"
         "if not keep_freed_memory(): sys.exit('no glibc')\n"
         "before = process_bytes('VmRSS')\n"
         "x = torch.ones(1 << 26); guard = torch.ones(64)\n"

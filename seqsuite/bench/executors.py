@@ -40,7 +40,8 @@ def run(settings: Settings, say: Say) -> Report:
     notes = [
         f"{count} cells of one thread, {steps} steps each, with journals and checkpoints and without MLflow; "
         f"{PARALLEL} at a time, but for inline. The first start is from nothing to the end of a cell of one "
-        "step; then come as many cells of one step as there are long ones."
+        "step; then come as many cells of one step as there are long ones: their time is the overhead of "
+        "starting a cell."
     ]
     for name in EXECUTORS:
         try:

@@ -3,14 +3,11 @@
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import torch
 
-from seqsuite.allocator import return_freed_memory
+from seqsuite.allocator import process_bytes, reset_peak, return_freed_memory
 from seqsuite.bench.peers import BOTH, DTYPES, Function, Peer, Shape, make_inputs, peers_of, runner
-
-_STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 def peak_bytes(benchmark: str, peer: Peer, shape: Shape, *, device: str, dtype: str) -> int | None:
@@ -65,24 +62,6 @@ def _peak_here(peer: Peer, shape: Shape, dtype: str) -> int | None:
     run()
     peak = process_bytes("VmHWM")
     return None if peak is None else max(0, peak - before)
-
-
-def process_bytes(key: str) -> int | None:
-    """Return what the kernel says of this process under ``key``, such as VmRSS and VmHWM, where it says."""
-    try:
-        lines = _STATUS.read_text().splitlines()
-    except OSError:
-        return None
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{key}:")), None)
-
-
-def reset_peak() -> bool:
-    """Set the record of the largest resident set to the present one; see proc_pid_clear_refs(5)."""
-    try:
-        _CLEAR.write_text("5")
-    except OSError:
-        return False
-    return True
 
 
 def _main() -> None:

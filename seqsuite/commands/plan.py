@@ -10,16 +10,27 @@ from rich.table import Table
 from seqsuite.commands.console import show
 from seqsuite.commands.progress import count, duration
 from seqsuite.devices import choose_device, usable_cores
+from seqsuite.errors import UserError
 from seqsuite.experiments.config.schema import CellConfig
 from seqsuite.experiments.executors.base import at_once, sharing
 from seqsuite.experiments.grid import parameter_counts
 from seqsuite.experiments.matching import size_of
 from seqsuite.experiments.memory import estimate_cells, gigabytes, memory_faults, together_fault
-from seqsuite.experiments.probe import PROBE_STEPS
+from seqsuite.experiments.probe import PROBE_STEPS, Probe
 from seqsuite.experiments.probe import probe as probe_cells
 from seqsuite.report.format import show as show_number
 
-_NUMBERS = ("d_model", "parameters", "state bytes", "operations", "steps", "batch size", "memory", "training")
+_NUMBERS = (
+    "d_model",
+    "parameters",
+    "state bytes",
+    "operations",
+    "steps",
+    "batch size",
+    "memory",
+    "measured",
+    "training",
+)
 
 
 def print_plan(console: Console, cells: Sequence[CellConfig], *, probe: bool, matched: bool = False) -> None:
@@ -28,34 +39,75 @@ def print_plan(console: Console, cells: Sequence[CellConfig], *, probe: bool, ma
     Args:
         console: Where.
         cells: What would be run.
-        probe: Whether to take a few steps of each, to tell how long it takes.
+        probe: Whether to take a few steps of each, to tell how long it takes and measure its memory.
         matched: Whether their models were made equal in something: their widths and sizes are shown.
     """
     columns = _plan(cells, matched)
-    run = cells[0].run
-    parallel = at_once(run, len(cells))
-    seconds: list[float] = []
+    run, device = cells[0].run, _device(cells[0])
+    faults = [None] * len(cells) if device is None else memory_faults(cells, device)
+    found: list[Probe | None] = []
     if probe:
-        threads = run.threads if run.executor == "inline" else run.threads or usable_cores() // parallel or 1
-        seconds = probe_cells(cells, threads)
-        columns["training"] = [f"about {duration(taken)}" for taken in seconds]
+        found = _probed(cells, faults)
+        columns["measured"] = [
+            "-" if one is None or one.memory is None else gigabytes(one.memory) for one in found
+        ]
+        columns["training"] = ["-" if one is None else f"about {duration(one.seconds)}" for one in found]
     _print_columns(console, f"{count(len(cells), 'cell')}; nothing is run", columns)
-    if seconds:
-        total = max(max(seconds), sum(seconds) / parallel)
-        alone = " in one process" if max(cell.run.nproc for cell in cells) > 1 else ""
-        console.print(
-            f"Training takes about {duration(total)} in all, {parallel} at a time: from {PROBE_STEPS} steps "
-            f"of each{alone}, and without evaluations.",
-            soft_wrap=True,
-        )
-    if run.device == "cuda" and not torch.cuda.is_available():
+    if any(found):
+        _print_time(console, cells, found)
+    if device is None:
         return  # what fits is asked where it will run
-    device = choose_device(run.device)
-    faults = [fault for fault in memory_faults(cells, device) if fault is not None]
-    if not faults:
-        faults += filter(None, [together_fault(cells, device, sharing(run, len(cells)))])
-    for fault in faults:
+    measured = [None if one is None else one.memory for one in found]
+    if found:
+        starved = [fault or _starved(cell) for cell, fault in zip(cells, faults, strict=True)]
+        after = memory_faults(cells, device, measured)
+        faults = [
+            other if one is None else fault for one, other, fault in zip(found, starved, after, strict=True)
+        ]
+    told = [fault for fault in faults if fault is not None]
+    if not told:
+        told += filter(None, [together_fault(cells, device, sharing(run, len(cells)), measured)])
+    for fault in told:
         console.print(f"Will not fit: {fault}", soft_wrap=True)
+
+
+def _device(cell: CellConfig) -> torch.device | None:
+    """Return where cells will run, or ``None`` if that is not here."""
+    return (
+        None
+        if cell.run.device == "cuda" and not torch.cuda.is_available()
+        else choose_device(cell.run.device)
+    )
+
+
+def _probed(cells: Sequence[CellConfig], faults: Sequence[UserError | None]) -> list[Probe | None]:
+    """Return what cells take, of those that are estimated to fit: others might take all memory there is."""
+    run = cells[0].run
+    shared = usable_cores() // at_once(run, len(cells)) or 1
+    threads = run.threads if run.executor == "inline" else run.threads or shared
+    fitting = [cell for cell, fault in zip(cells, faults, strict=True) if fault is None]
+    taken = iter(probe_cells(fitting, threads))
+    return [None if fault is not None else next(taken) for fault in faults]
+
+
+def _starved(cell: CellConfig) -> UserError:
+    return UserError(
+        f"{cell.title}: the process that tried its first steps ended for want of memory, or was killed; "
+        "choose a smaller train.batch_size, model or sequence."
+    )
+
+
+def _print_time(console: Console, cells: Sequence[CellConfig], found: Sequence[Probe | None]) -> None:
+    """Print how long the cells that were tried train in all."""
+    parallel = at_once(cells[0].run, len(cells))
+    seconds = [one.seconds for one in found if one is not None]
+    total = max(max(seconds), sum(seconds) / parallel)
+    alone = " in one process" if max(cell.run.nproc for cell in cells) > 1 else ""
+    console.print(
+        f"Training takes about {duration(total)} in all, {parallel} at a time: from {PROBE_STEPS} steps "
+        f"of each{alone}, and without evaluations.",
+        soft_wrap=True,
+    )
 
 
 def _print_columns(console: Console, title: str, columns: dict[str, list[str]]) -> None:

@@ -24,6 +24,7 @@ from seqsuite.experiments.config.schema import CellConfig
 from seqsuite.experiments.distributed.team import team, world_size
 from seqsuite.experiments.evaluation.judge import open_judge
 from seqsuite.experiments.interruption import InterruptionFlag
+from seqsuite.experiments.memory import is_out_of_memory
 from seqsuite.experiments.tracking import schema
 from seqsuite.experiments.tracking.events import EVENTS, RunHeader, journal_tag
 from seqsuite.experiments.tracking.journal import Journal
@@ -353,7 +354,7 @@ def sentence(error: Exception, folder: Path | None = None) -> str:
     text = " ".join(str(error).split()).rstrip(".")
     if isinstance(error, OSError) and error.errno is not None and error.filename is not None:
         return f"{error.filename} cannot be used ({os.strerror(error.errno)}): mend that, and run it again."
-    if isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in text:
+    if is_out_of_memory(error):
         return (
             "It needs more memory than there is: choose a smaller train.batch_size, train.eval_batch_size, "
             "model or sequence, or a larger train.accumulate."

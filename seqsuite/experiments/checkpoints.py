@@ -2,9 +2,10 @@
 
 A checkpoint is a folder ``step-N`` with ``model.safetensors`` and ``config.json``, which is all that using
 the model takes, ``training.pt`` (tensors and numbers only), which is what resuming adds, and
-``manifest.json`` with the sizes and hashes of the others, written last. The folder is made under another
-name, flushed to disk and then renamed. Each says which was the best when it was saved, so that both change
-in one step.
+``manifest.json`` with the sizes and hashes of the others, written last. Where the optimizer's state is split
+over processes, each has written its part of it into ``shards`` (:mod:`.distributed.shards`). The folder is
+made under another name, flushed to disk and then renamed. Each says which was the best when it was saved, so
+that both change in one step.
 """
 
 import hashlib
@@ -19,11 +20,11 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
 import seqsuite
@@ -35,16 +36,24 @@ from seqsuite.models.formats.files import CONFIG, UNFIT, WEIGHTS, read_descripti
 from seqsuite.models.sequence_model import SequenceModel
 from seqsuite.tasks import TASKS
 
+if TYPE_CHECKING:
+    from seqsuite.experiments.distributed.shards import Shards
+
 TRAINING = "training.pt"
+SHARDS = "shards"
 MANIFEST = "manifest.json"
 _BYTES = 256
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What a checkpoint holds, in memory that training no longer changes.
+    """What a checkpoint holds, in memory of the CPU that training no longer changes.
+
+    Tensors that are split over processes are so here too; then each process has a snapshot of its own.
 
     Attributes:
         step: How many steps the model was trained for.
@@ -70,13 +79,22 @@ class Checkpoints:
         config: The cell's configuration.
         shape: What the model was built from besides.
         keep_last: How many of the newest to keep.
+        shards: How all processes of the run write together; ``None`` where one has everything and writes it.
 
     Attributes:
         seconds: What the last one took to write.
     """
 
-    def __init__(self, folder: Path, config: CellConfig, shape: ModelShape, *, keep_last: int = 2) -> None:
-        self.folder = folder
+    def __init__(
+        self,
+        folder: Path,
+        config: CellConfig,
+        shape: ModelShape,
+        *,
+        keep_last: int = 2,
+        shards: "Shards | None" = None,
+    ) -> None:
+        self.folder, self._shards = folder, shards
         self._description = {
             native.MARK: seqsuite.__version__,
             "shape": asdict(shape),
@@ -85,7 +103,7 @@ class Checkpoints:
         self._keep_last = keep_last
         self.seconds = 0.0
         self._thread: threading.Thread | None = None
-        self._error: UserError | None = None
+        self._error: Exception | None = None
 
     def save(self, snapshot: Snapshot) -> None:
         """Start to write a checkpoint, once the one before is written.
@@ -136,18 +154,27 @@ class Checkpoints:
         try:
             self.write(snapshot)
             self.seconds = time.monotonic() - started
-        except (OSError, SafetensorError, RuntimeError) as error:
+        except (OSError, SafetensorError) as error:
             self._error = UserError(
                 f"The checkpoint in {self.folder} cannot be written: {_reason(error)}; make room or set "
                 "run.output to another folder, then run the same command to go on from the one before."
             )
+        except Exception as error:  # such as a broken connection to another process
+            self._error = error
 
     def write(self, snapshot: Snapshot) -> None:
         """Write a checkpoint, then delete those that are no longer kept."""
         folder, best = self._folder(snapshot.step), self._folder(snapshot.best_step)
         # An evaluation may follow at the same step, after an interruption, and find it the best.
-        if what_is_wrong(folder) is not None or _best_step(folder) != snapshot.best_step:
+        if self._alone(lambda: what_is_wrong(folder) is not None or _best_step(folder) != snapshot.best_step):
             self._make(folder, snapshot)
+        self._alone(lambda: self._tidy(best))
+
+    def _alone(self, act: Callable[[], T]) -> T:
+        """Have one process do something; all return what it returned, or fail as it does."""
+        return act() if self._shards is None else self._shards.alone(act)
+
+    def _tidy(self, best: Path) -> None:
         whole = [
             path for path in sorted(self.folder.glob("step-*")) if what_is_wrong(path, quick=True) is None
         ]
@@ -158,27 +185,52 @@ class Checkpoints:
     def _make(self, folder: Path, snapshot: Snapshot) -> None:
         """Write a checkpoint under another name and move it into place."""
         partial = folder.with_name(f".{folder.name}.partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
         try:
-            steps = {"step": snapshot.step, "best_step": snapshot.best_step}
-            description = {**self._description, **steps}
-            (partial / CONFIG).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
-            save_file(dict(snapshot.weights), partial / WEIGHTS)
-            # safetensors makes files that only their owner can read.
-            os.chmod(partial / WEIGHTS, (partial / CONFIG).stat().st_mode)
-            torch.save(dict(snapshot.training), partial / TRAINING)
-            manifest = {path.name: _entry(path) for path in sorted(partial.iterdir())}
-            for path in partial.iterdir():
-                _flush_to_disk(path)
-            _replace_text(partial / MANIFEST, json.dumps(manifest, indent=2) + "\n")
-            if folder.exists():  # damaged, or of before an evaluation
-                shutil.rmtree(folder)
-            os.replace(partial, folder)
-            _flush_to_disk(folder.parent)
+            self._alone(lambda: self._begin(partial, snapshot))
+            training = self._write_tensors(partial, snapshot)
+            self._alone(lambda: _complete(partial, folder, training))
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
             raise
+
+    def _begin(self, partial: Path, snapshot: Snapshot) -> None:
+        """Make a folder with a description, in the place of what a kill has left."""
+        for left in self.folder.glob(".step-*.partial"):
+            shutil.rmtree(left, ignore_errors=True)
+        partial.mkdir(parents=True)
+        description = {**self._description, "step": snapshot.step, "best_step": snapshot.best_step}
+        (partial / CONFIG).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
+
+    def _write_tensors(self, partial: Path, snapshot: Snapshot) -> dict[str, Any]:
+        """Write the weights, and what is split of the training state; return what is left of this."""
+        if self._shards is None:
+            save_file(dict(snapshot.weights), partial / WEIGHTS)
+            return dict(snapshot.training)
+        from seqsuite.experiments.distributed.shards import taken_apart
+
+        rest, split = taken_apart(snapshot.training)
+        self._shards.write(partial / SHARDS, split)
+        self._shards.write_whole(partial / WEIGHTS, snapshot.weights)
+        return dict(rest)
+
+
+def _complete(partial: Path, folder: Path, training: dict[str, Any]) -> None:
+    """Add the training state and the manifest to what is written, and give the folder its name."""
+    # safetensors makes files that only their owner can read.
+    os.chmod(partial / WEIGHTS, (partial / CONFIG).stat().st_mode)
+    try:
+        torch.save(training, partial / TRAINING)
+    except RuntimeError as error:  # all that PyTorch's writer says of a full disk
+        raise OSError(str(error)) from error
+    written = sorted(path for path in partial.rglob("*") if path.is_file())
+    manifest = {path.relative_to(partial).as_posix(): _entry(path) for path in written}
+    for path in (*written, *(path for path in partial.iterdir() if path.is_dir())):
+        _flush_to_disk(path)
+    _replace_text(partial / MANIFEST, json.dumps(manifest, indent=2) + "\n")
+    if folder.exists():  # damaged, or of before an evaluation
+        shutil.rmtree(folder)
+    os.replace(partial, folder)
+    _flush_to_disk(folder.parent)
 
 
 def what_is_wrong(folder: Path, *, quick: bool = False) -> str | None:
@@ -188,16 +240,17 @@ def what_is_wrong(folder: Path, *, quick: bool = False) -> str | None:
         folder: The checkpoint.
         quick: Whether to compare sizes only, not hashes.
     """
+    name = MANIFEST
     try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        manifest = json.loads((folder / name).read_text(encoding="utf-8"))
         for name, expected in manifest.items():
             path = folder / name
             if path.stat().st_size != expected["bytes"]:
                 return f"{name} has {path.stat().st_size} bytes, not {expected['bytes']}"
             if not quick and _hash(path) != expected["sha256"]:
                 return f"{name} has other content than was written"
-    except FileNotFoundError as error:
-        return f"there is no {Path(error.filename).name}"
+    except FileNotFoundError:
+        return f"there is no {name}"
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         return f"{MANIFEST} cannot be read: {error}"
     return None
@@ -253,7 +306,12 @@ def reads_bytes(description: Mapping[str, Any]) -> bool:
 
 
 def load_training(
-    folder: Path, model: SequenceModel, cut: Callable[[Tensor, Tensor], Tensor] = lambda value, _: value
+    folder: Path,
+    model: SequenceModel,
+    cut: Callable[[Tensor, Tensor], Tensor] = lambda value, _: value,
+    likes: Mapping[str, Tensor] | None = None,
+    *,
+    mapped: bool = False,
 ) -> dict[str, Any]:
     """Load a checkpoint's weights into ``model`` and return its training state.
 
@@ -261,15 +319,23 @@ def load_training(
         folder: The checkpoint.
         model: The model, on whatever devices.
         cut: Returns of a whole tensor what belongs into another (see ``Placement.cut``).
+        likes: What tensors of the training state are like, where they were written split over processes
+            (see :func:`.distributed.shards.put_together`); they are split as these are.
+        mapped: Whether other tensors of the training state stay on disk until something is cut from them.
 
     Raises:
         UserError: if the checkpoint is damaged.
     """
     try:
-        _fill(_first_named(model), load_file(folder / WEIGHTS), cut)
-        state = torch.load(folder / TRAINING, weights_only=True)
+        with safe_open(folder / WEIGHTS, framework="pt") as file:
+            _fill(_first_named(model), file, cut)
+        state = torch.load(folder / TRAINING, weights_only=True, mmap=mapped)
         if not isinstance(state, dict):
             raise ValueError(f"{TRAINING} holds no training state")
+        if (folder / SHARDS).is_dir():
+            from seqsuite.experiments.distributed.shards import put_together
+
+            state = put_together(state, folder / SHARDS, likes or {})
     except (OSError, EOFError, RuntimeError, ValueError, pickle.UnpicklingError, SafetensorError) as error:
         # Unpickling's own message advises to run whatever the file holds.
         unpickled = isinstance(error, pickle.UnpicklingError)
@@ -277,21 +343,16 @@ def load_training(
         raise UserError(
             f"The checkpoint {folder} cannot be resumed from ({reason}): start afresh with --force."
         ) from error
-    return state
+    return dict(state)
 
 
-def weights_of(
-    model: SequenceModel, whole: Callable[[Tensor], Tensor] = lambda value: value
-) -> dict[str, Tensor]:
+def weights_of(model: SequenceModel) -> dict[str, Tensor]:
     """Return copies of a model's weights in CPU memory, each shared one once, under its first name.
 
-    Args:
-        model: The model.
-        whole: Returns all of a weight that may be split over processes (see ``Placement.whole``).
+    Those that are split over processes stay so.
     """
     return {
-        name: whole(value.detach()).to("cpu", copy=True).contiguous()
-        for name, value in _first_named(model).items()
+        name: value.detach().to("cpu", copy=True).contiguous() for name, value in _first_named(model).items()
     }
 
 
@@ -307,20 +368,19 @@ def _first_named(model: SequenceModel) -> dict[str, Tensor]:
 
 
 @torch.no_grad()
-def _fill(
-    weights: Mapping[str, Tensor], values: Mapping[str, Tensor], cut: Callable[[Tensor, Tensor], Tensor]
-) -> None:
-    """Copy values into the weights of their names.
+def _fill(weights: Mapping[str, Tensor], file: Any, cut: Callable[[Tensor, Tensor], Tensor]) -> None:
+    """Copy the tensors of an open safetensors file into the weights of their names, one after the other.
 
     Raises:
         ValueError: if the names or shapes differ.
     """
-    if weights.keys() != values.keys():
-        raise ValueError(f"it has other weights: {', '.join(sorted(weights.keys() ^ values.keys()))}")
+    if weights.keys() != set(file.keys()):
+        raise ValueError(f"it has other weights: {', '.join(sorted(weights.keys() ^ set(file.keys())))}")
     for name, weight in weights.items():
-        if weight.shape != values[name].shape:
+        value = file.get_tensor(name)
+        if weight.shape != value.shape:
             raise ValueError(f"{name} has another shape")
-        weight.copy_(cut(values[name], weight))
+        weight.copy_(cut(value, weight))
 
 
 def _entry(path: Path) -> dict[str, Any]:

@@ -116,40 +116,47 @@ def _kept(model: torch.nn.Module, io: ModelIO, batch: int) -> int | None:
     return sum(storage.nbytes() for storage in kept.values())
 
 
-def memory_faults(cells: Sequence[CellConfig], device: torch.device) -> list[UserError | None]:
-    """Find the cells that are estimated to need more memory than is free on ``device``.
+def memory_faults(
+    cells: Sequence[CellConfig], device: torch.device, measured: Sequence[int | None] = ()
+) -> list[UserError | None]:
+    """Find the cells that need more memory than is free on ``device``, as measured or else estimated.
 
     Those with ``run.memory=ignore`` are left alone.
+
+    Args:
+        cells: What is to be run.
+        device: Where.
+        measured: What was measured of each cell, where it was.
 
     Returns:
         For each cell what it needs, and of what, or ``None``.
     """
-    checked = [cell for cell in cells if cell.run.memory == "check"]
-    free = free_memory(device) if checked else None
+    free = free_memory(device) if any(cell.run.memory == "check" for cell in cells) else None
     if free is None:
         return [None] * len(cells)
-    estimates = iter(estimate_cells(checked))
     faults: list[UserError | None] = []
-    for cell in cells:
-        estimate = next(estimates) if cell.run.memory == "check" else None
-        fits = estimate is None or estimate.total <= free
-        faults.append(None if fits or estimate is None else _too_large(cell, estimate, free))
+    for cell, size in zip(cells, _needs(cells, measured), strict=True):
+        fits = size is None or size[0] <= free
+        faults.append(None if fits or size is None else _too_large(cell, *size, free))
     return faults
 
 
-def together_fault(cells: Sequence[CellConfig], device: torch.device, at_once: int) -> UserError | None:
+def together_fault(
+    cells: Sequence[CellConfig], device: torch.device, at_once: int, measured: Sequence[int | None] = ()
+) -> UserError | None:
     """Return what is wrong with running so many cells at once on a device, or ``None`` if all might be.
 
     Args:
         cells: What is to be run; each fits alone.
         device: What they share.
         at_once: How many do: the largest might run together.
+        measured: What was measured of each cell, where it was.
     """
-    checked = [cell for cell in cells if cell.run.memory == "check"]
-    free = free_memory(device) if at_once > 1 and checked else None
+    checked = at_once > 1 and any(cell.run.memory == "check" for cell in cells)
+    free = free_memory(device) if checked else None
     if free is None:
         return None
-    sizes = sorted((estimate.total for estimate in estimate_cells(checked)), reverse=True)
+    sizes = sorted((size[0] for size in _needs(cells, measured) if size is not None), reverse=True)
     together = sum(sizes[:at_once])
     if together <= free:
         return None
@@ -159,12 +166,30 @@ def together_fault(cells: Sequence[CellConfig], device: torch.device, at_once: i
     )
 
 
-def _too_large(cell: CellConfig, estimate: MemoryEstimate, free: int) -> UserError:
+def _needs(cells: Sequence[CellConfig], measured: Sequence[int | None]) -> list[tuple[int, str] | None]:
+    """Return the bytes that each cell needs and how that is known; ``None`` where it is not to be checked."""
+    estimates = iter(estimate_cells([cell for cell in cells if cell.run.memory == "check"]))
+    sizes: list[tuple[int, str] | None] = []
+    for cell, size in zip(cells, measured or [None] * len(cells), strict=True):
+        estimate = next(estimates) if cell.run.memory == "check" else None
+        if estimate is None:
+            sizes.append(None)
+        else:
+            sizes.append((estimate.total, str(estimate)) if size is None else (size, "measured"))
+    return sizes
+
+
+def _too_large(cell: CellConfig, size: int, how: str, free: int) -> UserError:
     return UserError(
-        f"{cell.title} needs more memory than there is: about {gigabytes(estimate.total)} ({estimate}), and "
+        f"{cell.title} needs more memory than there is: about {gigabytes(size)} ({how}), and "
         f"{gigabytes(free)} are free; choose a smaller train.batch_size, model or sequence, or try it all "
         "the same with run.memory=ignore."
     )
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Return whether an error says that there is no memory left."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in str(error)
 
 
 def estimate_cells(cells: Sequence[CellConfig]) -> list[MemoryEstimate]:

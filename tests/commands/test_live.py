@@ -1,6 +1,7 @@
 """The table of a grid's cells, and the lines where there is no terminal."""
 
 import io
+import re
 from pathlib import Path
 
 import pytest
@@ -80,8 +81,28 @@ def test_a_dry_run_tells_time_and_what_will_not_fit(tmp_path: Path, monkeypatch:
     text = buffer.getvalue()
     assert "in all, 3 at a time: from 4 steps of each" in text
     assert " h" in text
-    assert "Will not fit: 3 cells at once need more memory than there is" in text
+    assert re.search(
+        r"Will not fit: .*-seed2 needs more memory than there is: about \d+ MB \(measured\)", text
+    )
     assert not tmp_path.joinpath("runs").exists()
+
+
+def test_a_dry_run_tells_what_will_not_fit_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "free_memory", lambda device: 10_000_000)
+    buffer = io.StringIO()
+    grid = cells(tmp_path, "seed=0..2", "run.executor=processes", "run.parallel=3")
+    print_plan(Console(file=buffer, width=200), grid, probe=False)
+    assert "Will not fit: 3 cells at once need more memory than there is" in buffer.getvalue()
+
+
+def test_what_is_estimated_not_to_fit_is_not_probed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "free_memory", lambda device: 10_000_000)
+    buffer = io.StringIO()
+    grid = cells(tmp_path, "train.batch_size=10000000000000", "run.memory=check,ignore")
+    print_plan(Console(file=buffer, width=200), grid, probe=True)
+    checked, tried = [line for line in buffer.getvalue().splitlines() if line.startswith("Will not fit")]
+    assert "needs more memory than there is: about" in checked
+    assert "the process that tried its first steps ended for want of memory" in tried
 
 
 def test_a_probe_belongs_to_a_dry_run() -> None:

@@ -21,8 +21,7 @@ MEASURE = """
 import json, sys
 import torch
 import torch.nn.functional as F
-from seqsuite.allocator import return_freed_memory
-from seqsuite.bench.memory import reset_peak, process_bytes
+from seqsuite.allocator import process_bytes, reset_peak, return_freed_memory
 from seqsuite.experiments.config.resolve import resolve
 from seqsuite.experiments.training.optimizer import make_optimizer
 from seqsuite.models.build import build_model

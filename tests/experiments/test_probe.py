@@ -5,14 +5,15 @@ import pytest
 from seqsuite.errors import UserError
 from seqsuite.experiments import probe as probe_module
 from seqsuite.experiments.config.resolve import resolve
-from seqsuite.experiments.probe import PROBE_STEPS, probe
+from seqsuite.experiments.memory import estimate_cells
+from seqsuite.experiments.probe import PROBE_STEPS, Probe, probe, probe_step
 
 TINY = {"task": "selective_copying", "scale": "smoke", "task.length": "12", "model.d_model": "8"}
 
 
 @pytest.fixture
 def steps_taken(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Let the k-th step that is timed, over all probes, take k seconds."""
+    """Let the k-th step that is timed take k seconds."""
     looks: list[float] = []
 
     def perf_counter() -> float:
@@ -23,27 +24,40 @@ def steps_taken(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return looks
 
 
-def test_a_few_steps_after_the_first_say_how_long_a_cell_takes(steps_taken: list[float]) -> None:
-    cell = resolve(TINY | {"train.steps": "50"})
+def test_a_few_steps_after_the_first_say_how_long_one_takes(steps_taken: list[float]) -> None:
     # One look before, then one after each step; of the steps after the first, the median took this long.
-    assert probe([cell]) == [50 * (2 + (PROBE_STEPS + 1)) / 2]
+    assert probe_step(resolve(TINY | {"train.steps": "50"})).seconds == (2 + (PROBE_STEPS + 1)) / 2
     assert len(steps_taken) == 2 + PROBE_STEPS
 
 
-def test_cells_that_differ_in_seed_or_steps_share_a_probe(steps_taken: list[float]) -> None:
+def test_a_cell_of_one_step_is_timed_by_it(steps_taken: list[float]) -> None:
+    assert probe_step(resolve(TINY | {"train.steps": "1", "train.eval_every": "1"})).seconds == 1.0
+
+
+def test_cells_that_differ_in_seed_or_steps_share_a_probe() -> None:
     cells = [
         resolve(TINY | {"train.steps": steps, "seed": seed}) for steps in ("50", "100") for seed in ("0", "1")
     ]
     first, second, third, fourth = probe(cells)
-    assert (first, third) == (second, 2 * first)
-    assert third == fourth
-    assert len(steps_taken) == 2 + PROBE_STEPS
-    probe([cells[0], resolve(TINY | {"train.steps": "50", "train.batch_size": "4"})])
-    assert len(steps_taken) == 3 * (2 + PROBE_STEPS)
+    assert isinstance(first, Probe)
+    assert isinstance(third, Probe)
+    assert (first, third) == (second, fourth)
+    assert (third.seconds, third.memory) == (2 * first.seconds, first.memory)
 
 
-def test_a_cell_of_one_step_is_timed_by_it(steps_taken: list[float]) -> None:
-    assert probe([resolve(TINY | {"train.steps": "1", "train.eval_every": "1"})]) == [1.0]
+def test_a_probe_measures_what_its_process_grows_by() -> None:
+    small, large = probe([resolve(TINY | {"train.batch_size": size}) for size in ("2", "2048")], threads=1)
+    assert small is not None
+    assert large is not None
+    if small.memory is None or large.memory is None:
+        pytest.skip("the system does not say how large processes are")
+    (estimate,) = estimate_cells([resolve(TINY | {"train.batch_size": "2048"})])
+    assert large.memory - small.memory > 0.5 * estimate.total
+    assert large.memory < 2 * estimate.total + small.memory
+
+
+def test_a_probe_without_enough_memory_takes_nothing() -> None:
+    assert probe([resolve(TINY | {"train.batch_size": "10000000000000"})]) == [None]
 
 
 def test_data_that_is_not_there_is_a_sentence() -> None:

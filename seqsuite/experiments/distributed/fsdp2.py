@@ -2,12 +2,15 @@
 
 from contextlib import AbstractContextManager, nullcontext
 
+import torch
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
 from torch.distributed.tensor import DTensor, distribute_tensor
 
+from seqsuite.experiments.config.schema import TrainConfig
 from seqsuite.experiments.distributed.ranks import Ranks
+from seqsuite.experiments.distributed.shards import Shards
 from seqsuite.models.sequence_model import SequenceModel
 
 
@@ -16,6 +19,10 @@ class FullySharded(Ranks):
 
     They are gathered in float32, and mixed precision is autocast's, as on one process: the same numbers.
     """
+
+    def __init__(self, device: torch.device, config: TrainConfig, parts: int = 1) -> None:
+        super().__init__(device, config, parts)
+        self.shards = Shards()
 
     def accumulating(self, last: bool) -> AbstractContextManager[None]:
         """See :meth:`Ranks.accumulating`: parts of gradients are summed at once, so that none is whole."""
@@ -27,7 +34,7 @@ class FullySharded(Ranks):
 
     def cut(self, value: Tensor, like: Tensor) -> Tensor:
         """See :meth:`Ranks.cut`."""
-        if not isinstance(like, DTensor) or value.shape != like.shape:
+        if not isinstance(like, DTensor) or isinstance(value, DTensor) or value.shape != like.shape:
             return value
         # Every rank has read the same file: nothing need be sent.
         return distribute_tensor(value.to(self.device), like.device_mesh, like.placements, src_data_rank=None)

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING
 
 import torch
 import torch.distributed as dist
@@ -16,6 +17,9 @@ from seqsuite.experiments.training.objectives import Sums
 from seqsuite.experiments.training.placement import share_of, split_rows
 from seqsuite.models.sequence_model import SequenceModel
 
+if TYPE_CHECKING:
+    from seqsuite.experiments.distributed.shards import Shards
+
 
 class Ranks(ABC):
     """Processes that each compute their rows of a batch, or a part of each row's sequence.
@@ -28,7 +32,12 @@ class Ranks(ABC):
         device: Where this process computes.
         config: Size of a step's batch, and in how many parts each rank computes its own.
         parts: Over how many ranks each sequence is split.
+
+    Attributes:
+        shards: How ranks write checkpoints of what is split over them; ``None`` where nothing is.
     """
+
+    shards: "Shards | None" = None
 
     def __init__(self, device: torch.device, config: TrainConfig, parts: int = 1) -> None:
         self.device, self.rank, self.world = device, dist.get_rank(), dist.get_world_size()

@@ -61,7 +61,7 @@ def assemble(
         model,
         objective_for(task),
         placement,
-        Checkpoints(folder, config, shape),
+        Checkpoints(folder, config, shape, shards=placement.shards),
         CheckpointRhythm(config.run.checkpoint_every, config.run.checkpoint_seconds),
         told,
         recorder_for(placement.device),

@@ -40,11 +40,15 @@ class WeightAverage:
         """Return the model's own weights: a checkpoint has the average as the weights to use."""
         return {"own": [parameter.detach() for parameter in self._parameters]}
 
+    def likes(self) -> dict[str, Tensor]:
+        """Return the parameters that :meth:`state_dict` has entries of, by names such as ``own.3``."""
+        return {f"own.{place}": parameter for place, parameter in enumerate(self._parameters)}
+
     def load_state_dict(self, state: Mapping[str, Any], cut: Callable[[Tensor, Tensor], Tensor]) -> None:
         """Take the weights that the model has, as a checkpoint has them, as the average; restore its own.
 
         Args:
-            state: What :meth:`state_dict` returned, of whole tensors.
+            state: What :meth:`state_dict` returned, of whole tensors or of such as are split already.
             cut: Returns of a whole tensor what belongs into another (see ``Placement.cut``).
         """
         self._average = [parameter.detach().clone() for parameter in self._parameters]

@@ -57,15 +57,23 @@ class Optimizer:
         """Return the state of all parts."""
         return [part.state_dict() for part in self.parts]
 
+    def likes(self) -> dict[str, Tensor]:
+        """Return the parameters that :meth:`state_dict` has entries of, by names such as ``0.state.3``."""
+        return {
+            f"{number}.state.{place}": parameter
+            for number, part in enumerate(self.parts)
+            for place, parameter in enumerate(_parameters(part))
+        }
+
     def load_state_dict(self, states: list[dict[str, Any]], cut: Callable[[Tensor, Tensor], Tensor]) -> None:
-        """Restore what :meth:`state_dict` returned, of whole tensors.
+        """Restore what :meth:`state_dict` returned.
 
         Args:
-            states: The state of all parts.
+            states: The state of all parts, of whole tensors or of such as are split already.
             cut: Returns of a whole tensor what belongs to a parameter (see ``Placement.cut``).
         """
         for part, state in zip(self.parts, states, strict=True):
-            parameters = [parameter for group in part.param_groups for parameter in group["params"]]
+            parameters = _parameters(part)
             own = {
                 number: {key: cut(value, parameters[number]) for key, value in kept.items()}
                 for number, kept in state["state"].items()
@@ -120,6 +128,11 @@ def learning_rate(step: int, config: TrainConfig) -> float:
     if config.schedule == "cosine":
         return floor + (peak - floor) * (1 + math.cos(math.pi * progress)) / 2
     return peak + (floor - peak) * progress
+
+
+def _parameters(part: torch.optim.Optimizer) -> list[Tensor]:
+    """Return an optimizer's parameters in the order of its state's numbers."""
+    return [parameter for group in part.param_groups for parameter in group["params"]]
 
 
 def _groups(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:

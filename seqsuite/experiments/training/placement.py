@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,9 @@ from seqsuite.experiments.training.objectives import Sums
 from seqsuite.models.sequence_model import SequenceModel
 from seqsuite.tasks.base import ModelIO
 
+if TYPE_CHECKING:
+    from seqsuite.experiments.distributed.shards import Shards
+
 
 class Placement(Protocol):
     """Where the parts of a model and of a batch are.
@@ -23,11 +26,14 @@ class Placement(Protocol):
         device: Where this process computes.
         rank: Number of this process.
         world: How many processes train the model.
+        shards: How they write checkpoints together where what they train is split over them, else ``None``:
+            then the first has everything, and writes it.
     """
 
     device: torch.device
     rank: int
     world: int
+    shards: "Shards | None"
 
     def place(self, model: SequenceModel) -> SequenceModel:
         """Return the model on its device or devices."""
@@ -72,6 +78,7 @@ class Single:
     """
 
     rank, world = 0, 1
+    shards: "Shards | None" = None
 
     def __init__(self, device: torch.device, config: TrainConfig) -> None:
         self.device = device

@@ -109,8 +109,8 @@ def publish(
     if left_out:
         journal.tags({schema.TAG_NOT_MEASURED: ", ".join(which.name for which in left_out)})
     journal.model(_to_publish(best, parts.task.codec), name=title, params={"step": str(progress.best_step)})
-    for path in sorted(last.iterdir()):
-        journal.artifact(path, "last")
+    for path in sorted(path for path in last.rglob("*") if path.is_file()):
+        journal.artifact(path, ("last" / path.relative_to(last).parent).as_posix())
     return Published(metrics, sample)
 
 

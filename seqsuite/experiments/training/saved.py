@@ -1,4 +1,4 @@
-"""What a checkpoint keeps of training besides weights, as containers of whole tensors in CPU memory."""
+"""What a checkpoint keeps of training besides weights, as containers of tensors in CPU memory."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -9,19 +9,18 @@ from torch import Tensor
 from seqsuite.models.sequence_model import BackboneState
 
 
-def copied(value: Any, whole: Callable[[Tensor], Tensor]) -> Any:
-    """Return containers of tensors with every tensor, whole, copied into CPU memory.
+def copied(value: Any) -> Any:
+    """Return containers of tensors with every tensor copied into CPU memory, split over processes or not.
 
     Args:
         value: Dictionaries, lists and tuples of tensors and other values.
-        whole: Returns all of a tensor that may be split over processes (see ``Placement.whole``).
     """
     if isinstance(value, Tensor):
-        return whole(value.detach()).to("cpu", copy=True)
+        return value.detach().to("cpu", copy=True)
     if isinstance(value, dict):
-        return {key: copied(item, whole) for key, item in value.items()}
+        return {key: copied(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [copied(item, whole) for item in value]
+        return [copied(item) for item in value]
     return value
 
 

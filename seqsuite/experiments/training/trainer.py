@@ -4,7 +4,7 @@ import logging
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -129,15 +129,16 @@ class Trainer:
         Raises:
             UserError: if the checkpoint is damaged, or of other settings.
         """
-        cut = self.parts.placement.cut
-        state = load_training(folder, self.parts.model, cut)
+        placement, cut = self.parts.placement, self.parts.placement.cut
+        mapped = placement.shards is not None
+        state = load_training(folder, self.parts.model, cut, self._likes(), mapped=mapped)
         try:
             if self._average is not None:
                 self._average.load_state_dict(state["average"], cut)
             self._optimizer.load_state_dict(state["optimizer"], cut)
             self._precision.scaler.load_state_dict(state["scaler"])
-            for carried, rows in zip(self._carried, self.parts.placement.rows(0), strict=True):
-                carried.state = saved.rows_of(state["carried"], rows, self.parts.placement.device)
+            for carried, rows in zip(self._carried, placement.rows(0), strict=True):
+                carried.state = saved.rows_of(state["carried"], rows, placement.device)
             for callback, kept in zip(self.parts.callbacks, state["callbacks"], strict=True):
                 callback.load_state_dict(kept)
             torch.set_rng_state(state["rng"])
@@ -195,32 +196,35 @@ class Trainer:
             raise
 
     def save(self) -> None:
-        """Start to write a checkpoint of where training is: of whole tensors, by the first process."""
+        """Start to write a checkpoint of where training is: all of it, or each process its part."""
         for callback in self.parts.callbacks:
             callback.saved(self.progress.step)
-        whole = self.parts.placement.whole
+        placement, average = self.parts.placement, self._average
         training = {
-            "optimizer": saved.copied(self._optimizer.state_dict(), whole),
+            "optimizer": saved.copied(self._optimizer.state_dict()),
             "scaler": self._precision.scaler.state_dict(),
             "progress": asdict(self.progress),
             "rng": torch.get_rng_state(),
-            "carried": saved.joined(
-                [carried.state for carried in self._carried], self.parts.placement.gather
-            ),
-            "callbacks": [saved.copied(callback.state_dict(), whole) for callback in self.parts.callbacks],
+            "carried": saved.joined([carried.state for carried in self._carried], placement.gather),
+            "callbacks": [saved.copied(callback.state_dict()) for callback in self.parts.callbacks],
         }
-        if self._average is None:
-            weights = weights_of(self.parts.model, whole)
-        else:
-            training["average"] = saved.copied(self._average.state_dict(), whole)
-            with self._average.in_place():
-                weights = weights_of(self.parts.model, whole)
-        if self.parts.placement.rank == 0:
+        if average is not None:
+            training["average"] = saved.copied(average.state_dict())
+        with nullcontext() if average is None else average.in_place():
+            weights = weights_of(self.parts.model)
+        if placement.rank == 0 or placement.shards is not None:
             snapshot = Snapshot(self.progress.step, weights, training, self.progress.best_step)
             self.parts.checkpoints.save(snapshot)
         self.parts.rhythm.saved(self.progress.step)
         if self.parts.rhythm.waits:
             self.parts.checkpoints.wait()
+
+    def _likes(self) -> dict[str, Tensor]:
+        """Return the weights that tensors of a checkpoint's training state are like, by names of these."""
+        likes = {f"optimizer.{name}": weight for name, weight in self._optimizer.likes().items()}
+        if self._average is not None:
+            likes |= {f"average.{name}": weight for name, weight in self._average.likes().items()}
+        return likes
 
     def _prepare(self, step: int) -> list[TensorBatch]:
         """Return the micro-batches of a step; called in the prefetching thread."""

@@ -62,21 +62,33 @@ def test_two_processes_train_as_one_does_and_go_on_as_if_they_had_not_stopped(tr
     averaged = case("mamba", "float64", **AVERAGED)
     sharded = averaged | WAYS["fsdp2"]
     parts = {f"until {step}": {**sharded, "name": "parts", "until": str(step)} for step in (3, 6)}
-    single = train_together({"averaged": averaged, **{":".join(key): case(*key) for key in trained}}, 1)
-    curves = train_together({**cases, "quiet": sharded, **parts}, 2)
+    moved = {"name": "moved", "until": "3"}
+    curves = train_together({**cases, "quiet": sharded, **parts, "moved": {**sharded, **moved}}, 2)
+    singles = {"averaged": averaged, **{":".join(key): case(*key) for key in trained}}
+    single = train_together({**singles, "moved": {**averaged, **moved, "until": "6"}}, 1)
     for name in cases:
         key = name.rpartition(":")[0]
         same(curves[name], single[key], TOLERANCE[key.partition(":")[2]])
     same(curves["quiet"], single["averaged"], TOLERANCE["float64"])
+    same(curves["moved"] | single["moved"], single["averaged"], TOLERANCE["float64"])
     assert curves["until 3"] | curves["until 6"] == curves["quiet"]  # to the last bit
+
+
+MOVES = {
+    "ddp": {2: (2, "ddp"), 4: (1, "ddp"), 6: (4, "ddp")},
+    "sequence": {2: (2, "sequence"), 4: (1, "ddp"), 6: (4, "sequence")},
+    "fsdp2": {2: (2, "fsdp2"), 3: (1, "ddp"), 4: (4, "fsdp2"), 6: (2, "fsdp2")},
+    "fsdp2 and ddp": {2: (2, "ddp"), 3: (4, "fsdp2"), 6: (2, "ddp")},
+}
+"""Until which step how many processes train, and how."""
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype", TOLERANCE)
-@pytest.mark.parametrize("way", ["ddp", "fsdp2", "sequence"])
-def test_other_numbers_of_processes_go_on(train_together, dtype, way) -> None:
+@pytest.mark.parametrize("moves", MOVES)
+def test_other_numbers_of_processes_go_on(train_together, dtype, moves) -> None:
     plain, curve = case("mamba", dtype, **AVERAGED), {}
-    for until, world in {2: 2, 4: 1, 6: 4}.items():
+    for until, (world, way) in MOVES[moves].items():
         settings = case("mamba", dtype, **AVERAGED, **(WAYS[way] if world > 1 else {}))
         curve |= train_together({"resumed": {**settings, "until": str(until)}}, world)["resumed"]
     same(curve, train_together({"one": plain}, 1)["one"], TOLERANCE[dtype])
