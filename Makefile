@@ -24,7 +24,7 @@ help:
 	@echo "make test-all                                    run all tests (half an hour on two cores)"
 	@echo "make lint                                        set up and run ruff and mypy"
 	@echo "make docs                                        set up and build the documentation, into build/site"
-	@echo "make tables                                      set up and renew the tables of docs/zoo.md and docs/pytorch.md"
+	@echo "make tables                                      set up and renew the tables of docs/{keys,zoo,pytorch}.md"
 	@echo "make results                                     set up and renew the pages of docs/results from its exports"
 	@echo "make gpu-report                                  measure all that needs a GPU (9 minutes), into docs/triton.md"
 	@echo "make setup                                       set up only: .venv with seqsuite in it"
@@ -61,6 +61,7 @@ docs: $(VENV)/.with-docs
 	@echo "The documentation is in build/site/index.html."
 
 tables: $(VENV)/.with-dev
+	$(VENV)/bin/python docs/reference.py
 	$(VENV)/bin/python -m seqsuite.models.zoo docs/zoo.md
 	$(PYTEST) -q tests/models/test_t*.py --junitxml=build/citizenship.xml
 	$(VENV)/bin/python -m seqsuite.models.citizenship docs/pytorch.md build/citizenship.xml

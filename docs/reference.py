@@ -1,4 +1,8 @@
-"""Writes the pages that are generated from code: keys, commands, tasks, models and studies."""
+"""Writes the pages that are generated from code: commands, tasks, models and studies, and ``docs/keys.md``.
+
+Run as a script, by ``make tables``, it writes the page of keys, which is under version control: there a default,
+a bound or a meaning that has changed is seen.
+"""
 
 import inspect
 from collections.abc import Iterable
@@ -21,7 +25,6 @@ def write_reference(folder: Path) -> None:
     keys = list_keys()
     pages = {
         "cli": cli_page(),
-        "keys": keys_page(key for key in keys if not key.of),
         "tasks": index("Tasks", "tasks", TASKS.names()),
         "models": index("Models", "models", MODELS.names()),
         "studies": index("Studies", "studies", sorted(load_studies()[0])),
@@ -61,10 +64,18 @@ def _commands(command: click.Command, name: str) -> Iterable[tuple[str, click.Co
                 yield from _commands(found, f"{name} {child}")
 
 
-def keys_page(keys: Iterable[Key]) -> str:
-    """Return what can be set whatever the task and the model."""
-    about = "What `seqsuite run KEY=VALUE` takes; `seqsuite keys [PREFIX]` lists the same."
-    return f"# Keys\n\n{about}\n\n{_table(keys)}"
+def keys_page() -> str:
+    """Return all that can be set: first whatever the task and the model, then what each task or part adds."""
+    about = (
+        "What `seqsuite run KEY=VALUE` takes; `seqsuite keys [PREFIX]` lists the same. Presets set other "
+        "defaults: `seqsuite run task=NAME --print-config` shows a cell's. `make tables` writes this page."
+    )
+    keys = list_keys()
+    parts = [f"# Keys\n\n{about}\n\n{_table(key for key in keys if not key.of)}"]
+    for of in sorted({(key.name.rpartition(".")[0], key.of) for key in keys if key.of}):
+        ours = [key for key in keys if (key.name.rpartition(".")[0], key.of) == of]
+        parts.append(f"## `{of[0]}={of[1]}`\n\n{_table(ours)}")
+    return "\n".join(parts)
 
 
 def _table(keys: Iterable[Key]) -> str:
@@ -123,3 +134,7 @@ def _prose(value: object) -> str:
     text = inspect.getdoc(value) or ""
     before = text.partition("\nArgs:")[0].partition("\nAttributes:")[0]
     return before.replace("``", "`").strip()
+
+
+if __name__ == "__main__":
+    (Path(__file__).parent / "keys.md").write_text(keys_page(), encoding="utf-8")
