@@ -1,7 +1,7 @@
 """Writes the pages that are generated from code: commands, tasks, models and studies, and ``docs/keys.md``.
 
-Run as a script, by ``make tables``, it writes the page of keys, which is under version control: there a default,
-a bound or a meaning that has changed is seen.
+Run as a script, by ``make tables``, it writes the page of keys, which is under version control: there a
+default, a bound or a meaning that has changed is seen.
 """
 
 import inspect
