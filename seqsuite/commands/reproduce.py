@@ -153,16 +153,14 @@ def reproduce_study(
     if figure is not None:
         check_picture(figure)
     name, found = find_study(study)
+    if (sources or export is not None) and scale not in found.grids and (found.benches or found.zero_shot):
+        raise UserError("This study has no cells, which alone are shared: leave --from and --export out.")
     if scale in found.zero_shot:
         again = shlex.join(["seqsuite", "reproduce", study, "--scale", scale, *settings])
         return reproduce_zero_shot(
             found, scale, settings, again, dry_run=dry_run, style=style, experiment=experiment
         )
     if scale in found.benches:
-        if sources or export is not None:
-            raise UserError(
-                "This study is of benchmarks, which are timed here: leave --from and --export out."
-            )
         return _run_benches(found, scale, settings, dry_run=dry_run, style=style, figure=figure)
     over = [*settings, f"run.experiment={experiment}"] if experiment != "seqsuite" else settings
     cells = study_cells(name, found, scale, over)

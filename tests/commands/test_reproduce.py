@@ -117,6 +117,7 @@ def test_the_list_shows_what_exists(seqsuite: Seqsuite) -> None:
         (["table7", "--scale", "paper"], "it has smoke, cpu, gpu"),
         (["table1", "model.d_modle=3"], "model.d_model"),
         (["table1", "scale=smoke"], "by --scale"),
+        (["table3", "--scale", "smoke", "--export", "runs.json"], "leave --from and --export out"),
     ],
 )
 def test_what_cannot_be_reproduced(seqsuite: Seqsuite, arguments: list[str], message: str) -> None:

@@ -11,6 +11,7 @@ import sqlite3
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from contextlib import closing
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -66,10 +67,11 @@ class JoinedReader:
         return self._reader_of(run_id).history(run_id, metric)
 
     def _reader_of(self, run_id: str) -> Reader:
-        for reader in self._readers[:-1]:
-            if any(run.run_id == run_id for run in reader.cells()):
-                return reader
-        return self._readers[-1]
+        return self._owners.get(run_id, self._readers[-1])
+
+    @cached_property
+    def _owners(self) -> dict[str, Reader]:
+        return {run.run_id: reader for reader in self._readers for run in reader.cells()}
 
 
 def open_reader(experiment: str = "seqsuite") -> Reader:
