@@ -24,6 +24,8 @@ from seqsuite.models.build import build_shaped
 from seqsuite.models.config import ModelShape
 from seqsuite.models.sequence_model import SequenceModel
 
+from .dying_calls import dying_after
+
 SHAPE = ModelShape(vocab_size=16, seqlen=36)
 
 
@@ -136,29 +138,16 @@ def test_a_kill_at_any_moment_leaves_a_whole_checkpoint(
     for place in range(100):
         folder = tmp_path / str(place)
         shutil.copytree(tmp_path / "first", folder)
-        calls = 0
-
-        def dying(real):
-            def call(*arguments, **options):
-                nonlocal calls
-                calls += 1
-                if calls > place:  # noqa: B023  # called before the next turn
-                    raise KeyboardInterrupt
-                return real(*arguments, **options)
-
-            return call
-
         model, config = make()
         checkpoints = Checkpoints(folder, config, SHAPE)
-        with monkeypatch.context() as patch:
-            for owner, name in (
-                (module.os, "replace"),
-                (module.os, "fsync"),
-                (module, "save_file"),
-                (module.torch, "save"),
-                (module.shutil, "rmtree"),
-            ):
-                patch.setattr(owner, name, dying(getattr(owner, name)))
+        calls = (
+            (module.os, "replace"),
+            (module.os, "fsync"),
+            (module, "save_file"),
+            (module.torch, "save"),
+            (module.shutil, "rmtree"),
+        )
+        with dying_after(place, calls, KeyboardInterrupt(), monkeypatch):
             try:
                 checkpoints.write(Snapshot(2, weights_of(model), {}, best_step=2))
                 died = False

@@ -28,6 +28,8 @@ from seqsuite.experiments.training.callbacks import Callback
 from seqsuite.experiments.training.placement import Placement
 from seqsuite.experiments.training.trainer import Trainer
 
+from ..dying_calls import dying_after
+
 TINY = {
     "task": "selective_copying",
     "scale": "smoke",
@@ -141,27 +143,14 @@ def test_a_kill_at_any_moment_leaves_a_whole_checkpoint(
         folder = tmp_path / str(place)
         shutil.copytree(tmp_path / "first", folder)
         trainer.parts.checkpoints.folder = folder
-        calls = 0
-
-        def dying(real):
-            def call(*arguments, **options):
-                nonlocal calls
-                calls += 1
-                if calls > place:  # noqa: B023  # called before the next turn
-                    raise OSError(28, "No space left on device")
-                return real(*arguments, **options)
-
-            return call
-
-        with monkeypatch.context() as patch:
-            for owner, name in (
-                (module.os, "replace"),
-                (module.os, "fsync"),
-                (module.torch, "save"),
-                (module.shutil, "rmtree"),
-                (module.shutil, "copyfileobj"),
-            ):
-                patch.setattr(owner, name, dying(getattr(owner, name)))
+        calls = (
+            (module.os, "replace"),
+            (module.os, "fsync"),
+            (module.torch, "save"),
+            (module.shutil, "rmtree"),
+            (module.shutil, "copyfileobj"),
+        )
+        with dying_after(place, calls, OSError(28, "No space left on device"), monkeypatch):
             told = ""
             try:
                 trainer.save()
