@@ -244,7 +244,7 @@ def inspect(
 
 def _load(source: str, experiment: str) -> "tuple[SequenceModel, Any]":
     """Return a model, and the task of a run that has the files of its data."""
-    from seqsuite.experiments.checkpoints import load_for_inference
+    from seqsuite.experiments.checkpoint_loading import load_for_inference
     from seqsuite.experiments.sources import open_source
     from seqsuite.models.formats import native
     from seqsuite.models.formats.files import read_description

@@ -6,7 +6,7 @@ from pathlib import Path
 from rich.console import Console
 
 from seqsuite.errors import UserError
-from seqsuite.experiments.checkpoints import reads_bytes
+from seqsuite.experiments.checkpoint_loading import reads_bytes
 from seqsuite.experiments.sources import open_source
 from seqsuite.models.formats import native, tokenizer
 from seqsuite.models.formats.files import CONFIG, WEIGHTS, check_inside, read_description

@@ -14,7 +14,7 @@ from rich.progress import track
 
 from seqsuite.devices import Device, choose_device
 from seqsuite.errors import UserError
-from seqsuite.experiments.checkpoints import load_for_inference
+from seqsuite.experiments.checkpoint_loading import load_for_inference
 from seqsuite.experiments.evaluation.tokenizers import TextCodec, tokenizer_for
 from seqsuite.experiments.interruption import deferred_interrupts
 from seqsuite.experiments.sources import has_sample, open_source

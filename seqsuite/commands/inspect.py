@@ -15,7 +15,7 @@ from seqsuite import api
 from seqsuite.commands.console import make_console
 from seqsuite.commands.progress import ProgressDisplay
 from seqsuite.errors import UserError
-from seqsuite.experiments.checkpoints import load_for_inference
+from seqsuite.experiments.checkpoint_loading import load_for_inference
 from seqsuite.experiments.sources import Source, open_source
 from seqsuite.experiments.tracking import schema
 from seqsuite.models.description import describe

@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 
 from seqsuite.cli import main
 from seqsuite.errors import UserError
-from seqsuite.experiments.checkpoints import load_for_inference
+from seqsuite.experiments.checkpoint_loading import load_for_inference
 from seqsuite.experiments.evaluation.tokenizers import tokenizer_for
 from seqsuite.models import from_pretrained
 from seqsuite.tasks.prepare.tokenizers import open_tokenizer

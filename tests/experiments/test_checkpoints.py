@@ -1,7 +1,5 @@
 """Checkpoints are whole, safe to read, and enough to use a model."""
 
-import json
-import pickle
 import shutil
 from pathlib import Path
 
@@ -10,11 +8,10 @@ import torch
 
 from seqsuite.errors import UserError
 from seqsuite.experiments import checkpoints as module
+from seqsuite.experiments.checkpoint_loading import load_for_inference
 from seqsuite.experiments.checkpoints import (
     Checkpoints,
     Snapshot,
-    load_for_inference,
-    load_training,
     weights_of,
     what_is_wrong,
 )
@@ -180,38 +177,3 @@ def test_a_full_disk_keeps_the_old_checkpoint_and_says_so(
         checkpoints.wait()
     assert steps_in(tmp_path) == [1]
     assert not list(tmp_path.glob(".*"))
-
-
-@pytest.mark.parametrize("damage", ["missing", "empty weights", "no json", "other version"])
-def test_what_is_no_checkpoint_is_named(tmp_path: Path, damage: str) -> None:
-    folder = tmp_path / "step-000000001"
-    if damage != "missing":
-        save(tmp_path, 1)
-    if damage == "empty weights":
-        (folder / "model.safetensors").write_bytes(b"")
-    if damage == "no json":
-        (folder / "config.json").write_text("{")
-    if damage == "other version":
-        (folder / "config.json").write_text(json.dumps({"config": {"task": {"name": "dna"}, "new": 1}}))
-    with pytest.raises(UserError, match="holds no checkpoint that this version can read") as raised:
-        load_for_inference(folder)
-    assert "\n" not in str(raised.value)
-
-
-@pytest.mark.parametrize("content", ["evil", "empty", "a list"])
-def test_reading_a_training_state_runs_no_code_and_says_what_is_wrong(tmp_path: Path, content: str) -> None:
-    class Evil:
-        def __reduce__(self) -> tuple[object, tuple[str]]:
-            return (Path.touch, (str(tmp_path / "ran"),))
-
-    model, _ = make()
-    save(tmp_path, 1)
-    folder = tmp_path / "step-000000001"
-    if content == "a list":
-        torch.save([1], folder / "training.pt")
-    else:
-        evil = pickle.dumps(Evil(), protocol=2)
-        (folder / "training.pt").write_bytes(evil if content == "evil" else b"")
-    with pytest.raises(UserError, match="cannot be resumed from"):
-        load_training(folder, model)
-    assert not (tmp_path / "ran").exists()

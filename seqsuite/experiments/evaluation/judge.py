@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from seqsuite.errors import UserError
-from seqsuite.experiments.checkpoints import load_for_inference
+from seqsuite.experiments.checkpoint_loading import load_for_inference
 from seqsuite.experiments.evaluation.sample_scores import (
     am_score,
     frechet_distance,

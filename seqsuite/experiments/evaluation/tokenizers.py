@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 
 from seqsuite.errors import UserError
-from seqsuite.experiments.checkpoints import reads_bytes
+from seqsuite.experiments.checkpoint_loading import reads_bytes
 from seqsuite.models.formats.files import locate, read_description
 from seqsuite.tasks.codecs.base import Codec, TokenIds
 

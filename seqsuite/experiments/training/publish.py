@@ -14,7 +14,7 @@ import torch
 
 from seqsuite.devices import peak_flops
 from seqsuite.errors import UserError
-from seqsuite.experiments.checkpoints import load_for_inference
+from seqsuite.experiments.checkpoint_loading import load_for_inference
 from seqsuite.experiments.config.schema import CellConfig
 from seqsuite.experiments.evaluation.judge import Judge
 from seqsuite.experiments.interruption import Interrupted, InterruptionFlag

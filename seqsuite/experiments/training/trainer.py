@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from seqsuite.errors import UserError
-from seqsuite.experiments.checkpoints import Checkpoints, Snapshot, load_training, weights_of
+from seqsuite.experiments.checkpoint_loading import load_training
+from seqsuite.experiments.checkpoints import Checkpoints, Snapshot, weights_of
 from seqsuite.experiments.config.schema import TrainConfig
 from seqsuite.experiments.interruption import Interrupted, InterruptionFlag
 from seqsuite.experiments.tracking import schema

@@ -19,7 +19,8 @@ from safetensors.torch import load_file, save_file
 
 from seqsuite.errors import UserError
 from seqsuite.experiments import checkpoints as module
-from seqsuite.experiments.checkpoints import Checkpoints, load_for_inference, load_training
+from seqsuite.experiments.checkpoint_loading import load_for_inference, load_training
+from seqsuite.experiments.checkpoints import Checkpoints
 from seqsuite.experiments.config.resolve import resolve
 from seqsuite.experiments.distributed.team import join
 from seqsuite.experiments.interruption import Interrupted, InterruptionFlag
