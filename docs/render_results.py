@@ -1,9 +1,10 @@
 """Renders what was run: ``make results`` makes the pages of ``docs/results`` from the exports there.
 
 An export is a file that ``seqsuite results --export`` wrote, of runs or of benchmarks, and called after the
-study that they are of, or ``scorecard``; any other name is that of a table of all its runs. Each has a page
-with its tables, pictures, command, hours and machine, and a line in ``index.md``. ``why.toml`` has by name
-sentences on what is seen; no number on a page is typed.
+study that they are of; any other name is that of a table of all its runs. The runs of built-in models that
+come with the package, beside the battery of ``seqsuite scorecard``, make the page of the card. Each has a
+page with its tables, pictures, command, hours and machine, and a line in ``index.md``. ``why.toml`` has by
+name sentences on what is seen; no number on a page is typed.
 """
 
 import sys
@@ -37,6 +38,8 @@ from seqsuite.results.studies.plan import StudyReader, standing, study_benchmark
 from seqsuite.results.studies.verdict import compared, mark
 
 RESULTS = Path(__file__).parent / "results"
+CARDS = sorted((Path(__file__).parents[1] / "seqsuite/results/scorecard").glob("builtin-*.json"))
+"""The runs of built-in models that come with the package, by scale."""
 
 
 @dataclass(frozen=True)
@@ -64,11 +67,11 @@ class Part:
     pictures: dict[str, Figure]
 
 
-def render(exports: Path) -> tuple[dict[str, str], dict[str, Figure]]:
-    """Return the pages of all exports in a folder by name, and the pictures in them by file name."""
+def render(exports: Path, cards: Sequence[Path] = ()) -> tuple[dict[str, str], dict[str, Figure]]:
+    """Return the pages of all exports in a folder, and of cards, by name, and their pictures by file name."""
     why = exports / "why.toml"
     notes = tomllib.loads(why.read_text(encoding="utf-8")) if why.exists() else {}
-    parts = [part for export in sorted(exports.glob("*.json")) for part in parts_of(export)]
+    parts = [part for export in [*sorted(exports.glob("*.json")), *cards] for part in parts_of(export)]
     parts.sort(key=lambda part: (part.name == part.title, part.name))
     pages = {"index": _index(parts)}
     for name in dict.fromkeys(part.name for part in parts):
@@ -87,7 +90,7 @@ def parts_of(export: Path) -> Iterator[Part]:
         yield from _of_benchmarks(export, study, benchmarks)
     elif study is not None:
         yield from _of_study(export, study, FileReader(export))
-    elif export.stem == "scorecard":
+    elif export.stem.startswith("builtin-"):
         yield from _of_scorecard(export, FileReader(export))
     elif benchmarks is None:
         yield _of_others(export, FileReader(export))
@@ -144,10 +147,10 @@ def _of_benchmarks(export: Path, study: Study, benchmarks: Sequence[Benchmark]) 
 
 
 def _of_scorecard(export: Path, reader: FileReader) -> Iterator[Part]:
-    """Yield the card of the last model that the export has all of."""
+    """Yield the card of the reference, beside the other models that the export has."""
     battery = read_battery()
     models = list(dict.fromkeys(run.tags[schema.TAG_MODEL] for run in reader.cells()))
-    models.sort(key=lambda model: model == battery.reference)
+    models.sort(key=lambda model: model != battery.reference)
     for scale in battery.scales:
         try:
             every = slots(battery, scale, [f"model={','.join(reversed(models))}"])
@@ -166,7 +169,7 @@ def _of_scorecard(export: Path, reader: FileReader) -> Iterator[Part]:
         pictures = {f"scorecard-{scale}.svg": card_figure(card)}
         told = (
             f"`{command}`: {len(used)} cells, {seconds / 3600:.1f} hours of training on {_hardware(used)}; "
-            f"the runs are in `docs/results/{export.name}`."
+            f"the runs are in `seqsuite/results/scorecard/{export.name}`."
         )
         tables = markdown(card_report(card, [], {}))
         text = _text(f"scale={scale}", told, pictures, tables, "How good is an architecture at small tests?")
@@ -241,7 +244,7 @@ def _hardware(runs: Sequence[CellRun]) -> str:
 
 
 if __name__ == "__main__":
-    texts, figures = render(RESULTS)
+    texts, figures = render(RESULTS, CARDS)
     for page, text in texts.items():
         (RESULTS / f"{page}.md").write_text(text, encoding="utf-8")
     for file, figure in figures.items():

@@ -15,6 +15,10 @@ FIGURE = click.option(
 )
 _FILE = click.Path(dir_okay=False, path_type=Path)
 _FROM = click.option("--from", "source", type=_FILE, help="Read this file of runs in place of MLflow.")
+_SHARED = click.option(
+    "--from", "sources", type=_FILE, multiple=True, help="Do not run what is finished in this file of runs."
+)
+_PROBE = click.option("--probe", is_flag=True, help="With --dry-run: time a few steps, and measure memory.")
 _SCALE = click.Choice(["smoke", "cpu", "gpu", "paper"])
 
 
@@ -65,10 +69,9 @@ def results(filters: tuple[str, ...], **options: Any) -> None:
 @click.option("--list", "listing", is_flag=True, help="Show the studies, and what of each exists.")
 @click.option("--scale", type=_SCALE, default="cpu", help="How large: seconds, minutes, a GPU, the paper.")
 @click.option("--dry-run", is_flag=True, help="Show the cells and their parameter counts; run nothing.")
+@_PROBE
 @click.option("--takeover", is_flag=True, help="Take cells over from a process that seems to run them.")
-@click.option(
-    "--from", "sources", type=_FILE, multiple=True, help="Do not run what is finished in this file of runs."
-)
+@_SHARED
 @click.option("--export", type=_FILE, help="Also write the study's ended runs, as one file, for --from.")
 @FORMAT
 @FIGURE
@@ -84,6 +87,7 @@ def reproduce(name: str | None, settings: tuple[str, ...], listing: bool, **opti
     Examples:
       seqsuite reproduce --list
       seqsuite reproduce table1 --scale smoke
+      seqsuite reproduce table1 --dry-run --probe
       seqsuite reproduce table1 seed=0 --figure table1.svg
       seqsuite reproduce table1 --from theirs.json --export ours.json
       seqsuite reproduce my-study.toml --scale cpu
@@ -124,10 +128,18 @@ def report(filters: tuple[str, ...], **options: Any) -> None:
 @click.argument("settings", nargs=-1, required=True, metavar="KEY=VALUE...")
 @click.option("--scale", type=click.Choice(["smoke", "cpu"]), default="cpu", help="Seconds, or half an hour.")
 @click.option("--dry-run", is_flag=True, help="Show the cells and what they are equal in; run nothing.")
+@_PROBE
 @click.option("--output", type=_FILE, default=Path("scorecard.html"), help="HTML page to write.")
 @FORMAT
 @FIGURE
 @click.option("--stored/--fresh", default=True, help="Take runs of built-in models from the package.")
+@click.option(
+    "--from",
+    "sources",
+    type=_FILE,
+    multiple=True,
+    help="Also take finished runs from this export; repeatable.",
+)
 @click.option("--export", type=_FILE, help="Also write the runs of these models, as one file.")
 @click.option("--experiment", default="seqsuite", help="MLflow experiment to record in.")
 def scorecard(settings: tuple[str, ...], **options: Any) -> None:

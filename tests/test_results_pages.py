@@ -27,7 +27,7 @@ def renderer() -> ModuleType:
 
 
 def test_the_pages_are_what_the_exports_say(renderer: ModuleType) -> None:
-    pages, pictures = renderer.render(DOCS / "results")
+    pages, pictures = renderer.render(DOCS / "results", renderer.CARDS)
     written = {path.stem: path.read_text(encoding="utf-8") for path in (DOCS / "results").glob("*.md")}
     assert written == pages, "renew them by `make results`"
     assert {path.name for path in (DOCS / "results").glob("*.svg")} == set(pictures)

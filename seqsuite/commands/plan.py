@@ -33,6 +33,16 @@ _NUMBERS = (
 )
 
 
+def check_probe(probe: bool, dry_run: bool) -> None:
+    """Complain about a probe of cells that are to be run.
+
+    Raises:
+        UserError: if there is one.
+    """
+    if probe and not dry_run:
+        raise UserError("--probe belongs to --dry-run: add it, or leave --probe out.")
+
+
 def print_plan(console: Console, cells: Sequence[CellConfig], *, probe: bool, matched: bool = False) -> None:
     """Print the cells without running them: as a table, or where that is too wide one below the other.
 

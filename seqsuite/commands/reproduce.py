@@ -10,7 +10,8 @@ from rich.console import Console
 from seqsuite import report
 from seqsuite.commands.bench import run_benchmark
 from seqsuite.commands.console import make_console
-from seqsuite.commands.plan import print_plan
+from seqsuite.commands.plan import check_probe, print_plan
+from seqsuite.commands.progress import count
 from seqsuite.commands.run import EXIT_INTERRUPTED, exit_status, print_failures, run_shown
 from seqsuite.commands.zero_shot import reproduce_zero_shot
 from seqsuite.errors import UserError
@@ -45,7 +46,10 @@ def list_studies(style: str, experiment: str) -> None:
     notes = [
         "`seqsuite reproduce NAME --scale SCALE` runs what is missing. – published numbers only, so far."
     ]
-    notes += ["Time left is that of the finished cells' training, for each that is missing."]
+    notes += [
+        "Time left is that of the finished cells' training, for each that is missing; before there are any, "
+        "`seqsuite reproduce NAME --scale SCALE --dry-run --probe` takes a few steps of each and tells."
+    ]
     section = Section("studies", "Studies", columns, rows, notes=[*notes, *note, *problems])
     report.write(Report("seqsuite reproduce --list", {}, [section]), style, sys.stdout)
 
@@ -84,17 +88,21 @@ def _recorded(experiment: str) -> tuple[list[CellRun], list[str]]:
         return [], [str(error)]
 
 
+def _models(names: Sequence[str]) -> str:
+    return count(len(names), "model") if names else "a model of yours"
+
+
 def _listed(name: str, study: Study, runs: Sequence[CellRun]) -> list[Cells]:
     """Return a study's lines, one a scale."""
     told: Cells = {"study": name, "title": study.title}
     if not study.grids and not study.benches and not study.zero_shot:
         return [told | {"scale": "–"}]
     lines = [
-        told | {"scale": scale, "other": f"evaluates {', '.join(plan.models) or 'a model of yours'}"}
+        told | {"scale": scale, "other": f"evaluates {_models(plan.models)}"}
         for scale, plan in study.zero_shot.items()
     ]
     lines += [
-        told | {"scale": scale, "other": "; ".join(bench.command for bench in benches)}
+        told | {"scale": scale, "other": count(len(benches), "benchmark")}
         for scale, benches in study.benches.items()
     ]
     for scale in study.grids:
@@ -103,7 +111,7 @@ def _listed(name: str, study: Study, runs: Sequence[CellRun]) -> list[Cells]:
         except UserError as error:  # such as a task of a plug-in that is not installed
             lines.append(told | {"scale": scale, "other": str(error)})
             continue
-        others = {status: count for status, count in stands.statuses.items() if status != "FINISHED"}
+        others = {status: number for status, number in stands.statuses.items() if status != "FINISHED"}
         each = stands.seconds / stands.finished if stands.finished else None
         lines.append(
             told
@@ -112,7 +120,7 @@ def _listed(name: str, study: Study, runs: Sequence[CellRun]) -> list[Cells]:
                 "cells": stands.cells,
                 "steps": stands.steps,
                 "finished": stands.finished,
-                "other": ", ".join(f"{count} {status.lower()}" for status, count in others.items()),
+                "other": ", ".join(f"{number} {status.lower()}" for status, number in others.items()),
                 "seconds_left": None if each is None else each * (stands.cells - stands.finished),
             }
         )
@@ -125,6 +133,7 @@ def reproduce_study(
     *,
     scale: str,
     dry_run: bool,
+    probe: bool,
     takeover: bool,
     sources: Sequence[Path],
     export: Path | None,
@@ -139,6 +148,7 @@ def reproduce_study(
         settings: ``key=value`` arguments over those of its grids.
         scale: One of its scales.
         dry_run: Whether to show the cells only.
+        probe: Whether a dry run takes a few steps of each cell.
         takeover: Whether to take cells over from a process that seems to run them.
         sources: Files of exported runs: what is finished in them is not run again.
         export: File to write the ended runs of the study to, those of ``sources`` among them.
@@ -152,6 +162,7 @@ def reproduce_study(
     """
     if figure is not None:
         check_picture(figure)
+    check_probe(probe, dry_run)
     name, found = find_study(study)
     if (sources or export is not None) and scale not in found.grids and (found.benches or found.zero_shot):
         raise UserError("This study has no cells, which alone are shared: leave --from and --export out.")
@@ -171,7 +182,7 @@ def reproduce_study(
     if dry_run:
         told = (*found.grids[scale], *settings)
         if missing:
-            print_plan(console, missing, probe=False, matched=any("model.match" in text for text in told))
+            print_plan(console, missing, probe=probe, matched=any("model.match" in text for text in told))
         _tell_shared(console, len(shared), len(cells), sources)
         return 0
     again = _command(study, scale, settings, sources)

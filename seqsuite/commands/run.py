@@ -11,7 +11,7 @@ from rich.console import Console
 from seqsuite.api import run_cells
 from seqsuite.commands.console import make_console
 from seqsuite.commands.live import LiveTable
-from seqsuite.commands.plan import print_plan
+from seqsuite.commands.plan import check_probe, print_plan
 from seqsuite.commands.progress import GridProgress, ProgressDisplay, count, duration, metric_text
 from seqsuite.errors import UserError
 from seqsuite.experiments.cell import GOOD, CellResult
@@ -79,8 +79,7 @@ def run_settings(
         sys.stdout.write(to_toml(resolve(cell, base)))
         return 0
     cells = resolve_grid(grid, base)
-    if probe and not dry_run:
-        raise UserError("--probe belongs to --dry-run: add it, or leave --probe out.")
+    check_probe(probe, dry_run)
     if not dry_run and launched_rank() is not None:
         if len(cells) > 1:
             raise UserError(

@@ -14,13 +14,13 @@ from seqsuite import report
 from seqsuite.bench.complexity import measure, parameters_of_bytes
 from seqsuite.bench.machine import describe_machine
 from seqsuite.commands.console import make_console
-from seqsuite.commands.plan import print_plan
+from seqsuite.commands.plan import check_probe, print_plan
 from seqsuite.commands.run import EXIT_INTERRUPTED, exit_status, print_failures, run_shown
 from seqsuite.errors import UserError
 from seqsuite.experiments.cell import CellResult
 from seqsuite.experiments.config.schema import CellConfig
 from seqsuite.experiments.tracking.export import FileReader, export_runs
-from seqsuite.experiments.tracking.reader import open_reader
+from seqsuite.experiments.tracking.reader import JoinedReader, Reader, open_reader
 from seqsuite.experiments.tracking.store import CellRun
 from seqsuite.models import MIXERS
 from seqsuite.report.pictures import check_picture
@@ -45,7 +45,9 @@ def make_scorecard(
     output: Path,
     figure: Path | None,
     dry_run: bool,
+    probe: bool,
     stored: bool,
+    sources: Sequence[Path],
     export: Path | None,
     experiment: str,
 ) -> int:
@@ -58,13 +60,16 @@ def make_scorecard(
         output: The page to write.
         figure: Picture to draw.
         dry_run: Whether to show the cells only.
+        probe: Whether a dry run takes a few steps of each cell.
         stored: Whether runs that come with the package count as finished.
-        export: File to write the runs of the card to.
+        sources: Files of exported runs, which count as finished, too.
+        export: File to write the runs of the models asked for to, those of ``sources`` among them.
         experiment: MLflow experiment.
 
     Raises:
-        UserError: if a setting is wrong, no cell can run, or a file cannot be written.
+        UserError: if a setting is wrong, no cell can run, or a file cannot be read or written.
     """
+    check_probe(probe, dry_run)
     _check_files(output, figure)
     battery = read_battery()
     if experiment != "seqsuite":
@@ -72,14 +77,15 @@ def make_scorecard(
     every = slots(battery, scale, settings)
     asked = labels(battery, settings)
     ours = [slot for slot in every if slot.model in asked]
-    known = _stored(scale) if stored else []
+    files = [FileReader(source) for source in sources]
     console = make_console(stderr=style != "table")
-    runs = by_cell([*_recorded(experiment), *known])
+    runs = _known(experiment, scale, stored, files)
     first = _missing(sweep(ours), runs)
     if dry_run:
-        _show_plan(console, battery, scale, ours, first)
+        _show_plan(console, battery, scale, ours, first, probe)
         return 0
-    again = shlex.join(["seqsuite", "scorecard", *settings, "--scale", scale])
+    given = [part for source in sources for part in ("--from", str(source))]
+    again = shlex.join(["seqsuite", "scorecard", *settings, "--scale", scale, *given])
     results: list[CellResult] = []
     for is_sweep in (True, False):
         cells = _missing(sweep(ours) if is_sweep else further_seeds(ours, runs), runs)
@@ -88,7 +94,7 @@ def make_scorecard(
             if outcomes is None:
                 return EXIT_INTERRUPTED
             results += outcomes
-            runs = by_cell([*_recorded(experiment), *known])
+            runs = _known(experiment, scale, stored, files)
     print_failures(console, results)
     card = make_card(
         battery, scale, every, runs, candidate=asked[-1], about=_about(ours[-1].cell), command=again
@@ -97,7 +103,7 @@ def make_scorecard(
         raise UserError("No test of the card has a finished run: `seqsuite runs` shows what became of them.")
     _show(console, card, every, scale, style, output, figure)
     if export is not None:
-        _export(ours, experiment, export)
+        _export(ours, [*_store(experiment), *files], export)
     return exit_status(console, results, offline=False)
 
 
@@ -118,12 +124,18 @@ def _stored(scale: str) -> list[CellRun]:
         return FileReader(path).cells()
 
 
-def _recorded(experiment: str) -> list[CellRun]:
-    """Return the runs of an experiment, newest first; none where there is no store yet."""
+def _store(experiment: str) -> list[Reader]:
+    """Return the reader of an experiment; none where there is no store yet."""
     try:
-        return open_reader(experiment).cells()
+        return [open_reader(experiment)]
     except UserError:
         return []
+
+
+def _known(experiment: str, scale: str, stored: bool, files: Sequence[FileReader]) -> Runs:
+    """Return the runs of an experiment, of files, and, where ``stored``, of the package."""
+    runs = [run for reader in (*_store(experiment), *files) for run in reader.cells()]
+    return by_cell([*runs, *(_stored(scale) if stored else [])])
 
 
 def _missing(wanted: Sequence[Slot], runs: Runs) -> list[CellConfig]:
@@ -132,11 +144,16 @@ def _missing(wanted: Sequence[Slot], runs: Runs) -> list[CellConfig]:
 
 
 def _show_plan(
-    console: Console, battery: Battery, scale: str, ours: Sequence[Slot], first: Sequence[CellConfig]
+    console: Console,
+    battery: Battery,
+    scale: str,
+    ours: Sequence[Slot],
+    first: Sequence[CellConfig],
+    probe: bool,
 ) -> None:
     """Print the cells of the learning rates, and how many are to follow."""
     if first:
-        print_plan(console, first, probe=False, matched=True)
+        print_plan(console, first, probe=probe, matched=True)
     pairs = len({(slot.model, slot.test.name) for slot in ours})
     follow = pairs * (battery.seeds[scale] - 1)
     console.print(
@@ -187,9 +204,15 @@ def _cost(model: str, every: Sequence[Slot], scale: str) -> ModelCost:
     return ModelCost(model, parameters_of_bytes(config), [Cost(**asdict(growth)) for growth in found])
 
 
-def _export(ours: Sequence[Slot], experiment: str, path: Path) -> None:
-    """Write the finished runs of the models asked for to a file, as `seqsuite results --export` does."""
-    reader = open_reader(experiment)
+def _export(ours: Sequence[Slot], readers: Sequence[Reader], path: Path) -> None:
+    """Write the finished runs of the models asked for to a file, as `seqsuite results --export` does.
+
+    Raises:
+        UserError: if there are none, all being of the package, or the file cannot be written.
+    """
+    if not readers:
+        raise UserError("--export has no runs to write: all of them came with the package.")
+    reader = JoinedReader(readers)
     runs = by_cell(reader.cells())
     found = {run.run_id: run for slot in ours if (run := runs(slot.cell)) is not None}
     count = export_runs(reader, list(found.values()), path)

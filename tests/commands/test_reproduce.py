@@ -79,8 +79,9 @@ def test_a_study_goes_on_from_runs_of_another_machine(
     half = seqsuite("results", "model=mamba", "--experiment", "tiny", "--export", "half.json")
     assert half.exit_code == 0, half.output
     elsewhere = ["--scale", "smoke", "run.experiment=elsewhere", "--from", "half.json"]
-    planned = seqsuite("reproduce", study, *elsewhere, "--dry-run")
+    planned = seqsuite("reproduce", study, *elsewhere, "--dry-run", "--probe")
     assert "1 of 2 cells are finished in half.json." in planned.stdout
+    assert "training" in planned.stdout  # how long it takes, by a few steps
     joined = seqsuite("reproduce", study, *elsewhere, "--export", "whole.json", "--format", "json")
     assert joined.exit_code == 0, joined.output
     assert "2 runs in whole.json." in joined.stderr
@@ -102,7 +103,7 @@ def test_the_list_shows_what_exists(seqsuite: Seqsuite) -> None:
     assert rows["table1", "cpu"]["cells"] == 27
     assert rows["table1", "cpu"]["finished"] == 0
     assert rows["table3", "smoke"]["other"] == "evaluates a model of yours"
-    assert rows["table3", "cpu"]["other"] == "evaluates state-spaces/mamba-130m"
+    assert rows["table3", "cpu"]["other"] == "evaluates 1 model"
 
 
 @pytest.mark.parametrize(
@@ -117,6 +118,7 @@ def test_the_list_shows_what_exists(seqsuite: Seqsuite) -> None:
         (["table7", "--scale", "paper"], "it has smoke, cpu, gpu"),
         (["table1", "model.d_modle=3"], "model.d_model"),
         (["table1", "scale=smoke"], "by --scale"),
+        (["table1", "--probe"], "--probe belongs to --dry-run"),
         (["table3", "--scale", "smoke", "--export", "runs.json"], "leave --from and --export out"),
     ],
 )

@@ -27,6 +27,7 @@ def test_a_plan_says_what_is_to_be_run(seqsuite: Seqsuite) -> None:
         (["model=mamba", "task=dna"], "the same in all scorecards"),
         (["model=mamba", "--output", "none/card.html"], "no such folder"),
         (["model=mamba", "--figure", "card.txt"], "let it end in"),
+        (["model=mamba", "--from", "none.json"], "none.json cannot be read"),
     ],
 )
 def test_what_cannot_be_made(seqsuite: Seqsuite, arguments: list[str], message: str) -> None:
@@ -54,3 +55,8 @@ def test_a_card_from_the_command_to_its_page(seqsuite: Seqsuite, shared_folder: 
     scores, cost = json.loads(again.stdout)["sections"]
     assert [row["name"] for row in scores["rows"]][:2] == ["copying", "recall"]
     assert {row["model"] for row in cost["rows"]} == {"mamba", "s4d"}
+    elsewhere = ["--experiment", "none yet", "--from", "runs.json", "--export", "both.json"]
+    continued = seqsuite(*command[:-2], *elsewhere)
+    assert continued.exit_code == 0, continued.output
+    assert "best on validation" not in continued.output  # what the file has is not run again
+    assert "36 runs in both.json." in continued.stderr
