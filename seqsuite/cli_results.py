@@ -133,13 +133,7 @@ def report(filters: tuple[str, ...], **options: Any) -> None:
 @FORMAT
 @FIGURE
 @click.option("--stored/--fresh", default=True, help="Take runs of built-in models from the package.")
-@click.option(
-    "--from",
-    "sources",
-    type=_FILE,
-    multiple=True,
-    help="Also take finished runs from this export; repeatable.",
-)
+@_SHARED
 @click.option("--export", type=_FILE, help="Also write the runs of these models, as one file.")
 @click.option("--experiment", default="seqsuite", help="MLflow experiment to record in.")
 def scorecard(settings: tuple[str, ...], **options: Any) -> None:
