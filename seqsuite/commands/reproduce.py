@@ -24,8 +24,9 @@ from seqsuite.report import Row as Cells
 from seqsuite.report.pictures import check_picture
 from seqsuite.results.collect import collect, newest
 from seqsuite.results.studies import Study, find_study, load_studies
+from seqsuite.results.studies.identity import identity_of
 from seqsuite.results.studies.outcome import study_report
-from seqsuite.results.studies.plan import StudyReader, finished, identity_of, standing, study_cells
+from seqsuite.results.studies.plan import StudyReader, finished, standing, study_cells
 
 
 def list_studies(style: str, experiment: str) -> None:

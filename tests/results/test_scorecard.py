@@ -68,7 +68,7 @@ def fake(slot: Slot) -> CellRun:
         schema.TRAIN_SECONDS: 2.0,
     }
     tags = {
-        schema.TAG_CELL: slot.cell.cell_id(slot.cell.make_task().fingerprint()),
+        schema.TAG_DATA: slot.cell.make_task().fingerprint(),
         schema.TAG_METRIC: slot.test.metric,
         schema.TAG_METRIC_UNIT: "%",
         schema.TAG_HIGHER_IS_BETTER: "true",

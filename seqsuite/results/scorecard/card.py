@@ -13,6 +13,7 @@ from seqsuite.experiments.tracking.store import CellRun
 from seqsuite.results.collect import metric_of
 from seqsuite.results.intervals import ENOUGH_SEEDS, Difference, difference, interval
 from seqsuite.results.scorecard.battery import Battery, Slot, Test
+from seqsuite.results.studies.identity import Identity, identity, identity_of
 from seqsuite.results.table import MetricInfo
 
 Runs = Callable[[CellConfig], CellRun | None]
@@ -282,26 +283,22 @@ def verdict(score: Score, reference: str, metric: MetricInfo) -> str:
 def by_cell(runs: Iterable[CellRun]) -> Runs:
     """Return a way to find the finished run of a cell among runs, of several the first.
 
-    A cell's identity has its data's fingerprint: its task is constructed, once for each data.
+    A run is of a cell if it has its settings and its data; for the data's fingerprint a task is constructed,
+    once for each data.
     """
-    known: dict[str, CellRun] = {}
+    known: dict[tuple[Identity, str], CellRun] = {}
     for run in runs:
         if run.status == "FINISHED":
-            known.setdefault(run.tags[schema.TAG_CELL], run)
-    ids: dict[str, str] = {}
+            known.setdefault((identity(run.params), run.tags.get(schema.TAG_DATA, "")), run)
+    cells: dict[tuple[str, int], CellConfig] = {}
 
     @cache
     def fingerprint(task: str, seed: int) -> str:
         return cells[task, seed].make_task().fingerprint()
 
-    cells: dict[tuple[str, int], CellConfig] = {}
-
     def find(cell: CellConfig) -> CellRun | None:
-        text = cell.model_dump_json(exclude={"run"})
-        if text not in ids:
-            place = cell.task.model_dump_json(), cell.seed
-            cells.setdefault(place, cell)
-            ids[text] = cell.cell_id(fingerprint(*place))
-        return known.get(ids[text])
+        place = cell.task.model_dump_json(), cell.seed
+        cells.setdefault(place, cell)
+        return known.get((identity_of(cell), fingerprint(*place)))
 
     return find

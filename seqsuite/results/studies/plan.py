@@ -2,7 +2,7 @@
 
 import shlex
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from seqsuite.errors import UserError
@@ -11,11 +11,10 @@ from seqsuite.experiments.config.overrides import Overrides, parse_arguments, sp
 from seqsuite.experiments.config.schema import CellConfig
 from seqsuite.experiments.tracking import schema
 from seqsuite.experiments.tracking.reader import Points, Reader
-from seqsuite.experiments.tracking.store import CellRun, flatten
+from seqsuite.experiments.tracking.store import CellRun
 from seqsuite.results.benchmarks import Benchmark
+from seqsuite.results.studies.identity import Identity, identity, identity_of
 from seqsuite.results.studies.study import Study
-
-Identity = frozenset[tuple[str, str]]
 
 
 @dataclass(frozen=True)
@@ -86,16 +85,6 @@ def finished(cells: Sequence[CellConfig], runs: Sequence[CellRun]) -> set[Identi
     """Return the identities of those cells that have a finished run among some."""
     done = {identity(run.params) for run in runs if run.status == "FINISHED"}
     return done & {identity_of(cell) for cell in cells}
-
-
-def identity(params: Mapping[str, str]) -> Identity:
-    """Return recorded settings but for where and as what a cell ran: equal for runs of one cell."""
-    return frozenset((key, value) for key, value in params.items() if not key.startswith("run."))
-
-
-def identity_of(cell: CellConfig) -> Identity:
-    """Return the :func:`identity` that a cell's runs have."""
-    return identity(flatten(cell.model_dump(mode="json")))
 
 
 def study_benchmarks(study: Study, scale: str, benchmarks: Sequence[Benchmark]) -> list[Benchmark]:
