@@ -90,6 +90,14 @@ def test_a_window_bounds_the_cache():
 
 
 @pytest.mark.parametrize(
+    ("width", "heads"),
+    [(2, 1), (7, 1), (30, 1), (64, 1), (100, 1), (127, 1), (128, 2), (130, 1), (192, 3), (768, 12)],
+)
+def test_heads_are_at_least_64_channels_wide_if_not_told(width, heads):
+    assert Attention(width, positions="none").n_heads == heads
+
+
+@pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"n_heads": 8}, "divisible by n_heads into even parts, got 12 by 8"),
