@@ -375,3 +375,17 @@ def test_where_mlflow_is_gone_a_cell_is_run_and_kept(
     assert result.unsent > 8
     assert sync(folder_of(config), store) == result.unsent
     assert cell_run(store, config).status == "FINISHED"
+
+
+def test_a_cell_that_fails_after_it_was_taken_over_leaves_its_run_to_the_other(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> None:
+        monkeypatch.setattr(Lease, "lost", lambda _: True)
+        raise ValueError("a fault of ours")
+
+    config = cell(tmp_path)
+    result, _ = run(config, store, 3, fail)
+    assert (result.outcome, result.unsent) == ("failed", 0)
+    left = store.find_cell(config.cell_id(""))
+    assert left is None or left.status == "RUNNING"  # sent or not, it has not ended

@@ -2,16 +2,21 @@
 
 import importlib.util
 import json
+import re
 import sys
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
+import numpy.typing as npt
 import pytest
+from matplotlib.figure import Figure
 
 from seqsuite.report import Column, Report, Section
+from seqsuite.report.pictures import svg_bytes
 from seqsuite.results.benchmarks import Benchmark, export_benchmarks
 
-DOCS = Path(__file__).parents[1] / "docs"
+DOCS = Path(__file__).parents[2] / "docs"
 MACHINE = {"processor": "a fast one", "cores": "2", "PyTorch": "2.11"}
 
 
@@ -26,11 +31,39 @@ def renderer() -> ModuleType:
     return module
 
 
-def test_the_pages_are_what_the_exports_say(renderer: ModuleType) -> None:
-    pages, pictures = renderer.render(DOCS / "results", renderer.CARDS)
+Rendered = tuple[dict[str, str], dict[str, Figure]]
+
+
+@pytest.fixture(scope="module")
+def rendered(renderer: ModuleType) -> Rendered:
+    pages: Rendered = renderer.render(DOCS / "results", renderer.CARDS)
+    return pages
+
+
+def drawn(svg: str) -> tuple[str, npt.NDArray[np.float64]]:
+    """Return what is drawn, in which colours and how, and where: no names, and no numbers in the first."""
+    svg = re.sub(r"<dc:title>.*?</dc:title>", "", svg)  # which release of matplotlib drew it
+    svg = re.sub(
+        r"#[A-Za-z][A-Za-z0-9_.-]*(?=[\")])|id=\"[^\"]*\"", "", svg
+    )  # names that come from the numbers
+    number = r"(?<![\w#.])-?\d+(?:\.\d+)?(?:e-?\d+)?(?![\w.])"
+    return re.sub(number, "", svg), np.array([float(found) for found in re.findall(number, svg)])
+
+
+def test_the_pages_are_what_the_exports_say(rendered: Rendered) -> None:
+    pages, pictures = rendered
     written = {path.stem: path.read_text(encoding="utf-8") for path in (DOCS / "results").glob("*.md")}
     assert written == pages, "renew them by `make results`"
     assert {path.name for path in (DOCS / "results").glob("*.svg")} == set(pictures)
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in (DOCS / "results").glob("*.svg")))
+def test_the_pictures_are_what_the_exports_say(rendered: Rendered, name: str) -> None:
+    """To half a point: how numbers are rounded differs by machine, and letters by release of matplotlib."""
+    what, where = drawn((DOCS / "results" / name).read_text(encoding="utf-8"))
+    ours, there = drawn(svg_bytes(rendered[1][name]).decode())
+    assert ours == what, "renew them by `make results`"
+    np.testing.assert_allclose(there, where, atol=0.5, err_msg="renew them by `make results`")
 
 
 def test_a_study_of_benchmarks_has_a_page_with_tables_picture_and_machine(
