@@ -240,8 +240,7 @@ def _why_not_live(opened: Sequence[Shown], reader: dict[str, Any] | None) -> str
         return ""
     return (
         f"Inputs were chosen when the page was made: {', '.join(fixed)} has more than {MOST_PARAMETERS:,} "
-        "parameters, or layers other than S6, S4D and attention. (S4's own matrix, diagonal plus low rank, "
-        "becomes a kernel by transforms that the page does not have.)"
+        "parameters, or layers other than S6, S4, S4D and attention."
     )
 
 

@@ -12,6 +12,7 @@ from seqsuite.models.blocks.mamba import MambaBlock
 from seqsuite.models.blocks.plain import PlainBlock
 from seqsuite.models.blocks.transformer import TransformerBlock
 from seqsuite.models.mixers.attention import Attention
+from seqsuite.models.mixers.s4 import S4
 from seqsuite.models.mixers.s4d import S4D
 from seqsuite.models.mixers.s6 import S6
 from seqsuite.models.sequence_model import LanguageModel, SequenceModel
@@ -45,8 +46,8 @@ def portable(model: SequenceModel) -> dict[str, Any] | None:
     """Return a model as plain data, or ``None`` if it is larger or of other parts than a page can run.
 
     Those are models of tokens up to :data:`MOST_PARAMETERS`, of one width, whose blocks are ``mamba``,
-    ``none`` or ``transformer`` with S6 of a real A, S4D or full attention inside, rotary or not: the models
-    mamba, s4d, transformer, transformer++ and hybrid as they are, and mixtures of their parts.
+    ``none`` or ``transformer`` with S6 of a real A, S4, S4D or full attention inside, rotary or not: the
+    models mamba, s4, s4d, transformer, transformer++ and hybrid as they are, and mixtures of their parts.
 
     Returns:
         ``weights``, float32 numbers in base64; ``embedding``, ``positions`` (or ``None``), ``norm``,
@@ -112,6 +113,8 @@ def _mixer(mixer: Mixer, weights: _Weights) -> dict[str, Any] | None:
         if scan is None:
             return None
         return {"mixer": "s6", **{name: weights.put(value) for name, value in scan._asdict().items()}}
+    if isinstance(mixer, S4):
+        return _s4(mixer, weights)
     if isinstance(mixer, S4D):
         return _s4d(mixer, weights)
     if isinstance(mixer, Attention) and mixer.window is None and mixer.positions in ("rotary", "none"):
@@ -124,6 +127,20 @@ def _mixer(mixer: Mixer, weights: _Weights) -> dict[str, Any] | None:
             "out_proj": _linear(mixer.out_proj, weights),
         }
     return None
+
+
+def _s4(mixer: S4, weights: _Weights) -> dict[str, Any]:
+    """Return S4 with its Λ (``A``), P, B and C as pairs of real and imaginary parts."""
+    pairs = {name: getattr(mixer, name).unbind(-1) for name in ("P", "B", "C")}
+    return {
+        "mixer": "s4",
+        "delta": weights.put(torch.exp(mixer.log_dt)),
+        "A": weights.put(-torch.exp(mixer.A_real_log)),
+        "A_imag": weights.put(mixer.A_imag),
+        **{name: weights.put(real) for name, (real, _) in pairs.items()},
+        **{f"{name}_imag": weights.put(imaginary) for name, (_, imaginary) in pairs.items()},
+        "D": weights.put(mixer.D),
+    }
 
 
 def _s4d(mixer: S4D, weights: _Weights) -> dict[str, Any]:

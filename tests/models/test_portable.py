@@ -15,7 +15,7 @@ def make(name: str, **settings: Any) -> Any:
     return seqsuite.build(name, vocab_size=7, seqlen=16, seed=0, **{"d_model": 16, "n_layer": 2, **settings})
 
 
-@pytest.mark.parametrize("name", ["mamba", "s4d", "transformer", "transformer++", "hybrid"])
+@pytest.mark.parametrize("name", ["mamba", "s4", "s4d", "transformer", "transformer++", "hybrid"])
 def test_weights_are_the_models_own(name: str) -> None:
     model = make(name)
     described = portable(model)
@@ -32,7 +32,6 @@ def test_weights_are_the_models_own(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "settings"),
     [
-        ("s4", {}),
         ("hyena", {}),
         ("mamba2", {}),
         ("mamba", {"backbone": {"name": "unet", "pool": 4}}),

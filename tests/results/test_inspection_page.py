@@ -32,6 +32,7 @@ SENTENCE = "well you know . i want to order a hamburger ."
 OTHER = "my sister wanted to cancel a taxi . i need to change a flight ."
 TASK = Hamburger(seed=0)
 NAMES = ("mamba", "s4d", "transformer")
+"""Those of the page that is looked at."""
 
 pytestmark = [
     pytest.mark.browser,
@@ -76,8 +77,12 @@ def models() -> dict[str, Any]:
     """Models whose step sizes and attention differ between tokens, as trained ones' do."""
     torch.manual_seed(0)
     shape = ModelShape(seqlen=TASK.io.seqlen, vocab_size=TASK.io.vocab_size, n_classes=len(INTENTS))
-    settings = {"d_model": 16, "n_layer": 2}
-    made = {name: build_shaped(resolve_model(name, settings), shape).eval() for name in NAMES}
+    settings: dict[str, Any] = {"d_model": 16, "n_layer": 2}
+    own = {"transformer": {"mixer": {"n_heads": 8}}}
+    made = {
+        name: build_shaped(resolve_model(name, settings | own.get(name, {})), shape).eval()
+        for name in (*NAMES, "s4")
+    }
     with torch.no_grad():
         for model in made.values():
             for parameter in model.parameters():
@@ -88,7 +93,11 @@ def models() -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def page_file(models: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
     rows = [{"way": way, "seqlen": n, "seconds": n / 1e6} for way in ("loop", "tree") for n in (64, 256)]
-    data = data_of(models, [SENTENCE, OTHER], scan={"machine": "a machine", "shape": "a shape", "rows": rows})
+    data = data_of(
+        {name: models[name] for name in NAMES},
+        [SENTENCE, OTHER],
+        scan={"machine": "a machine", "shape": "a shape", "rows": rows},
+    )
     data["inputs"][1]["tokens"] = [*OTHER.split()[:-1], "</script>"]
     file = tmp_path_factory.mktemp("page") / "inspect.html"
     write_page(data, file)
@@ -141,8 +150,8 @@ def test_keys_step_and_the_numbers_are_the_models(
     page.keyboard.press("End")
 
     ids = ids_of(SENTENCE).unsqueeze(0)
-    for section, model in zip(page.locator("section").all(), models.values(), strict=True):
-        chance = model(ids)[0].softmax(-1).max().item()
+    for section, name in zip(page.locator("section").all(), NAMES, strict=True):
+        chance = models[name](ids)[0].softmax(-1).max().item()
         assert section.locator("td").nth(1).inner_text() == f"{100 * chance:.1f} %"
         section.locator("select").first.select_option("0")
     deltas = [inspect_model(models[name], ids)[0]["delta"].values.mean().item() for name in ("mamba", "s4d")]
@@ -187,12 +196,13 @@ def test_what_a_model_does_not_show_takes_no_room(open_page: Callable[..., Any],
     assert visible == [2, 2, 1]  # attention has no state of one size
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, "s4"])
 def test_python_and_page_agree(
-    open_page: Callable[..., Any], page_file: Path, models: dict[str, Any], name: str
+    open_page: Callable[..., Any], tmp_path: Path, models: dict[str, Any], name: str
 ) -> None:
-    page, ids = open_page(page_file.as_uri()), ids_of(OTHER)
-    index = NAMES.index(name)
+    write_page(data_of(models, [SENTENCE]), tmp_path / "page.html")
+    page, ids = open_page((tmp_path / "page.html").as_uri()), ids_of(OTHER)
+    index = list(models).index(name)
     logits = page.evaluate(f"ids => runModel(live[{index}], ids).logits.map(row => [...row])", ids.tolist())
     with torch.no_grad():
         expected, _ = models[name].prefill(ids.unsqueeze(0), models[name].initial_state(1))

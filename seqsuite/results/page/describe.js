@@ -102,7 +102,7 @@ function describeAttention({ weights }) {
   };
 }
 
-const DESCRIBE = { s6: describeSelective, s4d: describeInvariant, attention: describeAttention };
+const DESCRIBE = { s6: describeSelective, invariant: describeInvariant, attention: describeAttention };
 
 // Bytes of the state after each position: of float32 numbers, as the models' own.
 function stateBytes(model, length, bytesEach) {

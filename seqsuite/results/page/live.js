@@ -88,12 +88,37 @@ function s6(inputs, p) {
   return [outputs, seen];
 }
 
-// S4D as a recurrence: Ā = exp(ΔA), B̄ = (Ā − 1) / A; a complex state stands for itself and its conjugate.
-function s4d(inputs, p) {
+// A time-invariant recurrence: `step` takes a state (its real and imaginary parts) and an input to the next state. A
+// complex state stands for itself and its conjugate.
+function invariant(inputs, p, step) {
   const [width, states] = p.A.shape, size = width * states, complex = p.A_imag !== null;
   const zeros = () => new Float64Array(size);
-  const Ar = zeros(), Ai = zeros(), Br = zeros(), Bi = zeros();
-  const ai = complex ? p.A_imag.values : zeros(), Cr = p.C.values, Ci = complex ? p.C_imag.values : zeros();
+  const Cr = p.C.values, Ci = complex ? p.C_imag.values : zeros();
+  const readOut = (re, im) => Float64Array.from({ length: width }, (_, d) => {
+    let sum = 0;
+    for (let at = d * states; at < (d + 1) * states; at += 1) sum += Cr[at] * re[at] - Ci[at] * im[at];
+    return complex ? 2 * sum : sum;
+  });
+  const seen = { kind: "invariant", delta: p.delta.values, kernel: [], input: inputs, state: [], output: [] };
+  const silence = new Float64Array(width);
+  let [re, im] = step(zeros(), zeros(), new Float64Array(width).fill(1)); // its readings are the kernel
+  let [hRe, hIm] = [zeros(), zeros()];
+  const outputs = inputs.map((x) => {
+    seen.kernel.push(readOut(re, im));
+    [re, im] = step(re, im, silence);
+    [hRe, hIm] = step(hRe, hIm, x);
+    seen.state.push({ states, values: hRe.map((v, at) => Math.hypot(v, hIm[at])) });
+    seen.output.push(readOut(hRe, hIm));
+    return seen.output[seen.output.length - 1].map((y, d) => y + p.D.values[d] * x[d]);
+  });
+  return [outputs, seen];
+}
+
+// S4D: Ā = exp(ΔA), B̄ = (Ā − 1) / A.
+function s4d(inputs, p) {
+  const [width, states] = p.A.shape, size = width * states;
+  const zeros = () => new Float64Array(size);
+  const Ar = zeros(), Ai = zeros(), Br = zeros(), Bi = zeros(), ai = p.A_imag === null ? zeros() : p.A_imag.values;
   for (let at = 0; at < size; at += 1) {
     const dt = p.delta.values[Math.floor(at / states)], a = p.A.values[at], square = a * a + ai[at] * ai[at];
     const grown = Math.expm1(dt * a), half = Math.sin(dt * ai[at] / 2), turn = dt * ai[at];
@@ -101,32 +126,55 @@ function s4d(inputs, p) {
     Ar[at] = real + 1; Ai[at] = imag;
     Br[at] = (real * a + imag * ai[at]) / square; Bi[at] = (imag * a - real * ai[at]) / square;
   }
-  const readOut = (re, im) => Float64Array.from({ length: width }, (_, d) => {
-    let sum = 0;
-    for (let at = d * states; at < (d + 1) * states; at += 1) sum += Cr[at] * re[at] - Ci[at] * im[at];
-    return complex ? 2 * sum : sum;
-  });
-  function step(re, im, x) {
+  return invariant(inputs, p, (re, im, x) => {
     const nextRe = zeros(), nextIm = zeros();
     for (let at = 0; at < size; at += 1) {
-      const fed = x ? x[Math.floor(at / states)] : 0;
+      const fed = x[Math.floor(at / states)];
       nextRe[at] = Ar[at] * re[at] - Ai[at] * im[at] + Br[at] * fed;
       nextIm[at] = Ar[at] * im[at] + Ai[at] * re[at] + Bi[at] * fed;
     }
     return [nextRe, nextIm];
-  }
-  const seen = { kind: "s4d", delta: p.delta.values, kernel: [], input: inputs, state: [], output: [] };
-  let [re, im] = [Br, Bi]; // what an input of one leaves: its readings are the kernel
-  let [hRe, hIm] = [zeros(), zeros()];
-  const outputs = inputs.map((x) => {
-    seen.kernel.push(readOut(re, im));
-    [re, im] = step(re, im, null);
-    [hRe, hIm] = step(hRe, hIm, x);
-    seen.state.push({ states, values: hRe.map((v, at) => Math.hypot(v, hIm[at])) });
-    seen.output.push(readOut(hRe, hIm));
-    return seen.output[seen.output.length - 1].map((y, d) => y + p.D.values[d] * x[d]);
   });
-  return [outputs, seen];
+}
+
+// S4: A = Λ − P P*, by the bilinear rule: (1 − Δ/2 A) h' = (1 + Δ/2 A) h + Δ B x, solved by the Woodbury identity.
+function s4(inputs, p) {
+  const [width, states] = p.A.shape, size = width * states;
+  const Pr = p.P.values, Pi = p.P_imag.values, Br = p.B.values, Bi = p.B_imag.values;
+  const inverse = [new Float64Array(size), new Float64Array(size)], spread = [new Float64Array(size), new Float64Array(size)];
+  // P* v, over both halves of the conjugate pairs of a channel.
+  function project([re, im], d) {
+    let sum = 0;
+    for (let at = d * states; at < (d + 1) * states; at += 1) sum += Pr[at] * re[at] + Pi[at] * im[at];
+    return 2 * sum;
+  }
+  for (let at = 0; at < size; at += 1) {
+    const half = p.delta.values[Math.floor(at / states)] / 2;
+    const real = 1 - half * p.A.values[at], imag = -half * p.A_imag.values[at], square = real * real + imag * imag;
+    inverse[0][at] = real / square; inverse[1][at] = -imag / square;
+    spread[0][at] = inverse[0][at] * Pr[at] - inverse[1][at] * Pi[at];
+    spread[1][at] = inverse[0][at] * Pi[at] + inverse[1][at] * Pr[at];
+  }
+  const damped = p.delta.values.map((dt, d) => 1 + dt / 2 * project(spread, d));
+  return invariant(inputs, p, (re, im, x) => {
+    const next = [new Float64Array(size), new Float64Array(size)];
+    for (let d = 0; d < width; d += 1) {
+      const half = p.delta.values[d] / 2, fed = project([re, im], d);
+      for (let at = d * states; at < (d + 1) * states; at += 1) {
+        const a = p.A.values[at], b = p.A_imag.values[at];
+        const real = re[at] + half * (a * re[at] - b * im[at] - Pr[at] * fed + 2 * Br[at] * x[d]);
+        const imag = im[at] + half * (a * im[at] + b * re[at] - Pi[at] * fed + 2 * Bi[at] * x[d]);
+        next[0][at] = inverse[0][at] * real - inverse[1][at] * imag;
+        next[1][at] = inverse[0][at] * imag + inverse[1][at] * real;
+      }
+      const correction = half * project(next, d) / damped[d];
+      for (let at = d * states; at < (d + 1) * states; at += 1) {
+        next[0][at] -= spread[0][at] * correction;
+        next[1][at] -= spread[1][at] * correction;
+      }
+    }
+    return next;
+  });
 }
 
 function rotate(head, t, base) {
@@ -167,7 +215,7 @@ function attention(inputs, p) {
   return [outputs, seen];
 }
 
-const MIXERS = { s6, s4d, attention };
+const MIXERS = { s6, s4, s4d, attention };
 const mix = (inputs, mixer) => MIXERS[mixer.mixer](inputs, mixer);
 
 const BLOCKS = {
