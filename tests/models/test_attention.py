@@ -91,9 +91,9 @@ def test_a_window_bounds_the_cache():
 
 @pytest.mark.parametrize(
     ("width", "heads"),
-    [(2, 1), (7, 1), (30, 1), (64, 1), (100, 1), (127, 1), (128, 2), (130, 1), (192, 3), (768, 12)],
+    [(2, 1), (7, 1), (30, 1), (32, 1), (63, 1), (64, 2), (66, 1), (96, 3), (128, 4), (768, 24)],
 )
-def test_heads_are_at_least_64_channels_wide_if_not_told(width, heads):
+def test_heads_are_at_least_32_channels_wide_if_not_told(width, heads):
     assert Attention(width, positions="none").n_heads == heads
 
 

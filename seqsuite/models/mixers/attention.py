@@ -17,7 +17,7 @@ from seqsuite.models.mixers.positions import alibi_slopes, rotate, xpos_scale
 from seqsuite.models.split import split_peers
 from seqsuite.options import PositiveFloat, PositiveInt
 
-_CHANNELS = 64
+_CHANNELS = 32
 """A head's, at least, where it is not told how many heads there are."""
 
 
@@ -26,8 +26,8 @@ class Attention(Mixer):
 
     Args:
         d_model: Width D.
-        n_heads: Heads H; D must be a multiple of H. ``None`` is as many as have 64 channels or more: on a CPU
-            heads of 16 take twice the time, and in narrow models they recall worse.
+        n_heads: Heads H; D must be a multiple of H. ``None`` is as many as have 32 channels or more: on a CPU
+            heads of 16 take twice the time of heads of 64, and narrow models recall worse with them.
         n_kv_heads: Heads of keys and values, each shared by H / n_kv_heads query heads (grouped-query
             attention, arXiv 2305.13245); ``None`` is H.
         positions: ``"rotary"`` turns queries and keys by their position (RoPE), ``"xpos"`` also lets scores
@@ -228,6 +228,6 @@ def has_packed_kernel(query: Tensor, positions: str) -> bool:
 
 
 def _wide_heads(d_model: int) -> int:
-    """Return the most heads of an even number of channels, at least 64; one for a smaller width."""
+    """Return the most heads of an even number of channels, at least 32; one for a smaller width."""
     fitting = (heads for heads in range(d_model // _CHANNELS, 0, -1) if d_model % (2 * heads) == 0)
     return next(fitting, 1)
