@@ -1,8 +1,9 @@
 """Prints how well words of letters tell great apes apart by the length of a segment, for docs/data.md.
 
-    python docs/great_apes.py [--words 3,6,8] [--lengths 1024,4096,16384,65536] [--path ALIGNMENT]
+    python docs/great_apes.py [--words 3,6,8] [--lengths 1024,4096,16384,65536] [--rows N] [--path ALIGNMENT]
 
-Words are counted in all training data of the alignment, and every segment of the split that overlaps no other
+Words are counted in all training data of the alignment, or in N random training rows of the length that is
+asked about, which is what a model reads. Every segment of the split that overlaps no other
 is asked about. A 95 % interval is that of 10 000 resamplings of whole stretches of the genome, since what is
 seen at one place is not independent: neighbours are alike, and so are the four species.
 
@@ -11,6 +12,7 @@ place, on average, in standard deviations of that ratio between places; the most
 """
 
 import argparse
+from collections import Counter
 from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
@@ -22,6 +24,7 @@ import numpy.typing as npt
 from seqsuite.tasks.great_apes import GreatApes
 from seqsuite.tasks.kmers import log_frequencies, log_likelihoods
 from seqsuite.tasks.sources.fasta import N
+from seqsuite.tasks.sources.maf import example_alignment, read_maf, species_name
 
 _RESAMPLINGS = 10_000
 
@@ -35,6 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Words of letters that tell great apes apart")
     parser.add_argument("--words", default="6")
     parser.add_argument("--lengths", default="1024,4096,16384,65536")
+    parser.add_argument("--rows", type=int, default=None)
     parser.add_argument("--path", type=Path, default=None)
     chosen = parser.parse_args(arguments)
     task = GreatApes(seed=0, path=chosen.path)
@@ -42,16 +46,29 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print("|---:|---:|---:|---:|---:|---:|---:|")
     confusions = []
     for k in map(int, chosen.words.split(",")):
-        frequencies = log_frequencies(task.stretches("train"), k)
+        in_all = log_frequencies(task.stretches("train"), k)
         for length in map(int, chosen.lengths.split(",")):
+            frequencies = in_all
+            if chosen.rows is not None:
+                frequencies = log_frequencies(_drawn(chosen.path, length, chosen.rows), k)
             asked = [_ask(stretches, length, frequencies, k) for stretches in task.stretches("test")]
             print(_row(k, length, asked), flush=True)
             confusions.append((k, length, _confusion(asked)))
+    print("\nAligned letters that differ, in %")
+    for (a, b), share in _differences(chosen.path or example_alignment()):
+        print(f"{a:12}{b:12}{100 * share:.2f}")
     for k, length, confusion in confusions:
         print(f"\n{k} letters, {length} bases: rows are species, columns what they are called")
         print(f"{'':12}" + "".join(f"{name:>12}" for name in task.class_names))
         for name, counts in zip(task.class_names, confusion, strict=True):
             print(f"{name:12}" + "".join(f"{count:12}" for count in counts))
+
+
+def _drawn(path: Path | None, length: int, rows: int) -> list[list[npt.NDArray[np.int64]]]:
+    """Return random training segments by species."""
+    task = GreatApes(seed=0, seqlen=length, path=path)
+    batch = task.train_batch(range(rows))
+    return [list(batch.inputs[batch.targets == number]) for number in range(len(task.class_names))]
 
 
 def _ask(
@@ -88,6 +105,19 @@ def _apart(asked: list[Places], a: int, b: int) -> float:
     ratios = [np.array([asked[c][place][a] - asked[c][place][b] for place in both]) for c in (a, b)]
     spread = float(np.mean([ratio.std() for ratio in ratios]))
     return float((ratios[0] - ratios[1]).mean()) / spread if spread else 0.0
+
+
+def _differences(alignment: Path | None) -> list[tuple[tuple[str, str], float]]:
+    """Return the share of aligned letters in which two species differ, of all pairs."""
+    differ, total = Counter[tuple[str, str]](), Counter[tuple[str, str]]()
+    for block in read_maf(alignment) if alignment else ():
+        for one, other in combinations(block, 2):
+            known = (one.codes < N) & (other.codes < N)
+            first, second = sorted((species_name(one.species), species_name(other.species)))
+            pair = (first, second)
+            total[pair] += int(known.sum())
+            differ[pair] += int((known & (one.codes != other.codes)).sum())
+    return [(pair, differ[pair] / max(count, 1)) for pair, count in sorted(total.items())]
 
 
 def _confusion(asked: list[Places]) -> npt.NDArray[np.int64]:
