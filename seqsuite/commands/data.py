@@ -182,6 +182,7 @@ def show_info(path: Path, kind: Kind | None, encoding: str | None, field: str) -
     )
     for split, (streams, tokens) in inspection.split_sizes().items():
         table.add_row(split, f"{tokens:,} tokens in {streams:,} stream{'s' * (streams != 1)}")
+    table.add_row("split", inspection.split_rule())
     table.add_row("begins", repr(decode(inspection.kind, first.head)))
     table.add_row("picture", picture(inspection))
     for names in inspection.duplicates()[:_NAMED]:

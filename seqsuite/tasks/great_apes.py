@@ -135,8 +135,13 @@ class GreatApes(Task):
         return f"{where}: {told}"
 
     def baselines(self, which: EvalSet) -> tuple[Baseline, ...]:
-        """Return chance, and what the frequencies of short words say."""
-        return (Baseline("chance", 100 / len(self.class_names)), kmer_baseline(self, which))
+        """Return chance, and what the frequencies of short words in all training data say."""
+        words = kmer_baseline(self, which, training=self.stretches("train"))
+        return (Baseline("chance", 100 / len(self.class_names)), words)
+
+    def stretches(self, split: Split) -> list[list[Record]]:
+        """Return the stretches that segments of a split are cut from, by species, in order of their names."""
+        return [_all(self._data[split], name) for name in self.class_names]
 
     @cached_property
     def _data(self) -> dict[Split, dict[str, Chromosomes]]:

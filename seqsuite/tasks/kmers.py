@@ -1,5 +1,8 @@
 """What the frequencies of short words say of a sequence's class: a baseline for tasks of whole sequences."""
 
+from collections.abc import Iterator, Sequence
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -7,51 +10,87 @@ from seqsuite.tasks.base import Baseline, EvalSet, Task
 
 K = 6
 _LETTERS = 4  # ids below are letters; those above, such as N, break a word
+_COUNTED = 2**26  # letters of a class that are counted at most: of more, the same share of each sequence
 _TRAINING_TOKENS = 2**24
 _TRAINING_ROWS = 2**15
 _ROWS = 256  # rows read at a time
+_BLOCK = 2**22  # letters whose words are made at once
+
+Letters = npt.NDArray[np.integer[Any]]
+Floats = npt.NDArray[np.float64]
 
 
-def kmer_baseline(task: Task, which: EvalSet, k: int = K) -> Baseline:
+def kmer_baseline(
+    task: Task, which: EvalSet, k: int = K, training: Sequence[Sequence[Letters]] | None = None
+) -> Baseline:
     """Return the accuracy of naive Bayes on the k-letter words of a sequence, in percent.
 
-    Words are counted by class in the task's first training rows: as many as have 16 Mi letters, at most 32 Ki
-    rows. Half a word is added to each count. What a model has beyond this, it has from the order of words.
+    What a model has beyond this, it has from the order of words.
 
     Args:
         task: A task of whole sequences whose ids 0 to 3 are letters.
         which: The evaluation set.
         k: Letters of a word.
+        training: The sequences of each class that words are counted in; by default the task's first training
+            rows, as many as have 16 Mi letters, at most 32 Ki rows.
     """
-    scores = _log_frequencies(task, k)
+    frequencies = log_frequencies(_rows_by_class(task) if training is None else training, k)
     right = 0
     for rows in _in_parts(which.rows):
         batch = task.eval_batch(which, rows)
         for inputs, target in zip(batch.inputs, batch.targets, strict=True):
-            right += int(scores[:, _words(inputs[None], k)].sum(axis=1).argmax()) == int(target)
+            right += int(log_likelihoods(frequencies, inputs, k).argmax()) == int(target)
     return Baseline(f"{k}-letter words", 100 * right / which.rows)
 
 
-def _log_frequencies(task: Task, k: int) -> npt.NDArray[np.float64]:
-    """Return the logarithm of each word's frequency in each class (classes, 4^k)."""
-    assert task.io.n_classes is not None
-    counts = np.full((task.io.n_classes, _LETTERS**k), 0.5)
-    for rows in _in_parts(max(1, min(_TRAINING_ROWS, _TRAINING_TOKENS // task.io.seqlen))):
-        batch = task.train_batch(rows)
-        for number in range(task.io.n_classes):
-            ours = batch.inputs[batch.targets == number]
-            counts[number] += np.bincount(_words(ours, k), minlength=counts.shape[1])
-    logarithms: npt.NDArray[np.float64] = np.log(counts / counts.sum(axis=1, keepdims=True))
+def log_frequencies(classes: Sequence[Sequence[Letters]], k: int = K) -> Floats:
+    """Return the logarithm of each word's frequency in each class (classes, 4^k).
+
+    Half a word is added to each count. At most 67 million letters of a class are counted.
+
+    Args:
+        classes: Sequences (L,) of each class, whose ids 0 to 3 are letters.
+        k: Letters of a word.
+    """
+    counts = np.full((len(classes), _LETTERS**k), 0.5)
+    for number, sequences in enumerate(classes):
+        share = min(1.0, _COUNTED / max(sum(map(len, sequences)), 1))
+        for sequence in sequences:
+            for words in _words(sequence[: round(share * len(sequence))], k):
+                counts[number] += np.bincount(words, minlength=counts.shape[1])
+    logarithms: Floats = np.log(counts / counts.sum(axis=1, keepdims=True))
     return logarithms
 
 
-def _words(inputs: npt.NDArray[np.int64], k: int) -> npt.NDArray[np.int64]:
-    """Return the numbers of all words in sequences (B, L) that have only letters, (W,)."""
-    if inputs.shape[1] < k:
-        return np.zeros(0, np.int64)
-    windows = np.lib.stride_tricks.sliding_window_view(inputs, k, axis=1)
-    known = (windows < _LETTERS).all(axis=2)
-    return windows[known] @ (_LETTERS ** np.arange(k - 1, -1, -1))
+def log_likelihoods(frequencies: Floats, sequence: Letters, k: int = K) -> Floats:
+    """Return how likely a sequence (L,) is in each class (classes,), by :func:`log_frequencies` of it."""
+    likelihoods: Floats = sum(
+        (frequencies[:, words].sum(axis=1) for words in _words(sequence, k)), np.zeros(len(frequencies))
+    )
+    return likelihoods
+
+
+def _rows_by_class(task: Task) -> list[list[Letters]]:
+    assert task.io.n_classes is not None
+    found: list[list[Letters]] = [[] for _ in range(task.io.n_classes)]
+    for rows in _in_parts(max(1, min(_TRAINING_ROWS, _TRAINING_TOKENS // task.io.seqlen))):
+        batch = task.train_batch(rows)
+        for inputs, target in zip(batch.inputs, batch.targets, strict=True):
+            found[int(target)].append(inputs.astype(np.uint8))
+    return found
+
+
+def _words(sequence: Letters, k: int) -> Iterator[npt.NDArray[np.int32]]:
+    """Yield the numbers of all words in a sequence (L,) that have only letters, block by block."""
+    for start in range(0, len(sequence) - k + 1, _BLOCK):
+        block = sequence[start : start + _BLOCK + k - 1]
+        count = len(block) - k + 1
+        words, known = np.zeros(count, np.int32), np.ones(count, np.bool_)
+        for place in range(k):
+            letters = block[place : place + count]
+            known &= letters < _LETTERS
+            words = words * _LETTERS + letters.astype(np.int32)
+        yield words[known]
 
 
 def _in_parts(rows: int) -> list[range]:

@@ -13,6 +13,7 @@ from seqsuite.tasks.base import SPLITS, Split
 from seqsuite.tasks.codecs.bytes import BytesCodec
 from seqsuite.tasks.codecs.tokens import TokensCodec
 from seqsuite.tasks.prepare.documents import (
+    Documents,
     Reading,
     is_large,
     prepared,
@@ -36,6 +37,7 @@ _NOTE = re.compile(
 """Notes that a transcriber put into a speech; other brackets are the text's own."""
 
 _BYTES, _BYTE_PAIRS = "bytes", "bpe"
+_YEARS = "whole years held out, those that end in 4 for validation, those that end in 9 for the test"
 
 
 class Text(WindowTask):
@@ -138,7 +140,7 @@ class Text(WindowTask):
     def load_streams(self) -> Streams:
         """Read the speeches, or the user's text; documents without text are left out."""
         if self._corpus is not None:
-            return split_documents(self._corpus)
+            return self._split_corpus.streams
         if self._is_bytes():
             return {split: list(texts) for split, texts in self._texts.items()}
         encode = self.tokenizer.encode
@@ -147,6 +149,14 @@ class Text(WindowTask):
             split: [encode(text.tobytes()).astype(dtype) for text in texts]
             for split, texts in self._texts.items()
         }
+
+    def describe(self) -> str:
+        """Return how much there is of each split, and by which rule."""
+        if self._corpus is not None:
+            rule = self._split_corpus.rule
+        else:
+            rule = _YEARS if self._found is None else self._documents.rule
+        return f"{super().describe()}; split: {rule}"
 
     def origin(self) -> str:
         """Return where the text comes from, how many files were read, and how many were left out."""
@@ -183,13 +193,23 @@ class Text(WindowTask):
         trained = self.vocab_size if self._tokenizer_name == _BYTE_PAIRS else None
         return tokenised_corpus(self._found.files, self._reading, file, trained)
 
+    @cached_property
+    def _split_corpus(self) -> Documents:
+        assert self._corpus is not None
+        return split_documents(self._corpus)
+
     def _corpus_tokenizer(self, corpus: TokenFile) -> Tokenizer:
         return open_tokenizer(corpus.folder / "tokenizer.json" if _has_tokenizer(corpus) else None)
 
     @cached_property
     def _texts(self) -> Streams:
         """Each split's documents as bytes."""
-        return _load_speeches() if self._found is None else read_documents(self._found.files, self._reading)
+        return _load_speeches() if self._found is None else self._documents.streams
+
+    @cached_property
+    def _documents(self) -> Documents:
+        assert self._found is not None
+        return read_documents(self._found.files, self._reading)
 
 
 def _has_tokenizer(tokens: TokenFile) -> bool:

@@ -3,6 +3,7 @@
 import hashlib
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -14,6 +15,7 @@ from click.testing import Result
 
 from seqsuite.tasks.prepare import recipes
 from seqsuite.tasks.prepare.token_files import TokenFile
+from seqsuite.tasks.text import Text
 
 from ..spoken import write_digits
 
@@ -122,6 +124,40 @@ def test_info_tells_kinds_apart(seqsuite: Seqsuite, tmp_path: Path) -> None:
         output = " ".join(seqsuite("data", "info", str(tmp_path / name)).output.split())
         for words in said:
             assert words in output
+
+
+def test_a_divided_set_keeps_its_splits_from_fetch_to_run(
+    seqsuite: Seqsuite, tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """enwik8 and text8 are one file each, of which others report on the last 5 of 100 million bytes."""
+    monkeypatch.setenv("COLUMNS", "200")
+    numbers = " ".join(map(str, range(3000)))[:9_000] + "." * 500 + "-" * 500
+    (tiny.parents[1] / "served" / "tiny.txt").write_text(numbers)
+    known = recipes.recipes()
+    remote = replace(known["tiny"].files[0], sha256=None)
+    division = recipes.Division("tiny.txt", "splits", 9_000, 500, 500)
+    changed = replace(known["tiny"], path="splits", division=division, files=(remote,))
+    monkeypatch.setitem(known, "tiny", changed)
+    fetched = seqsuite("data", "fetch", "tiny")
+    assert f"task.path={tiny / 'splits'}" in fetched.output
+    info = " ".join(seqsuite("data", "info", str(tiny / "splits")).output.split())
+    for said in (
+        "train 9,000 tokens in 1 stream",
+        "validation 500 tokens",
+        "test 500 tokens",
+        "files' names",
+    ):
+        assert said in info
+    files = Text(seed=0, path=tiny / "splits", seqlen=64)
+    seqsuite("data", "prepare", str(tiny / "splits"), "--output", str(tiny.parent / "tokens"))
+    tokens = Text(seed=0, path=tiny.parent / "tokens", seqlen=64)
+    for task in (files, tokens):
+        said = str(task.describe())
+        assert (
+            "train 9,000 bytes, validation 500 bytes, test 500 bytes; split: as the files' names say" in said
+        )
+    own = str(Text(seed=0, path=tiny / "tiny.txt", seqlen=64).describe())
+    assert "train 8,000 bytes, validation 1,000 bytes, test 1,000 bytes; split: each cut in order" in own
 
 
 def test_info_of_spoken_digits_tells_the_official_splits(

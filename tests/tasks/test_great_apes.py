@@ -1,5 +1,6 @@
 """Which species: uniform draws, fixed evaluation, segments that are known, and the alignment's splits."""
 
+import runpy
 from pathlib import Path
 
 import numpy as np
@@ -77,6 +78,43 @@ def test_sets_by_species_and_length(genomes: Path):
     assert task.io.longest == 256
     with pytest.raises(UserError, match="no segment of 5000 bases"):
         GreatApes(seed=0, seqlen=5000, path=genomes).train_batch(range(4))
+
+
+def test_the_word_baseline_is_of_all_training_data_and_the_same_for_every_seed(tmp_path: Path) -> None:
+    """It was counted in the seed's rows, of other places for each species: noise on the little there is."""
+    rng = np.random.default_rng(0)
+    for name, weights in (("bonobo", (3, 3, 2, 2)), ("human", (2, 2, 3, 3))):
+        letters = "".join(rng.choice(list("ACGT"), 20_000, p=np.array(weights) / 10))
+        (tmp_path / f"{name}.fa").write_text(f">1\n{letters}\n")
+    found = []
+    for seed in (0, 1):
+        task = GreatApes(seed=seed, seqlen=32, path=tmp_path)
+        _, words = task.baselines(task.eval_sets("test")[0])
+        assert words.name == "6-letter words"
+        found.append(words.value)
+    assert found[0] == found[1]
+    assert 70 < found[0] < 100
+
+
+def test_the_docs_table_of_words_tells_what_can_be_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two species of which one has a letter less: all segments that do not overlap, and none twice."""
+    rng = np.random.default_rng(0)
+    text = "##maf version=1\n"
+    for number in range(40):
+        rows = ["".join(rng.choice(list(letters), 100)) for letters in ("ACGT", "ACG")]
+        lines = [
+            f"s {name}.22 {2000 * number} 100 + 99999 {row}" for name, row in zip("ab", rows, strict=True)
+        ]
+        text += "\n".join(["a", *lines, "", ""])
+    (tmp_path / "a.maf").write_text(text)
+    script = runpy.run_path(str(Path(__file__).parents[2] / "docs" / "great_apes.py"))
+    script["main"](["--words", "1", "--lengths", "30", "--path", str(tmp_path / "a.maf")])
+    _, _, row, *confusion = capsys.readouterr().out.splitlines()
+    assert row.startswith("| 1 | 30 | 24 | 4 | 100.00 | 100.00 to 100.00 |")
+    assert confusion[-2].split() == ["a", "12", "0"]
+    assert confusion[-1].split() == ["b", "0", "12"]
 
 
 def block(start: int, letters: str) -> str:

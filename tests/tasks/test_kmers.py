@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pytest
 
 from seqsuite.tasks.base import ModelIO, Split
-from seqsuite.tasks.kmers import kmer_baseline
+from seqsuite.tasks.kmers import kmer_baseline, log_frequencies, log_likelihoods
 from seqsuite.tasks.random import row_rng
 from seqsuite.tasks.rows import RowTask
 
@@ -44,3 +44,26 @@ def test_sequences_shorter_than_a_word_are_no_error() -> None:
     task = Words(length=4)
     (test,) = task.eval_sets("test")
     assert kmer_baseline(task, test).value == pytest.approx(50.0)
+
+
+def test_words_go_over_blocks_and_never_over_what_is_no_letter(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    sequence = rng.integers(0, 5, 500).astype(np.uint8)
+    text = "".join("ACGT-"[code] for code in sequence)
+    words = [text[i : i + 3] for i in range(498) if "-" not in text[i : i + 3]]
+    for block in (7, 2**22):
+        monkeypatch.setattr("seqsuite.tasks.kmers._BLOCK", block)
+        frequencies = np.exp(log_frequencies([[sequence]], k=3))[0]
+        assert frequencies[0b000110] == pytest.approx((words.count("ACG") + 0.5) / (len(words) + 32))
+        flat = np.zeros((1, 64))
+        flat[0, 0b000110] = 1
+        assert log_likelihoods(flat, sequence, k=3) == [words.count("ACG")]
+
+
+def test_of_more_letters_than_are_counted_each_sequence_has_its_share(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("seqsuite.tasks.kmers._COUNTED", 100)
+    sequences = [np.zeros(300, np.uint8), np.ones(100, np.uint8)]
+    frequencies = np.exp(log_frequencies([sequences], k=1))[0]
+    np.testing.assert_allclose(frequencies * 102, [75.5, 25.5, 0.5, 0.5])

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -35,6 +36,11 @@ _SPLIT_NAMES: dict[str, Split] = {
 }
 """What names of files call the splits."""
 
+BY_NAME = "as the files' names say"
+BY_POSITION = "each cut in order, the first 80 % train, the next 10 % validation, the rest test"
+BY_DOCUMENT = "held out whole, of ten the ninth for validation and the tenth for the test"
+"""How documents may be split, as a run says it."""
+
 _WORD = re.compile(r"[a-z]+")
 
 _PACKED = 8  # what a byte of a compressed file is taken for
@@ -54,6 +60,18 @@ class Reading:
     encoding: str | None = None
     on_bad_file: OnBadFile = "refuse"
     field: str = "text"
+
+
+class Documents(NamedTuple):
+    """Documents, split.
+
+    Attributes:
+        streams: Those of each split.
+        rule: How they were split, in words.
+    """
+
+    streams: Streams
+    rule: str
 
 
 def prepared(path: Path) -> TokenFile | None:
@@ -82,7 +100,7 @@ def is_large(files: Sequence[Path]) -> bool:
     return sum(file.stat().st_size * (_PACKED if compression(file) else 1) for file in files) > LARGE
 
 
-def read_documents(files: Sequence[Path], reading: Reading) -> Streams:
+def read_documents(files: Sequence[Path], reading: Reading) -> Documents:
     """Return the documents of each split, in memory, as bytes of UTF-8.
 
     Raises:
@@ -104,7 +122,7 @@ def read_documents(files: Sequence[Path], reading: Reading) -> Streams:
         by_name: Streams = {split: [] for split in SPLITS}
         for file, texts in read.items():
             by_name[official[file]] += [np.frombuffer(text, np.uint8) for text in texts if text.strip()]
-        return _without_shared(by_name)
+        return Documents(_without_shared(by_name), BY_NAME)
     named: dict[str, Stream] = {
         f"{file}#{number:09d}" if len(texts) > 1 else str(file): np.frombuffer(text, dtype=np.uint8)
         for file, texts in read.items()
@@ -112,16 +130,17 @@ def read_documents(files: Sequence[Path], reading: Reading) -> Streams:
         if text.strip()
     }
     if len(named) < WHOLE_STREAMS_FROM:
-        return split_streams(named)
+        return Documents(split_streams(named), BY_POSITION)
     by_split: dict[str, dict[str, Stream]] = {split: {} for split in SPLITS}
     for position, name in enumerate(sorted(named)):
         by_split[split_of(position)][name] = named[name]
     if all(len(texts) == 1 for texts in read.values()):
         refuse_shared_content(by_split)
-    return _without_shared({split: list(by_split[split].values()) for split in SPLITS})
+    held_out = _without_shared({split: list(by_split[split].values()) for split in SPLITS})
+    return Documents(held_out, BY_DOCUMENT)
 
 
-def split_documents(tokens: TokenFile) -> Streams:
+def split_documents(tokens: TokenFile) -> Documents:
     """Return the documents of a token file by split, memory-mapped."""
     everything: Stream = np.asarray(tokens.tokens)
     starts = np.concatenate([np.zeros(1, np.int64), tokens.ends])
@@ -131,13 +150,14 @@ def split_documents(tokens: TokenFile) -> Streams:
         homes: Streams = {split: [] for split in SPLITS}
         for home, stream in zip(official, streams, strict=True):
             homes[home].append(stream)
-        return _without_shared(homes)
+        return Documents(_without_shared(homes), BY_NAME)
     if len(streams) < WHOLE_STREAMS_FROM:
-        return split_streams({str(number): stream for number, stream in enumerate(streams)})
+        numbered = {str(number): stream for number, stream in enumerate(streams)}
+        return Documents(split_streams(numbered), BY_POSITION)
     by_split: Streams = {split: [] for split in SPLITS}
     for position, stream in enumerate(streams):
         by_split[split_of(position)].append(stream)
-    return _without_shared(by_split)
+    return Documents(_without_shared(by_split), BY_DOCUMENT)
 
 
 def tokenised_corpus(

@@ -8,11 +8,13 @@ from pathlib import Path
 
 from seqsuite.errors import UserError
 from seqsuite.tasks.prepare.download import Progress, download
-from seqsuite.tasks.prepare.manifest import read_manifest, write_manifest
-from seqsuite.tasks.prepare.recipes import Recipe, data_root
+from seqsuite.tasks.prepare.manifest import damaged_files, read_manifest, write_manifest
+from seqsuite.tasks.prepare.recipes import Division, Recipe, data_root
 from seqsuite.tasks.prepare.streaming import is_streamed, stream_set
 from seqsuite.tasks.sources.compression import BROKEN_ARCHIVE
 from seqsuite.tasks.sources.files import reason_of
+
+_BLOCK = 1 << 20  # bytes that are copied at once
 
 
 def data_folder(recipe: Recipe) -> Path:
@@ -21,8 +23,12 @@ def data_folder(recipe: Recipe) -> Path:
 
 
 def is_present(recipe: Recipe) -> bool:
-    """Return whether a data set is there, whole."""
-    return read_manifest(data_folder(recipe)) is not None
+    """Return whether a data set is there, whole and divided as its recipe has it."""
+    manifest = read_manifest(data_folder(recipe))
+    if manifest is None or recipe.division is None:
+        return manifest is not None
+    listed = {name: facts["size"] for name, facts in manifest["files"].items()}
+    return recipe.division.sizes.items() <= listed.items()
 
 
 def is_enough(recipe: Recipe, wanted: int | None) -> bool:
@@ -62,7 +68,25 @@ def fetch(recipe: Recipe, progress: Progress, *, wanted: int | None = None, paus
 
 
 def _fetch_all(recipe: Recipe, folder: Path, progress: Progress, pause: float) -> None:
-    files, archives = [], []
+    division = recipe.division
+    files: list[Path] = []
+    archives: list[Path] = []
+    if division is not None and _is_undivided(division, folder):
+        files.append(folder / division.file)
+    else:
+        files, archives = _arrive(recipe, folder, progress, pause)
+    if division is not None:
+        files += _divide(division, folder)
+    names = [str(file.relative_to(folder)) for file in files]
+    write_manifest(folder, names, {"name": recipe.name, "sources": [file.url for file in recipe.files]})
+    for archive in archives:
+        archive.unlink()
+
+
+def _arrive(recipe: Recipe, folder: Path, progress: Progress, pause: float) -> tuple[list[Path], list[Path]]:
+    """Fetch and unpack all files; return them, and the archives that they were in."""
+    files: list[Path] = []
+    archives: list[Path] = []
     for remote in recipe.files:
         path = download(remote, folder, progress, pause=pause)
         if remote.unpack is None:
@@ -70,10 +94,36 @@ def _fetch_all(recipe: Recipe, folder: Path, progress: Progress, pause: float) -
         else:
             files += _unpack(path, remote.unpack, folder)
             archives.append(path)
-    names = [str(file.relative_to(folder)) for file in files]
-    write_manifest(folder, names, {"name": recipe.name, "sources": [file.url for file in recipe.files]})
-    for archive in archives:
-        archive.unlink()
+    return files, archives
+
+
+def _is_undivided(division: Division, folder: Path) -> bool:
+    """Return whether the one file is there, undamaged, from when the set was not divided yet."""
+    manifest = read_manifest(folder)
+    return manifest is not None and list(manifest["files"]) == [division.file] and not damaged_files(folder)
+
+
+def _divide(division: Division, folder: Path) -> list[Path]:
+    """Write the file of each split and return them.
+
+    Raises:
+        UserError: if the file is missing or has another size than the splits in all, or the disk is full.
+    """
+    whole, total = folder / division.file, sum(division.sizes.values())
+    size = whole.stat().st_size if whole.is_file() else 0
+    if size != total:
+        raise UserError(
+            f"{str(whole)!r} has {size:,} bytes where its recipe divides {total:,} into splits: it is not "
+            "the file that others have; remove the folder and fetch it again."
+        )
+    _require_space(total, folder)
+    with whole.open("rb") as source:
+        for name, left in division.sizes.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            with (folder / name).open("wb") as part:
+                while left:
+                    left -= part.write(source.read(min(left, _BLOCK)))
+    return [folder / name for name in division.sizes]
 
 
 def _unpack(packed: Path, kind: str, folder: Path) -> list[Path]:

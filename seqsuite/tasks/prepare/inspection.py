@@ -13,7 +13,7 @@ from seqsuite.errors import UserError
 from seqsuite.tasks.base import SPLITS, Split
 from seqsuite.tasks.prepare import parts
 from seqsuite.tasks.prepare.digit_clips import read_clip
-from seqsuite.tasks.prepare.documents import named_splits
+from seqsuite.tasks.prepare.documents import BY_DOCUMENT, BY_NAME, BY_POSITION, named_splits
 from seqsuite.tasks.sources import audio, fasta, text
 from seqsuite.tasks.sources.audio_fingerprint import Landmarks, Passage, landmarks, passages_of
 from seqsuite.tasks.sources.audio_splits import split_recordings
@@ -96,6 +96,13 @@ class Inspection:
             split: (sum(len(part) > 0 for part in found[split]), sum(len(part) for part in found[split]))
             for split in SPLITS
         }
+
+    def split_rule(self) -> str:
+        """Return in words how they are split."""
+        if self.official is not None:
+            return BY_NAME if self.kind == "text" else "the set's official one"
+        whole = self.kind != "dna" and len(self.records) >= WHOLE_STREAMS_FROM
+        return BY_DOCUMENT if whole else BY_POSITION
 
     def duplicates(self) -> list[list[str]]:
         """Return the names of records with the same content, a group each."""

@@ -11,6 +11,7 @@ from urllib.parse import urlparse
 
 from seqsuite.errors import UserError
 from seqsuite.registry import did_you_mean
+from seqsuite.tasks.base import SPLITS
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,33 @@ class Streamed:
 
 
 @dataclass(frozen=True)
+class Division:
+    """How a set that is one file is divided in its field: so many bytes of each split, in this order.
+
+    Each becomes a file that is named after its split, as ``splits/train.txt``, so that whatever reads that
+    folder keeps to it.
+
+    Attributes:
+        file: The file, relative to the data set's folder.
+        folder: Where the files of the splits are put.
+        train: Bytes for training.
+        validation: Bytes for validation, which follow.
+        test: Bytes for the test, which follow and are the last.
+    """
+
+    file: str
+    folder: str
+    train: int
+    validation: int
+    test: int
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Bytes of each file by its name, relative to the data set's folder, in order."""
+        return {f"{self.folder}/{split}.txt": getattr(self, split) for split in SPLITS}
+
+
+@dataclass(frozen=True)
 class Recipe:
     """A data set.
 
@@ -71,6 +99,7 @@ class Recipe:
         files: What to fetch.
         path: What to give as ``task.path``, relative to the data set's folder.
         stream: How it is streamed instead, up to a wanted amount.
+        division: How its one file is divided into splits, where it does not come divided.
     """
 
     name: str
@@ -81,6 +110,7 @@ class Recipe:
     files: tuple[RemoteFile, ...]
     path: str
     stream: Streamed | None = None
+    division: Division | None = None
 
     @property
     def is_pinned(self) -> bool:
@@ -135,4 +165,5 @@ def parse_recipe(name: str, content: dict[str, Any]) -> Recipe:
     """Return the recipe of a parsed TOML file; its keys are the attributes of :class:`Recipe`."""
     remote = tuple(RemoteFile(**file) for file in content.get("files", ()))
     stream = Streamed(**content["stream"]) if "stream" in content else None
-    return Recipe(name=name, **{**content, "files": remote, "stream": stream})
+    division = Division(**content["division"]) if "division" in content else None
+    return Recipe(name=name, **{**content, "files": remote, "stream": stream, "division": division})

@@ -10,6 +10,7 @@ import zipfile
 from collections import namedtuple
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from seqsuite.tasks.prepare import download as module
 from seqsuite.tasks.prepare.download import download
 from seqsuite.tasks.prepare.fetch import data_folder, fetch, is_present
 from seqsuite.tasks.prepare.manifest import damaged_files
-from seqsuite.tasks.prepare.recipes import Recipe, RemoteFile, find_recipe, recipes
+from seqsuite.tasks.prepare.recipes import Division, Recipe, RemoteFile, find_recipe, recipes
 
 CONTENT = bytes(range(256)) * 8_000
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
@@ -253,6 +254,65 @@ def test_archives_are_unpacked_and_the_set_declared_whole(server: Server, root: 
     assert damaged_files(folder) == ["c.txt"]
     (folder / "c.txt").unlink()
     assert not is_present(tiny)
+
+
+def divided(server: Server) -> Recipe:
+    """An archive of a file of 100 bytes, which are divided 90, 5 and 5."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("whole", bytes(range(1, 101)))
+    server.content = buffer.getvalue()
+    return replace(recipe(server, "zip"), path="splits", division=Division("whole", "splits", 90, 5, 5))
+
+
+def split_files(folder: Path) -> list[bytes]:
+    return [(folder / "splits" / f"{split}.txt").read_bytes() for split in ("train", "validation", "test")]
+
+
+def test_a_set_that_is_one_file_is_divided_as_its_field_has_it(server: Server, root: Path) -> None:
+    tiny = divided(server)
+    folder = fetch(tiny, lambda *_: None, pause=0)
+    assert split_files(folder) == [bytes(range(1, 91)), bytes(range(91, 96)), bytes(range(96, 101))]
+    assert is_present(tiny)
+    assert damaged_files(folder) == []
+    (folder / "splits" / "test.txt").write_bytes(b"cut")
+    assert not is_present(tiny)
+
+
+def test_a_set_from_before_it_was_divided_is_divided_without_another_download(
+    server: Server, root: Path
+) -> None:
+    tiny = divided(server)
+    folder = fetch(replace(tiny, division=None), lambda *_: None, pause=0)
+    assert not is_present(tiny)
+    fetch(tiny, lambda *_: None, pause=0)
+    assert [len(part) for part in split_files(folder)] == [90, 5, 5]
+    assert is_present(tiny)
+    assert len(server.asked) == 1
+
+
+def test_a_damaged_set_from_before_it_was_divided_is_fetched_again(server: Server, root: Path) -> None:
+    tiny = divided(server)
+    folder = fetch(replace(tiny, division=None), lambda *_: None, pause=0)
+    (folder / "whole").write_bytes(bytes(100))
+    fetch(tiny, lambda *_: None, pause=0)
+    assert split_files(folder)[1] == bytes(range(91, 96))
+
+
+def test_a_file_of_another_size_than_declared_is_not_divided(server: Server, root: Path) -> None:
+    tiny = replace(divided(server), division=Division("whole", "splits", 90, 5, 6))
+    with pytest.raises(UserError, match="has 100 bytes where its recipe divides 101 into splits"):
+        fetch(tiny, lambda *_: None, pause=0)
+    assert not is_present(tiny)
+    assert not (data_folder(tiny) / "splits").exists()
+
+
+@pytest.mark.parametrize("name", ["enwik8", "text8"])
+def test_hundred_million_bytes_are_divided_as_publications_do(name: str) -> None:
+    division = find_recipe(name).division
+    assert division is not None
+    assert division.file == name
+    assert list(division.sizes.values()) == [90_000_000, 5_000_000, 5_000_000]
 
 
 def test_of_two_at_once_one_waits(server: Server, root: Path) -> None:

@@ -1,0 +1,132 @@
+"""Prints how well words of letters tell great apes apart by the length of a segment, for docs/data.md.
+
+    python docs/great_apes.py [--words 3,6,8] [--lengths 1024,4096,16384,65536] [--rows N] [--path ALIGNMENT]
+
+Words are counted in all training data of the alignment, or in N random training rows of the length that is
+asked about, which is what a model reads. Every segment of the split that overlaps no other
+is asked about. A 95 % interval is that of 10 000 resamplings of whole stretches of the genome, since what is
+seen at one place is not independent: neighbours are alike, and so are the four species.
+
+The last column is why: by how much the log-likelihood ratio of two species differs between these two at one
+place, on average, in standard deviations of that ratio between places; the most of all pairs.
+"""
+
+import argparse
+from collections import Counter
+from collections.abc import Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from seqsuite.tasks.great_apes import GreatApes
+from seqsuite.tasks.kmers import log_frequencies, log_likelihoods
+from seqsuite.tasks.sources.fasta import N
+from seqsuite.tasks.sources.maf import example_alignment, read_maf, species_name
+
+_RESAMPLINGS = 10_000
+
+Floats = npt.NDArray[np.float64]
+Places = dict[tuple[int, int], Floats]
+"""By stretch and segment in it, the log-likelihoods of the classes (C,)."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print a row for each length of words and of segments, and the confusion matrices."""
+    parser = argparse.ArgumentParser(description="Words of letters that tell great apes apart")
+    parser.add_argument("--words", default="6")
+    parser.add_argument("--lengths", default="1024,4096,16384,65536")
+    parser.add_argument("--rows", type=int, default=None)
+    parser.add_argument("--path", type=Path, default=None)
+    chosen = parser.parse_args(arguments)
+    task = GreatApes(seed=0, path=chosen.path)
+    print("| letters a word | length | segments | stretches | right, % | 95 % interval | apart, sd |")
+    print("|---:|---:|---:|---:|---:|---:|---:|")
+    confusions = []
+    for k in map(int, chosen.words.split(",")):
+        in_all = log_frequencies(task.stretches("train"), k)
+        for length in map(int, chosen.lengths.split(",")):
+            frequencies = in_all
+            if chosen.rows is not None:
+                frequencies = log_frequencies(_drawn(chosen.path, length, chosen.rows), k)
+            asked = [_ask(stretches, length, frequencies, k) for stretches in task.stretches("test")]
+            print(_row(k, length, asked), flush=True)
+            confusions.append((k, length, _confusion(asked)))
+    print("\nAligned letters that differ, in %")
+    for (a, b), share in _differences(chosen.path or example_alignment()):
+        print(f"{a:12}{b:12}{100 * share:.2f}")
+    for k, length, confusion in confusions:
+        print(f"\n{k} letters, {length} bases: rows are species, columns what they are called")
+        print(f"{'':12}" + "".join(f"{name:>12}" for name in task.class_names))
+        for name, counts in zip(task.class_names, confusion, strict=True):
+            print(f"{name:12}" + "".join(f"{count:12}" for count in counts))
+
+
+def _drawn(path: Path | None, length: int, rows: int) -> list[list[npt.NDArray[np.int64]]]:
+    """Return random training segments by species."""
+    task = GreatApes(seed=0, seqlen=length, path=path)
+    batch = task.train_batch(range(rows))
+    return [list(batch.inputs[batch.targets == number]) for number in range(len(task.class_names))]
+
+
+def _ask(
+    stretches: list[npt.NDArray[np.unsignedinteger[Any]]], length: int, frequencies: Floats, k: int
+) -> Places:
+    """Return how likely each segment of a species is, but of those of which more than half is unknown."""
+    found: Places = {}
+    for number, stretch in enumerate(stretches):
+        for place in range(len(stretch) // length):
+            segment = stretch[place * length : (place + 1) * length]
+            if (segment == N).mean() <= 0.5:
+                found[number, place] = log_likelihoods(frequencies, segment, k)
+    return found
+
+
+def _row(k: int, length: int, asked: list[Places]) -> str:
+    stretches = np.array([key[0] for places in asked for key in places])
+    right = np.array([s.argmax() == number for number, places in enumerate(asked) for s in places.values()])
+    kinds, which = np.unique(stretches, return_inverse=True)
+    total, good = np.bincount(which), np.bincount(which, weights=right)
+    drawn = np.random.default_rng(0).integers(0, len(kinds), (_RESAMPLINGS, len(kinds)))
+    low, high = np.percentile(100 * good[drawn].sum(axis=1) / total[drawn].sum(axis=1), [2.5, 97.5])
+    interval = f"{low:.2f} to {high:.2f}" if len(kinds) > 1 else "–"
+    apart = max(_apart(asked, a, b) for a, b in combinations(range(len(asked)), 2))
+    shown = f"{apart:.2f}" if len(kinds) > 1 else "–"
+    return (
+        f"| {k} | {length} | {len(right)} | {len(kinds)} | {100 * right.mean():.2f} | {interval} | {shown} |"
+    )
+
+
+def _apart(asked: list[Places], a: int, b: int) -> float:
+    """Return how far two species are apart at a place, in standard deviations between places."""
+    both = sorted(asked[a].keys() & asked[b].keys())
+    ratios = [np.array([asked[c][place][a] - asked[c][place][b] for place in both]) for c in (a, b)]
+    spread = float(np.mean([ratio.std() for ratio in ratios]))
+    return float((ratios[0] - ratios[1]).mean()) / spread if spread else 0.0
+
+
+def _differences(alignment: Path | None) -> list[tuple[tuple[str, str], float]]:
+    """Return the share of aligned letters in which two species differ, of all pairs."""
+    differ, total = Counter[tuple[str, str]](), Counter[tuple[str, str]]()
+    for block in read_maf(alignment) if alignment else ():
+        for one, other in combinations(block, 2):
+            known = (one.codes < N) & (other.codes < N)
+            first, second = sorted((species_name(one.species), species_name(other.species)))
+            pair = (first, second)
+            total[pair] += int(known.sum())
+            differ[pair] += int((known & (one.codes != other.codes)).sum())
+    return [(pair, differ[pair] / max(count, 1)) for pair, count in sorted(total.items())]
+
+
+def _confusion(asked: list[Places]) -> npt.NDArray[np.int64]:
+    confusion = np.zeros((len(asked), len(asked)), np.int64)
+    for number, places in enumerate(asked):
+        for likelihoods in places.values():
+            confusion[number, likelihoods.argmax()] += 1
+    return confusion
+
+
+if __name__ == "__main__":
+    main()
