@@ -95,6 +95,16 @@ def test_a_text_longer_than_learned_positions_is_cut_into_windows() -> None:
     assert found == pytest.approx(expected, rel=1e-6)
 
 
+def test_an_answer_is_scored_after_as_much_of_the_context_as_there_are_positions_for() -> None:
+    short = HarnessModel(make_model("transformer", seqlen=16), Bytes())
+    context, answer = "words that no one can hold in mind ", "at once"
+    fitting = (context + answer)[-17 : -len(answer)]  # the last letter is a target only
+    (cut,), (whole,) = (
+        short.loglikelihood(asked("loglikelihood", (before, answer))) for before in (context, fitting)
+    )
+    assert cut == whole
+
+
 def test_generated_texts_are_those_of_the_harness(ours: HarnessModel, theirs: HFLM) -> None:
     contexts = [context for context, _ in PAIRS]
     free = asked("generate_until", *((text, {"until": [], "max_gen_toks": 12}) for text in contexts))
