@@ -143,7 +143,7 @@ BAD_DATA = {
         (["task=text", "task.path=empty_folder"], "empty_folder"),
         (["task=piano", "task.path=silent.wav"], "silent.wav"),
         (["task=selective_copying", "task.num_tokens=999"], "task.num_tokens=999"),
-        (["task=selective_copying", "model=transformer", "model.mixer.n_heads=7"], "divisible by n_heads"),
+        (["task=selective_copying", "model=transformer", "model.d_model=20"], "divisible by n_heads"),
         (["task=selective_copying", "run.device=cuda"], "run.device=cuda"),
         (["task=selective_copying", "run.output=a_file/runs"], "a_file"),
         (["task=selective_copying", "run.experiment=a,b"], "run.experiment"),

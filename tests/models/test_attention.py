@@ -90,14 +90,6 @@ def test_a_window_bounds_the_cache():
 
 
 @pytest.mark.parametrize(
-    ("width", "heads"),
-    [(2, 1), (7, 1), (30, 1), (32, 1), (63, 1), (64, 2), (66, 1), (96, 3), (128, 4), (768, 24)],
-)
-def test_heads_are_at_least_32_channels_wide_if_not_told(width, heads):
-    assert Attention(width, positions="none").n_heads == heads
-
-
-@pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"n_heads": 8}, "divisible by n_heads into even parts, got 12 by 8"),

@@ -180,7 +180,7 @@ def test_learned_positions_end_somewhere():
 
 def test_options_that_contradict_each_other_are_refused():
     with pytest.raises(UserError, match="'transformer' cannot be built: attention needs d_model divisible"):
-        make_model("transformer", d_model=20, mixer={"name": "attention", "n_heads": 8})
+        make_model("transformer", d_model=20)
 
 
 def test_a_pattern_arranges_several_kinds_of_layers():

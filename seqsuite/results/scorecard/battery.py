@@ -73,6 +73,8 @@ class Battery(_Schema):
     """By scale, seeds of each model and test."""
     shared: dict[str, str]
     """By scale, settings of all tests."""
+    models: dict[str, str] = {}
+    """Settings of a model, by its name."""
     tests: list[Test]
 
     @property
@@ -167,10 +169,12 @@ def _of_test(
     places: list[tuple[str, float, int]] = []
     grid: list[Overrides] = []
     for model in models:
+        own = parse_arguments(shlex.split(battery.models.get(shown(model["model"]), "")))
+        (usual,) = span(own)
         for rate in battery.rates:
             for seed in range(battery.seeds[scale]):
                 places.append((_label(model), rate, seed))
                 varied = {"train.learning_rate": str(rate), "seed": str(seed)}
-                grid.append(common | model | further | varied)
+                grid.append(common | usual | model | further | varied)
     cells = resolve_grid(grid)
     return [Slot(test, *place, cell) for place, cell in zip(places, cells, strict=True)]
