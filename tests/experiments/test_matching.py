@@ -88,6 +88,10 @@ def test_the_nearest_value_is_found_among_those_that_can_be_used(step: int, goal
     assert nearest(lambda value: None, goal) is None
 
 
+def test_of_values_of_one_size_the_least_is_taken() -> None:
+    assert nearest(lambda value: value // 4 * 10, 50) == (20, 50)
+
+
 def test_a_dry_run_shows_what_is_equal(seqsuite: Callable[..., Result]) -> None:
     shown = seqsuite("run", *SMALL, "model=mamba,s4d", "model.match=params", "--dry-run")
     assert shown.exit_code == 0, shown.output

@@ -22,3 +22,10 @@ def test_what_is_as_in_the_preset_is_left_out() -> None:
 
 def test_of_a_plugin_that_is_not_here_nothing_is_said() -> None:
     assert departures(CELL | {"task.name": "gone"}) is None
+
+
+def test_settings_that_no_preset_mentions_have_the_schemas_defaults() -> None:
+    usual = {"train.ema": "null", "train.graphs": "auto", "model.tie_embeddings": "true"}
+    assert departures(CELL | usual) == {}
+    changed = {"train.ema": "0.9", "train.graphs": "off", "model.tie_embeddings": "false"}
+    assert departures(CELL | changed) == changed

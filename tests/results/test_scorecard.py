@@ -16,7 +16,7 @@ from seqsuite.results.scorecard.battery import Battery, Slot, Test, labels, read
 from seqsuite.results.scorecard.card import Card, by_cell, further_seeds, make_card, sweep
 from seqsuite.results.scorecard.cost import Cost, ModelCost
 from seqsuite.results.scorecard.page import card_page
-from seqsuite.results.scorecard.picture import draw_card
+from seqsuite.results.scorecard.picture import card_figure, draw_card
 from seqsuite.results.scorecard.table import card_report
 
 CHROMIUM = shutil.which("chromium")
@@ -177,6 +177,19 @@ def test_the_battery_names_sets_that_its_tasks_have() -> None:
 def test_the_picture_is_the_same_each_time(card: Card, tmp_path: Path) -> None:
     first, second = (draw_card(card, tmp_path / name).read_bytes() for name in ("a.svg", "b.svg"))
     assert first == second
+
+
+def test_the_picture_has_every_score_in_sight(card: Card) -> None:
+    panels = [axes for axes in card_figure(card).axes if axes.get_title(loc="left")]
+    assert [axes.get_title(loc="left") for axes in panels] == [line.test.title for line in card.lines]
+    for axes, line in zip(panels, card.lines, strict=True):
+        low, high = sorted(axes.get_xlim())
+        worst, best = sorted(line.ends)
+        assert low < worst < best < high
+        assert high - low < 1.2 * (best - worst)
+        top, bottom = sorted(axes.get_ylim())
+        assert top < 0
+        assert bottom > len(card.models) - 1
 
 
 @pytest.mark.browser

@@ -140,3 +140,12 @@ def test_without_the_alignment_it_says_what_to_install(monkeypatch, tmp_path: Pa
     monkeypatch.setattr("seqsuite.tasks.sources.maf.EXAMPLE", tmp_path / "none")
     with pytest.raises(UserError, match="apt install maffilter-examples"):
         GreatApes(seed=0)
+
+
+def test_a_chromosome_as_long_as_a_segment_is_one(tmp_path: Path) -> None:
+    """Four fifths of 40 letters are for training."""
+    for name, letters in (("bonobo", "ACGT" * 10), ("human", "TTGA" * 10)):
+        (tmp_path / f"{name}.fa").write_text(f">1\n{letters}\n")
+    assert set(GreatApes(seed=0, seqlen=32, path=tmp_path).train_batch(range(20)).targets) == {0, 1}
+    with pytest.raises(UserError, match="33"):
+        GreatApes(seed=0, seqlen=33, path=tmp_path).train_batch(range(20))

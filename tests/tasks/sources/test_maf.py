@@ -44,6 +44,7 @@ def test_blocks_are_species_chromosome_and_aligned_bases(tmp_path: Path, pack: b
         (BLOCKS.replace("ACGTac-", "ACGTac"), "cannot be read as MAF"),
         (BLOCKS.replace("+ 100 RY", "+ x RY"), "cannot be read as MAF"),
         (BLOCKS.replace("RY", "EF"), "Row 'Hsap.22' of .* is not DNA"),
+        (BLOCKS.replace("RY", "A*"), "Row 'Hsap.22' of .* is not DNA"),
     ],
 )
 def test_bad_alignments_are_one_sentence(tmp_path: Path, content: str, message: str) -> None:
