@@ -270,6 +270,7 @@ def test_divergence_names_step_and_parameter_and_is_not_tried_again(store: Store
     assert (retried.outcome, steps) == ("diverged", [1])
     (failed,) = failed_before([cell(tmp_path, seed="1"), config], store)
     assert failed is config
+    assert failed_before([config], None) == [config]  # its journal says so
     with pytest.raises(UserError, match="None of these cells has failed"):
         failed_before([cell(tmp_path, seed="1")], store)
 
