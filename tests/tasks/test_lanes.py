@@ -1,5 +1,7 @@
 """Where the parts of a stream that are read side by side begin and end."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -18,7 +20,7 @@ def test_a_lane_has_as_many_whole_chunks_as_have_a_token_after_them(tokens: int,
         read.append(np.stack(rows))
     once = np.concatenate([rows[:, :-1] for rows in read[:chunks]], axis=1)
     np.testing.assert_array_equal(once, np.array([[0], [tokens // 2]]) + np.arange(4 * chunks))
-    for earlier, later in zip(read, read[1:], strict=False):
+    for earlier, later in pairwise(read):
         if later is not read[chunks]:
             np.testing.assert_array_equal(earlier[:, -1], later[:, 0])
     for first, again in zip(read[:chunks], read[chunks:], strict=True):
