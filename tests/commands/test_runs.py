@@ -108,6 +108,10 @@ def test_two_runs_are_compared(seqsuite: Seqsuite, ids: dict[str, str]) -> None:
     assert compared.stderr == "The picture is in curves.svg.\n"
     told = json.loads(seqsuite("results", "compare", *pair, "--format", "json").stdout)
     assert [section["kind"] for section in told["sections"]] == ["settings", "metrics"]
+    for row in told["sections"][1]["rows"]:
+        if row["change"]:
+            assert float(row["change"]) == pytest.approx(row["other_value"] - row["one_value"], rel=1e-3)
+    assert any(row["change"] for row in told["sections"][1]["rows"])
     for names in (ids["first"],), ("latest", "nothing"):
         refused = seqsuite("results", "compare", *names, "--experiment", EXPERIMENT)
         assert refused.exit_code == 2
