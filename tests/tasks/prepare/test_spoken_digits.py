@@ -45,6 +45,7 @@ def install(synthesizer: Path) -> None:
 def test_no_voice_is_in_two_splits_and_all_digits_are_as_frequent() -> None:
     voices = [timbre for split in SPLITS for timbre in TIMBRES[split]]
     assert len(voices) == len(set(voices))
+    assert sum(len(planned_clips(split)) for split in SPLITS) == 1200  # as docs/audio.md says
     for split in SPLITS:
         clips = planned_clips(split)
         assert clips == planned_clips(split)
