@@ -1,7 +1,9 @@
 """What seeds carry: intervals of paired differences."""
 
+import itertools
 import math
 
+import numpy as np
 import pytest
 
 from seqsuite.results.intervals import difference, interval
@@ -12,6 +14,9 @@ def test_the_interval_of_few_values_is_that_of_all_their_resamples() -> None:
     low, high = interval([1.0, 2.0, 3.0])  # 27 resamples: 1/27 are all ones
     assert 1.0 <= low < 4 / 3
     assert low + high == pytest.approx(4.0)
+    for values in ([0.0, 1.0, 2.0, 4.0, 8.0], [0.0, 0.0, 3.0, 1.0]):  # by hand, over all that can be drawn
+        means = [sum(drawn) / len(values) for drawn in itertools.product(values, repeat=len(values))]
+        assert interval(values) == pytest.approx(tuple(np.percentile(means, [2.5, 97.5])), abs=1e-12)
     many = [float(value) for value in range(30)]
     assert interval(many) == interval(many)
     with pytest.raises(ValueError, match="at least one value"):
