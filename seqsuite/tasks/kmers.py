@@ -10,11 +10,11 @@ from seqsuite.tasks.base import Baseline, EvalSet, Task
 
 K = 6
 _LETTERS = 4  # ids below are letters; those above, such as N, break a word
-_COUNTED = 2**26  # letters of a class that are counted at most: of more, the same share of each sequence
+COUNTED = 2**26  # letters of a class that are counted at most: of more, the same share of each sequence
 _TRAINING_TOKENS = 2**24
 _TRAINING_ROWS = 2**15
 _ROWS = 256  # rows read at a time
-_BLOCK = 2**22  # letters whose words are made at once
+BLOCK = 2**22  # letters whose words are made at once
 
 Letters = npt.NDArray[np.integer[Any]]
 Floats = npt.NDArray[np.float64]
@@ -54,7 +54,7 @@ def log_frequencies(classes: Sequence[Sequence[Letters]], k: int = K) -> Floats:
     """
     counts = np.full((len(classes), _LETTERS**k), 0.5)
     for number, sequences in enumerate(classes):
-        share = min(1.0, _COUNTED / max(sum(map(len, sequences)), 1))
+        share = min(1.0, COUNTED / max(sum(map(len, sequences)), 1))
         for sequence in sequences:
             for words in _words(sequence[: round(share * len(sequence))], k):
                 counts[number] += np.bincount(words, minlength=counts.shape[1])
@@ -82,8 +82,8 @@ def _rows_by_class(task: Task) -> list[list[Letters]]:
 
 def _words(sequence: Letters, k: int) -> Iterator[npt.NDArray[np.int32]]:
     """Yield the numbers of all words in a sequence (L,) that have only letters, block by block."""
-    for start in range(0, len(sequence) - k + 1, _BLOCK):
-        block = sequence[start : start + _BLOCK + k - 1]
+    for start in range(0, len(sequence) - k + 1, BLOCK):
+        block = sequence[start : start + BLOCK + k - 1]
         count = len(block) - k + 1
         words, known = np.zeros(count, np.int32), np.ones(count, np.bool_)
         for place in range(k):

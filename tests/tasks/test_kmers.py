@@ -52,7 +52,7 @@ def test_words_go_over_blocks_and_never_over_what_is_no_letter(monkeypatch: pyte
     text = "".join("ACGT-"[code] for code in sequence)
     words = [text[i : i + 3] for i in range(498) if "-" not in text[i : i + 3]]
     for block in (7, 2**22):
-        monkeypatch.setattr("seqsuite.tasks.kmers._BLOCK", block)
+        monkeypatch.setattr("seqsuite.tasks.kmers.BLOCK", block)
         frequencies = np.exp(log_frequencies([[sequence]], k=3))[0]
         assert frequencies[0b000110] == pytest.approx((words.count("ACG") + 0.5) / (len(words) + 32))
         flat = np.zeros((1, 64))
@@ -63,7 +63,7 @@ def test_words_go_over_blocks_and_never_over_what_is_no_letter(monkeypatch: pyte
 def test_of_more_letters_than_are_counted_each_sequence_has_its_share(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("seqsuite.tasks.kmers._COUNTED", 100)
+    monkeypatch.setattr("seqsuite.tasks.kmers.COUNTED", 100)
     sequences = [np.zeros(300, np.uint8), np.ones(100, np.uint8)]
     frequencies = np.exp(log_frequencies([sequences], k=1))[0]
     np.testing.assert_allclose(frequencies * 102, [75.5, 25.5, 0.5, 0.5])

@@ -20,7 +20,7 @@ from seqsuite.experiments.executors.base import RETRIES, Executor, died, of
 from seqsuite.experiments.executors.worker import Job, run_shared_job
 from seqsuite.experiments.interruption import Interrupted, InterruptionFlag
 
-_POLL_SECONDS = 0.5
+POLL_SECONDS = 0.5
 _TIMEOUT_MINUTES = 24 * 60  # unless SBATCH_TIMELIMIT says otherwise
 
 log = logging.getLogger("seqsuite")
@@ -96,6 +96,6 @@ def _collect(
                 submitted.append((executor.submit(RequeuedJob(), again), again))
             else:
                 yield died(job.config, f"ended (Slurm job {handle.job_id}, {type(error).__name__})")
-        time.sleep(_POLL_SECONDS)
+        time.sleep(POLL_SECONDS)
     if stop.requested:
         raise Interrupted

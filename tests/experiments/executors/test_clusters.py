@@ -105,7 +105,7 @@ def run(
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setitem(sys.modules, "ray", stand_in_for_ray())
     monkeypatch.setattr("submitit.AutoExecutor", StandIn)
-    monkeypatch.setattr("seqsuite.experiments.executors.slurm._POLL_SECONDS", 0.0)
+    monkeypatch.setattr("seqsuite.experiments.executors.slurm.POLL_SECONDS", 0.0)
     monkeypatch.setitem(globals(), "lives", iter(alive))
     cells = resolve_grid(
         expand_grid(
