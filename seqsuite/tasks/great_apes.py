@@ -11,7 +11,7 @@ import numpy.typing as npt
 from seqsuite.errors import UserError
 from seqsuite.options import PositiveInt, UserPath
 from seqsuite.tasks.base import SPLITS, Baseline, Batch, EvalSet, ModelIO, Split, Task
-from seqsuite.tasks.kmers import kmer_baseline
+from seqsuite.tasks.kmers import Floats, kmer_baseline, log_frequencies
 from seqsuite.tasks.random import Words, below, row_words
 from seqsuite.tasks.sources.duplicates import content_hash
 from seqsuite.tasks.sources.fasta import ALPHABET, SUFFIXES, N, Record
@@ -136,8 +136,13 @@ class GreatApes(Task):
 
     def baselines(self, which: EvalSet) -> tuple[Baseline, ...]:
         """Return chance, and what the frequencies of short words in all training data say."""
-        words = kmer_baseline(self, which, training=self.stretches("train"))
+        words = kmer_baseline(self, which, frequencies=self._word_frequencies)
         return (Baseline("chance", 100 / len(self.class_names)), words)
+
+    @cached_property
+    def _word_frequencies(self) -> Floats:
+        """Those in all training data, which are counted once for all evaluation sets."""
+        return log_frequencies(self.stretches("train"))
 
     def stretches(self, split: Split) -> list[list[Record]]:
         """Return the stretches that segments of a split are cut from, by species, in order of their names."""

@@ -20,9 +20,7 @@ Letters = npt.NDArray[np.integer[Any]]
 Floats = npt.NDArray[np.float64]
 
 
-def kmer_baseline(
-    task: Task, which: EvalSet, k: int = K, training: Sequence[Sequence[Letters]] | None = None
-) -> Baseline:
+def kmer_baseline(task: Task, which: EvalSet, k: int = K, frequencies: Floats | None = None) -> Baseline:
     """Return the accuracy of naive Bayes on the k-letter words of a sequence, in percent.
 
     What a model has beyond this, it has from the order of words.
@@ -31,10 +29,10 @@ def kmer_baseline(
         task: A task of whole sequences whose ids 0 to 3 are letters.
         which: The evaluation set.
         k: Letters of a word.
-        training: The sequences of each class that words are counted in; by default the task's first training
-            rows, as many as have 16 Mi letters, at most 32 Ki rows.
+        frequencies: Those of the words, as :func:`log_frequencies` gives them; by default in the task's first
+            training rows, as many as have 16 Mi letters, at most 32 Ki rows.
     """
-    frequencies = log_frequencies(_rows_by_class(task) if training is None else training, k)
+    frequencies = log_frequencies(_rows_by_class(task), k) if frequencies is None else frequencies
     right = 0
     for rows in _in_parts(which.rows):
         batch = task.eval_batch(which, rows)
