@@ -89,19 +89,15 @@ def _recorded(experiment: str) -> tuple[list[CellRun], list[str]]:
         return [], [str(error)]
 
 
-def _models(names: Sequence[str]) -> str:
-    return count(len(names), "model") if names else "a model of yours"
-
-
 def _listed(name: str, study: Study, runs: Sequence[CellRun]) -> list[Cells]:
     """Return a study's lines, one a scale."""
     told: Cells = {"study": name, "title": study.title}
     if not study.grids and not study.benches and not study.zero_shot:
         return [told | {"scale": "–"}]
-    lines = [
-        told | {"scale": scale, "other": f"evaluates {_models(plan.models)}"}
-        for scale, plan in study.zero_shot.items()
-    ]
+    lines = []
+    for scale, plan in study.zero_shot.items():
+        models = count(len(plan.models), "model") if plan.models else "a model of yours"
+        lines.append(told | {"scale": scale, "other": f"evaluates {models}"})
     lines += [
         told | {"scale": scale, "other": count(len(benches), "benchmark")}
         for scale, benches in study.benches.items()
