@@ -187,7 +187,7 @@ def _train(model: LanguageModel, tokens: Tensor) -> None:
     model.train()
     model.zero_grad(set_to_none=True)
     logits = model(tokens[:, :-1])
-    F.cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten()).backward()  # type: ignore[no-untyped-call]
+    F.cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten()).backward()  # type: ignore[no-untyped-call]  # untyped in PyTorch
 
 
 @torch.no_grad()

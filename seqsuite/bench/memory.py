@@ -35,7 +35,8 @@ def peak_bytes(benchmark: str, peer: Peer, shape: Shape, *, device: str, dtype: 
         )
     except subprocess.CalledProcessError:
         return None
-    return json.loads(done.stdout.splitlines()[-1])  # type: ignore[no-any-return]
+    peak: int | None = json.loads(done.stdout.splitlines()[-1])
+    return peak
 
 
 def _peak_on_gpu(peer: Peer, function: Function, shape: Shape, dtype: str) -> int:

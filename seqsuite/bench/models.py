@@ -164,7 +164,7 @@ class ModelBench:
         def run() -> None:
             model.module.train()
             optimizer.zero_grad(set_to_none=True)
-            loss(model.logits(inputs), targets).backward()  # type: ignore[no-untyped-call]
+            loss(model.logits(inputs), targets).backward()  # type: ignore[no-untyped-call]  # untyped in PyTorch
             optimizer.step()
 
         return run

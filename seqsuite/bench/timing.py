@@ -62,7 +62,7 @@ def time_once(run: Run, device: str, calls: int = 1) -> float:
 
 
 def _event() -> torch.cuda.Event:
-    return torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+    return torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]  # untyped in PyTorch
 
 
 def warm_up(run: Run, device: str, compiled: bool = False) -> float:

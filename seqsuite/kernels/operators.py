@@ -82,7 +82,7 @@ def implement_operator(
             tangent; autocast is off in it.
         devices: Dispatch keys of the devices that the implementation can run on.
     """
-    name: str = operator.name()  # type: ignore[no-untyped-call]
+    name: str = operator.name()  # type: ignore[no-untyped-call]  # untyped in PyTorch
     torch.library.impl(name, devices, implementation)
     torch.library.register_fake(name, fake)
     torch.library.register_vmap(name, _one_by_one(operator))
@@ -187,7 +187,7 @@ class _Refusal(Derivative):
 
 
 def _no_second_derivative(operator: torch._ops.OpOverload, arguments: Sequence[Any]) -> NotImplementedError:
-    name: str = operator.name()  # type: ignore[no-untyped-call]
+    name: str = operator.name()  # type: ignore[no-untyped-call]  # untyped in PyTorch
     operation = name.removeprefix("seqsuite::").removesuffix("_backward")
     backend = arguments[0] if isinstance(arguments[0], str) else "cpu"
     return NotImplementedError(

@@ -10,18 +10,19 @@ from click.testing import Result
 from seqsuite.experiments.tracking.events import RunHeader
 from seqsuite.experiments.tracking.journal import Journal
 from seqsuite.experiments.tracking.lease import Lease
+from seqsuite.experiments.tracking.schema import FinalStatus
 from seqsuite.experiments.tracking.store import open_store
 
 Command = Callable[..., Result]
 
 
-def record(folder: Path, status: str | None = "FINISHED", experiment: str = "seqsuite") -> None:
+def record(folder: Path, status: FinalStatus | None = "FINISHED", experiment: str = "seqsuite") -> None:
     params = {"run": {"experiment": experiment}}
     with Journal.open(folder) as journal:
         journal.start(RunHeader(f"id-{folder.name}", "g", folder.name, params, {}), None)
         journal.metrics({"train/loss": 1.0}, 1)
         if status is not None:
-            journal.end(status)  # type: ignore[arg-type]
+            journal.end(status)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from click.testing import Result
 
 from seqsuite.errors import UserError
 from seqsuite.experiments.config.grid import resolve_grid
-from seqsuite.experiments.config.match import MatchConfig
+from seqsuite.experiments.config.match import MatchConfig, Quantity
 from seqsuite.experiments.config.overrides import expand_grid
 from seqsuite.experiments.config.schema import CellConfig
 from seqsuite.experiments.matching import nearest, size_of
@@ -21,9 +21,9 @@ def cells(*settings: str) -> list[CellConfig]:
 
 
 @pytest.mark.parametrize("quantity", ["params", "flops"])
-def test_models_get_as_many_as_the_first_of_the_grid(quantity: str) -> None:
+def test_models_get_as_many_as_the_first_of_the_grid(quantity: Quantity) -> None:
     found = cells("model=mamba,s4d,transformer", f"model.match={quantity}", "model.n_layer=2")
-    first, *others = [size_of(cell, quantity) for cell in found]  # type: ignore[arg-type]
+    first, *others = [size_of(cell, quantity) for cell in found]
     assert found[0].model.d_model == 64
     assert len({cell.model.d_model for cell in found}) > 1
     for size in others:

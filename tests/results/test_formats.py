@@ -5,6 +5,7 @@ import io
 import json
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
@@ -19,7 +20,7 @@ PAPER = Paper(99.8, "A paper, Table_9", "400 K steps")
 
 def row(model: str, values: Sequence[float], spread: float | None = None, **changes: object) -> Row:
     mean = sum(values) / len(values)
-    fields: dict[str, object] = {
+    fields: dict[str, Any] = {
         "model": model,
         "departures": {},
         "options": {},
@@ -35,7 +36,7 @@ def row(model: str, values: Sequence[float], spread: float | None = None, **chan
         "versions": ("0.1.0",),
         "run_ids": ("abc", "def"),
     }
-    return Row(**(fields | changes))  # type: ignore[arg-type]
+    return Row(**(fields | changes))
 
 
 COPYING = Section(

@@ -5,6 +5,7 @@ import logging
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -50,8 +51,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory, sequences: dict[str, dict[s
     return root
 
 
-def task(path: Path, **options: object) -> DNAClassification:
-    return DNAClassification(seed=0, seqlen=64, path=path, **options)  # type: ignore[arg-type]
+def task(path: Path, **options: Any) -> DNAClassification:
+    return DNAClassification(seed=0, seqlen=64, path=path, **options)
 
 
 def whole(one: DNAClassification) -> list[tuple[str, int]]:

@@ -157,6 +157,7 @@ def test_batches_are_in_their_splits_part_of_the_data(
     checked = MADE[name](tmp_path)
     for number in range(batches):
         check(checked, checked.task.train_batch(range(number * ROWS, (number + 1) * ROWS)), "train")
-    for split in ("validation", "test"):
-        which = checked.task.eval_sets(split)[0]  # type: ignore[arg-type]
-        check(checked, checked.task.eval_batch(which, range(which.rows)), split)  # type: ignore[arg-type]
+    splits: tuple[Split, ...] = ("validation", "test")
+    for split in splits:
+        which = checked.task.eval_sets(split)[0]
+        check(checked, checked.task.eval_batch(which, range(which.rows)), split)

@@ -90,7 +90,7 @@ class Ring:
         return torch.cat([zero[:, :0], *kept], dim=1)
 
     def _gather(self, value: Tensor) -> tuple[Tensor, ...]:
-        gathered: Tensor = _Gather.apply(self, value.contiguous())  # type: ignore[no-untyped-call]
+        gathered: Tensor = _Gather.apply(self, value.contiguous())  # type: ignore[no-untyped-call]  # untyped in PyTorch
         return gathered.unbind()
 
 

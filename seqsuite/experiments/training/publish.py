@@ -29,7 +29,7 @@ from seqsuite.models.flops import training_flops
 from seqsuite.models.formats.files import CONFIG, WEIGHTS
 from seqsuite.models.generation import generate
 from seqsuite.models.sequence_model import LanguageModel
-from seqsuite.tasks.base import Task
+from seqsuite.tasks.base import Split, Task
 from seqsuite.tasks.codecs.base import Codec, TokenIds
 
 log = logging.getLogger(__name__)
@@ -225,9 +225,10 @@ def _throughput(trainer: Trainer) -> dict[str, float]:
 
 def _baseline_metrics(task: Task) -> dict[str, float]:
     name = task.metrics[0].name
+    prefixes: dict[Split, str] = {"test": schema.BASELINE, "validation": schema.BASELINE_VALIDATION}
     found = {}
-    for split, prefix in (("test", schema.BASELINE), ("validation", schema.BASELINE_VALIDATION)):
-        baselines = task.baselines(task.eval_sets(split)[0])  # type: ignore[arg-type]
+    for split, prefix in prefixes.items():
+        baselines = task.baselines(task.eval_sets(split)[0])
         if baselines:
             found[prefix + name] = baselines[0].value
         if split == "test":

@@ -105,9 +105,9 @@ def documents(part: Part, field: str, encoding: str | None) -> Iterator[Iterator
         blocks = read_text_blocks(part.file, encoding) if part.end is None else _range(part)
         yield blocks
     elif part.kind == "json":
-        yield from ([text] for text in _json_texts(part, field) if text)  # type: ignore[misc]
+        yield from (iter((text,)) for text in _json_texts(part, field) if text)
     else:
-        yield from ([text] for text in _parquet_texts(part, field) if text)  # type: ignore[misc]
+        yield from (iter((text,)) for text in _parquet_texts(part, field) if text)
 
 
 def _can_be_cut(file: Path, encoding: str | None) -> bool:

@@ -9,6 +9,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -141,7 +142,7 @@ def _stream(
                 rows,
                 streamed.field,
                 min(PART_BYTES, wanted - before),
-                lambda size, before=before: progress(name, before + size, wanted),  # type: ignore[misc]
+                partial(_tell, progress, name, before, wanted),
             )
             position.add(taken, folder)
             position.state, position.version = documents.state_dict(), datasets.__version__
@@ -180,6 +181,10 @@ def _open(datasets: Any, streamed: Streamed, position: Position) -> Documents:
     elif position.rows:  # states of another version may mean something else
         documents = documents.skip(position.rows)
     return documents
+
+
+def _tell(progress: Progress, name: str, before: int, wanted: int, size: int) -> None:
+    progress(name, before + size, wanted)
 
 
 def _take(rows: Iterator[dict[str, Any]], column: str, most: int, told: Callable[[int], None]) -> Taken:

@@ -5,7 +5,10 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 _UNKNOWN = (0, 0xFFFFFFFF)
 """Sizes in a header that a program writes when it cannot go back and fill them in."""
@@ -40,13 +43,14 @@ class _Patched(io.RawIOBase):
     def tell(self) -> int:
         return self._file.tell()
 
-    def readinto(self, buffer: "memoryview | bytearray", /) -> int:  # type: ignore[override]
+    def readinto(self, buffer: "WriteableBuffer", /) -> int:
+        view = memoryview(buffer)
         position = self._file.tell()
-        content = bytearray(self._file.read(len(buffer)))
+        content = bytearray(self._file.read(len(view)))
         for index, byte in enumerate(self._patch, start=self._start - position):
             if 0 <= index < len(content):
                 content[index] = byte
-        buffer[: len(content)] = content
+        view[: len(content)] = content
         return len(content)
 
 

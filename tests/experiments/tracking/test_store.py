@@ -15,6 +15,7 @@ from seqsuite.errors import UserError
 from seqsuite.experiments.tracking import schema
 from seqsuite.experiments.tracking.events import RunHeader
 from seqsuite.experiments.tracking.processes import process_identity
+from seqsuite.experiments.tracking.schema import FinalStatus
 from seqsuite.experiments.tracking.store import Point, Store, open_store
 
 
@@ -128,9 +129,15 @@ def test_the_finished_run_of_a_cell_is_found_and_else_the_newest(store: Store) -
     assert store.find_cell("c0") is None
     header = RunHeader("c0", "g0", "dna-mamba", {}, {})
     runs = {}
-    for at, status in ((3000, "FAILED"), (4000, "KILLED"), (2000, "FINISHED"), (1000, "FINISHED")):
+    ends: list[tuple[int, FinalStatus]] = [
+        (3000, "FAILED"),
+        (4000, "KILLED"),
+        (2000, "FINISHED"),
+        (1000, "FINISHED"),
+    ]
+    for at, status in ends:
         runs[at] = store.start_cell(header, at=at)
-        store.finish(runs[at], status)  # type: ignore[arg-type]
+        store.finish(runs[at], status)
         found = store.find_cell("c0")
         assert found is not None
         assert found.run_id == runs[max(runs) if 2000 not in runs else 2000]

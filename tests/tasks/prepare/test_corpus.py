@@ -1,6 +1,7 @@
 import gzip
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -92,11 +93,11 @@ def test_an_interrupted_build_goes_on(
     calls: list[int] = []
     real = corpus.tokenise
 
-    def tokenise(number: int, *rest: object) -> parts.Part:
+    def tokenise(number: int, *rest: Any) -> parts.Part:
         calls.append(number)
         if len(calls) == 5:
             raise KeyboardInterrupt
-        return real(number, *rest)  # type: ignore[arg-type]
+        return real(number, *rest)
 
     monkeypatch.setattr(corpus, "tokenise", tokenise)
     with pytest.raises(KeyboardInterrupt):

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any, Literal
 
 import pytest
 
@@ -188,13 +189,13 @@ def test_a_disk_that_fills_up_keeps_what_has_arrived(
     real = Path.open
 
     class Full(io.FileIO):
-        def write(self, block: object) -> int:  # type: ignore[override]
+        def write(self, block: Any, /) -> int:
             if self.tell() > 300_000:
                 raise OSError(errno.ENOSPC, "No space left on device")
-            return super().write(block)  # type: ignore[arg-type]
+            return super().write(block)
 
-    def full(path: Path, mode: str = "r", **options: object) -> object:
-        return Full(path, mode) if path.suffix == ".part" else real(path, mode, **options)  # type: ignore[call-overload]
+    def full(path: Path, mode: str = "r", **options: Any) -> object:
+        return Full(path, mode) if path.suffix == ".part" else real(path, mode, **options)
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "open", full)
@@ -207,9 +208,9 @@ def test_a_disk_that_fills_up_keeps_what_has_arrived(
     assert server.asked[-1] == f"bytes={5 * module.BLOCK}-"
 
 
-def recipe(server: Server, unpack: str | None = None) -> Recipe:
+def recipe(server: Server, unpack: Literal["zip", "tar"] | None = None) -> Recipe:
     digest = hashlib.sha256(server.content).hexdigest()
-    file = RemoteFile(server.url, sha256=digest, unpack=unpack)  # type: ignore[arg-type]
+    file = RemoteFile(server.url, sha256=digest, unpack=unpack)
     return Recipe("tiny", "A tiny set", "text", "none", "http://127.0.0.1", (file,), ".")
 
 

@@ -1,4 +1,5 @@
 import gzip
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -19,8 +20,8 @@ s Hsap.22   16 2 + 100 RY
 """
 
 
-def letters(codes: object) -> str:
-    return "".join((ALPHABET + "-")[code] for code in codes)  # type: ignore[attr-defined]
+def letters(codes: Iterable[int]) -> str:
+    return "".join((ALPHABET + "-")[code] for code in codes)
 
 
 @pytest.mark.parametrize("pack", [False, True])
