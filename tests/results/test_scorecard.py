@@ -115,6 +115,15 @@ def test_the_rate_is_chosen_on_validation_and_only_its_seeds_are_run(every: list
     assert {slot.seed for slot in follow} == {1, 2}
 
 
+def test_the_card_tells_how_many_seeds_there_are(every: list[Slot], card: Card) -> None:
+    assert card.seeds_told == "3 seeds"
+    some = [fake(slot) for slot in every if slot.seed == 0 or slot.model == "mamba"]
+    first = by_cell(some)
+    unfinished = make_card(BATTERY, "smoke", every, first, candidate="hyena", about="", command="make it")
+    assert unfinished.seeds_told == "1 to 3 of 3 seeds"
+    assert "and 1 to 3 of 3 seeds." in card_report(unfinished, [], {}).notes[0]
+
+
 def test_what_the_seeds_carry(card: Card, every: list[Slot]) -> None:
     assert card.models == ["mamba", "s4d", "hyena"]
     assert card.missing == ()

@@ -88,7 +88,7 @@ class Card:
         about: What that is, in a sentence.
         reference: The model that differences are to.
         scale: The scale.
-        seeds: Seeds of each test.
+        seeds: Seeds that each test should have.
         rates: The learning rates that were tried.
         lines: The tests.
         command: The command that makes it.
@@ -114,6 +114,14 @@ class Card:
     def runs(self) -> list[CellRun]:
         """Return all runs whose scores are on it."""
         return [run for line in self.lines for score in line.scores for run in score.runs]
+
+    @property
+    def seeds_told(self) -> str:
+        """Return in words how many seeds the scores have, and of how many where some are missing."""
+        counts = sorted({len(score.values) for line in self.lines for score in line.scores} or {0})
+        found = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+        of_all = "" if counts[0] == self.seeds else f" of {self.seeds}"
+        return f"{found}{of_all} {'seed' if self.seeds == 1 else 'seeds'}"
 
     @property
     def seconds(self) -> float:

@@ -36,8 +36,9 @@ def card_figure(card: Card) -> Figure:
         _draw(panel, card, line)
     for panel in panels[len(card.lines) :]:
         panel.set_axis_off()
-    seeds = f"{card.seeds} {'seed' if card.seeds == 1 else 'seeds'}"
-    figure.suptitle(f"{card.candidate}, scale={card.scale}, {seeds}", x=0.01, ha="left", fontsize=12)
+    figure.suptitle(
+        f"{card.candidate}, scale={card.scale}, {card.seeds_told}", x=0.01, ha="left", fontsize=12
+    )
     if card.scale == "smoke":
         figure.supxlabel(SMOKE, fontsize=9)
     return figure

@@ -28,7 +28,7 @@ def _notes(card: Card) -> list[str]:
     rates = " or ".join(f"{rate:g}" for rate in card.rates)
     notes = [
         f"Each model has in each test the learning rate, {rates}, with which its first seed was the better "
-        f"on validation data, and {card.seeds} {'seed' if card.seeds == 1 else 'seeds'}."
+        f"on validation data, and {card.seeds_told}."
     ]
     return [*notes, *([SMOKE] if card.scale == "smoke" else [])]
 
