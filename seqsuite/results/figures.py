@@ -27,6 +27,8 @@ _LABEL_WIDTH = 28
 _ROW_INCHES, _LEAST_ROWS = 0.42, 6
 _LEGEND_ROWS = 8
 """Of more rows the curves have no legend: they have the colours of the ranking's names beside them."""
+_FAR = 2.0
+"""A baseline stretches the axis at most by this many times what the rest takes."""
 _SMOOTHING = 50
 """The training loss is averaged over a window of this fraction of the run: one part in fifty."""
 
@@ -79,7 +81,7 @@ def loss_figure(cell: CellRun, series: Series) -> Figure:
         lower.plot(measured, values, "o-", color=_ORANGE, markersize=4, label="validation")
         lower.set_ylabel(metric.label)
     baselines = baselines_of([cell], schema.BASELINE_VALIDATION, metric.name)
-    _draw_baselines(lower.axhline, baselines, metric)
+    draw_baselines(lower, "y", baselines, metric)
     lower.set_xlabel("step")
     for axes in figure.axes:
         axes.grid(alpha=0.3)
@@ -109,19 +111,20 @@ def _draw_learning(axes: Axes, reader: Reader, section: Section) -> None:
         steps, values = _by_seed(reader, row, schema.VALIDATION + section.metric.name)
         if not len(steps):
             continue
-        label = row.label if len(section.rows) <= _LEGEND_ROWS else None
+        label = textwrap.fill(row.label, _LABEL_WIDTH) if len(section.rows) <= _LEGEND_ROWS else None
         axes.plot(
             steps, values.mean(axis=0), ".-", color=_colour(place), linewidth=1, markersize=4, label=label
         )
         if len(values) > 1:
             lowest, highest = values.min(axis=0), values.max(axis=0)
             axes.fill_between(steps, lowest, highest, color=_colour(place), alpha=0.15, linewidth=0)
-    _draw_baselines(axes.axhline, section.validation_baselines, section.metric)
+    draw_baselines(axes, "y", section.validation_baselines, section.metric)
     axes.set_xlabel("step")
     axes.set_ylabel(f"validation {section.metric.label}")
     axes.set_title(section.title, loc="left", fontsize=10)
     axes.grid(alpha=0.3)
-    _add_legend(axes, "best")
+    if axes.get_legend_handles_labels()[1]:
+        axes.legend(frameon=False, fontsize=8, loc="best")
 
 
 def _by_seed(reader: Reader, row: Row, metric: str) -> tuple[Floats, Floats]:
@@ -155,8 +158,9 @@ def _draw_ranking(axes: Axes, section: Section) -> None:
     axes.margins(x=0.15)
     axes.set_xlabel(f"test {metric.label} ({'→' if metric.higher_is_better else '←'} better)")
     axes.grid(axis="x", alpha=0.3)
-    _draw_baselines(axes.axvline, section.baselines, metric)
-    _add_legend(axes, "lower right")
+    draw_baselines(axes, "x", section.baselines, metric)
+    if axes.get_legend_handles_labels()[1]:
+        axes.legend(frameon=False, fontsize=8, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2)
 
 
 def _colour(place: int) -> str:
@@ -168,16 +172,25 @@ def _tick(row: Row, section: Section) -> str:
     return "\n".join(line for text in texts for line in textwrap.wrap(text, _LABEL_WIDTH))
 
 
-def _add_legend(axes: Axes, place: Literal["best", "lower right"]) -> None:
-    if axes.get_legend_handles_labels()[1]:
-        axes.legend(frameon=False, fontsize=8, loc=place)
+def draw_baselines(
+    axes: Axes, axis: Literal["x", "y"], baselines: Mapping[str, float], metric: MetricInfo
+) -> None:
+    """Draw what trivial predictors reach, each named with its value, after the rest has been drawn.
 
-
-def _draw_baselines(draw: Callable[..., object], baselines: Mapping[str, float], metric: MetricInfo) -> None:
-    """Draw what trivial predictors reach, each named with its value."""
+    One so far off that the rest would shrink to a line is named only, with an arrow to where it lies; not of
+    a metric in percent, whose whole scale says how large a difference is.
+    """
+    low, high = axes.get_xlim() if axis == "x" else axes.get_ylim()
+    far = math.inf if metric.unit == "%" else _FAR * (high - low)
+    less, more = "←→" if axis == "x" else "↓↑"
     for place, (name, value) in enumerate(baselines.items()):
         style = _BASELINE_STYLES[place % len(_BASELINE_STYLES)]
-        draw(value, color=GREY, linestyle=style, linewidth=1, label=f"{name}: {metric.show(value)}")
+        label = f"{name}: {metric.show(value)}"
+        if low - far <= value <= high + far:
+            draw = axes.axvline if axis == "x" else axes.axhline
+            draw(value, color=GREY, linestyle=style, linewidth=1, label=label)
+        else:
+            axes.plot([], [], " ", label=f"{label} {less if value < low else more}")
 
 
 def _arrays(points: Sequence[tuple[int, float]]) -> tuple[Floats, Floats]:

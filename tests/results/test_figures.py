@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.image import imread
 from matplotlib.lines import Line2D
 
@@ -13,6 +14,7 @@ from seqsuite.experiments.tracking.reader import Reader
 from seqsuite.experiments.tracking.store import CellRun
 from seqsuite.results import figures
 from seqsuite.results.collect import collect
+from seqsuite.results.table import MetricInfo
 
 Record = Callable[..., str]
 
@@ -121,6 +123,29 @@ def test_models_are_compared_with_their_spread(reader: Reader, record: Record, t
     assert [text.get_text() for text in ranking.texts] == ["1.910 ± 0.014", "1.950"]
     assert others[1].get_xlabel() == "test accuracy (%) (→ better)"
     assert learning.get_title("left") == "dna scale=cpu"
+
+
+def test_a_baseline_far_off_is_named_and_not_drawn(reader: Reader, record: Record) -> None:
+    """It left a table of language models as one line at the foot of the picture."""
+    record("mamba", 1.616, losses=LOSSES)
+    record("s4", 1.619, losses=LOSSES)
+    learning, ranking = figures.comparison(reader, collect(reader)).axes
+    assert legend(ranking) == ["unigram entropy: 1.970 →"]
+    low, high = ranking.get_xlim()
+    assert 1.6 < low < high < 1.7
+    assert legend(learning)[-1] == "unigram entropy: 1.930"
+    bits, percent = MetricInfo("bits_per_byte", "", False, 3), MetricInfo("accuracy", "%", True, 2)
+    axes = Figure().subplots()
+    axes.plot([0, 1], [2.0, 3.0])
+    axes.set_ylim(2.0, 3.0)
+    figures.draw_baselines(axes, "y", {"near": 5.0, "far": 5.1, "low": -0.1}, bits)
+    figures.draw_baselines(axes, "y", {"chance": 50.0}, percent)
+    assert axes.get_legend_handles_labels()[1] == [
+        "near: 5.000",
+        "far: 5.100 ↑",
+        "low: -0.100 ↓",
+        "chance: 50.00",
+    ]
 
 
 def test_papers_number_is_drawn_in_the_row_of_its_settings(reader: Reader, record: Record) -> None:

@@ -18,7 +18,7 @@ from seqsuite.experiments.tracking.store import CellRun
 from seqsuite.report.format import show
 from seqsuite.report.pictures import COLOURS, GREY, save_picture
 from seqsuite.results.collect import baselines_of, metric_of, newest
-from seqsuite.results.figures import comparison
+from seqsuite.results.figures import comparison, draw_baselines
 from seqsuite.results.scaling import IsoFlops, frontier, iso_flops
 from seqsuite.results.studies.laws import law_of
 from seqsuite.results.studies.lines import MEASURES, Line, lines_of, metric_for, published_lines
@@ -111,8 +111,8 @@ def _draw_lines(
             linewidth=0.8,
             label=line.label,
         )
-    for name, value in [] if picture.fit else list(baselines.items())[:1]:  # far from what a law is about
-        axes.axhline(value, color=GREY, linewidth=0.8, label=f"{name}: {metric.show(value)}")
+    if not picture.fit:  # it is far from what a law is about
+        draw_baselines(axes, "y", dict(list(baselines.items())[:1]), metric)
     places = sorted({point.x for line in [*lines, *papers] for point in line.points})
     if "x" in picture.log:
         _log_x(axes, places)

@@ -182,6 +182,7 @@ def test_what_a_machine_has_is_split(monkeypatch: pytest.MonkeyPatch) -> None:
     assert plan("run.executor=processes").parallel(3) == 3
     assert plan("run.executor=processes", "run.parallel=3").threads(3) == 2
     assert plan("run.executor=processes", "run.threads=5").threads(8) == 5
+    assert (plan().threads(8), plan().threads(9)) == (1, 1)
     monkeypatch.setattr(base, "visible_gpus", lambda run: ["0", "1"])
     shared = plan("run.executor=processes", "run.gpus=0.5").run
     assert (at_once(shared, 12), sharing(shared, 12)) == (4, 2)
