@@ -160,7 +160,7 @@ def _draw_ranking(axes: Axes, section: Section) -> None:
     axes.grid(axis="x", alpha=0.3)
     draw_baselines(axes, "x", section.baselines, metric)
     if axes.get_legend_handles_labels()[1]:
-        axes.legend(frameon=False, fontsize=8, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2)
+        axes.legend(frameon=False, fontsize=8, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=4)
 
 
 def _colour(place: int) -> str:

@@ -17,7 +17,7 @@ def main() -> None:
     threading.Thread(target=_end_with_the_starter, daemon=True).start()
     from mlflow.cli import cli
 
-    cli(["server", "--workers", "1", "--host", HOST, "--port", sys.argv[1]])
+    cli(["server", "--app-name", "seqsuite", "--workers", "1", "--host", HOST, "--port", sys.argv[1]])
 
 
 def _end_with_the_starter() -> None:

@@ -70,7 +70,7 @@ def launch(
         server = _start(store, port, log)
         try:
             _wait_until_ready(server, port, log, store)
-            _show(link(f"http://{HOST}:{port}", store), open_browser, say)
+            _show(link(f"http://{HOST}:{port}", store, first="seqsuite"), open_browser, say)
             say("Ctrl-C stops the server.")
             server.wait()
             raise UserError(f"The MLflow server has stopped: {_last_line(log, store)}")
@@ -109,10 +109,10 @@ def save_view(store: Store) -> None:
         )
 
 
-def link(server: str, store: Store) -> str:
-    """Return the address of the saved view on a server."""
+def link(server: str, store: Store, first: str = "") -> str:
+    """Return the address of the saved view on a server, by way of a ``first`` page where it has one."""
     page = f"#/experiments/{store.experiment_id}/runs?workflowType=machine_learning&viewStateShareKey={_VIEW}"
-    return f"{server.rstrip('/')}/{page}"
+    return f"{server.rstrip('/')}/{first}{page}"
 
 
 def _show(address: str, open_browser: bool, say: Callable[[str], object]) -> None:

@@ -1,6 +1,7 @@
 """What a study's pictures show: lines by a setting, a set or a measure, the paper's beside them, and laws."""
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -8,6 +9,8 @@ from matplotlib.axes import Axes
 from pydantic import ValidationError
 
 from seqsuite.errors import UserError
+from seqsuite.report import Report
+from seqsuite.report.markup import markdown
 from seqsuite.report.pictures import svg_bytes
 from seqsuite.results.collect import collect
 from seqsuite.results.studies import Study, load_studies
@@ -112,6 +115,7 @@ def test_language_has_its_power_law_and_a_panel_of_equal_operations() -> None:
     assert row["line"] == "mamba"
     assert row["exponent"] == pytest.approx(0.1, abs=5e-3)
     assert row["low"] <= row["exponent"] <= row["high"]
+    assert re.search(r"\| mamba \|.*\| (0\.\d{3} \| ){3}", markdown(Report("", {}, [fitted], [])))
     assert all(row["note"] == "at the smallest size or below" or row["optimum"] for row in optima.rows)
     figure = study_figure(study, reader, collect(reader))
     by_flops, equal = figure.axes

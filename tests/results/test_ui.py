@@ -118,5 +118,7 @@ def test_the_link_opens_on_the_table_of_results(
     page = subprocess.run([browser, *options, server[1]], capture_output=True, text=True, env=os.environ)
     assert "seqsuite.score" in page.stdout
     assert "1.877 bits" in page.stdout  # in the digits that matter
+    assert "assistant-fab-label" in page.stdout  # MLflow's assistant is a button
+    assert "assistant.chat_panel" not in page.stdout  # and not a pane over a quarter of the table
     assert "123 k" in page.stdout
     assert "dna-mamba-cpu-seed0" in page.stdout

@@ -3,14 +3,21 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 import seqsuite as suite
 from seqsuite.errors import UserError
 from seqsuite.experiments.cell import CellResult
-from seqsuite.experiments.evaluation.judge import open_judge
+from seqsuite.experiments.config.resolve import resolve
+from seqsuite.experiments.evaluation.judge import Judge, open_judge
+from seqsuite.experiments.evaluation.sample_scores import inception_score
 from seqsuite.experiments.tracking.store import open_store
+from seqsuite.experiments.training.objectives import shape_of
+from seqsuite.models.build import build_shaped
+from seqsuite.models.sequence_model import SequenceClassifier
+from seqsuite.tasks.base import JudgeTask
 from seqsuite.tasks.sc09 import SC09
 
 from ...spoken import write_digits
@@ -75,6 +82,23 @@ def test_generated_speech_is_scored_by_a_classifier_of_the_suite(
     assert "task.samples=1 are too few" in refused.message
     refused = train(*quick, path, "task.classifier=nobody")
     assert "No finished run 'nobody'" in refused.message
+
+
+def test_every_sample_is_judged_once_whatever_the_batches(digits: Path) -> None:
+    settings = {"task": "sc09_classifier", "model": "s4", "scale": "smoke"}
+    config = resolve(settings | {"task.path": str(digits), "task.sample_rate": "2000", "model.d_model": "8"})
+    task = config.make_task()
+    assert isinstance(task, JudgeTask)
+    torch.manual_seed(0)
+    model = build_shaped(config.model, shape_of(task.io)).eval()
+    assert isinstance(model, SequenceClassifier)
+    torch.nn.init.normal_(model.head.weight)  # surer, so that one sample more or less shows
+    samples = np.random.default_rng(0).integers(0, 256, size=(5, 2000)) // np.arange(1, 6)[:, None]
+    inputs = torch.from_numpy(task.inputs_of(samples))
+    expected = inception_score(model(inputs).detach().double().log_softmax(-1))
+    for size in (1, 2, 5, 64):
+        judge = Judge(model, task, batch_size=size)
+        assert judge.scores(list(samples))["inception_score"] == pytest.approx(expected, rel=1e-5)
 
 
 def test_a_task_without_a_judge_needs_none(digits: Path) -> None:
