@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from seqsuite.errors import UserError
 from seqsuite.experiments.cell import CellResult, Host
@@ -167,6 +168,20 @@ def test_who_asks_to_stop_finds_the_work_saved(tmp_path: Path) -> None:
     assert journal_status(folder) == "KILLED"
     assert list(folder.glob("step-*/manifest.json"))
     assert not list((tmp_path / "processes").glob(f"{cells[3].label}-*"))
+
+
+def test_only_cells_for_gpus_see_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    def seen(device: str) -> list[str]:
+        return base.visible_gpus(resolve({"task": "copying", "run.device": device}).run)
+
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert (seen("auto"), seen("cpu")) == (["0", "1"], [])
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-5,GPU-7")
+    assert (seen("auto"), seen("cpu")) == (["GPU-5", "GPU-7"], [])
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert (seen("auto"), seen("cpu")) == ([], [])
 
 
 def test_what_a_machine_has_is_split(monkeypatch: pytest.MonkeyPatch) -> None:

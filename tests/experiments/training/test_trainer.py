@@ -334,6 +334,18 @@ def test_carried_state_gives_the_values_of_the_whole_sequence(make_trainer, tmp_
     assert scores["loss"] == pytest.approx(expected["loss"], rel=1e-10)
 
 
+def test_a_state_is_carried_on_from_the_last_of_several_chunks(make_trainer, tmp_path) -> None:
+    file = tmp_path / "text.txt"
+    file.write_text("all the words of a long text, one after the other. " * 80)
+    task = Text(seed=0, path=file, seqlen=15, eval_examples=8, carry_state=True, lanes=8)
+    settings = {"task": task, "dtype": torch.float64}
+    _, whole = train(make_trainer, "whole", **settings)
+    _, chunked = train(make_trainer, "chunked", train__chunk="5", **settings)
+    assert list(chunked[schema.TRAIN_LOSS].values()) == pytest.approx(
+        list(whole[schema.TRAIN_LOSS].values()), rel=1e-10
+    )
+
+
 def test_training_with_a_carried_state_resumes_exactly(make_trainer, tmp_path) -> None:
     file = tmp_path / "text.txt"
     file.write_text("all the words of a long text, one after the other. " * 80)
