@@ -204,10 +204,8 @@ def _by_size(runs: Sequence[Run]) -> dict[float, list[Run]]:
 
 
 def _fit_line(logs: Floats, log_loss: Floats) -> tuple[float, float]:
-    """Return the log of the scale, and the exponent, by least squares."""
-    middle = logs.mean()
-    slope = float(((logs - middle) * log_loss).sum() / ((logs - middle) ** 2).sum())
-    return float(log_loss.mean()) - slope * float(middle), -slope
+    """Return the log of the scale, and the exponent, by least squares; the mean of ``logs`` is 0."""
+    return float(log_loss.mean()), -float((logs * log_loss).sum() / (logs**2).sum())
 
 
 def _fit_with_floor(logs: Floats, log_loss: Floats) -> tuple[float, float, float]:
