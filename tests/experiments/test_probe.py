@@ -56,6 +56,12 @@ def test_a_probe_measures_what_its_process_grows_by() -> None:
     assert large.memory < 2 * estimate.total + small.memory
 
 
+def test_a_system_that_keeps_no_account_of_memory_has_times_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probe_module, "reset_peak", lambda: False)
+    found = probe_step(resolve(TINY))
+    assert (found.seconds > 0, found.memory) == (True, None)
+
+
 def test_a_probe_without_enough_memory_takes_nothing() -> None:
     assert probe([resolve(TINY | {"train.batch_size": "10000000000000"})]) == [None]
 

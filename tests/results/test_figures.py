@@ -14,6 +14,7 @@ from seqsuite.experiments.tracking.reader import Reader
 from seqsuite.experiments.tracking.store import CellRun
 from seqsuite.results import figures
 from seqsuite.results.collect import collect
+from seqsuite.results.curves import curves_figure
 from seqsuite.results.table import MetricInfo
 
 Record = Callable[..., str]
@@ -172,3 +173,17 @@ def test_a_folder_that_cannot_be_written_is_reported(reader: Reader, record: Rec
     run_id = record("mamba", 1.9, losses=LOSSES)
     with pytest.raises(UserError, match="cannot be written"):
         figures.loss_curve(*recorded(reader, run_id), tmp_path / "file" / "folder")
+
+
+def test_curves_of_runs_lie_over_each_other(reader: Reader, record: Record) -> None:
+    runs = [reader.get(record(model, 1.9, losses=LOSSES)) for model in ("mamba", "s4")]
+    loss, bits = curves_figure(reader, runs).axes
+    assert legend(loss) == [f"{run.name} ({run.run_id[:8]})" for run in runs]
+    assert (loss.get_ylabel(), bits.get_ylabel()) == (
+        "training loss (bits per target)",
+        "validation bits per base",
+    )
+    assert bits.get_xlabel() == "step"
+    for drawn in loss.lines:
+        np.testing.assert_allclose(drawn.get_ydata(), [value / math.log(2) for value in LOSSES.values()])
+    np.testing.assert_allclose(bits.lines[0].get_ydata(), list(LOSSES.values()))
