@@ -4,7 +4,7 @@ An export is a file that ``seqsuite results --export`` wrote, of runs or of benc
 study that they are of; any other name is that of a table of all its runs. The runs of built-in models that
 come with the package, beside the battery of ``seqsuite scorecard``, make the page of the card. Each has a
 page with its tables, pictures, command, hours and machine, and a line in ``index.md``. ``why.toml`` has by
-name sentences on what is seen; no number on a page is typed.
+name sentences on what is seen; the sentences are typed, all else is made.
 """
 
 import sys

@@ -28,7 +28,9 @@ _ROW_INCHES, _LEAST_ROWS = 0.42, 6
 _LEGEND_ROWS = 8
 """Of more rows the curves have no legend: they have the colours of the ranking's names beside them."""
 _FAR = 2.0
-"""A baseline stretches the axis at most by this many times what the rest takes."""
+"""A baseline stretches the axis to its side by at most this many times what the rest takes."""
+_LEAST_SHARE = 0.1
+"""Of its values, which the rest is taken to take at least: the width of few or equal points says nothing."""
 _SMOOTHING = 50
 """The training loss is averaged over a window of this fraction of the run: one part in fifty."""
 
@@ -178,19 +180,32 @@ def draw_baselines(
     """Draw what trivial predictors reach, each named with its value, after the rest has been drawn.
 
     One so far off that the rest would shrink to a line is named only, with an arrow to where it lies; not of
-    a metric in percent, whose whole scale says how large a difference is.
+    a metric in percent, whose whole scale says how large a difference is. What is not finite is left out.
     """
-    low, high = axes.get_xlim() if axis == "x" else axes.get_ylim()
-    far = math.inf if metric.unit == "%" else _FAR * (high - low)
+    lowest, highest = (-math.inf, math.inf) if metric.unit == "%" else _within_reach(axes, axis)
     less, more = "←→" if axis == "x" else "↓↑"
-    for place, (name, value) in enumerate(baselines.items()):
+    known = [(name, value) for name, value in baselines.items() if math.isfinite(value)]
+    for place, (name, value) in enumerate(known):
         style = _BASELINE_STYLES[place % len(_BASELINE_STYLES)]
         label = f"{name}: {metric.show(value)}"
-        if low - far <= value <= high + far:
+        if lowest <= value <= highest:
             draw = axes.axvline if axis == "x" else axes.axhline
             draw(value, color=GREY, linestyle=style, linewidth=1, label=label)
         else:
-            axes.plot([], [], " ", label=f"{label} {less if value < low else more}")
+            axes.plot([], [], " ", label=f"{label} {less if value < lowest else more}")
+
+
+def _within_reach(axes: Axes, axis: Literal["x", "y"]) -> tuple[float, float]:
+    """Return between which values a line leaves the rest in sight; on logarithmic axes by their ratio."""
+    drawn = axes.dataLim.intervalx if axis == "x" else axes.dataLim.intervaly
+    if not np.isfinite(drawn).all():
+        return -math.inf, math.inf
+    low, high = axes.get_xlim() if axis == "x" else axes.get_ylim()
+    if (axes.get_xscale() if axis == "x" else axes.get_yscale()) == "log":
+        ratio = max(high / low, 1 + _LEAST_SHARE) ** _FAR
+        return low / ratio, high * ratio
+    room = _FAR * max(high - low, _LEAST_SHARE * abs(low + high) / 2)
+    return low - room, high + room
 
 
 def _arrays(points: Sequence[tuple[int, float]]) -> tuple[Floats, Floats]:

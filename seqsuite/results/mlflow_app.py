@@ -8,7 +8,9 @@ from typing import Any
 
 from mlflow.server.fastapi_app import app as mlflow_app
 
-FIRST_PAGE = "/seqsuite"
+from seqsuite.results.server import APP
+
+FIRST_PAGE = f"/{APP}"
 """Path of the page; what it should lead to stands behind ``#``, as in MLflow's own addresses."""
 
 _SEEN = "mlflow.assistant.fab.autoOpenedOnFirstLoad_v1"
@@ -21,7 +23,7 @@ _PAGE = f"""<!DOCTYPE html>
 <noscript>MLflow's pages need JavaScript.</noscript>
 <script>
 try {{ localStorage.setItem("{_SEEN}", "true"); }} catch (refused) {{ /* private windows: it opens once */ }}
-location.replace("/" + location.hash);
+location.replace("./" + location.hash);
 </script>
 </body>
 </html>
@@ -33,7 +35,11 @@ Send = Callable[[Message], Awaitable[None]]
 
 
 class WithFirstPage:
-    """MLflow's application, an ASGI 3 application, with one page more."""
+    """MLflow's application, an ASGI 3 application, with one page more.
+
+    It has no data and leads on to its own origin only, so that MLflow's checks of hosts need not see it. A
+    class, since MLflow would call a function to make the application.
+    """
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answer a request."""

@@ -8,8 +8,17 @@ import os
 import signal
 import sys
 import threading
+from importlib.metadata import entry_points
 
 HOST = "127.0.0.1"
+
+APP = "seqsuite"
+"""Name of :mod:`seqsuite.results.mlflow_app` among MLflow's applications, and of its first page."""
+
+
+def has_first_page() -> bool:
+    """Return whether MLflow finds our application: not where seqsuite was installed before it had one."""
+    return bool(entry_points(group="mlflow.app", name=APP))
 
 
 def main() -> None:
@@ -17,7 +26,8 @@ def main() -> None:
     threading.Thread(target=_end_with_the_starter, daemon=True).start()
     from mlflow.cli import cli
 
-    cli(["server", "--app-name", "seqsuite", "--workers", "1", "--host", HOST, "--port", sys.argv[1]])
+    app = ["--app-name", APP] if has_first_page() else []
+    cli(["server", *app, "--workers", "1", "--host", HOST, "--port", sys.argv[1]])
 
 
 def _end_with_the_starter() -> None:

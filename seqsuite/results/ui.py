@@ -18,7 +18,7 @@ from seqsuite.errors import UserError
 from seqsuite.experiments.tracking import schema
 from seqsuite.experiments.tracking.addresses import public_uri, without_secrets
 from seqsuite.experiments.tracking.store import Store, open_store
-from seqsuite.results.server import HOST
+from seqsuite.results.server import APP, HOST, has_first_page
 
 _VIEW = "seqsuite"
 _COLUMNS = (
@@ -32,6 +32,13 @@ _COLUMNS = (
 )
 _SECTIONS = ("validation", "train", "test", "best", "model", "baseline", "baseline_validation")
 """Of MLflow's charts: curves first, then what has one value."""
+_OF_OTHER_SERVERS = {
+    "MLFLOW_GUNICORN_OPTS",
+    "MLFLOW_STATIC_PREFIX",
+    "MLFLOW_UVICORN_OPTS",
+    "MLFLOW_WAITRESS_OPTS",
+}
+"""Settings of a server for others, with which ours would answer elsewhere or not at all."""
 _START_SECONDS = 90
 _STOP_SECONDS = 10
 _PORTS = 20  # to try, from the one asked for
@@ -70,7 +77,9 @@ def launch(
         server = _start(store, port, log)
         try:
             _wait_until_ready(server, port, log, store)
-            _show(link(f"http://{HOST}:{port}", store, first="seqsuite"), open_browser, say)
+            _show(
+                link(f"http://{HOST}:{port}", store, first=APP if has_first_page() else ""), open_browser, say
+            )
             say("Ctrl-C stops the server.")
             server.wait()
             raise UserError(f"The MLflow server has stopped: {_last_line(log, store)}")
@@ -143,9 +152,10 @@ def _start(store: Store, port: int, log: IO[str]) -> subprocess.Popen[bytes]:
         # Without the job executor there are two processes instead of some fifteen.
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     }
+    others = {name: value for name, value in os.environ.items() if name not in _OF_OTHER_SERVERS}
     return subprocess.Popen(
         [sys.executable, "-m", "seqsuite.results.server", str(port)],
-        env=os.environ | environment,
+        env=others | environment,
         stdin=subprocess.PIPE,
         stdout=log,
         stderr=subprocess.STDOUT,

@@ -135,18 +135,30 @@ def test_a_baseline_far_off_is_named_and_not_drawn(reader: Reader, record: Recor
     low, high = ranking.get_xlim()
     assert 1.6 < low < high < 1.7
     assert legend(learning)[-1] == "unigram entropy: 1.930"
-    bits, percent = MetricInfo("bits_per_byte", "", False, 3), MetricInfo("accuracy", "%", True, 2)
+
+
+@pytest.mark.parametrize(
+    ("points", "scale", "unit", "named"),
+    [
+        ([2.0, 3.0], "linear", "bits", ["0.1", "0.5", "4.0", "5.1 ↑"]),
+        ([2.0, 3.0], "linear", "%", ["0.1", "0.5", "4.0", "5.1"]),
+        ([2.0, 3.0], "log", "bits", ["0.1 ↓", "0.5 ↓", "4.0", "5.1"]),
+        ([3.5], "linear", "bits", ["0.1 ↓", "0.5 ↓", "4.0", "5.1 ↑"]),
+        ([math.nan], "linear", "bits", ["0.1", "0.5", "4.0", "5.1"]),
+        ([], "linear", "bits", ["0.1", "0.5", "4.0", "5.1"]),
+    ],
+)
+def test_how_far_off_a_baseline_is_drawn(
+    points: list[float], scale: str, unit: str, named: list[str]
+) -> None:
     axes = Figure().subplots()
-    axes.plot([0, 1], [2.0, 3.0])
-    axes.set_ylim(2.0, 3.0)
-    figures.draw_baselines(axes, "y", {"near": 5.0, "far": 5.1, "low": -0.1}, bits)
-    figures.draw_baselines(axes, "y", {"chance": 50.0}, percent)
-    assert axes.get_legend_handles_labels()[1] == [
-        "near: 5.000",
-        "far: 5.100 ↑",
-        "low: -0.100 ↓",
-        "chance: 50.00",
-    ]
+    axes.plot(range(len(points)), points, ".")
+    axes.set_yscale(scale)
+    if len(points) == 2:
+        axes.set_ylim(*points)
+    baselines = {"a": 0.1, "b": 0.5, "c": 4.0, "d": 5.1, "unknown": math.nan, "none": math.inf}
+    figures.draw_baselines(axes, "y", baselines, MetricInfo("score", unit, False, 1))
+    assert [label.split(": ")[1] for label in axes.get_legend_handles_labels()[1]] == named
 
 
 def test_papers_number_is_drawn_in_the_row_of_its_settings(reader: Reader, record: Record) -> None:

@@ -117,7 +117,7 @@ class Card:
 
     @property
     def seeds_told(self) -> str:
-        """Return in words how many seeds the scores have, and of how many where some are missing."""
+        """Return how many seeds the scores that there are have, and of how many if some have less."""
         counts = sorted({len(score.values) for line in self.lines for score in line.scores} or {0})
         found = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
         of_all = "" if counts[0] == self.seeds else f" of {self.seeds}"

@@ -50,7 +50,7 @@ def _head(card: Card, costs: Sequence[ModelCost]) -> str:
     facts = {
         "compared with": card.reference if card.reference != card.candidate else "–",
         "scale": card.scale,
-        "a test": card.seeds_told,
+        "runs of a test": card.seeds_told,
         "learning rates tried": ", ".join(f"{rate:g}" for rate in card.rates),
         "training of these runs": show(card.seconds, "seconds"),
         "last run": _date(card),

@@ -111,13 +111,13 @@ def _draw_lines(
             linewidth=0.8,
             label=line.label,
         )
-    if not picture.fit:  # it is far from what a law is about
-        draw_baselines(axes, "y", dict(list(baselines.items())[:1]), metric)
     places = sorted({point.x for line in [*lines, *papers] for point in line.points})
     if "x" in picture.log:
         _log_x(axes, places)
     if "y" in picture.log:
         _log_y(axes)
+    if not picture.fit:  # it is far from what a law is about
+        draw_baselines(axes, "y", dict(list(baselines.items())[:1]), metric)
     axes.set_xlabel(picture.label or MEASURES.get(picture.x, picture.x))
     _finish(axes, f"test {metric.label} ({'→' if metric.higher_is_better else '←'} better)")
 

@@ -44,7 +44,7 @@ class _Patched(io.RawIOBase):
         return self._file.tell()
 
     def readinto(self, buffer: "WriteableBuffer", /) -> int:
-        view = memoryview(buffer)
+        view = memoryview(buffer).cast("B")
         position = self._file.tell()
         content = bytearray(self._file.read(len(view)))
         for index, byte in enumerate(self._patch, start=self._start - position):

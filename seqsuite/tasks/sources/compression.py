@@ -109,7 +109,7 @@ class _BlockReader(io.RawIOBase):
         return True
 
     def readinto(self, buffer: "WriteableBuffer", /) -> int:
-        view = memoryview(buffer)
+        view = memoryview(buffer).cast("B")
         while not self._rest:
             block = next(self._blocks, None)
             if block is None:
