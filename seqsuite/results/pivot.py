@@ -3,7 +3,7 @@
 import math
 import statistics
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from seqsuite import report
@@ -63,8 +63,13 @@ def pivot(cells: Sequence[CellRun], axes: Axes) -> list[report.Section]:
     return [_section(found, axes) for _, found in sorted(together.items())]
 
 
+def settings_of(cells: Iterable[CellRun]) -> list[str]:
+    """Return the settings that at least one run has, as axes name them."""
+    return sorted({key.removesuffix(".name") for cell in cells for key in cell.params})
+
+
 def _check(cells: Sequence[CellRun], axes: Axes) -> None:
-    known = sorted({key.removesuffix(".name") for cell in cells for key in cell.params})
+    known = settings_of(cells)
     for key in axes.settings:
         if key not in known:
             raise UserError(

@@ -16,6 +16,7 @@ from seqsuite.results.collect import collect
 from seqsuite.results.studies import Study, load_studies
 from seqsuite.results.studies.laws import laws
 from seqsuite.results.studies.lines import lines_of, published_lines
+from seqsuite.results.studies.outcome import study_tables
 from seqsuite.results.studies.pictures import study_figure
 from seqsuite.results.studies.study import Picture
 
@@ -134,6 +135,15 @@ def test_two_sizes_have_no_law_and_the_table_says_so() -> None:
     reader = Runs(*cells)
     figure = study_figure(load_studies()[0]["fig4"], reader, collect(reader))
     assert legend(figure.axes[0]) == ["mamba: no law"]
+
+
+def test_a_study_has_a_table_before_all_its_mixers_have_run() -> None:
+    """``seqsuite report`` stopped at table6 as soon as one of its cells had run, for table7 perhaps."""
+    study = load_studies()[0]["table6"]
+    reader = Runs(run({"test/bits_per_byte": 1.6}, task="text", model="mamba"))
+    (table,) = study_tables(study, reader)
+    assert table.columns[0].title == "model.mixer"
+    assert len(table.rows) == 1
 
 
 def test_bits_by_context_are_drawn_by_position() -> None:

@@ -7,7 +7,7 @@ from seqsuite.report import Column, Report, Section
 from seqsuite.report import Row as Cells
 from seqsuite.results.collect import newest
 from seqsuite.results.formats import results_report
-from seqsuite.results.pivot import Axes, pivot
+from seqsuite.results.pivot import SET, Axes, pivot, settings_of
 from seqsuite.results.studies.laws import laws
 from seqsuite.results.studies.study import Study
 from seqsuite.results.studies.verdict import Compared, compared, mark
@@ -37,12 +37,18 @@ def study_report(
 
 
 def study_tables(study: Study, reader: Reader) -> list[Section]:
-    """Return the study's own table, if its file lays one out."""
+    """Return the study's own table, if its file lays one out.
+
+    It has the axes that the runs so far have: of an unfinished study perhaps none has an option of a mixer.
+    """
     if study.pivot is None:
         return []
-    rows = study.pivot.rows
-    axes = Axes((rows,) if isinstance(rows, str) else tuple(rows), study.pivot.cols, study.pivot.metric)
-    return pivot(newest(reader.cells()), axes)
+    cells = newest(reader.cells())
+    known = {SET, *settings_of(cells)}
+    wanted = [study.pivot.rows] if isinstance(study.pivot.rows, str) else study.pivot.rows
+    rows = tuple(row for row in wanted if row in known)
+    cols = study.pivot.cols if study.pivot.cols in known else None
+    return pivot(cells, Axes(rows, cols, study.pivot.metric)) if rows else []
 
 
 def study_laws(study: Study, reader: Reader) -> list[Section]:
