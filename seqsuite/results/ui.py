@@ -32,12 +32,7 @@ _COLUMNS = (
 )
 _SECTIONS = ("validation", "train", "test", "best", "model", "baseline", "baseline_validation")
 """Of MLflow's charts: curves first, then what has one value."""
-_OF_OTHER_SERVERS = {
-    "MLFLOW_GUNICORN_OPTS",
-    "MLFLOW_STATIC_PREFIX",
-    "MLFLOW_UVICORN_OPTS",
-    "MLFLOW_WAITRESS_OPTS",
-}
+_OF_OTHER_SERVERS = {"MLFLOW_GUNICORN_OPTS", "MLFLOW_STATIC_PREFIX", "MLFLOW_UVICORN_OPTS"}
 """Settings of a server for others, with which ours would answer elsewhere or not at all."""
 _START_SECONDS = 90
 _STOP_SECONDS = 10

@@ -9,7 +9,7 @@ import mlflow
 import pytest
 
 from seqsuite.experiments.tracking.store import Store
-from seqsuite.results import ui
+from seqsuite.results import server, ui
 
 # MLflow's server uses what SQLAlchemy and Starlette have deprecated.
 pytestmark = pytest.mark.filterwarnings("ignore:.* is deprecated and will be removed")
@@ -65,3 +65,10 @@ def test_the_link_goes_by_the_first_page_where_there_is_one(application: ModuleT
     by_it = ui.link("http://127.0.0.1:5000", store, "seqsuite")
     assert by_it.startswith(f"http://127.0.0.1:5000{application.FIRST_PAGE}#/experiments/")
     assert ui.link("http://127.0.0.1:5000/", store) == by_it.replace(application.FIRST_PAGE, "/")
+
+
+def test_without_the_entry_point_mlflow_is_served_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So it is where seqsuite was updated and not installed again."""
+    assert server.has_first_page()
+    monkeypatch.setattr(server, "entry_points", lambda **_: [])
+    assert not server.has_first_page()

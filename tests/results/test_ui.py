@@ -26,8 +26,15 @@ launch(int(sys.argv[1]), False, experiment=sys.argv[2], say=lambda line: print(l
 
 
 @pytest.fixture
-def server(store: Store, record: Record) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """The launched user interface, and the link it shows; the port asked for is in use: it takes the next."""
+def server(
+    store: Store, record: Record, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """The launched user interface, and the link it shows; the port asked for is in use: it takes the next.
+
+    The environment has settings of a server for others, with which it would not answer.
+    """
+    monkeypatch.setenv("MLFLOW_STATIC_PREFIX", "/elsewhere")
+    monkeypatch.setenv("MLFLOW_GUNICORN_OPTS", "--timeout 5")
     run_id = record("mamba", 1.8765)
     store.log_batch(run_id, tags=columns(store.get(run_id)))
     with socket.create_server(("127.0.0.1", 0)) as other:
