@@ -1,11 +1,16 @@
 """Prints how well words of letters tell great apes apart by the length of a segment, for docs/data.md.
 
     python docs/great_apes.py [--words 3,6,8] [--lengths 1024,4096,16384,65536] [--rows N] [--path ALIGNMENT]
+    python docs/great_apes.py --regression [--words 4] [--lengths 256,1024]
 
 Words are counted in all training data of the alignment, or in N random training rows of the length that is
 asked about, which is what a model reads. Every segment of the split that overlaps no other
 is asked about. A 95 % interval is that of 10 000 resamplings of whole stretches of the genome, since what is
 seen at one place is not independent: neighbours are alike, and so are the four species.
+
+With ``--regression``, what tells is not the words' frequencies but a logistic regression on their counts. It
+reads all training data once, each place in all species at a time, so that what a place has of its own is in
+all four gradients and cancels. Segments are then the same places, too.
 
 The last column is why: by how much the log-likelihood ratio of two species differs between these two at one
 place, on average, in standard deviations of that ratio between places; the most of all pairs.
@@ -20,13 +25,17 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch.nn.functional import cross_entropy
 
 from seqsuite.tasks.great_apes import GreatApes
-from seqsuite.tasks.kmers import log_frequencies, log_likelihoods
+from seqsuite.tasks.kmers import count_words, log_frequencies, log_likelihoods
 from seqsuite.tasks.sources.fasta import N
 from seqsuite.tasks.sources.maf import example_alignment, read_maf, species_name
 
 _RESAMPLINGS = 10_000
+_PLACES = 64  # a step of the regression
+_RATE = 1e-3
 
 Floats = npt.NDArray[np.float64]
 Places = dict[tuple[int, int], Floats]
@@ -40,6 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--lengths", default="1024,4096,16384,65536")
     parser.add_argument("--rows", type=int, default=None)
     parser.add_argument("--path", type=Path, default=None)
+    parser.add_argument("--regression", action="store_true")
     chosen = parser.parse_args(arguments)
     task = GreatApes(seed=0, path=chosen.path)
     print("| letters a word | length | segments | stretches | right, % | 95 % interval | apart, sd |")
@@ -48,10 +58,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for k in map(int, chosen.words.split(",")):
         in_all = log_frequencies(task.stretches("train"), k)
         for length in map(int, chosen.lengths.split(",")):
-            frequencies = in_all
-            if chosen.rows is not None:
-                frequencies = log_frequencies(_drawn(chosen.path, length, chosen.rows), k)
-            asked = [_ask(stretches, length, frequencies, k) for stretches in task.stretches("test")]
+            if chosen.regression:
+                asked = _regress(task, length, k)
+            else:
+                drawn = None if chosen.rows is None else _drawn(chosen.path, length, chosen.rows)
+                frequencies = in_all if drawn is None else log_frequencies(drawn, k)
+                asked = [_ask(stretches, length, frequencies, k) for stretches in task.stretches("test")]
             print(_row(k, length, asked), flush=True)
             confusions.append((k, length, _confusion(asked)))
     print("\nAligned letters that differ, in %")
@@ -82,6 +94,45 @@ def _ask(
             if (segment == N).mean() <= 0.5:
                 found[number, place] = log_likelihoods(frequencies, segment, k)
     return found
+
+
+def _regress(task: GreatApes, length: int, k: int) -> list[Places]:
+    """Return the scores of each test place by species, by a regression on the same places of training."""
+    torch.manual_seed(0)
+    _, places = _counted(task.stretches("train"), length, k)
+    mean, spread = places.mean((0, 1)), places.std((0, 1)) + 0.05
+    classes = places.shape[1]
+    weights = torch.zeros(places.shape[2], classes, requires_grad=True)
+    optimizer = torch.optim.Adam([weights], lr=_RATE)
+
+    def scores(of: torch.Tensor) -> torch.Tensor:
+        return (of - mean) / spread @ weights / len(weights) ** 0.5
+
+    for batch in torch.randperm(len(places)).split(_PLACES):
+        found = scores(places[batch])
+        loss = cross_entropy(found.flatten(0, 1), torch.arange(classes).repeat(len(batch)))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    keys, asked = _counted(task.stretches("test"), length, k)
+    told = scores(asked).detach().double().numpy()
+    return [dict(zip(keys, told[:, number], strict=True)) for number in range(classes)]
+
+
+def _counted(
+    species: list[list[npt.NDArray[np.uint8]]], length: int, k: int
+) -> tuple[list[tuple[int, int]], torch.Tensor]:
+    """Return the places known in all species, and roots of their words' counts (places, C, 4^k)."""
+    keys, counts = [], []
+    for number, stretches in enumerate(zip(*species, strict=True)):
+        shortest = min(map(len, stretches))
+        for place in range(shortest // length):
+            starts = [place * length * len(stretch) // shortest for stretch in stretches]
+            segments = [stretch[at : at + length] for stretch, at in zip(stretches, starts, strict=True)]
+            if all((segment == N).mean() <= 0.5 for segment in segments):
+                keys.append((number, place))
+                counts.append(np.stack([count_words(segment, k) for segment in segments]).astype(np.float32))
+    return keys, torch.from_numpy(np.stack(counts)).sqrt()
 
 
 def _row(k: int, length: int, asked: list[Places]) -> str:

@@ -54,10 +54,17 @@ def log_frequencies(classes: Sequence[Sequence[Letters]], k: int = K) -> Floats:
     for number, sequences in enumerate(classes):
         share = min(1.0, COUNTED / max(sum(map(len, sequences)), 1))
         for sequence in sequences:
-            for words in _words(sequence[: round(share * len(sequence))], k):
-                counts[number] += np.bincount(words, minlength=counts.shape[1])
+            counts[number] += count_words(sequence[: round(share * len(sequence))], k)
     logarithms: Floats = np.log(counts / counts.sum(axis=1, keepdims=True))
     return logarithms
+
+
+def count_words(sequence: Letters, k: int = K) -> npt.NDArray[np.int64]:
+    """Return how often each word of k letters occurs in a sequence (L,): counts (4^k,)."""
+    counts = np.zeros(_LETTERS**k, np.int64)
+    for words in _words(sequence, k):
+        counts += np.bincount(words, minlength=len(counts))
+    return counts
 
 
 def log_likelihoods(frequencies: Floats, sequence: Letters, k: int = K) -> Floats:
