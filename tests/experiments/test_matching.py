@@ -90,6 +90,20 @@ def test_the_nearest_value_is_found_among_those_that_can_be_used(step: int, goal
 
 def test_of_values_of_one_size_the_least_is_taken() -> None:
     assert nearest(lambda value: value // 4 * 10, 50) == (20, 50)
+    assert nearest(lambda value: 40 if value < 19 else 50 if value < 24 else 60, 50) == (19, 50)
+    assert nearest(lambda value: (value + 1) // 2, 2) == (3, 2)
+
+
+def test_the_search_ends_where_models_get_no_wider() -> None:
+    assert nearest(lambda value: value, 10**9) == (2**14, 2**14)
+    assert nearest(lambda value: None if value % 255 else value, 1) == (255, 255)
+    assert nearest(lambda value: None if value % 256 else value, 1) is None
+
+
+def test_sizes_are_those_of_one_sequence() -> None:
+    """By hand: a width of 64 has 128 channels, each with 16 numbers of state and 3 past inputs."""
+    (mamba,) = cells("model=mamba", "model.d_model=64", "model.n_layer=2")
+    assert size_of(mamba, "state") == 2 * 4 * 128 * (16 + 3)
 
 
 def test_a_dry_run_shows_what_is_equal(seqsuite: Callable[..., Result]) -> None:
