@@ -300,8 +300,10 @@ class Trainer:
         """Compute the gradients of a step; return its mean loss and the gradient's norm before clipping."""
         placement = self.parts.placement
         count = sum(batch.counted for batch in micro_batches)
-        total = placement.reduce({"count": torch.tensor(float(count), dtype=torch.float64)})["count"]
-        count = max(int(total), 1)
+        if placement.world > 1:
+            total = torch.tensor(float(count), dtype=torch.float64)
+            count = int(placement.reduce({"count": total})["count"])
+        count = max(count, 1)
         carry = self.parts.task.io.lanes is not None
         self._optimizer.zero_grad()
         losses = [
