@@ -1,5 +1,6 @@
 """``model.match``: models of a grid with as many parameters, state bytes or operations as another."""
 
+import math
 from collections.abc import Callable
 
 import pytest
@@ -72,6 +73,18 @@ def test_what_cannot_be_matched_is_one_sentence(settings: list[str], message: st
     with pytest.raises(UserError, match=message) as caught:
         cells(*settings)
     assert "\n" not in str(caught.value)
+
+
+def test_near_enough_is_what_the_tolerance_says() -> None:
+    settings = ("model=mamba,transformer", "model.match=params", "model.n_layer=1")
+    first, second = (size_of(cell, "params") for cell in cells(*settings))
+    apart = abs(second / first - 1)
+    assert apart > 0
+    assert len(cells(*settings, f"model.match_within={apart!r}")) == 2
+    with pytest.raises(
+        UserError, match=f"mamba has {first:,} parameters, and the nearest to that is {second:,}"
+    ):
+        cells(*settings, f"model.match_within={math.nextafter(apart, 0)!r}")
 
 
 @pytest.mark.parametrize("step", [1, 7, 48])
