@@ -157,7 +157,8 @@ def nearest(size_at: Callable[[int], int | None], goal: int) -> tuple[int, int] 
         goal: The size to come near to; above zero.
     """
     best: list[tuple[float, int, int]] = []
-    low, high, reached = 0, 1, False
+    low = high = 1
+    reached = False
     while not reached:  # double, until a value is large enough
         if high > (_LARGEST if best else _WIDEST_STEP):
             break

@@ -22,7 +22,7 @@ _LOGITS = 3  # the logits, their log-softmax and the gradient are there at once
 _WORKING = 2  # what a layer keeps, and as much again for its gradients
 _PROGRAM = 10**9  # address space that the program still takes: stacks of threads, MLflow, compiled kernels
 _ADAM = 2  # numbers that AdamW keeps for each weight
-_LARGEST = 2**63 - 1
+_LARGEST = torch.iinfo(torch.int64).max
 
 
 @dataclass(frozen=True)
@@ -76,8 +76,8 @@ def estimate_memory(config: CellConfig, io: ModelIO) -> MemoryEstimate:
         model = build_shaped(config.model, shape)
         weights = sum(parameter.nbytes for parameter in model.parameters())
         kept = _kept(model, io, batch)
-    outputs = 0 if io.n_classes is not None else shape.n_outputs or io.vocab_size or 0
-    logits = _LOGITS * 4 * seqlen * outputs
+    width = shape.n_outputs or io.vocab_size
+    logits = 0 if io.n_classes is not None or width is None else _LOGITS * 4 * seqlen * width
     activations = None
     if kept is not None:
         blocks = sum(isinstance(module, Block) for module in model.modules())
@@ -105,10 +105,10 @@ def _kept(model: torch.nn.Module, io: ModelIO, batch: int) -> int | None:
 
     try:
         with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-            if io.vocab_size is not None:
+            if io.d_input is None:
                 inputs = torch.zeros(batch, io.seqlen, dtype=torch.long)
             else:
-                inputs = torch.zeros(batch, io.seqlen, io.d_input or 1)
+                inputs = torch.zeros(batch, io.seqlen, io.d_input)
             outputs = model(inputs).flatten(0, -2).float()
             F.cross_entropy(outputs, torch.zeros(len(outputs), dtype=torch.long))
     except Exception as error:  # a layer of a plug-in that looks at values

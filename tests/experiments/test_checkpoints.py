@@ -2,9 +2,11 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from safetensors import SafetensorError
 
 from seqsuite.errors import UserError
 from seqsuite.experiments import checkpoints as module
@@ -161,19 +163,33 @@ def test_a_kill_at_any_moment_leaves_a_whole_checkpoint(
     assert place > 5
 
 
+@pytest.mark.parametrize(
+    ("writer", "error", "told"),
+    [
+        (module, OSError(28, "No space left on device"), "No space left on device"),
+        (module, SafetensorError("I/O error: No space (os error 28)"), "No space left on device"),
+        (module, OSError("an odd one."), "an odd one"),
+        (
+            module.torch,
+            RuntimeError("[enforce fail at inline_container.cc:672]"),
+            "less was written than there",
+        ),
+    ],
+)
 def test_a_full_disk_keeps_the_old_checkpoint_and_says_so(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writer: Any, error: Exception, told: str
 ) -> None:
     model, config = make()
     save(tmp_path, 1)
 
     def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
+        raise error
 
-    monkeypatch.setattr(module, "save_file", full)
+    monkeypatch.setattr(writer, "save_file" if writer is module else "save", full)
     checkpoints = Checkpoints(tmp_path, config, SHAPE)
     checkpoints.save(Snapshot(2, weights_of(model), {}))
-    with pytest.raises(UserError, match="cannot be written: No space left on device; make room"):
+    with pytest.raises(UserError, match=f"cannot be written: {told}.*; make room"):
         checkpoints.wait()
     assert steps_in(tmp_path) == [1]
     assert not list(tmp_path.glob(".*"))
+    assert (checkpoints.seconds, Snapshot(2, {}, {}).best_step) == (0.0, 0)

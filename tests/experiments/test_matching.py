@@ -1,5 +1,6 @@
 """``model.match``: models of a grid with as many parameters, state bytes or operations as another."""
 
+import math
 from collections.abc import Callable
 
 import pytest
@@ -74,6 +75,18 @@ def test_what_cannot_be_matched_is_one_sentence(settings: list[str], message: st
     assert "\n" not in str(caught.value)
 
 
+def test_near_enough_is_what_the_tolerance_says() -> None:
+    settings = ("model=mamba,transformer", "model.match=params", "model.n_layer=1")
+    first, second = (size_of(cell, "params") for cell in cells(*settings))
+    apart = abs(second / first - 1)
+    assert apart > 0
+    assert len(cells(*settings, f"model.match_within={apart!r}")) == 2
+    with pytest.raises(
+        UserError, match=f"mamba has {first:,} parameters, and the nearest to that is {second:,}"
+    ):
+        cells(*settings, f"model.match_within={math.nextafter(apart, 0)!r}")
+
+
 @pytest.mark.parametrize("step", [1, 7, 48])
 @pytest.mark.parametrize("goal", [1, 50, 4321, 10**9])
 def test_the_nearest_value_is_found_among_those_that_can_be_used(step: int, goal: int) -> None:
@@ -90,6 +103,20 @@ def test_the_nearest_value_is_found_among_those_that_can_be_used(step: int, goal
 
 def test_of_values_of_one_size_the_least_is_taken() -> None:
     assert nearest(lambda value: value // 4 * 10, 50) == (20, 50)
+    assert nearest(lambda value: 40 if value < 19 else 50 if value < 24 else 60, 50) == (19, 50)
+    assert nearest(lambda value: (value + 1) // 2, 2) == (3, 2)
+
+
+def test_the_search_ends_where_models_get_no_wider() -> None:
+    assert nearest(lambda value: value, 10**9) == (2**14, 2**14)
+    assert nearest(lambda value: None if value % 255 else value, 1) == (255, 255)
+    assert nearest(lambda value: None if value % 256 else value, 1) is None
+
+
+def test_sizes_are_those_of_one_sequence() -> None:
+    """By hand: a width of 64 has 128 channels, each with 16 numbers of state and 3 past inputs."""
+    (mamba,) = cells("model=mamba", "model.d_model=64", "model.n_layer=2")
+    assert size_of(mamba, "state") == 2 * 4 * 128 * (16 + 3)
 
 
 def test_a_dry_run_shows_what_is_equal(seqsuite: Callable[..., Result]) -> None:

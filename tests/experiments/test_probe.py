@@ -6,7 +6,7 @@ from seqsuite.errors import UserError
 from seqsuite.experiments import probe as probe_module
 from seqsuite.experiments.config.resolve import resolve
 from seqsuite.experiments.memory import estimate_cells
-from seqsuite.experiments.probe import PROBE_STEPS, Probe, probe, probe_step
+from seqsuite.experiments.probe import Probe, probe, probe_step
 
 TINY = {"task": "selective_copying", "scale": "smoke", "task.length": "12", "model.d_model": "8"}
 
@@ -25,13 +25,27 @@ def steps_taken(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 def test_a_few_steps_after_the_first_say_how_long_one_takes(steps_taken: list[float]) -> None:
-    # One look before, then one after each step; of the steps after the first, the median took this long.
-    assert probe_step(resolve(TINY | {"train.steps": "50"})).seconds == (2 + (PROBE_STEPS + 1)) / 2
-    assert len(steps_taken) == 2 + PROBE_STEPS
+    # One look before, then one after each step; of those after the first, which took 2, 3, 4 and 5.
+    assert probe_step(resolve(TINY | {"train.steps": "50"})).seconds == 3.5
+    assert len(steps_taken) == 6
 
 
 def test_a_cell_of_one_step_is_timed_by_it(steps_taken: list[float]) -> None:
     assert probe_step(resolve(TINY | {"train.steps": "1", "train.eval_every": "1"})).seconds == 1.0
+
+
+def test_of_two_steps_the_second_is_timed(steps_taken: list[float]) -> None:
+    assert probe_step(resolve(TINY | {"train.steps": "2", "train.eval_every": "2"})).seconds == 2.0
+
+
+@pytest.mark.parametrize(("most", "memory"), [(20, 13), (5, 0), (None, None)])
+def test_memory_is_what_a_process_has_grown_by(
+    monkeypatch: pytest.MonkeyPatch, most: int | None, memory: int | None
+) -> None:
+    sizes = {"VmRSS": 7, "VmHWM": most}
+    monkeypatch.setattr(probe_module, "reset_peak", lambda: True)
+    monkeypatch.setattr(probe_module, "process_bytes", sizes.__getitem__)
+    assert probe_step(resolve(TINY | {"train.steps": "1"})).memory == memory
 
 
 def test_cells_that_differ_in_seed_or_steps_share_a_probe() -> None:

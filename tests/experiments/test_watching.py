@@ -28,7 +28,9 @@ def test_a_cell_is_followed_from_its_start_to_its_end(
         journal.start(RunHeader("c", "g", "n", {}, {}), None)
         assert watch.look()[0].state == "running"
         journal.metrics({"train/loss": 2.0}, 1)
-        assert watch.look()[0].seconds_left is None
+        journal.metrics({"train/speed": 2.0}, 1)
+        journal.metrics({"test/accuracy": 2.0}, 9)
+        assert (watch.look()[0].seconds_left, watch.look()[0].step) == (None, 1)
         clock[0] += 12
         journal.metrics({"train/loss": 1.0, "validation/accuracy": 50.0}, 4)
         (first, second) = watch.look()

@@ -106,7 +106,7 @@ def _short(keys: Sequence[str]) -> list[str]:
 def _paths(values: Sequence[Any]) -> list[str]:
     """Return the last parts of paths, as many as tell them apart."""
     texts = [shown(value) for value in values]
-    deepest = max(text.count("/") for text in texts) + 1
+    deepest = max(text.count("/") for text in texts)
     for count in range(1, deepest + 1):
         tails = ["/".join(text.rstrip("/").split("/")[-count:]) for text in texts]
         if len(set(tails)) == len(set(texts)):

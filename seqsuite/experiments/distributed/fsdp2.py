@@ -20,7 +20,7 @@ class FullySharded(Ranks):
     They are gathered in float32, and mixed precision is autocast's, as on one process: the same numbers.
     """
 
-    def __init__(self, device: torch.device, config: TrainConfig, parts: int = 1) -> None:
+    def __init__(self, device: torch.device, config: TrainConfig, parts: int) -> None:
         super().__init__(device, config, parts)
         self.shards = Shards()
 

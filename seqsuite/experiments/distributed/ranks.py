@@ -39,7 +39,7 @@ class Ranks(ABC):
 
     shards: "Shards | None" = None
 
-    def __init__(self, device: torch.device, config: TrainConfig, parts: int = 1) -> None:
+    def __init__(self, device: torch.device, config: TrainConfig, parts: int) -> None:
         self.device, self.rank, self.world = device, dist.get_rank(), dist.get_world_size()
         self._batch_size, self._accumulate, self._parts = config.batch_size, config.accumulate, parts
         rings = [Ring(range(first, first + parts)) for first in range(0, self.world, parts) if parts > 1]

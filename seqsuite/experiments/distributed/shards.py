@@ -201,5 +201,5 @@ def _move(parts: Path, path: Path) -> None:
         header = source.read(int.from_bytes(source.read(8), "little"))
         padded = header + b" " * (-len(header) % 8)
         target.write(len(padded).to_bytes(8, "little") + padded)
-        shutil.copyfileobj(source, target, 1 << 20)
+        shutil.copyfileobj(source, target)
     shutil.rmtree(parts)

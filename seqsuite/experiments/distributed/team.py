@@ -212,16 +212,19 @@ class _Workers:
             status = process.poll()
             if not status:
                 continue
-            how = f"was killed by {signal.Signals(-status).name}" if status < 0 else "has failed"
-            file = self._errors[rank - 1]
-            file.seek(0)
-            words = file.read().decode(errors="replace").strip().splitlines()
-            why = f" ({words[-1].rstrip('.')})" if words and status > 0 else ""
             return (
-                f"Process {rank} of the {len(self._processes) + 1} that train this cell {how}{why}; the same "
-                "command goes on from the newest checkpoint."
+                f"Process {rank} of the {len(self._processes) + 1} that train this cell "
+                f"{self._end_of(rank, status)}; the same command goes on from the newest checkpoint."
             )
         return None
+
+    def _end_of(self, rank: int, status: int) -> str:
+        if status < 0:
+            return f"was killed by {signal.Signals(-status).name}"
+        file = self._errors[rank - 1]
+        file.seek(0)
+        words = file.read().decode(errors="replace").strip().splitlines()
+        return f"has failed ({words[-1].rstrip('.')})" if words else "has failed"
 
     def fault_soon(self) -> str | None:
         """Return what :meth:`fault` does, once a process that is ending has ended."""

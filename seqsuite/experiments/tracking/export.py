@@ -142,8 +142,8 @@ def _described(reader: Reader, cell: CellRun, shared: Mapping[str, str]) -> dict
 
 def _thinned(points: Points) -> Points:
     """Return at most :data:`CURVE_POINTS` and the last of a curve's points, evenly chosen."""
-    stride = math.ceil(len(points) / CURVE_POINTS)
-    return points if stride <= 1 else [*points[:-1:stride], points[-1]]
+    stride = max(1, math.ceil(len(points) / CURVE_POINTS))
+    return [*points[:-1:stride], *points[-1:]]
 
 
 def _plain(value: float) -> float | None:

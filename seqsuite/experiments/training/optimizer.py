@@ -124,7 +124,7 @@ def learning_rate(step: int, config: TrainConfig) -> float:
         start = max(warmup_steps, config.steps - round(config.decay * config.steps))
     if config.schedule == "constant" or step < start:
         return peak
-    progress = (step - start) / max(1, config.steps - start)
+    progress = (step - start) / (config.steps - start)
     if config.schedule == "cosine":
         return floor + (peak - floor) * (1 + math.cos(math.pi * progress)) / 2
     return peak + (floor - peak) * progress

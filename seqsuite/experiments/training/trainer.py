@@ -116,7 +116,7 @@ class Trainer:
         self._precision = MixedPrecision(config.precision, parts.placement.device)
         self._average = None if config.ema is None else WeightAverage(parts.model, config.ema)
         call = parts.placement.forward(parts.model)
-        self._carried = [CarriedModel(parts.model, call) for _ in parts.placement.rows(0)]
+        self._carried = [CarriedModel(parts.model, call) for _ in range(config.accumulate)]
         self._gradients = Gradients(parts.objective, parts.placement, self._precision, config.chunk)
         self._log_every = config.log_every or max(1, config.steps // _LOGGED_STEPS)
         self._largest_loss: Tensor | None = None
@@ -235,9 +235,7 @@ class Trainer:
     def _evaluation_is_due(self) -> bool:
         step = self.progress.step
         last = step == self.config.steps or bool(self.progress.stopped)
-        return (
-            last or (step > 0 and step % self.config.eval_every == 0)
-        ) and self.progress.evaluated_step < step
+        return (last or step % self.config.eval_every == 0) and self.progress.evaluated_step < step
 
     def _advance(self, batches: Prefetcher[list[TensorBatch]]) -> None:
         """Take one step, time it, and report it."""
@@ -303,7 +301,8 @@ class Trainer:
         placement = self.parts.placement
         count = sum(batch.counted for batch in micro_batches)
         if placement.world > 1:
-            count = int(placement.reduce({"count": torch.tensor(float(count))})["count"])
+            total = torch.tensor(float(count), dtype=torch.float64)
+            count = int(placement.reduce({"count": total})["count"])
         count = max(count, 1)
         carry = self.parts.task.io.lanes is not None
         self._optimizer.zero_grad()
@@ -367,11 +366,11 @@ class Trainer:
         reasons = [callback.evaluated(step, metrics) for callback in self._listeners]
         if step < self.config.steps:
             progress.stopped = progress.stopped or next(filter(None, reasons), "")
-        sign = -1 if metric.higher_is_better else 1
-        if progress.best is None or (sign * value, metrics["loss"]) < (
-            sign * progress.best,
-            progress.best_loss,
-        ):
+
+        def order(value: float, loss: float) -> tuple[float, float]:
+            return (-value if metric.higher_is_better else value), loss
+
+        if progress.best is None or order(value, metrics["loss"]) < order(progress.best, progress.best_loss):
             progress.best, progress.best_loss, progress.best_step = value, metrics["loss"], step
         if step in (progress.best_step, self.config.steps) or progress.stopped:
             self.save()

@@ -47,12 +47,24 @@ def test_paths_are_told_by_as_much_as_differs() -> None:
     same_name = titles("task=dna", "task.path=/data/a/x.fa,/data/b/x.fa")
     assert same_name == ["dna-mamba[path=a_x.fa]-cpu-seed0", "dna-mamba[path=b_x.fa]-cpu-seed0"]
     assert titles("task=dna", "task.path=/data/a.fa,none")[0] == "dna-mamba[path=a.fa]-cpu-seed0"
+    for paths, told in (
+        ("/a,/b", ("a", "b")),
+        ("a/x,b/x", ("a_x", "b_x")),
+        ("/a/x/y,/b/x/y", ("a_x_y", "b_x_y")),
+    ):
+        expected = [f"dna-mamba[path={each}]-cpu-seed0" for each in told]
+        assert titles("task=dna", f"task.path={paths}") == expected
 
 
 def test_titles_are_short_enough_for_files() -> None:
     many = titles("task=dna", f"task.path=/{'a' * 300}1,/{'a' * 300}2")
     assert len(set(many)) == 2
     assert all(len(title) < 200 for title in many)
+    fits, cut = titles("task=dna", f"task.path=/{'a' * 95},/{'b' * 96}")
+    assert fits == f"dna-mamba[path={'a' * 95}]-cpu-seed0"
+    start, _, rest = cut.partition("…")
+    assert start == f"dna-mamba[path={'b' * 95}"
+    assert rest[4:] == "]-cpu-seed0"
 
 
 def test_the_work_of_a_cell_is_found_by_any_grid() -> None:

@@ -37,3 +37,17 @@ def test_descriptions_of_arguments_are_read_over_several_lines() -> None:
     text = "A thing.\n\nArgs:\n    one: First,\n        and more.\n    two: Second.\n\nRaises:\n    X: if so."
     assert argument_descriptions(text) == {"one": "First, and more.", "two": "Second."}
     assert argument_descriptions("Nothing.") == {}
+
+
+def test_types_are_told_in_words() -> None:
+    expected = {
+        "train.clip": ("number > 0 or none", "1.0"),
+        "train.graphs": ("auto | on | off", "auto"),
+        "train.warmup": ("number ≥ 0, ≤ 1", "0.1"),
+        "run.gpus": ("number > 0, ≤ 1 or none", "none"),
+        "model.backbone.pattern": ("list of texts", "[]"),
+        "model.d_model": ("whole number > 0", "64"),
+    }
+    for name, told in expected.items():
+        [key] = [key for key in list_keys(name) if key.name == name]
+        assert (key.type, key.default) == told

@@ -27,6 +27,7 @@ def test_several_values_make_the_product_with_the_last_key_fastest():
         ("0..1,7", ["0", "1", "7"]),
         ("[1,2],[3]", [["1", "2"], ["3"]]),
         ("[]", [[]]),
+        ("''", [""]),
         ("'a,b'", ["a,b"]),
         ('"0..4"', ["0..4"]),
         ("none,x", [None, "x"]),
@@ -44,6 +45,13 @@ def test_zipped_values_are_pairs():
     assert expand_grid(["task=dna"], zipped=True) == [{"task": "dna"}]
     with pytest.raises(UserError, match="model has 2, seed has 3"):
         expand_grid(["model=mamba,s4", "seed=0..2"], zipped=True)
+
+
+def test_as_many_cells_values_and_lists_in_lists_as_are_allowed() -> None:
+    assert len(expand_grid(["seed=0..99", "other=0..99"])) == 10_000
+    assert len(expand_grid(["seed=1..10000"])) == 10_000
+    (cell,) = expand_grid([f"key={'[' * 20}{']' * 20}"])
+    assert str(cell["key"]) == "[" * 20 + "]" * 20
 
 
 def test_no_settings_are_one_cell():
@@ -65,8 +73,11 @@ def test_no_settings_are_one_cell():
         (["key=[1,2"], "bracket that is not closed"),
         (["seed=['~a,b',]"], "has an empty item"),
         (["seed=[,]"], "has an empty item"),
-        (["seed=0..9999", "other=0..1"], "grid has 20000 cells"),
-        ([f"key={'[' * 50}{']' * 50}"], "more than 20 deep"),
+        (["key='"], "quotation mark that is not closed"),
+        (["key=["], "bracket that is not closed"),
+        (["seed=0..10000"], "seed=0..10000 is no range: write LOW..HIGH, with at most 10000 values"),
+        (["seed=0..9999", "other=0..1"], "grid has 20000 cells, more than 10000"),
+        ([f"key={'[' * 21}{']' * 21}"], "key= has lists in lists, more than 20 deep"),
         ([f"key={'9' * 5000}..{'9' * 5001},"], "has an empty value"),
     ],
 )

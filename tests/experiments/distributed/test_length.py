@@ -48,6 +48,8 @@ def test_what_cannot_be_cut_into_chunks_is_refused() -> None:
         gradient(model, 8, 4, torch.tensor([0, 3, 8]))
     with pytest.raises(UserError, match=r"train\.chunk is for tasks with a target at each position"):
         check_batches(TrainConfig(chunk=4), ModelIO(seqlen=8, vocab_size=4, n_classes=2))
+    check_batches(TrainConfig(batch_size=8, chunk=2), ModelIO(seqlen=4, lanes=8))
+    check_batches(TrainConfig(batch_size=8), ModelIO(seqlen=4, n_classes=2))
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ import pytest
 from seqsuite.api import build
 from seqsuite.errors import UserError
 from seqsuite.experiments.config.resolve import resolve
-from seqsuite.experiments.distributed.sequence import check_can_split
+from seqsuite.experiments.distributed.sequence import check_can_split, part_of
 from seqsuite.experiments.grid import check_cells
 from seqsuite.models.base import Mixer
 
@@ -44,6 +44,11 @@ def test_parts_are_computed_as_the_whole(tmp_path: Path, world: int, backend: st
     distances = split(tmp_path, world, backend)
     assert len(distances) > 20
     assert {case: error for case, error in distances.items() if not error < 1e-12} == {}
+
+
+def test_parts_are_all_positions_once_and_differ_by_one() -> None:
+    assert [part_of(10, place, 4) for place in range(4)] == [(0, 2), (2, 5), (5, 7), (7, 10)]
+    assert [part_of(1, place, 2) for place in range(2)] == [(0, 0), (0, 1)]
 
 
 def test_a_layer_that_does_not_say_how_it_is_split_is_refused() -> None:

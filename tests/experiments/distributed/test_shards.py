@@ -10,18 +10,23 @@ import sys
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 import torch.distributed as dist
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.tensor import Shard, distribute_tensor
 
 from seqsuite.errors import UserError
 from seqsuite.experiments import checkpoints as module
 from seqsuite.experiments.checkpoint_loading import load_for_inference, load_training
 from seqsuite.experiments.checkpoints import Checkpoints
 from seqsuite.experiments.config.resolve import resolve
+from seqsuite.experiments.distributed import shards as shards_module
+from seqsuite.experiments.distributed.shards import put_together, taken_apart
 from seqsuite.experiments.distributed.team import join
 from seqsuite.experiments.interruption import Interrupted, InterruptionFlag
 from seqsuite.experiments.training.assemble import assemble
@@ -198,6 +203,68 @@ def test_shards_of_something_else_are_refused_in_a_sentence(
     with pytest.raises(UserError, match=r"step-000000001 cannot be resumed from \(.*\): start") as raised:
         resume()
     assert "\n" not in str(raised.value)
+
+
+def test_what_one_process_does_alone_all_return_or_fail_as_it_does(
+    placement: Placement, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shards, heard = placement.shards, []
+    assert shards is not None
+    assert shards.first
+    monkeypatch.setattr(dist, "broadcast_object_list", lambda told, **_: heard.append(list(told)))
+    assert shards.alone(lambda: "made") == "made"
+
+    def fail(error: Exception) -> None:
+        raise error
+
+    for error in (OSError("the disk is full"), OSError()):
+        with pytest.raises(OSError, match=f"^{error}$") as raised:
+            shards.alone(partial(fail, error))
+        assert raised.value is error
+    assert heard == [["made", ""], [None, "the disk is full"], [None, "OSError"]]
+    shards.first = False
+
+    def hear(told: list[object], **_: object) -> None:
+        assert told == [None, ""]
+        told[:] = heard.pop(0)
+
+    monkeypatch.setattr(dist, "broadcast_object_list", hear)
+    assert shards.alone(lambda: fail(AssertionError())) == "made"
+    with pytest.raises(OSError, match="the disk is full"):
+        shards.alone(lambda: fail(AssertionError()))
+
+
+def test_parts_go_into_files_of_a_quarter_of_a_gigabyte(
+    placement: Placement, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files: list[dict[str, int]] = []
+    monkeypatch.setattr(
+        shards_module,
+        "HuggingFaceStorageWriter",
+        lambda path, files_of, save_distributed: files.append(files_of) or SimpleNamespace(),
+    )
+    monkeypatch.setattr(shards_module, "save", lambda *_, **__: None)
+    assert placement.shards is not None
+    sizes = {"a": 2**28 - 2, "b": 2, "c": 2**28, "d": 2}
+    halves = {
+        name: torch.empty(size // 2, dtype=torch.float16, device="meta") for name, size in sizes.items()
+    }
+    placement.shards.write(tmp_path, halves)
+    assert files == [{"a": 1, "b": 1, "c": 2, "d": 3}]
+
+
+def test_containers_lose_what_is_split_and_keep_the_rest(placement: Placement) -> None:
+    mesh = init_device_mesh("cpu", (1,))
+    split = distribute_tensor(torch.ones(2), mesh, [Shard(0)])
+    state = {"optimizer": [{"state": {3: {"exp_avg": split}}, "lr": 0.1}], "step": (1, "x"), "average": split}
+    rest, found = taken_apart(state)
+    assert rest["step"] == [1, "x"]
+    assert rest["optimizer"][0]["lr"] == 0.1
+    assert rest["optimizer"][0]["state"][3]["exp_avg"] == {"in shards": "optimizer.0.state.3.exp_avg"}
+    assert set(found) == {"optimizer.0.state.3.exp_avg", "average"}
+    assert put_together({"step": [1]}, Path("nowhere"), {}) == {"step": [1]}
+    with pytest.raises(ValueError, match="it has average, for which there is no place"):
+        put_together({"average": {"in shards": "average"}}, Path("nowhere"), {"optimizer": split})
 
 
 @pytest.mark.slow

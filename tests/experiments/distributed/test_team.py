@@ -36,6 +36,36 @@ def test_what_processes_cannot_do_together_is_refused(settings, world, told) -> 
         check_ranks(config, ModelIO(seqlen=8, vocab_size=4), world)
 
 
+@pytest.mark.parametrize(
+    ("settings", "io", "world"),
+    [
+        ({"run.sequence_parallel": "8"}, ModelIO(seqlen=8, vocab_size=4), 8),
+        ({"run.sequence_parallel": "2", "train.accumulate": "4"}, ModelIO(seqlen=8, vocab_size=4), 8),
+        ({"train.chunk": "4"}, ModelIO(seqlen=8, vocab_size=4, lanes=16), 2),
+        ({"run.distributed": "fsdp2", "train.optimizer": "muon"}, ModelIO(seqlen=1, vocab_size=4), 1),
+        ({"run.distributed": "ddp", "train.optimizer": "muon"}, ModelIO(seqlen=8, vocab_size=4), 2),
+        ({"run.distributed": "fsdp2"}, ModelIO(seqlen=8, vocab_size=4), 2),
+    ],
+)
+def test_what_processes_can_just_do_together_is_not_refused(settings, io, world) -> None:
+    config = resolve({"task": "selective_copying", "scale": "smoke", "train.batch_size": "16", **settings})
+    check_ranks(config, io, world)
+
+
+def test_a_batch_that_cannot_be_shared_says_by_what_it_could() -> None:
+    told = {"run.sequence_parallel": "2", "train.accumulate": "3", "train.batch_size": "20"}
+    config = resolve({"task": "selective_copying", "scale": "smoke", **told})
+    with pytest.raises(UserError) as raised:
+        check_ranks(config, ModelIO(seqlen=8, vocab_size=4), 4)
+    assert str(raised.value) == (
+        "train.batch_size=20 cannot be cut into 6 equal parts, for 2 groups of processes and "
+        "train.accumulate=3: choose a multiple of 6."
+    )
+    config = resolve({"task": "selective_copying", "scale": "smoke", "run.sequence_parallel": "2"})
+    with pytest.raises(UserError, match=r"leave out task\.carry_state"):
+        check_ranks(config, ModelIO(seqlen=8, vocab_size=4, lanes=32), 2)
+
+
 def test_torchrun_says_how_many_processes_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
     run = resolve({"task": "selective_copying", "run.nproc": "2"}).run
     assert world_size(run) == 2

@@ -169,3 +169,21 @@ def test_what_cannot_be_asked_for_is_named(tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").write_text("{}")
     with pytest.raises(UserError, match="cannot be read"):
         tokenizer_for(tmp_path)
+
+
+def test_nothing_is_certain_and_a_text_without_tokens_too() -> None:
+    model = HarnessModel(make_model(), Bytes())
+    assert model.loglikelihood(asked("", ("context", "")), disable_tqdm=True) == [(0.0, True)]
+    assert model.loglikelihood_rolling(asked("", ("",)), disable_tqdm=True) == [0.0]
+
+
+def test_an_answer_has_at_least_one_token_and_is_drawn_from_the_first_seed() -> None:
+    model = make_model()
+    ours, prompt = HarnessModel(model, Bytes()), torch.tensor(list(b"text"))
+    settings = {"max_gen_toks": 1, "do_sample": True, "temperature": 2.0}
+    expected = [int(token) for token in generate(model, [prompt], 1, temperature=2.0, seed=0)]
+    answer = ours.generate_until(asked("", ("text", settings)), disable_tqdm=True)
+    assert answer == [Bytes().decode(expected)]
+    for most in (0, True, "5"):
+        with pytest.raises(UserError, match=f"max_gen_toks: {most}, which is no number above 0"):
+            ours.generate_until(asked("", ("text", {"max_gen_toks": most})), disable_tqdm=True)

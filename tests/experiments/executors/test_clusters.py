@@ -14,14 +14,16 @@ from seqsuite.experiments.config.grid import resolve_grid
 from seqsuite.experiments.config.overrides import expand_grid
 from seqsuite.experiments.executors import make_executor
 from seqsuite.experiments.executors.base import RETRIES, Plan
+from seqsuite.experiments.executors.slurm import RequeuedJob
 from seqsuite.experiments.executors.worker import Job
-from seqsuite.experiments.interruption import InterruptionFlag
+from seqsuite.experiments.interruption import Interrupted, InterruptionFlag
 from seqsuite.experiments.training.callbacks import Callback
 from seqsuite.results.run_notes import illustrate
 
 asked: dict[str, Any] = {}
 connected: dict[str, Any] = {}
 attempts: list[int] = []
+cancelled: list[int] = []
 lives: Iterator[bool] = iter(())
 
 
@@ -32,6 +34,7 @@ class Ended:
 
     def __init__(self, job: Job) -> None:
         attempts.append(job.attempt)
+        self.state = "PENDING" if job.config.seed == 0 else "RUNNING"
         self._job, self._lived = job, next(lives)
 
     def done(self) -> bool:
@@ -39,6 +42,9 @@ class Ended:
 
     def exception(self) -> Exception | None:
         return None if self._lived else RuntimeError("the node is gone")
+
+    def cancel(self) -> None:
+        cancelled.append(self._job.config.seed)
 
     def result(self) -> CellResult:
         return CellResult(self._job.config, "finished", "a run", "")
@@ -92,7 +98,13 @@ def stand_in_for_ray() -> SimpleNamespace:
 
 
 def run(
-    monkeypatch: pytest.MonkeyPatch, executor: str, folder: Path, alive: list[bool], *settings: str
+    monkeypatch: pytest.MonkeyPatch,
+    executor: str,
+    folder: Path,
+    alive: list[bool],
+    *settings: str,
+    ray_address: str | None = None,
+    stop: bool = False,
 ) -> list[CellResult]:
     for name in (
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER",
@@ -103,6 +115,9 @@ def run(
         monkeypatch.setenv(name, "put back after the test")
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    if ray_address is not None:
+        monkeypatch.setenv("RAY_ADDRESS", ray_address)
+    connected.clear()
     monkeypatch.setitem(sys.modules, "ray", stand_in_for_ray())
     monkeypatch.setattr("submitit.AutoExecutor", StandIn)
     monkeypatch.setattr("seqsuite.experiments.executors.slurm.POLL_SECONDS", 0.0)
@@ -116,6 +131,7 @@ def run(
         )
     )
     host = Host(None, lambda *_: nullcontext(Callback()), illustrate, InterruptionFlag())
+    host.interruption.requested = stop
     return list(make_executor(cells[0].run.executor, Plan(host, cells[0].run)).run(cells, host.interruption))
 
 
@@ -123,6 +139,7 @@ def test_slurm_runs_all_cells_at_once_unless_told(monkeypatch: pytest.MonkeyPatc
     results = run(monkeypatch, "slurm", tmp_path, [True] * 3, "seed=0..2")
     assert [result.outcome for result in results] == ["finished"] * 3
     assert (asked["slurm_array_parallelism"], asked["cpus_per_task"]) == (3, 1)
+    assert asked["timeout_min"] == 1440  # a day
     assert "gpus_per_node" not in asked
     run(monkeypatch, "slurm", tmp_path, [True] * 3, "seed=0..2", "run.parallel=2", "run.threads=5")
     assert (asked["slurm_array_parallelism"], asked["cpus_per_task"]) == (2, 5)
@@ -130,11 +147,14 @@ def test_slurm_runs_all_cells_at_once_unless_told(monkeypatch: pytest.MonkeyPatc
 
 def test_ray_runs_as_many_cells_at_once_as_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     settings = ["seed=0..4", "run.parallel=2", "run.threads=3"]
+    monkeypatch.setattr("seqsuite.experiments.executors.ray.usable_cores", lambda: 100)
     results = run(monkeypatch, "ray", tmp_path, [True] * 5, *settings)
     assert [result.outcome for result in results] == ["finished"] * 5
     assert (asked["running"], asked["num_cpus"], asked["max_retries"]) == (2, 3, 0)
+    assert asked["num_gpus"] == 0
     assert connected["address"] == "local"
-    assert connected["num_cpus"] >= 6
+    assert connected["num_cpus"] == 100
+    assert connected["include_dashboard"] is False
 
 
 @pytest.mark.parametrize(("executor", "how"), [("slurm", "Slurm job 7_0, RuntimeError"), ("ray", "RayError")])
@@ -147,3 +167,49 @@ def test_a_cell_whose_jobs_die_is_tried_again_and_then_given_up(
     assert (lost.outcome, attempts) == ("failed", list(range(RETRIES + 1)))
     assert f"({how}), 3 times" in lost.message
     assert list(tmp_path.glob(f".{executor}-*")) == []
+
+
+def test_a_ray_cluster_runs_all_cells_at_once_unless_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("seqsuite.experiments.executors.ray.usable_cores", lambda: 1)
+    monkeypatch.setattr("seqsuite.experiments.executors.ray.visible_gpus", lambda run: ["0"])
+    settings = ["seed=0..3", "run.threads=2"]
+    for parallel, expected in (([], 4), (["run.parallel=2"], 2)):
+        run(monkeypatch, "ray", tmp_path, [True] * 4, *settings, *parallel, ray_address="there")
+        assert (asked["running"], asked["num_cpus"], asked["num_gpus"]) == (expected, 2, 1)
+        assert connected["address"] == "there"
+        assert "num_cpus" not in connected
+        assert connected["include_dashboard"] is None
+    run(monkeypatch, "ray", tmp_path, [True] * 4, *settings, "run.gpus=0.5", "run.parallel=3")
+    assert (asked["num_gpus"], connected["num_cpus"]) == (0.5, 6)
+
+
+def test_a_cell_that_was_lost_is_the_next_to_be_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    results = run(monkeypatch, "ray", tmp_path, [False, True, True], "seed=0,1", "run.parallel=1")
+    assert attempts == [0, 1, 0]
+    assert [result.config.seed for result in results] == [0, 1]
+
+
+def test_jobs_that_wait_are_cancelled_when_all_stop(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    cancelled.clear()
+    with pytest.raises(Interrupted):
+        run(monkeypatch, "slurm", tmp_path, [False, True], "seed=0,1", stop=True)
+    assert (cancelled, attempts) == ([0], [0, 0])
+    with pytest.raises(Interrupted):
+        run(monkeypatch, "ray", tmp_path, [True, True], "seed=0,1", stop=True)
+    assert attempts == []
+
+
+def test_slurm_is_asked_for_a_gpu_and_queues_what_it_ends(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    calls: list[tuple[Any, ...]] = []
+    monkeypatch.setattr("submitit.helpers.DelayedSubmission", lambda *given: calls.append(given))
+    run(monkeypatch, "slurm", tmp_path, [True], "run.device=cuda")
+    assert asked["gpus_per_node"] == 1
+    job = Job(None, 1, None, illustrate, False, False, False, None, tmp_path)  # type: ignore[arg-type]
+    RequeuedJob().checkpoint(job)
+    [(call, again)] = calls
+    assert isinstance(call, RequeuedJob)
+    assert (job.attempt, again.attempt, again.folder) == (0, 1, tmp_path)

@@ -202,6 +202,16 @@ def test_what_a_machine_has_is_split(monkeypatch: pytest.MonkeyPatch) -> None:
     shared = plan("run.executor=processes", "run.gpus=0.5").run
     assert (at_once(shared, 12), sharing(shared, 12)) == (4, 2)
     assert sharing(plan("run.executor=slurm", "run.parallel=9").run, 12) == 1
+    assert at_once(plan("run.executor=processes").run, 12) == 2
+    assert sharing(plan("run.executor=processes", "run.parallel=3").run, 12) == 2
+    monkeypatch.setattr(base, "visible_gpus", lambda run: [])
+    assert plan("run.executor=processes").parallel(12) == 8
+    assert plan("run.executor=processes", "run.threads=9").parallel(12) == 1
+    for address, ray in ((False, 8), (True, 1)):
+        if address:
+            monkeypatch.setenv("RAY_ADDRESS", "somewhere")
+        assert sharing(plan("run.executor=ray").run, 12) == ray
+        assert sharing(plan("run.executor=processes").run, 12) == 8
 
 
 @pytest.mark.parametrize(

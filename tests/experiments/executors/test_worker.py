@@ -4,14 +4,16 @@ import threading
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
 from seqsuite.experiments.config.resolve import resolve
+from seqsuite.experiments.executors import worker
 from seqsuite.experiments.executors.worker import Job, run_job, run_shared_job, using_threads
-from seqsuite.experiments.interruption import InterruptionFlag
+from seqsuite.experiments.interruption import Interrupted, InterruptionFlag
 from seqsuite.results.run_notes import illustrate
 
 SETTINGS = {
@@ -97,3 +99,27 @@ def test_threads_are_a_jobs_and_then_what_they_were() -> None:
     with using_threads(None):
         assert torch.get_num_threads() == before
     assert torch.get_num_threads() == before
+
+
+def test_a_cell_that_a_dead_worker_holds_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its lease is out after a minute: ten seconds more are waited, by a clock of ten seconds a look."""
+    clock, outcomes, flag = [0], iter(()), InterruptionFlag()
+
+    def run_cell(config: Any, host: Any, *, parent_run_id: str | None) -> Any:
+        return SimpleNamespace(outcome=next(outcomes, "busy"))
+
+    monkeypatch.setattr(worker, "run_cell", run_cell)
+    sleep = lambda seconds: clock.append(clock[-1] + 10)  # noqa: E731
+    monkeypatch.setattr(worker, "time", SimpleNamespace(monotonic=lambda: clock[-1], sleep=sleep))
+    assert run_job(job(tmp_path), flag).outcome == "busy"
+    assert clock == [0]
+    assert run_job(job(tmp_path, attempt=1), flag).outcome == "busy"
+    assert clock[-1] == 80
+    outcomes = iter(["busy", "busy", "finished"])
+    assert run_job(job(tmp_path, attempt=1), flag).outcome == "finished"
+    assert clock[-1] == 100
+    flag.requested = True
+    with pytest.raises(Interrupted):
+        run_job(job(tmp_path, attempt=1), flag)

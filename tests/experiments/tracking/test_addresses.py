@@ -6,6 +6,7 @@ import pytest
 
 from seqsuite.errors import UserError
 from seqsuite.experiments.tracking.addresses import public_uri, shown_uri, without_secrets
+from seqsuite.experiments.tracking.connection import store_errors
 from seqsuite.experiments.tracking.store import open_store
 
 SECRET = "S3cr3t"
@@ -90,3 +91,16 @@ def test_a_message_is_otherwise_left_alone() -> None:
     assert without_secrets("user me has no right to http://host/x", "http://me:pw@host") == (
         "user me has no right to http://host/x"
     )
+
+
+@pytest.mark.parametrize(("length", "told"), [(300, "x" * 300), (301, "x" * 299 + "…")])
+def test_long_errors_of_a_store_are_cut(length: int, told: str) -> None:
+    with pytest.raises(UserError) as raised, store_errors("Cannot read it"):
+        raise ValueError("x" * length)
+    assert str(raised.value) == f"Cannot read it: {told}"
+    with pytest.raises(ZeroDivisionError), store_errors("Cannot read it"):
+        raise ZeroDivisionError
+    for words in ("Max retries exceeded with url", "Connection refused", "Read timed out"):
+        with pytest.raises(UserError, match="Cannot read it: no server answers there"):  # noqa: SIM117
+            with store_errors("Cannot read it"):
+                raise OSError(words)

@@ -176,3 +176,14 @@ def test_nothing_follows_a_finished_run(tmp_path: Path, header: RunHeader) -> No
         assert journal.status == "FINISHED"
         with pytest.raises(RuntimeError, match="finished"):
             journal.metrics({"loss": 1.0}, 1)
+
+
+def test_a_journal_tells_curves_and_last_values(tmp_path: Path, header: RunHeader) -> None:
+    with Journal.open(tmp_path) as journal:
+        journal.start(header, None)
+        for step, loss in ((0, 9.0), (2, 5.0), (1, 7.0)):
+            journal.metrics({"loss": loss}, step)
+        journal.metrics({"x" * 250: 1.0}, 0)
+        assert journal.series("loss") == [(0, 9.0), (1, 7.0), (2, 5.0)]
+        assert journal.last_values() == {"loss": 5.0, "x" * 250: 1.0}
+        assert (journal.last_step("loss"), journal.last_step("x" * 250)) == (2, 0)

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -192,3 +193,14 @@ def test_an_owner_that_was_halted_finds_out_before_its_next_beat(
         monkeypatch.setattr(lease_module, "BEAT_SECONDS", 0.0)
         assert first.lost()
         assert not second.lost()
+
+
+def test_whether_a_lease_is_lost_is_looked_up_after_two_missed_beats(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr(lease_module, "BEAT_SECONDS", 1000.0)
+    monkeypatch.setattr(lease_module, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    with Lease.take(folder) as first, Lease.take(folder, takeover=True):
+        for now[0], lost in ((2000.0, False), (2000.5, True)):
+            assert first.lost() == lost

@@ -5,6 +5,8 @@ import sqlite3
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from mlflow.entities import Metric, Param, RunTag
@@ -12,8 +14,8 @@ from mlflow.entities import Metric, Param, RunTag
 from seqsuite.errors import UserError
 from seqsuite.experiments.tracking import reader as reader_module
 from seqsuite.experiments.tracking import schema
-from seqsuite.experiments.tracking.reader import DatabaseReader, StoreReader, open_reader
-from seqsuite.experiments.tracking.store import open_store
+from seqsuite.experiments.tracking.reader import DatabaseReader, StoreReader, only_run, open_reader
+from seqsuite.experiments.tracking.store import CellRun, open_store
 
 
 @pytest.fixture(scope="module")
@@ -114,3 +116,33 @@ def test_mlflows_tables_are_of_a_version_that_is_known(folder: Path) -> None:
     with sqlite3.connect(folder / "mlflow.db") as database:
         revisions = {revision for (revision,) in database.execute("SELECT version_num FROM alembic_version")}
     assert revisions <= reader_module.REVISIONS
+
+
+def cell_run(number: int, name: str = "it", **params: str) -> CellRun:
+    return CellRun(f"{number}23456789abc", name, "FINISHED", params, {}, {}, 0.0)
+
+
+def test_of_runs_with_one_name_a_few_are_listed() -> None:
+    runs = [cell_run(n, seed=str(n), task="dna", **{"run.name": str(n)}) for n in range(6)]
+    assert only_run("e", [], "it") is None
+    assert only_run("e", runs[:1], "it") is runs[0]
+    assert only_run("e", runs, "323") is runs[3]
+    two = "'it': say which by the id of its run, 02345678 (seed=0), 12345678 (seed=1)."
+    with pytest.raises(UserError) as raised:
+        only_run("e", runs[:2], "it")
+    assert str(raised.value) == f"2 cells in experiment 'e' are called {two}"
+    with pytest.raises(UserError, match=r"42345678 \(seed=4\)\.$"):
+        only_run("e", runs[:5], "it")
+    with pytest.raises(UserError, match=r"^6 cells .* 42345678 \(seed=4\), …\.$"):
+        only_run("e", runs, "it")
+
+
+def test_of_values_at_one_step_the_last_in_time_counts() -> None:
+    points = [(2, 9, 5.0), (2, 3, 6.0), (1, 7, 2.0), (1, 7, 1.0), (3, 1, 1e308), (4, 1, 1.7e308)]
+    client = SimpleNamespace(
+        get_metric_history=lambda run_id, metric: [
+            SimpleNamespace(step=step, timestamp=time, value=value) for step, time, value in points
+        ]
+    )
+    store: Any = SimpleNamespace(experiment="e", client=client)
+    assert StoreReader(store).history("r", "loss") == [(1, 1.0), (2, 5.0), (3, 1e308), (4, math.inf)]

@@ -253,6 +253,25 @@ def test_what_was_sent_of_another_journal_does_not_count(
     assert store.series("loss", "run1") == [(0, 2.0)]
 
 
+def test_points_go_in_calls_of_legal_size(
+    tmp_path: Path, header: RunHeader, fake: Fake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+
+    class Counting(fake):
+        def log_points(self, run_id: str, points: Any) -> None:
+            sizes.append(len(points))
+            super().log_points(run_id, points)
+
+    monkeypatch.setattr(uploader_module, "MAX_METRICS_PER_CALL", 4)
+    with Journal.open(tmp_path) as journal:
+        journal.start(header, None)
+        for step in range(5):
+            journal.metrics({"loss": 1.0, "rate": 2.0}, step)
+    assert sync(tmp_path, Counting()) == 7
+    assert sizes == [4, 4, 2]
+
+
 def test_who_waits_for_the_rest_may_stop_waiting(tmp_path: Path, header: RunHeader, fake: Fake) -> None:
     store = fake()
     store.up = False

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from seqsuite.experiments.training.batches import Prefetcher, to_tensors
+from seqsuite.experiments.training.batches import Prefetcher, cut, to_tensors
 from seqsuite.tasks.base import Batch
 
 
@@ -19,7 +19,7 @@ def test_items_come_in_order_and_end():
 
 def test_no_more_than_a_few_are_held():
     made = threading.Semaphore(0)
-    with Prefetcher(lambda number: made.release() or number, range(100), depth=2) as items:
+    with Prefetcher(lambda number: made.release() or number, range(100)) as items:
         assert next(items) == 0
         for _ in range(4):  # one taken, two held, one waiting for room
             made.acquire()
@@ -46,3 +46,15 @@ def test_a_batch_becomes_tensors_with_its_count():
     assert torch.equal(batch.inputs, torch.from_numpy(tokens))
     assert (batch.counted, batch.lengths) == (3, None)
     assert batch.cu_seqlens is not None
+
+
+def test_a_part_of_sequences_says_where_it_lies_and_what_counts() -> None:
+    tokens = np.array([[1, 2, 3, 4], [5, -100, 7, -100]])
+    whole = to_tensors(Batch(tokens, tokens), torch.device("cpu"))
+    assert (whole.start, whole.whole, whole.counted) == (0, None, 6)
+    part = cut(whole, 1, 3)
+    assert part.inputs.tolist() == [[2, 3], [-100, 7]]
+    assert (part.start, part.whole, part.counted) == (1, 4, 3)
+    numbers = np.array([[[1.0], [np.nan], [2.0]]])
+    part = cut(to_tensors(Batch(numbers, numbers), torch.device("cpu")), 0, 2)
+    assert (part.start, part.whole, part.counted, part.targets.shape) == (0, 3, 1, (1, 2, 1))

@@ -75,3 +75,37 @@ def test_muon_takes_the_matrices_and_adamw_the_rest():
     optimizer.set_rate(0.002)
     assert {group["lr"] for group in adamw.param_groups} == {0.002}
     assert [group["lr"] for group in muon.param_groups] == [pytest.approx(0.01)]
+
+
+def test_rates_step_by_step() -> None:
+    """By hand: two steps of warm-up, then down to a fifth, which the last step is still above."""
+    common = {"steps": 10, "learning_rate": 1.0, "warmup": 0.2, "min_learning_rate": 0.2}
+    for schedule, expected in {
+        "linear": [0.5, 1.0, 1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3],
+        "wsd": [0.5, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.6],
+        "constant": [0.5, *[1.0] * 9],
+    }.items():
+        config = TrainConfig(**common, schedule=schedule, decay=0.2)
+        rates = [learning_rate(step, config) for step in range(10)]
+        assert rates == pytest.approx(expected)
+    cosine = TrainConfig(**common, schedule="cosine")
+    assert learning_rate(6, cosine) == pytest.approx(0.6)
+    long = TrainConfig(**common, schedule="wsd", decay=0.95)
+    assert learning_rate(3, long) == pytest.approx(0.9)
+    raised = TrainConfig(**common | {"min_learning_rate": 5.0}, schedule="linear")
+    assert [learning_rate(step, raised) for step in (0, 5, 9)] == [0.5, 1.0, 1.0]
+
+
+def test_embeddings_and_norms_do_not_decay_and_matrices_do() -> None:
+    model = build_model(ModelConfig(name="mamba", **MODELS.load("mamba")()), vocab_size=5, seqlen=8)
+    config = TrainConfig(weight_decay=0.3, learning_rate=0.5, beta1=0.8, beta2=0.9)
+    optimizer = make_optimizer(model, config)
+    decayed, exempt = optimizer.param_groups
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    assert "embedding.weight" in {names[id(parameter)] for parameter in exempt["params"]}
+    assert {(group["lr"], group["betas"], group["eps"]) for group in (decayed, exempt)} == {
+        (0.5, (0.8, 0.9), 1e-8)
+    }
+    assert list(optimizer.likes()) == [f"0.state.{place}" for place in range(len(names))]
+    optimizer.set_rate(0.25)
+    assert (decayed["lr"], exempt["lr"]) == (0.25, 0.25)

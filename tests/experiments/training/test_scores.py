@@ -6,9 +6,10 @@ import torch
 
 from seqsuite.experiments.config.resolve import resolve
 from seqsuite.experiments.config.schema import TrainConfig
+from seqsuite.experiments.training.batches import to_tensors
 from seqsuite.experiments.training.objectives import objective_for, shape_of
 from seqsuite.experiments.training.placement import Single
-from seqsuite.experiments.training.scores import evaluate, unmeasurable
+from seqsuite.experiments.training.scores import evaluate, in_pieces, unmeasurable
 from seqsuite.models.build import build_shaped
 from seqsuite.models.sequence_model import SequenceModel
 from seqsuite.tasks.base import EvalSet, ModelIO, Task
@@ -28,13 +29,13 @@ def build(model: str, task: Task, **settings: str) -> SequenceModel:
     return build_shaped(config.model, shape_of(task.io)).double()
 
 
-def scores(model: SequenceModel, task: Task) -> dict[str, float]:
+def scores(model: SequenceModel, task: Task, batch_size: int = 4) -> dict[str, float]:
     found = evaluate(
         model,
         task,
         "test",
         objective_for(task),
-        batch_size=4,
+        batch_size=batch_size,
         placement=Single(torch.device("cpu"), TrainConfig()),
     )
     assert found is not None
@@ -95,3 +96,61 @@ def test_a_model_that_cannot_go_on_is_not_measured_on_long_sets(model, settings,
         *left_out
     }
     assert "accuracy" in measured
+
+
+class Sets(RowTask):
+    """Three sets of tokens, the last of which goes on from batch to batch; notes which rows are asked for."""
+
+    def __init__(self) -> None:
+        super().__init__(seed=0)
+        self.io = ModelIO(vocab_size=3, seqlen=8, eval_seqlen=100)
+        self.asked: dict[str, list[range]] = {}
+
+    def eval_sets(self, split):
+        sets = (("all", 11, 8, 0), ("long", 5, 20, 0), ("longest", 2, 100, 0), ("on", 6, 8, 3))
+        return tuple(EvalSet(split, name, rows, seqlen, lanes) for name, rows, seqlen, lanes in sets)
+
+    def eval_batch(self, which, rows):
+        self.asked.setdefault(which.name, []).append(rows)
+        return super().eval_batch(which, rows)
+
+    def row(self, split, row):
+        tokens = row_rng(self.seed, split, row).integers(0, 3, 8)
+        return tokens, tokens[::-1].copy()
+
+    def eval_row(self, which, row):
+        tokens = row_rng(self.seed, which.split, row).integers(0, 3, which.seqlen)
+        return tokens, tokens[::-1].copy()
+
+
+def test_batches_of_longer_sequences_have_fewer_rows() -> None:
+    task = Sets()
+    model = build("mamba", task, model__d_model="8", model__n_layer="1")
+    found = scores(model, task, 5)
+    assert task.asked == {
+        "all": [range(5), range(5, 10), range(10, 11)],
+        "long": [range(2), range(2, 4), range(4, 5)],  # 40 tokens at most
+        "longest": [range(1), range(1, 2)],
+        "on": [range(3), range(3, 6)],
+    }
+    assert {name.rpartition("/")[0] for name in found} == {"", "long", "longest", "on"}
+    assert found == pytest.approx(scores(model, task, 64), rel=1e-9)
+    assert found["on/loss"] != pytest.approx(found["loss"], rel=1e-3)
+
+
+def test_pieces_say_what_goes_on_and_what_counts() -> None:
+    task = Sets()
+    model = build("mamba", task, model__d_model="8", model__n_layer="1")
+    batch = task.eval_batch(task.eval_sets("test")[1], range(2))
+    batch.targets[0, 0] = batch.targets[1, 15] = -100
+    parts = [part for _, part in in_pieces(model, to_tensors(batch, torch.device("cpu")), 8)]
+    assert [part.inputs.shape[1] for part in parts] == [8, 8, 4]
+    assert [part.continues for part in parts] == [False, True, True]
+    assert [part.counted for part in parts] == [15, 15, 8]
+
+
+@pytest.mark.parametrize("model", ["mamba", "transformer"])
+def test_sets_as_long_as_the_longest_are_measured_by_all_models(model) -> None:
+    task = InductionHeads(seed=0, length=16, max_length=64, longest_whole=64, eval_examples=2)
+    made = build(model, task, model__positions="learned")
+    assert list(unmeasurable(made, task, "test")) == []
