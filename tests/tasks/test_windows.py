@@ -276,3 +276,19 @@ def test_fingerprints_are_those_of_all_versions(tmp_path) -> None:
     task = Toy([40, 30])
     task.path = tmp_path
     assert task.fingerprint() == "4249dbc77af72998"
+
+
+def test_windows_are_twice_as_long_after_every_so_many_rows(rows) -> None:
+    task = Toy([200], seqlen=20, length_warmup=3, warmup_from=4)
+    counted = (rows(task, "train", 0, 14).targets != IGNORE).sum(axis=1).tolist()
+    assert counted == [4] * 3 + [8] * 3 + [16] * 3 + [20] * 5
+    assert [rows(task, "train", start, 3).inputs.shape for start in (1, 3, 2**40)] == [
+        (3, 8),
+        (3, 8),
+        (3, 20),
+    ]
+
+
+def test_an_unknown_token_is_never_a_target(rows) -> None:
+    task = Unknown([30], seqlen=29)
+    assert sorted(set(rows(task, "test", 0, 1).targets[0].tolist())) == [IGNORE, 8, 17, 26]
