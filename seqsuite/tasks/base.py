@@ -81,7 +81,7 @@ class ModelIO:
     @property
     def longest(self) -> int:
         """Return the length of the longest sequence of training and evaluation."""
-        return max(self.seqlen, self.eval_seqlen or 0)
+        return max(self.seqlen, self.eval_seqlen or self.seqlen)
 
 
 @dataclass(frozen=True)

@@ -84,7 +84,7 @@ def context_bits(
             count = counts[context, window[1:][places[long]]]
             part = probability[start:end]
             shorter = part[long]
-            part[long] = np.where(n > 0, (count + T * shorter) / np.maximum(n + T, 1), shorter)
+            part[long] = np.divide(count + T * shorter, n + T, out=shorter, where=n > 0)
         bits.append(float(-np.log2(probability).mean()) if len(probability) else 0.0)
     return np.array(bits)
 
@@ -112,7 +112,7 @@ def token_baselines(
 
 def _contexts(stream: Stream, order: int, vocab_size: int) -> npt.NDArray[np.int64]:
     """Return the number of each run of ``order`` tokens that has a successor, (L − order,)."""
-    length = max(len(stream) - max(order, 1), 0)
+    length = len(stream[max(order, 1) :])
     number = np.zeros(length, dtype=np.int64)
     for place in range(order):
         number = number * vocab_size + stream[place : place + length]

@@ -95,11 +95,11 @@ class DNAClassification(RowTask):
 
     def row(self, split: Split, row: int) -> tuple[Array, np.int64]:
         """Return a training sequence, drawn uniformly, half of the time from the other strand."""
-        words = row_words(self.seed, split, range(row, row + 1), 2)
+        ((which, strand),) = row_words(self.seed, split, range(row, row + 1), 2)
         sequences = self._data[split]
-        chosen = int(below(words[:, 0], len(sequences.bases))[0])
+        chosen = int(below(which, len(sequences.bases)))
         bases = sequences.bases[chosen]
-        if self.reverse_complement and int(words[0, 1]) >> 63:
+        if self.reverse_complement and int(strand) >> 63:
             bases = reverse_complement(bases)
         return bases, sequences.labels[chosen]
 

@@ -84,7 +84,9 @@ class InductionHeads(Task):
 
     def prompt(self) -> TokenIds:
         """Return the first test sequence."""
-        tokens: TokenIds = self.eval_batch(self.eval_sets("test")[0], range(1)).inputs[0]
+        first, *_ = self.eval_sets("test")
+        tokens: TokenIds
+        (tokens,) = self.eval_batch(first, range(1)).inputs
         return tokens
 
     def _rows(self, length: int) -> int:

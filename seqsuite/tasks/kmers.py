@@ -52,7 +52,7 @@ def log_frequencies(classes: Sequence[Sequence[Letters]], k: int = K) -> Floats:
     """
     counts = np.full((len(classes), _LETTERS**k), 0.5)
     for number, sequences in enumerate(classes):
-        share = min(1.0, COUNTED / max(sum(map(len, sequences)), 1))
+        share = COUNTED / max(sum(map(len, sequences)), COUNTED)
         for sequence in sequences:
             counts[number] += count_words(sequence[: round(share * len(sequence))], k)
     logarithms: Floats = np.log(counts / counts.sum(axis=1, keepdims=True))

@@ -20,7 +20,7 @@ class _Part(NamedTuple):
 
     length: int
     pairs: int
-    share: int = 1
+    share: int
 
 
 TRAINING = (_Part(64, 4, 100), _Part(128, 8, 20), _Part(256, 16, 20), _Part(256, 32, 20), _Part(256, 64, 20))
@@ -68,8 +68,8 @@ class MQAR(Task):
         eval_examples: PositiveInt = 512,
     ) -> None:
         super().__init__(seed=seed)
-        self.training = TRAINING if protocol == "mixed" else (_Part(length, pairs),)
-        if protocol == "mixed":
+        self.length, self.pairs, self.is_mixed = length, pairs, protocol == "mixed"
+        if self.is_mixed:
             test = sorted(TEST, key=lambda kind: kind != TRAINING[-1][:2])
         else:
             test = [
@@ -80,24 +80,23 @@ class MQAR(Task):
         self.sets = {f"length_{n}_pairs_{k}": (n, k) for n, k in test}
         self.vocab_size, self.power, self.eval_examples = vocab_size, power, eval_examples
         self._check(length, pairs)
-        longest = max(part.length for part in self.training)
+        longest = max(part.length for part in TRAINING) if self.is_mixed else length
         self.io = ModelIO(
             vocab_size=vocab_size, seqlen=longest, eval_seqlen=max(n for n, _ in self.sets.values())
         )
 
     def train_batch(self, rows: range) -> Batch:
         """Return fresh sequences, of different lengths if they are of a mixture."""
-        if len(self.training) == 1:
-            return self._generate("train", rows, *self.training[0][:2])
-        kinds = self._kinds(rows)
-        longest = max(self.training[kind].length for kind in kinds)
+        if not self.is_mixed:
+            return self._generate("train", rows, self.length, self.pairs)
+        parts = self._parts(rows)
+        longest = max(part.length for part in parts)
         inputs = np.full((len(rows), longest), BLANK, dtype=np.int64)
         targets = np.full_like(inputs, IGNORE)
-        lengths = np.array([self.training[kind].length for kind in kinds])
-        for place, (row, kind) in enumerate(zip(rows, kinds, strict=True)):
-            part = self.training[kind]
+        lengths = np.array([part.length for part in parts])
+        for place, (row, part) in enumerate(zip(rows, parts, strict=True)):
             one = self._generate("train", range(row, row + 1), part.length, part.pairs)
-            inputs[place, : part.length], targets[place, : part.length] = one.inputs[0], one.targets[0]
+            (inputs[place, : part.length],), (targets[place, : part.length],) = one.inputs, one.targets
         return Batch(inputs, targets, lengths=lengths if (lengths < longest).any() else None)
 
     def eval_sets(self, split: Split) -> tuple[EvalSet, ...]:
@@ -117,9 +116,11 @@ class MQAR(Task):
 
     def prompt(self) -> TokenIds:
         """Return the first test sequence up to and with its first question."""
-        batch = self.eval_batch(self.eval_sets("test")[0], range(1))
-        tokens: TokenIds = batch.inputs[0, : int((batch.targets[0] != IGNORE).argmax()) + 1]
-        return tokens
+        first, *_ = self.eval_sets("test")
+        batch = self.eval_batch(first, range(1))
+        tokens: TokenIds
+        (tokens,), (answers,) = batch.inputs, batch.targets
+        return tokens[: int((answers != IGNORE).argmax()) + 1]
 
     def _check(self, length: int, pairs: int) -> None:
         for n, k in self.sets.values():
@@ -134,11 +135,12 @@ class MQAR(Task):
                     "needed at once: choose a larger vocabulary or fewer pairs."
                 )
 
-    def _kinds(self, rows: range) -> list[int]:
+    def _parts(self, rows: range) -> list[_Part]:
         """Return which part of the mixture each training row is of."""
-        ends = np.cumsum([part.share for part in self.training])
-        drawn = below(row_words(self.seed, "train", numbered_apart(rows, 2**32 - 1), 1)[:, 0], int(ends[-1]))
-        return [int(kind) for kind in np.searchsorted(ends, drawn, side="right")]
+        ends = np.cumsum([part.share for part in TRAINING])
+        (words,) = row_words(self.seed, "train", numbered_apart(rows, 2**32 - 1), 1).T
+        drawn = np.searchsorted(ends, below(words, int(ends[-1])), side="right")
+        return [TRAINING[number] for number in drawn.tolist()]
 
     def _generate(self, split: Split, rows: range, length: int, pairs: int) -> Batch:
         half, places = self.vocab_size // 2, (length - 2 * pairs) // 2

@@ -90,7 +90,9 @@ class Needle(Task):
 
     def prompt(self) -> TokenIds:
         """Return the first test sequence up to and with its question mark, which asks for the digits."""
-        tokens: TokenIds = self.eval_batch(self.eval_sets("test")[0], range(1)).inputs[0]
+        first, *_ = self.eval_sets("test")
+        tokens: TokenIds
+        (tokens,) = self.eval_batch(first, range(1)).inputs
         return tokens[: self.length - self.digits + 1]
 
     def _rows(self, length: int) -> int:
@@ -114,7 +116,6 @@ class Needle(Task):
         """Return words of the hay (B, L), from as many random ones."""
         if self.hay == "random":
             return HAY + below(words, self.hay_words)
-        sentence = HAY + below(
-            row_words(self.seed, "train", numbered_apart(range(1), 1), _PERIOD)[0], self.hay_words
-        )
+        (drawn,) = row_words(self.seed, "train", numbered_apart(range(1), 1), _PERIOD)
+        sentence = HAY + below(drawn, self.hay_words)
         return np.tile(np.resize(sentence, words.shape[1]), (len(words), 1))

@@ -42,10 +42,11 @@ class Sampler:
         if not self._starts:
             starts = below(words[:, 1], self._lasts[chosen] + 1)
             return list(map(Window, chosen.tolist(), starts.tolist()))
-        return [
-            Window(stream, int(self._starts[stream].pick(below(word[1:2], self._starts[stream].total))[0]))
-            for stream, word in zip(chosen.tolist(), words, strict=True)
-        ]
+        windows = []
+        for stream, word in zip(chosen.tolist(), words[:, 1:2], strict=True):
+            (start,) = self._starts[stream].pick(below(word, self._starts[stream].total)).tolist()
+            windows.append(Window(stream, start))
+        return windows
 
 
 def tiles(streams: Sequence[Stream], runs: Sequence[Runs], seqlen: int) -> Iterator[Window]:

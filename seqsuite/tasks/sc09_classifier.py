@@ -71,10 +71,10 @@ class SC09Classifier(JudgeTask):
     def train_batch(self, rows: range) -> Batch:
         """Return random clips, each moved in time."""
         clips = self._clips["train"]
-        words = row_words(self.seed, "train", rows, 2)
-        chosen = below(words[:, 0], len(clips.codes))
+        which, how_far = row_words(self.seed, "train", rows, 2).T
+        chosen = below(which, len(clips.codes))
         most = int(self.shift * self._rate)
-        moves = below(words[:, 1], 2 * most + 1) - most
+        moves = below(how_far, 2 * most + 1) - most
         moved = np.full((len(rows), self._rate), SILENCE, dtype=np.uint8)
         for row, (clip, move) in enumerate(zip(chosen.tolist(), moves.tolist(), strict=True)):
             codes = clips.codes[clip, 1:]

@@ -84,8 +84,9 @@ class SelectiveCopying(Task):
 
     def prompt(self) -> TokenIds:
         """Return the first test sequence up to and with its first marker, which asks for a data token."""
-        tokens: TokenIds = self._generate("test", range(1)).inputs[0, : self.length + 1]
-        return tokens
+        tokens: TokenIds
+        (tokens,) = self._generate("test", range(1)).inputs
+        return tokens[: self.length + 1]
 
     def show(self, tokens: TokenIds) -> str:
         """Return noise as ``.``, markers as ``|`` and data as letters (``<id>`` where letters run out)."""

@@ -81,7 +81,9 @@ class StateTracking(Task):
 
     def prompt(self) -> TokenIds:
         """Return the first test sequence."""
-        tokens: TokenIds = self.eval_batch(self.eval_sets("test")[0], range(1)).inputs[0]
+        first, *_ = self.eval_sets("test")
+        tokens: TokenIds
+        (tokens,) = self.eval_batch(first, range(1)).inputs
         return tokens
 
     def _generate(self, split: Split, rows: range, length: int) -> Batch:

@@ -230,7 +230,7 @@ class WindowTask(Task):
         if self.packed:
             return self._packing("train").draw(words, self._lengths(rows))
         lengths = self._lengths(rows)
-        drawn = zip(self._drawn(words, lengths), words[:, 2], strict=True)
+        drawn = zip(self._drawn(words, lengths), words[:, -1], strict=True)
         return self._collate([self.augment(window, word) for window, word in drawn], int(lengths.max()))
 
     def eval_sets(self, split: Split) -> tuple[EvalSet, ...]:
@@ -272,8 +272,9 @@ class WindowTask(Task):
     def prompt(self) -> TokenIds:
         """Return the beginning of the first test window that has a target."""
         length = min(self.prompt_length, self.seqlen)
-        stream, start = next(tiles(self.streams["test"][:1], self._runs["test"][:1], length))
-        return self.streams["test"][stream][start : start + length].astype(np.int64)
+        streams = self.streams["test"]
+        stream, start = next(tiles(streams, self._runs["test"], length))
+        return streams[stream][start : start + length].astype(np.int64)
 
     def _with_targets(self, split: Split, streams: Sequence[Stream]) -> list[Stream]:
         """Return the streams that have a target, and keep where their tokens are known."""
@@ -284,7 +285,7 @@ class WindowTask(Task):
         kept = [
             number
             for number, stream in enumerate(streams)
-            if has_target(runs[number], np.zeros(1, np.int64), len(stream))[0]
+            if has_target(runs[number], np.array([0]), len(stream)).all()
         ]
         self._runs[split] = [runs[number] for number in kept]
         return [streams[number] for number in kept]

@@ -12,6 +12,7 @@ import pytest
 from click.testing import Result
 
 from seqsuite.errors import UserError
+from seqsuite.tasks.base import Baseline
 from seqsuite.tasks.dna_classification import DNAClassification
 from seqsuite.tasks.sources.fasta import encode, reverse_complement
 
@@ -174,7 +175,23 @@ def test_longer_sequences_are_read_in_their_middle(tmp_path: Path, caplog) -> No
     one = DNAClassification(seed=0, seqlen=10, path=tmp_path)
     with caplog.at_level(logging.INFO, logger="seqsuite"):
         assert {letters for letters, _ in whole(one)} == {"C" * 10}
-    assert "have more than task.seqlen=10 bases: of them the middle is read" in caplog.text
+    everything = "160 of 160 sequences have more than task.seqlen=10 bases: of them the middle is read"
+    assert everything in caplog.text
+
+
+def test_the_middle_of_an_odd_rest_and_of_as_many_bases_as_are_read(tmp_path: Path, caplog) -> None:
+    """Of ten bases all are read, of 13 the first is left out and the last two."""
+    texts = {"a": "ACGTACGTAC", "b": "A" + "CGTACGTACG" + "TT"}
+    for split in ("train", "validation", "test"):
+        (tmp_path / split).mkdir()
+        for label, letters in texts.items():
+            (tmp_path / split / f"{label}.fa").write_text(f">1\n{letters}\n")
+    one = DNAClassification(seed=0, seqlen=10, path=tmp_path)
+    with caplog.at_level(logging.INFO, logger="seqsuite"):
+        assert whole(one) == [("ACGTACGTAC", 0), ("CGTACGTACG", 1)]
+    assert "3 of 6 sequences have more than task.seqlen=10 bases" in caplog.text
+    assert "2 of 2 test sequences are in training or validation too" in caplog.text
+    assert one.fingerprint() == "def79fd9fa857e5a"
 
 
 def test_accuracy_is_told_by_class_and_scoring_can_be_capped(folder: Path) -> None:
@@ -238,3 +255,36 @@ def test_the_default_data_is_trained_on_and_told_by_class(seqsuite: Callable[...
     shown = seqsuite("results")
     assert "class island" in shown.output
     assert "most frequent 50.00" in shown.output
+
+
+def test_what_is_held_out_is_the_same_in_all_versions(tmp_path: Path) -> None:
+    """A tenth of the training sequences, by what they are."""
+    for split, count in (("train", 100), ("test", 1)):
+        for label, letter in (("a", "A"), ("b", "C")):
+            (tmp_path / split).mkdir(exist_ok=True)
+            records = "".join(f">{n}\n{letter * n}\n" for n in range(1, count + 1))
+            (tmp_path / split / f"{label}.fa").write_text(records)
+    one = DNAClassification(seed=0, seqlen=100, path=tmp_path)
+    (which,) = one.eval_sets("validation")
+    batch = one.eval_batch(which, range(which.rows))
+    lengths = [batch.lengths[batch.targets == number].tolist() for number in (0, 1)]
+    assert lengths == [
+        [*(1, 5, 7, 17, 21, 25, 33, 36, 40, 43, 55, 59, 70, 74, 93, 95, 96)],
+        [*(14, 17, 27, 45, 56, 57, 71, 74, 79, 87, 100)],
+    ]
+    assert one.baselines(one.eval_sets("test")[0]) == (Baseline("most frequent", 50.0),)
+
+
+def test_half_of_training_is_read_from_the_other_strand(tmp_path: Path) -> None:
+    for split in ("train", "validation", "test"):
+        (tmp_path / split).mkdir()
+        for label, letters in (("a", "AAAA"), ("b", "CCCC")):
+            (tmp_path / split / f"{label}.fa").write_text(f">1\n{letters}\n")
+    for strands, share in ((True, 0.5), (False, 0.0)):
+        one = DNAClassification(seed=0, seqlen=8, path=tmp_path, reverse_complement=strands)
+        batch = one.train_batch(range(400))
+        assert set(zip(batch.inputs[:, 0].tolist(), batch.targets.tolist(), strict=True)) <= {
+            *((0, 0), (3, 0), (1, 1), (2, 1))
+        }
+        assert abs((batch.inputs[:, 0] >= 2).mean() - share) < 0.1
+        assert (one.eval_batch(one.eval_sets("test")[0], range(2)).inputs[:, 0] == [0, 1]).all()

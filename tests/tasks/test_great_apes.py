@@ -1,12 +1,14 @@
 """Which species: uniform draws, fixed evaluation, segments that are known, and the alignment's splits."""
 
 import runpy
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from seqsuite.errors import UserError
+from seqsuite.tasks.base import Baseline
 from seqsuite.tasks.great_apes import GreatApes
 from seqsuite.tasks.sources.fasta import N
 from seqsuite.tasks.sources.maf import aligned_stretches
@@ -149,3 +151,56 @@ def test_a_chromosome_as_long_as_a_segment_is_one(tmp_path: Path) -> None:
     assert set(GreatApes(seed=0, seqlen=32, path=tmp_path).train_batch(range(20)).targets) == {0, 1}
     with pytest.raises(UserError, match="33"):
         GreatApes(seed=0, seqlen=33, path=tmp_path).train_batch(range(20))
+
+
+@pytest.mark.parametrize(
+    ("longest", "lengths"), [(None, []), (63, []), (64, [64]), (255, [64]), (256, [64, 256])]
+)
+def test_lengths_are_fourfold_up_to_the_longest(
+    genomes: Path, longest: int | None, lengths: list[int]
+) -> None:
+    task = GreatApes(seed=0, seqlen=16, path=genomes, longest=longest, eval_examples=5)
+    sets = [(which.name, which.rows, which.seqlen) for which in task.eval_sets("test")]
+    assert sets == [
+        ("all", 5, 16),
+        ("species_bonobo", 2, 16),
+        ("species_human", 2, 16),
+        *((f"length_{length}", 5, length) for length in lengths),
+    ]
+    assert [which.name for which in task.eval_sets("validation")] == ["all"]
+    assert task.io.longest == max([16, *lengths])
+
+
+def test_each_species_has_a_row_at_least_and_chance_is_one_of_them(genomes: Path) -> None:
+    task = GreatApes(seed=0, seqlen=16, path=genomes, eval_examples=1)
+    assert [which.rows for which in task.eval_sets("test")] == [1, 1, 1]
+    assert task.baselines(task.eval_sets("test")[0])[0] == Baseline("chance", 50.0)
+    assert task.describe() == f"{genomes}: bonobo 12,000 bases, human 3,000 bases"
+
+
+@pytest.mark.parametrize(
+    ("seqlen", "at", "known", "segment"),
+    [
+        (8, 101, "ACGT", "NNNACGTN"),  # pieces are looked at a quarter of their length apart
+        (8, 796, "ACGT", "NNNNACGT"),  # the last one of the training part
+        (4, 101, "AC", "NNAC"),
+        (3, 101, "AC", "NAC"),
+    ],
+)
+def test_of_a_genome_of_which_little_is_known_segments_are_of_that(
+    tmp_path: Path, seqlen: int, at: int, known: str, segment: str
+) -> None:
+    letters = "N" * at + known + "N" * (1000 - at - len(known))
+    for name in ("bonobo", "human"):
+        (tmp_path / f"{name}.fa").write_text(f">1\n{letters}\n")
+    inputs = GreatApes(seed=0, seqlen=seqlen, path=tmp_path).train_batch(range(40)).inputs
+    found = Counter("".join("ACGTN"[base] for base in row) for row in inputs)
+    assert found.most_common(1)[0][0] == segment
+    assert all(2 * (seqlen - text.count("N")) >= seqlen for text in found)
+
+
+def test_one_species_is_none_to_tell_apart(tmp_path: Path) -> None:
+    (tmp_path / "human.fa").write_text(">1\nACGT\n")
+    with pytest.raises(UserError) as error:
+        GreatApes(seed=0, path=tmp_path)
+    assert str(error.value) == f"{tmp_path} has one species only: give two or more to tell apart."

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from seqsuite.errors import UserError
+from seqsuite.tasks.base import Baseline, EvalSet, ModelIO
 from seqsuite.tasks.hamburger import ACTIONS, INTENTS, THINGS, Hamburger
 
 OWN = ("i want to", "i need to", "i would like to")
@@ -89,3 +90,30 @@ def test_a_sentence_ends_with_a_full_stop_whether_typed_or_not() -> None:
     assert words.decode(words.encode("I want to order a hamburger")) == "i want to order a hamburger ."
     assert words.encode("what a day .").tolist() == words.encode("what a day").tolist()
     assert len(words.encode("")) == 0
+
+
+def test_sizes_and_chance() -> None:
+    """The longest clause has nine words: i would like to order a cheap sandwich, and its full stop."""
+    task = Hamburger(seed=0, eval_examples=7)
+    assert task.io == ModelIO(seqlen=9 * 13, vocab_size=77, n_classes=12)
+    assert Hamburger(seed=0, clauses=2).io.seqlen == 9 * 5
+    (which,) = task.eval_sets("test")
+    assert which == EvalSet("test", "all", 7, 117)
+    assert task.baselines(which) == (Baseline("chance", 100 / 12),)
+    assert task.words.decode(task.prompt()) == "i want to order a hamburger ."
+
+
+@pytest.mark.parametrize("clauses", [1, 3])
+def test_a_sentence_has_as_many_clauses_as_are_asked_for_up_to_twice_as_many(clauses: int) -> None:
+    task = Hamburger(seed=1, clauses=clauses)
+    made = [task.words.decode(task.row("train", row)[0]).split(" .")[:-1] for row in range(200)]
+    assert {len(sentence) for sentence in made} == set(range(clauses + 1, 2 * clauses + 2))
+    at = {next(n for n, clause in enumerate(map(str.strip, one)) if clause.startswith(OWN)) for one in made}
+    assert at == set(range(2 * clauses + 1))
+
+
+def test_where_all_others_want_something_no_clause_says_nothing() -> None:
+    task = Hamburger(seed=1, others=1.0)
+    for row in range(20):
+        clauses = task.words.decode(task.row("train", row)[0]).split(" .")[:-1]
+        assert all(" to " in clause for clause in clauses)

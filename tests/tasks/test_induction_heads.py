@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from seqsuite.results.studies import load_studies
-from seqsuite.tasks.base import IGNORE, EvalSet
+from seqsuite.tasks.base import IGNORE, Baseline, EvalSet
 from seqsuite.tasks.induction_heads import InductionHeads
 
 
@@ -81,3 +81,24 @@ def test_ten_thousand_batches_have_the_right_targets(rows):
         assert inputs.max() < 16
         for row, answer in zip(inputs.tolist(), targets[:, -1].tolist(), strict=True):
             assert (row.count(15), row[-1], row[row.index(15) + 1]) == (2, 15, answer)
+
+
+def test_chance_is_any_token_but_the_special_one() -> None:
+    task = small(vocab_size=9)
+    assert task.special == 8
+    assert task.baselines(task.eval_sets("test")[0]) == (Baseline("chance", 12.5),)
+
+
+def test_a_length_that_is_trained_on_is_tested_once_and_one_beyond_the_limit_is_not() -> None:
+    sets = small(length=64, max_length=255).eval_sets("test")
+    assert [(which.name, which.rows, which.seqlen) for which in sets] == [
+        ("length_64", 10, 64),
+        ("length_128", 10, 128),
+    ]
+    assert small(length=64, max_length=256).eval_sets("test")[-1].seqlen == 256
+    assert small(length=400).io.eval_seqlen == 400
+
+
+def test_the_prompt_is_the_first_test_sequence(rows) -> None:
+    task = small()
+    np.testing.assert_array_equal(task.prompt()[None], rows(task, "test", 0, 1).inputs)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from seqsuite.errors import UserError
-from seqsuite.tasks.base import IGNORE
+from seqsuite.tasks.base import IGNORE, Baseline
 from seqsuite.tasks.mqar import BLANK, MQAR, TEST, TRAINING
 
 
@@ -104,3 +104,48 @@ def test_a_prompt_ends_with_a_key_that_was_given_a_value():
     first = np.flatnonzero(targets[0] != IGNORE)[0]
     assert prompt.tolist() == inputs[0, : first + 1].tolist()
     assert prompt[-1] in prompt[:-1]
+
+
+@pytest.mark.parametrize(
+    ("pairs", "names"),
+    [
+        (1, ["length_40_pairs_1", "length_80_pairs_2"]),
+        (2, ["length_40_pairs_2", "length_20_pairs_1", "length_80_pairs_4"]),
+        (3, ["length_40_pairs_3", "length_20_pairs_1", "length_80_pairs_6"]),
+    ],
+)
+def test_half_of_the_pairs_is_tested_where_there_is_a_half(pairs: int, names: list[str]) -> None:
+    task = MQAR(seed=0, length=40, pairs=pairs, vocab_size=64)
+    assert [which.name for which in task.eval_sets("test")] == names
+    assert (task.io.seqlen, task.io.eval_seqlen) == (40, 80)
+
+
+def test_a_pair_takes_four_positions() -> None:
+    assert MQAR(seed=0, length=64, pairs=16).io.seqlen == 64
+    with pytest.raises(UserError) as error:
+        MQAR(seed=0, length=63, pairs=16)
+    assert str(error.value) == (
+        "task.pairs=16 pairs and as many questions, with gaps, take 64 positions, and task.length=63: "
+        "choose fewer pairs or a longer sequence."
+    )
+
+
+def test_chance_is_one_of_the_values() -> None:
+    task = MQAR(seed=0, length=40, pairs=6, vocab_size=65)  # 33 … 64 are values, and 32
+    (which,) = task.eval_sets("validation")
+    assert task.baselines(which) == (Baseline("chance", 100 / 33),)
+
+
+def test_lengths_are_told_only_where_rows_are_padded(rows) -> None:
+    task = MQAR(seed=1, protocol="mixed", vocab_size=520)
+    assert (task.io.seqlen, task.io.eval_seqlen) == (256, 1024)
+    assert rows(task, "train", 7, 1).lengths is None
+    batch = rows(task, "train", 0, 40)
+    assert set(batch.lengths.tolist()) == {64, 128, 256}
+
+
+def test_all_keys_are_used_where_all_are_needed() -> None:
+    task = MQAR(seed=0, length=128, vocab_size=34, pairs=8)
+    longest = task.eval_sets("test")[-1]
+    for row in task.eval_batch(longest, range(20)).inputs.tolist():
+        assert sorted(row[:32:2]) == list(range(1, 17))

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from seqsuite.errors import UserError
-from seqsuite.tasks.base import IGNORE
+from seqsuite.tasks.base import IGNORE, Baseline, ModelIO
 from seqsuite.tasks.needle import HAY, NEEDLE, QUESTION, Needle
 
 
@@ -43,8 +43,12 @@ def test_lengths_double():
 
 
 def test_a_needle_that_does_not_fit_is_refused():
-    with pytest.raises(UserError, match=r"task\.digits=7 .* task\.length=15"):
+    with pytest.raises(UserError) as error:
         Needle(seed=0, length=15)
+    assert str(error.value) == (
+        "task.digits=7 twice, as needle and in the question, do not fit into task.length=15: "
+        "choose fewer digits or a longer sequence."
+    )
     assert Needle(seed=0, length=16).io.seqlen == 16
 
 
@@ -57,3 +61,33 @@ def test_ten_thousand_batches_have_the_right_targets(rows):
         for row, target in zip(inputs.tolist(), targets.tolist(), strict=True):
             at = row.index(NEEDLE)
             assert row[at + 1 : at + 6] == target[55:]
+
+
+def test_a_set_has_four_mi_tokens_at_most_and_eight_rows_at_least() -> None:
+    task = Needle(seed=0, length=2**13, max_length=2**20)
+    assert {which.seqlen: which.rows for which in task.eval_sets("test")} == {
+        2**13: 256,
+        2**14: 256,
+        2**15: 128,
+        2**16: 64,
+        2**17: 32,
+        2**18: 16,
+        2**19: 8,
+        2**20: 8,
+    }
+
+
+def test_what_is_fed_whole_is_told() -> None:
+    assert Needle(seed=0).io == ModelIO(seqlen=256, vocab_size=32, eval_seqlen=4096)
+    assert Needle(seed=0, max_length=2**20, hay_words=9).io == ModelIO(
+        seqlen=256, vocab_size=21, eval_seqlen=16384
+    )
+    assert Needle(seed=0, length=5000).io.eval_seqlen == 5000
+
+
+def test_a_prompt_ends_with_the_question(rows) -> None:
+    task = Needle(seed=1, length=60, digits=5)
+    (inputs,) = rows(task, "test", 0, 1).inputs
+    assert task.prompt().tolist() == inputs[:56].tolist()
+    assert task.prompt()[-1] == QUESTION
+    assert task.baselines(task.eval_sets("test")[0]) == (Baseline("chance", 10.0),)

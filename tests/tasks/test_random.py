@@ -1,10 +1,11 @@
 """Rows are pure functions of seed, split and row, and their words are random."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seqsuite.tasks.random import below, row_rng, row_words
+from seqsuite.tasks.random import below, numbered_apart, row_rng, row_words
 
 SEEDS = st.integers(0, 2**63 - 1)
 SPLITS = st.sampled_from(["train", "validation", "test"])
@@ -45,3 +46,25 @@ def test_numbers_below_a_limit_are_uniform():
     numbers = below(row_words(0, "test", range(10_000), 1)[:, 0], 10)
     counts = np.bincount(numbers, minlength=10)
     assert ((counts - 1000) ** 2 / 1000).sum() < 9 + 5 * np.sqrt(18)
+
+
+@pytest.mark.parametrize(
+    ("limit", "numbers"),
+    [
+        (10, [0, 0, 0, 5, 9]),
+        (2**32 - 1, [0, 0, 0, 2**31 - 1, 2**32 - 2]),  # the upper half of a word says which
+        (2**32, [0, 1, 2**32 - 1, 0, 2**32 - 1]),  # what is left of a division says it
+        (2**33, [0, 1, 2**32 - 1, 0, 2**33 - 1]),
+    ],
+)
+def test_numbers_of_known_words(limit: int, numbers: list[int]) -> None:
+    words = np.array([0, 1, 2**32 - 1, 2**63, 2**64 - 1], dtype=np.uint64)
+    assert below(words, limit).tolist() == numbers
+    assert below(words, np.full(5, limit)).tolist() == numbers
+
+
+def test_sets_of_a_split_are_four_billion_rows_apart() -> None:
+    assert numbered_apart(range(3, 5), 0) == range(3, 5)
+    assert numbered_apart(range(3, 5), 2) == range(2**33 + 3, 2**33 + 5)
+    last = numbered_apart(range(2**32), 6)
+    assert last.stop == numbered_apart(range(2**32), 7).start

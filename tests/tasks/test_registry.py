@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from seqsuite.options import options_schema
 from seqsuite.tasks import TASKS
@@ -119,3 +120,27 @@ def test_construction_imports_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "low", "high"),
+    [
+        ("copying", "vocab_size", 4, 2**31),
+        ("hamburger", "others", 0, 1),
+        ("induction_heads", "length", 4, None),
+        ("induction_heads", "max_length", 4, 2**24),
+        ("induction_heads", "vocab_size", 3, 2**31),
+        ("mqar", "vocab_size", 4, 2**20),
+        ("needle", "max_length", 1, 2**24),
+        ("selective_copying", "vocab_size", 4, 2**31),
+        ("state_tracking", "max_length", 1, 2**24),
+    ],
+)
+def test_an_option_is_taken_up_to_its_limits(name: str, option: str, low: int, high: int | None) -> None:
+    schema = options_schema(TASKS.load(name))
+    allowed, refused = {low, high} - {None}, {low - 1, None if high is None else high + 1} - {None}
+    for value in allowed:
+        assert getattr(schema(name=name, **{option: value}), option) == value
+    for value in refused:
+        with pytest.raises(ValidationError, match="should be"):
+            schema(name=name, **{option: value})

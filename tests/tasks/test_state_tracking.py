@@ -3,7 +3,7 @@ from itertools import permutations
 import numpy as np
 import pytest
 
-from seqsuite.tasks.base import IGNORE, EvalSet
+from seqsuite.tasks.base import IGNORE, Baseline, EvalSet, ModelIO
 from seqsuite.tasks.state_tracking import StateTracking, elements, product_table
 
 PROBLEMS = ("parity", "arithmetic", "A5", "S5", "Z60")
@@ -81,3 +81,27 @@ def test_test_lengths_double_and_share_no_rows():
     assert [which.name for which in task.eval_sets("validation")] == ["length_16"]
     first, other = (task.eval_batch(EvalSet("test", "a", 9, n), range(9)).inputs[:, :32] for n in (32, 64))
     assert (first != other).any(axis=1).all()
+
+
+@pytest.mark.parametrize(
+    ("problem", "tokens", "states"),
+    [("parity", 2, 2), ("arithmetic", 8, 5), ("A5", 60, 60), ("S5", 120, 120), ("Z60", 60, 60)],
+)
+def test_sizes_and_chance(problem: str, tokens: int, states: int) -> None:
+    task = StateTracking(seed=0, problem=problem)
+    assert task.io == ModelIO(seqlen=128, vocab_size=tokens, eval_seqlen=512, n_labels=states)
+    assert task.baselines(task.eval_sets("test")[0]) == (Baseline("chance", 100 / states),)
+
+
+def test_the_longest_length_is_tested_and_no_longer_one() -> None:
+    for longest, lengths in ((64, [16, 32, 64]), (63, [16, 32])):
+        sets = StateTracking(seed=0, length=16, max_length=longest, eval_examples=9).eval_sets("test")
+        assert [(which.name, which.rows, which.seqlen) for which in sets] == [
+            (f"length_{n}", 9, n) for n in lengths
+        ]
+    assert StateTracking(seed=0, length=600).io.eval_seqlen == 600
+
+
+def test_the_prompt_is_the_first_test_sequence(rows) -> None:
+    task = StateTracking(seed=2, problem="A5", length=17)
+    np.testing.assert_array_equal(task.prompt()[None], rows(task, "test", 0, 1).inputs)

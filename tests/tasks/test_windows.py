@@ -95,12 +95,17 @@ def test_batches_are_pure_and_training_depends_on_the_seed(rows):
     )
 
 
+class Few(Toy):
+    """Of so few kinds of tokens that contexts are counted quickly."""
+
+    vocab_size = 65
+
+
 def test_unigram_baseline_is_the_entropy_of_equally_frequent_tokens():
-    task_ = Toy([256])
-    first, *_ = task_.baselines(task_.eval_sets("validation")[0])
-    name, bits = first.name, first.value
-    assert name == "unigram"
-    assert bits == pytest.approx(8.0)
+    task = Few([65])
+    first, *_ = task.baselines(task.eval_sets("validation")[0])
+    assert first.name == "unigram"
+    assert first.value == pytest.approx(np.log2(65))
 
 
 def test_too_short_for_seqlen_and_for_a_split():
@@ -189,3 +194,101 @@ def test_what_was_read_is_said():
         "the sample: 6 stretches; train 80 letters, validation 80 letters, test 80 letters"
     )
     assert Unknown([90]).describe().endswith("; 89 % unknown")
+
+
+@pytest.mark.parametrize("other", [{"packed": True}, {"length_warmup": 8}])
+def test_what_goes_in_order_goes_neither_packed_nor_longer_and_longer(other: dict[str, Any]) -> None:
+    with pytest.raises(UserError) as error:
+        Toy([50], carry_state=True, **other)
+    assert str(error.value) == (
+        "task.carry_state reads streams in order: it goes neither with task.packed nor with "
+        "task.length_warmup."
+    )
+
+
+def test_the_longest_length_of_a_window_has_one_place(rows) -> None:
+    task = Toy([5, 9], seqlen=8)
+    assert set(rows(task, "train", 0, 40).inputs[:, 0].tolist()) == {0, 5}
+    longest = rows(task, "train", 0, 40)
+    assert longest.inputs[longest.inputs[:, 0] == 5].tolist() == [list(range(5, 13))] * int(
+        (longest.inputs[:, 0] == 5).sum()
+    )
+
+
+def test_in_lanes_or_packed_a_window_goes_over_short_streams(rows) -> None:
+    lanes = rows(Toy([5, 5, 5, 5], seqlen=8, carry_state=True, lanes=2), "train", 0, 2)
+    assert lanes.inputs.tolist() == [list(range(8)), list(range(10, 18))]
+    packed = rows(Toy([5, 5, 5, 5], seqlen=8, packed=True), "validation", 0, 1)
+    assert packed.inputs.tolist() == [list(range(8))]
+    assert packed.cu_seqlens.tolist() == [0, 5, 8]
+
+
+@pytest.mark.parametrize(("asked", "scored"), [(4, 4), (5, 8), (8, 8), (9, 12), (99, 16)])
+def test_a_cap_of_lanes_is_a_whole_number_of_steps(asked: int, scored: int) -> None:
+    (which,) = Toy([84], seqlen=5, carry_state=True, lanes=4, eval_examples=asked).eval_sets("validation")
+    assert (which.rows, which.lanes, which.seqlen) == (scored, 4, 5)
+
+
+def test_a_cap_of_packed_rows() -> None:
+    sets = [Toy([50, 30], packed=True, eval_examples=asked).eval_sets("test")[0] for asked in (7, 20, 99)]
+    assert [which.rows for which in sets] == [7, 20, 20]
+
+
+def test_a_stream_of_one_token_has_no_target() -> None:
+    assert Toy([1, 2, 9]).describe() == (
+        "the sample: 6 stretches; train 11 letters, validation 11 letters, test 11 letters"
+    )
+
+
+def test_a_stream_whose_first_token_alone_is_known_has_no_target() -> None:
+    class First(Toy):
+        unscored_token = 0
+
+        def load_streams(self) -> Streams:
+            parts = [np.array(part, np.uint8) for part in ([7, 0, 0], [0, 7, 0], [0, 0, 7], [0, 0, 0])]
+            return {"train": parts, "validation": parts[1:], "test": parts[:2]}
+
+    assert First([3], seqlen=2).describe() == (
+        "the sample: 5 stretches; train 6 letters, validation 6 letters, test 3 letters; 67 % unknown"
+    )
+
+
+def test_a_prompt_is_the_first_window_that_has_a_target() -> None:
+    assert Unknown([200], seqlen=5).prompt().tolist() == [0, 0, 0, 8, 0]
+    assert Toy([200], seqlen=5).prompt().tolist() == [0, 1, 2, 3, 4]
+    assert len(Toy([200], seqlen=100).prompt()) == 64
+
+
+def test_baselines_are_a_unit_and_not_a_token() -> None:
+    class Pairs(Few):
+        """The j-th token is j units."""
+
+        token_units = np.arange(65.0)
+
+    plain, units = (made([20], seqlen=19) for made in (Few, Pairs))
+    which = plain.eval_sets("test")[0]
+    for one, other in zip(plain.baselines(which), units.baselines(which), strict=True):
+        assert other.name == one.name
+        assert other.value == pytest.approx(one.value * 19 / sum(range(1, 20)))
+
+
+def test_fingerprints_are_those_of_all_versions(tmp_path) -> None:
+    task = Toy([40, 30])
+    task.path = tmp_path
+    assert task.fingerprint() == "4249dbc77af72998"
+
+
+def test_windows_are_twice_as_long_after_every_so_many_rows(rows) -> None:
+    task = Toy([200], seqlen=20, length_warmup=3, warmup_from=4)
+    counted = (rows(task, "train", 0, 14).targets != IGNORE).sum(axis=1).tolist()
+    assert counted == [4] * 3 + [8] * 3 + [16] * 3 + [20] * 5
+    assert [rows(task, "train", start, 3).inputs.shape for start in (1, 3, 2**40)] == [
+        (3, 8),
+        (3, 8),
+        (3, 20),
+    ]
+
+
+def test_an_unknown_token_is_never_a_target(rows) -> None:
+    task = Unknown([30], seqlen=29)
+    assert sorted(set(rows(task, "test", 0, 1).targets[0].tolist())) == [IGNORE, 8, 17, 26]
