@@ -370,3 +370,33 @@ def test_every_recipe_is_complete() -> None:
     with pytest.raises(UserError, match="Did you mean 'hg38'"):
         find_recipe("hg37")
     assert data_folder(find_recipe("hg38")).name == "hg38"
+
+
+def test_a_cut_connection_is_tried_four_times_and_each_pause_is_twice_as_long(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited: list[float] = []
+    monkeypatch.setattr(module.time, "sleep", waited.append)
+    server.cuts = [1_000] * 3  # less than is written at once
+    file = RemoteFile(server.url, sha256=DIGEST)
+    assert download(file, tmp_path / "a", lambda *_: None, pause=0.5).read_bytes() == CONTENT
+    assert len(server.asked) == 4
+    assert waited == [0.5, 1.0, 2.0]
+    server.cuts = [1_000] * 4
+    with pytest.raises(UserError, match=r"\(the connection was cut\); 0\.0 MB have arrived"):
+        download(file, tmp_path / "b", lambda *_: None, pause=0)
+    assert len(server.asked) == 8
+
+
+@pytest.mark.parametrize("short", [0, 1])
+def test_64_mib_of_the_disk_are_left_free(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, short: int
+) -> None:
+    usage = namedtuple("usage", ["total", "used", "free"])
+    free = len(CONTENT) + 2**26 - short
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**9, 10**9, free))
+    if short:
+        with pytest.raises(UserError, match=r"needs 2\.0 MB more"):
+            get(server, tmp_path)
+    else:
+        assert get(server, tmp_path).read_bytes() == CONTENT

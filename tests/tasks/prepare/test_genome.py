@@ -80,3 +80,22 @@ def test_bad_genomes_are_one_sentence(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     with pytest.raises(UserError, match="XDG_CACHE_HOME"):
         open_genome(fasta(tmp_path))
+
+
+def test_what_lies_outside_a_record_is_n(tmp_path: Path) -> None:
+    (tmp_path / "a.fa").write_text(">a first\nACGT\n>b\nGG\n")
+    opened = open_genome(tmp_path / "a.fa")
+    assert opened.lengths == {"a": 4, "b": 2}
+    shown = {
+        place: "".join("ACGTN"[base] for base in opened.read("a", *place))
+        for place in ((0, 4), (-2, 1), (-3, 0), (3, 6), (4, 6), (-1, 5), (1, 3), (2, 2))
+    }
+    assert list(shown.values()) == ["ACGT", "NNA", "NNN", "TNN", "NN", "NACGTN", "CG", ""]
+    with pytest.raises(UserError, match=r"has no record 'c'; it has a, b, …"):
+        opened.record("c")
+
+
+def test_of_many_records_five_are_named(tmp_path: Path) -> None:
+    (tmp_path / "a.fa").write_text("".join(f">r{number}\nA\n" for number in range(7)))
+    with pytest.raises(UserError, match=r"it has r0, r1, r2, r3, r4, …"):
+        open_genome(tmp_path / "a.fa").record("c")

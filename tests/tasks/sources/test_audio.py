@@ -174,3 +174,56 @@ def test_an_audio_bomb_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(audio, "MAX_EXPANSION", 10)
     with pytest.raises(UserError, match="left alone"):
         audio.read_audio(tmp_path / "a.flac")
+
+
+def test_bounds_of_recordings() -> None:
+    assert (audio.SAMPLE_RATE, audio.ALWAYS_READ) == (16_000, 2**30)
+    assert (min(audio.RATES), max(audio.RATES)) == (100, 1_000_000)
+
+
+def test_waves_are_written_as_16_bits(tmp_path: Path) -> None:
+    wave = np.array([-2, -1, -0.5, 0, 0.4 / 2**15, 0.6 / 2**15, 0.5, 1, 2], np.float32)
+    audio.write_wav(wave, tmp_path / "a.wav")
+    samples, rate = soundfile.read(tmp_path / "a.wav", dtype="int16", always_2d=True)
+    assert rate == 16_000
+    assert samples[:, 0].tolist() == [-32_768, -32_768, -16_384, 0, 0, 1, 16_384, 32_767, 32_767]
+    assert soundfile.info(tmp_path / "a.wav").subtype == "PCM_16"
+
+
+def test_channels_are_mixed_evenly() -> None:
+    wave = np.array([[1, 0], [0.5, -0.5], [0, 0.5]], np.float32)
+    assert audio.to_mono_16k(wave, 16_000).tolist() == [0.5, 0, 0.25]
+    assert audio.to_mono_16k(np.zeros((800, 2), np.float32), 8_000).shape == (1_600,)
+    assert audio.resample(np.zeros((800, 3), np.float32), 8_000, 4_000).shape == (400, 3)
+
+
+def test_a_recording_expands_to_its_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    soundfile.write(tmp_path / "a.flac", np.zeros(5_000), 16_000)
+    monkeypatch.setattr(audio, "MAX_EXPANSION", 0)
+    monkeypatch.setattr(audio, "ALWAYS_READ", 5_000)
+    assert len(audio.read_audio(tmp_path / "a.flac")) == 5_000
+    monkeypatch.setattr(audio, "ALWAYS_READ", 4_999)
+    with pytest.raises(UserError, match=r"left alone: it expands to over 5000 samples\."):
+        audio.read_audio(tmp_path / "a.flac")
+
+
+def test_a_recording_is_not_empty_and_has_numbers(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "empty.wav", np.zeros(0), 16_000)
+    with pytest.raises(UserError, match="has zero length"):
+        audio.read_audio(tmp_path / "empty.wav")
+    wave = np.zeros((5_000, 2), np.float32)
+    wave[4_999, 1] = np.nan
+    soundfile.write(tmp_path / "nan.wav", wave, 16_000, subtype="FLOAT")
+    with pytest.raises(UserError, match="samples that are not finite numbers"):
+        audio.read_audio(tmp_path / "nan.wav")
+
+
+@pytest.mark.parametrize(("other", "told"), [(0.82, True), (0.81, False)])
+def test_channels_cancel_below_a_hundredth_of_their_power(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, other: float, told: bool
+) -> None:
+    """Of 1 and -q the mix has (1 - q)² / 4 of power and the channels (1 + q²) / 2: a hundredth at 0.817."""
+    left = tone(1, 16_000)
+    soundfile.write(tmp_path / "a.wav", np.stack([left, -other * left], axis=1), 16_000, subtype="FLOAT")
+    audio.read_audio(tmp_path / "a.wav")
+    assert ("opposite phase" in caplog.text) == told

@@ -1,4 +1,5 @@
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -6,7 +7,7 @@ import pytest
 
 from seqsuite.errors import UserError
 from seqsuite.tasks.sources.duplicates import duplicates, refuse_shared_content, without_duplicates
-from seqsuite.tasks.sources.files import find, find_files, read_bytes, read_files, shorten
+from seqsuite.tasks.sources.files import Found, find, find_files, read_bytes, read_files, reason_of, shorten
 
 
 def write(folder: Path, *names: str) -> None:
@@ -102,3 +103,58 @@ def test_equal_contents_are_found_and_kept_out_of_two_splits() -> None:
 def test_of_many_names_three_are_shown() -> None:
     assert shorten(["a", "b", "c"]) == "'a', 'b', 'c'"
     assert shorten(["a", "b", "c", "d", "e"]) == "'a', 'b', 'c' and 2 more"
+
+
+def test_a_summary_counts_files_and_kinds(tmp_path: Path) -> None:
+    write(tmp_path, "a.txt", "b.PNG", "c.png", "d.m4a", "README", "sub/LICENCE")
+    found = find(tmp_path, (".txt",), "text", {".m4a": "ffmpeg"})
+    assert found.summary() == "1 file read, 5 left out: 2 without suffix, 2 .png, 1 .m4a (needs ffmpeg)"
+    assert Found(()).summary() == "0 files read"
+    assert Found((tmp_path, tmp_path)).summary() == "2 files read"
+
+
+def test_a_folder_without_such_files_says_what_they_end_in(tmp_path: Path) -> None:
+    write(tmp_path, "x.mp4", "y.bin")
+    place = re.escape(repr(str(tmp_path)))
+    for suffixes, needs, said in (
+        ((".fa", ".fa.gz", ".fa"), {}, r"\.fa \(or compressed\)\."),
+        ((".fa", ".fasta", ".fa"), {".m4a": "ffmpeg"}, r"\.fa, \.fasta\."),
+        ((".fa",), {".mp4": "ffmpeg"}, r"\.fa\. Left out: 1 \.mp4 \(needs ffmpeg\), 1 \.bin\."),
+    ):
+        with pytest.raises(
+            UserError, match=f"task.path={place} has no DNA files: they should end in {said}$"
+        ):
+            find(tmp_path, suffixes, "DNA", needs)
+    with pytest.raises(UserError, match=r"^There is no file or folder at task\.path="):
+        find(tmp_path / "none", (".fa",), "DNA")
+
+
+def test_one_bad_file_of_several_is_named_and_one_alone_is_its_reason(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    files = [Path("good"), Path("bad")]
+    assert read_files(files[:1], read_good, "refuse") == {Path("good"): "good"}
+    assert caplog.text == ""
+    with pytest.raises(UserError, match=r"^1 of 2 files cannot be used; task\.on_bad_file=skip goes on"):
+        read_files(files, read_good, "refuse")
+    with pytest.raises(UserError, match=r"^The file 'bad' is bad\.$"):
+        read_files(files[1:], read_good, "refuse")
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (PermissionError(13, "Permission denied"), "Permission denied"),
+        (ValueError("no good. :\nsecond line"), "no good"),
+        (ValueError(""), "it is damaged"),
+        (ValueError(" ..\n"), "it is damaged"),
+    ],
+)
+def test_a_reason_is_one_line_without_a_full_stop(error: Exception, said: str) -> None:
+    assert reason_of(error) == said
+
+
+def test_of_names_as_many_are_shown_as_fit_and_the_rest_is_counted() -> None:
+    assert shorten([]) == ""
+    assert shorten(["a"]) == "'a'"
+    assert shorten(["a", "b", "c", "d"]) == "'a', 'b', 'c' and 1 more"

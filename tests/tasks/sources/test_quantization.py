@@ -74,3 +74,34 @@ def test_each_token_is_of_a_sample() -> None:
         assert len(of_each) == len(tokens) == 2 * codec.tokens_per_second // 16_000
         np.testing.assert_allclose(of_each, np.repeat(wave, len(tokens) // 2), atol=0.02)
     assert codec.sample_of_each(tokens[:3]).tolist() == [0.5, 0.5, 0.0]
+
+
+def test_levels_are_steps_of_the_full_scale() -> None:
+    wave = np.array([-1, -0.5, -1 / 128, 0, 0.4 / 128, 0.6 / 128, 0.5, 127 / 128, 1], np.float32)
+    eight = [0, 64, 127, 128, 128, 129, 192, 255, 255]
+    assert Quantization("linear8").encode(wave).tolist() == eight
+    assert Quantization("linear8").decode([0, 64, 128, 255]).tolist() == [-1, -0.5, 0, 127 / 128]
+    sixteen = Quantization("linear16").encode(wave[[0, 1, 3, 4, 8]]).tolist()
+    assert sixteen == [0, 256, 64, 256, 128, 256, 128, 256 + 102, 255, 511]
+    decoded = Quantization("linear16").decode([0, 256, 64, 257, 128, 256, 255, 511])
+    assert decoded.tolist() == [-1, -0.5 + 2**-15, 0, 1 - 2**-15]
+    of_pairs = Quantization("linear16").decode([256, 1, 2, 300, 301, 128])
+    assert of_pairs.tolist() == [(2 * 256 + 44) / 2**15 - 1]
+    for alone in (255, 257):
+        assert Quantization("linear16").decode([alone]).tolist() == []
+
+
+def test_mu_law_is_the_curve_of_255() -> None:
+    wave = np.array([-2, -1, -0.1, 0, 0.01, 0.1, 1, 2], np.float32)
+    inside = np.clip(wave.astype(np.float64), -1, 1)
+    curve = np.sign(inside) * np.log(1 + 255 * np.abs(inside)) / np.log(256)
+    assert Quantization("mu-law").encode(wave).tolist() == np.floor((curve + 1) / 2 * 255 + 0.5).tolist()
+    codes = np.arange(256)
+    height = codes / 255 * 2 - 1
+    expected = np.sign(height) * (256 ** np.abs(height) - 1) / 255
+    np.testing.assert_allclose(Quantization("mu-law").decode(codes), expected, atol=1e-6)
+
+
+def test_vocabularies_are_a_byte_or_two_for_a_sample() -> None:
+    sizes = {name: (Quantization(name).vocab_size, Quantization(name).tokens_per_sample) for name in NAMES}
+    assert sizes == {"mu-law": (256, 1), "linear8": (256, 1), "linear16": (512, 2)}

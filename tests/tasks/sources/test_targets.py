@@ -49,3 +49,26 @@ def test_a_stream_without_known_tokens_has_no_window(length: int) -> None:
     runs = known_runs(np.full(length, UNKNOWN, dtype=np.uint8), UNKNOWN)
     assert starts_with_target(runs, length, 3).total == 0
     assert not has_target(runs, np.arange(3), 3).any()
+
+
+class Reads:
+    """A stream of one known token, which notes how much is read at once."""
+
+    def __init__(self, length: int) -> None:
+        self.length = length
+        self.read: list[int] = []
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, places: slice) -> np.ndarray:
+        found = np.zeros(len(range(*places.indices(self.length))), dtype=np.uint8)
+        self.read.append(len(found))
+        return found
+
+
+def test_a_stream_is_read_in_blocks_of_four_million_tokens() -> None:
+    stream = Reads(2**22 + 3)
+    starts, ends = known_runs(stream, UNKNOWN)  # type: ignore[arg-type]
+    assert stream.read == [2**22, 3]
+    assert (starts.tolist(), ends.tolist()) == ([0], [2**22 + 3])

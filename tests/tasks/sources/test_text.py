@@ -90,3 +90,35 @@ def test_utf8_comes_back_as_it_was(tmp_path_factory: pytest.TempPathFactory, tex
         assert read_text(file) == text.encode()
     finally:
         compression.BLOCK_SIZE = before
+
+
+@pytest.mark.parametrize(
+    ("head", "name"),
+    [
+        (b"", "utf-8"),
+        (b"a\0b\0", "utf-16-le"),
+        (b"\0a\0b", "utf-16-be"),
+        (b"a\0b\0c", "utf-16-le"),
+        (b"\0a\0bc", "utf-16-be"),
+        (b"a\0bcd\0ef" + b"g\0", "utf-16-le"),  # three of five
+        (b"a\0bcd\0ef" + b"gh", "binary"),  # two of five
+        (b"\0abc\0de" + b"f\0g", "utf-16-be"),
+        (b"\0abc\0de" + b"fgh", "binary"),
+        (b"a\0b\0c\0\0d", "binary"),
+        (b"\0", "binary"),
+        ("é".encode()[:1], "utf-8"),  # the head may end within a character
+        (b"\xe9a", "latin-1"),
+    ],
+)
+def test_zeros_at_every_second_byte_are_utf16(head: bytes, name: str) -> None:
+    assert detect_encoding(head) == name
+
+
+def test_the_first_byte_that_is_not_utf8_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(compression, "BLOCK_SIZE", 4)
+    (tmp_path / "a.txt").write_bytes(b"abcdef\xe9gh\xe9")
+    assert read_text(tmp_path / "a.txt") == b"abcdef\xe9gh\xe9"
+    assert len(caplog.records) == 1
+    assert "(about byte 6)" in caplog.text
