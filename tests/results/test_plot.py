@@ -1,0 +1,22 @@
+"""The small plots of a card's page."""
+
+from seqsuite.results.scorecard.plot import loglog_plot
+
+from .drawn import check
+
+
+def test_lengths_are_told_apart_by_mark_and_dash() -> None:
+    lines = {
+        f"a model whose name is long {place}"[place:]: [(64.0, 1e-4 * 4**place), (256.0, 0.001 * 4**place)]
+        for place in range(7)
+    }
+    svg = loglog_plot("Train <step>", "seconds", lines, strong="a model whose name is long 0")
+    further = loglog_plot("State", "bytes", {"one": [(8.0, 0.0), (16.0, 300.0)]}, strong="")
+    check("plots.svg", f"{svg}\n{further}\n".replace("><", ">\n<"))
+    assert loglog_plot("State", "bytes", {"none": [(8.0, 0.0)], "nor this": []}, strong="") == ""
+
+
+def test_a_name_of_21_letters_is_whole_in_the_legend() -> None:
+    for letters, shown in ((21, "x" * 21), (22, "x" * 20 + "…")):
+        svg = loglog_plot("", "bytes", {"x" * letters: [(1.0, 1.0)]}, strong="")
+        assert f">{shown}</text>" in svg
