@@ -1,5 +1,9 @@
 """The small plots of a card's page."""
 
+import re
+
+import pytest
+
 from seqsuite.results.scorecard.plot import loglog_plot
 
 from .drawn import check
@@ -20,3 +24,12 @@ def test_a_name_of_21_letters_is_whole_in_the_legend() -> None:
     for letters, shown in ((21, "x" * 21), (22, "x" * 20 + "…")):
         svg = loglog_plot("", "bytes", {"x" * letters: [(1.0, 1.0)]}, strong="")
         assert f">{shown}</text>" in svg
+
+
+def test_every_name_of_the_legend_is_in_the_picture() -> None:
+    for count, height in ((1, 210), (6, 210), (7, 224), (8, 224), (9, 238)):
+        svg = loglog_plot("", "bytes", {f"{place}": [(1.0, 1.0)] for place in range(count)}, strong="")
+        assert f'viewBox="0 0 300 {height}"' in svg
+        assert float(re.findall(r'y="([\d.]+)">\d+</text>', svg)[-1]) == pytest.approx(
+            height - 28.5 + 14 * min(2, (count - 1) // 2)
+        )

@@ -287,6 +287,7 @@ def test_a_card_of_the_reference_and_of_nothing(every: list[Slot]) -> None:
     page = card_page(own, [], {})
     assert "<dt>compared with</dt><dd>–</dd>" in page
     assert "● mamba; ◇ other models" in page
+    assert 'title="1 seed, 95 % interval 97.00 to 97.00, learning rate 0.001, 1,234 parameters"' in page
     assert "<h2>cost</h2>" not in page
     nothing = made([], "hyena")
     assert (nothing.seeds_told, nothing.seconds, nothing.models) == ("0 of 3 seeds", 0.0, [])
