@@ -1,5 +1,6 @@
 """What a study's pictures show: lines by a setting, a set or a measure, the paper's beside them, and laws."""
 
+import dataclasses
 import math
 import re
 
@@ -9,12 +10,14 @@ from matplotlib.axes import Axes
 from pydantic import ValidationError
 
 from seqsuite.errors import UserError
+from seqsuite.experiments.tracking import schema
 from seqsuite.report import Report
 from seqsuite.report.markup import markdown
 from seqsuite.results.collect import collect
+from seqsuite.results.scaling import Run
 from seqsuite.results.studies import Study, load_studies
 from seqsuite.results.studies.laws import laws
-from seqsuite.results.studies.lines import lines_of, published_lines
+from seqsuite.results.studies.lines import lines_of, metric_for, published_lines
 from seqsuite.results.studies.outcome import study_tables
 from seqsuite.results.studies.pictures import study_figure
 from seqsuite.results.studies.study import Picture
@@ -229,3 +232,71 @@ def test_sizes_apart_and_pictures_of_three_panels_are_drawn_as_expected() -> Non
     reader = Runs(*cells)
     check("study_sizes.txt", in_words(study_figure(study, reader, collect(reader))))
     check("study_sizes.md", markdown(Report("", {}, laws(cells, study.figures), [])))
+
+
+def test_lines_are_told_apart_by_several_settings_and_told_from_infinity() -> None:
+    both = Picture(x="task.length", lines=["model", "train.steps"])
+    cells = [
+        run({"test/accuracy": 10.0}, task="copying", model="mamba", task__length=64, train__steps=20),
+        run({"test/accuracy": 2e308 / 2}, task="copying", model="mamba", task__length=128, train__steps=20),
+        dataclasses.replace(
+            run({"test/accuracy": 9.0}, task="copying", model="s4", task__length=64), status="KILLED"
+        ),
+    ]
+    (line,) = lines_of(cells, both)
+    assert (line.label, line.runs) == ("mamba steps=20", ())
+    assert [(point.x, point.mean) for point in line.points] == [(64.0, 10.0), (128.0, math.inf)]
+    assert lines_of(cells[:1], Picture(x="task.length", lines="train.steps"))[0].label == "20"
+
+
+def test_measures_are_in_six_digits_and_need_all_that_was_recorded() -> None:
+    took = trained(51_200.0, 1.23456789e12, tokens=7654321.0)
+    whole = run({"test/bits_per_byte": 2.0, **took}, task="text", model="mamba", model__d_model=32)
+    part = run({"test/bits_per_byte": 2.5, **took}, task="text", model="s4", model__d_model=32)
+    del part.metrics[schema.FLOPS_PER_SECOND]
+    for x, at in (("parameters", 51_200.0), ("flops", 1.23457e12), ("tokens", 7_654_320.0)):
+        (line,) = lines_of([whole, part], Picture(x=x))
+        assert (line.label, [point.x for point in line.points]) == ("mamba", [at])
+        assert line.runs == (Run(51_200.0, 7_654_320.0, 1.23457e12, 2.0),)
+
+
+def test_the_first_set_stands_at_its_length_where_its_name_has_none() -> None:
+    cell = run({"test/accuracy": 99.0, "test/length_512/accuracy": 90.0}, task="copying", model="mamba")
+    (line,) = lines_of([cell], Picture(x="set"))
+    assert [(point.x, point.mean) for point in line.points] == [(256.0, 99.0), (512.0, 90.0)]
+
+
+def test_the_metric_of_a_picture() -> None:
+    cell = run({"test/accuracy": 99.0}, task="copying", model="mamba")
+    for name, unit, digits in (
+        ("", "%", 2),
+        ("accuracy", "%", 2),
+        ("loss_by_position", "nats", 3),
+        ("fid", "", 3),
+    ):
+        metric = metric_for([cell], Picture(x="set", metric=name))
+        assert (metric.name, metric.unit, metric.digits) == (name or "accuracy", unit, digits)
+        assert metric.higher_is_better == (unit == "%")
+
+
+def test_laws_say_in_words_what_there_is_none_of() -> None:
+    pictures = [Picture(x="parameters", fit="all"), Picture(kind="isoflops")]
+    (fitted,) = laws(language(), pictures[:1])
+    assert [fitted.rows[0][key] for key in ("x", "points")] == ["parameters", 6]
+    fitted, optima = laws(language()[:4], pictures)
+    assert fitted.rows == [
+        {
+            "line": "mamba",
+            "x": "parameters",
+            "law": "none: a power law takes 3 different x, and there are 2",
+        }
+    ]
+    assert optima.rows == [
+        {
+            "line": "mamba",
+            "note": "none: equal operations take 3 sizes with two numbers of tokens each, and there are 2",
+        }
+    ]
+    assert laws(language(), [Picture(x="tokens")]) == []
+    unmeasured = [run({"test/bits_per_byte": 1.0}, task="text", model="mamba")]
+    assert laws(unmeasured, pictures) == []
