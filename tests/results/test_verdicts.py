@@ -288,5 +288,7 @@ def test_a_report_is_what_is_expected(monkeypatch: pytest.MonkeyPatch) -> None:
     alone = report_page(None, [], origin="here", benchmarks=[scan, scan])
     assert '<p class="soft">2 benchmarks from here.</p>' in alone
     assert "timed: Speed</a></td>" in alone
+    single = report_page(Runs(run("mamba", 7, 90.0, task__length="50")), [], origin="here")
+    assert '<p class="soft">1 finished run from here.</p>' in single
     with pytest.raises(UserError):
         report_page(Runs(run("s4d", 5, 0.0, "FAILED")), [], origin="here")
