@@ -33,3 +33,17 @@ def test_every_name_of_the_legend_is_in_the_picture() -> None:
         assert float(re.findall(r'y="([\d.]+)">\d+</text>', svg)[-1]) == pytest.approx(
             height - 28.5 + 14 * min(2, (count - 1) // 2)
         )
+
+
+@pytest.mark.parametrize(
+    ("highest", "shown"),
+    [
+        (5.0, ["0.879", "5.69"]),  # one power of ten alone says nothing
+        (10.0, ["1.00", "10.0"]),
+        (1e6, ["1.00", "10.0", "100", "1.00 k", "10.0 k", "100 k", "1.00 M"]),
+        (1e7, ["1.00", "100", "10.0 k", "1.00 M"]),  # of eight every second one
+    ],
+)
+def test_powers_of_ten_are_marked_or_the_ends(highest: float, shown: list[str]) -> None:
+    svg = loglog_plot("", "quantity", {"a": [(1.0, 1.0), (2.0, highest)]}, strong="")
+    assert re.findall(r'text-anchor="end">([^<]*)<', svg) == shown

@@ -313,3 +313,22 @@ def test_of_equal_rates_the_lower_loss_then_the_lower_rate_is_taken(every: list[
     assert chosen({1e-3: {best: 91.0}, 4e-3: {}}, higher="false") == {4e-3}
     assert chosen({1e-3: {best: math.nan}, 4e-3: {best: 1.0}}) == {4e-3}
     assert chosen({1e-3: {loss: math.nan}, 4e-3: {loss: 9.0}}) == {4e-3}
+
+
+def test_settings_of_the_run_are_those_of_all_cells() -> None:
+    found = slots(BATTERY, "smoke", ["model=s4d", "train.steps=2,3", "run.device=cpu"])
+    assert {(slot.cell.train.steps, slot.cell.run.device) for slot in found} == {(2, "cpu")}
+    assert list(dict.fromkeys(slot.model for slot in found)) == ["s4d", "mamba"]
+    with pytest.raises(UserError, match=r"^There is no scorecard at scale=gpu: choose from smoke\.$"):
+        slots(BATTERY, "gpu", ["model=mamba"])
+    with pytest.raises(ValueError, match="rates"):
+        Battery.model_validate(BATTERY.model_dump() | {"rates": []})
+
+
+def test_of_several_runs_of_a_cell_the_first_finished_one_counts(every: list[Slot]) -> None:
+    run = fake(every[0])
+    runs = [dataclasses.replace(run, run_id=str(place)) for place in range(3)]
+    runs[0] = dataclasses.replace(runs[0], status="FAILED")
+    assert by_cell(runs)(every[0].cell) is runs[1]
+    elsewhere = dataclasses.replace(run, tags={**run.tags, schema.TAG_DATA: "other"})
+    assert by_cell([elsewhere])(every[0].cell) is None

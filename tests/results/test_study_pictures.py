@@ -300,3 +300,59 @@ def test_laws_say_in_words_what_there_is_none_of() -> None:
     assert laws(language(), [Picture(x="tokens")]) == []
     unmeasured = [run({"test/bits_per_byte": 1.0}, task="text", model="mamba")]
     assert laws(unmeasured, pictures) == []
+
+
+def made(cells: list, **picture: object) -> Axes:
+    """Return the one panel of a picture."""
+    study = Study.model_validate({"title": "a", "source": "b", "figures": [picture]})
+    (axes,) = study_figure(study, Runs(*cells), collect(Runs(*cells))).axes
+    return axes
+
+
+def test_up_to_four_lines_have_one_column_and_up_to_seven_numbers_a_tick_each() -> None:
+    def copied(d_model: int, length: int, **metrics: float):
+        scores = {"test/accuracy": 50.0, "baseline/accuracy": 6.25, "baseline/other/accuracy": 9.0}
+        settings = {"task__length": length, "model__d_model": d_model}
+        return run({**scores, **metrics}, task="copying", model="mamba", **settings)
+
+    by_width = {"x": "task.length", "lines": "model.d_model"}
+    for count, columns in ((3, 1), (4, 2)):
+        axes = made([copied(16 * (place + 1), 64) for place in range(count)], **by_width)
+        assert len(legend(axes)) == count + 1  # the usual baseline only
+        assert axes.get_legend()._ncols == columns
+        assert axes.get_xscale() == "log"
+    for count in (7, 8):
+        axes = made([copied(16, 48 + 10 * place) for place in range(count)], x="task.length")
+        labels = [label.get_text() for label in axes.get_xticklabels()]
+        assert (labels[:2] == ["48.0", "58.0"]) == (count == 7)
+    other = made([copied(16, 64, **{"test/length_128/accuracy": 3.0})], x="task.length", log="")
+    assert (other.get_xscale(), legend(other)) == (
+        "linear",
+        ["mamba + d_model=16", "baseline: 6.25"],
+    )
+    further = made(
+        [copied(16, 64, **{"test/length_128/accuracy": 3.0})], x="task.length", metric="length_128/accuracy"
+    )
+    assert legend(further) == ["mamba + d_model=16"]
+
+
+@pytest.mark.parametrize(
+    ("slope", "note", "best"),
+    [
+        (-0.1, "at the largest size or above", "≥ 205 k"),
+        (0.1, "at the smallest size or below", "≤ 51.2 k"),
+    ],
+)
+def test_a_best_size_beyond_those_trained_is_told_by_its_side(slope: float, note: str, best: str) -> None:
+    cells = []
+    for d_model in STEPS:
+        for place, steps in enumerate((10, 20)):
+            loss = 2 + slope * math.log(d_model / 48) - 0.1 * place
+            size, flops = 50.0 * d_model**2, 1e12 * 2**place
+            took = trained(size, flops, flops / size)
+            settings = {"model__d_model": d_model, "train__steps": steps}
+            cells.append(run({"test/bits_per_byte": loss, **took}, task="text", model="mamba", **settings))
+    (optima,) = laws(cells, [Picture(kind="isoflops")])
+    assert [(row["optimum"], row["sizes"], row["note"]) for row in optima.rows] == [(None, 3, note)] * 3
+    axes = made(cells, kind="isoflops")
+    assert legend(axes)[0] == f"1.00 TFLOPs, best {best}"
