@@ -42,7 +42,7 @@ def _figure(figure: Figure) -> Iterator[str]:
 
 def _axes(axes: Axes) -> Iterator[str]:
     yield from map(_text, axes.texts)
-    titles = (axes.title, axes._left_title, axes._right_title)  # type: ignore[attr-defined]
+    titles = (axes.title, axes._left_title, axes._right_title)
     yield from (_text(title) for title in titles if title.get_text())
     if not axes.axison:
         return
@@ -70,7 +70,7 @@ def _axes(axes: Axes) -> Iterator[str]:
 
 
 def _text(text: Text) -> str:
-    where = "" if not isinstance(getattr(text, "xy", None), tuple) else f" at {_numbers(text.xy)}"  # type: ignore[attr-defined]
+    where = "" if not isinstance(getattr(text, "xy", None), tuple) else f" at {_numbers(text.xy)}"
     return (
         f"text {text.get_text()!r} {_numbers(text.get_position())}{where} size {text.get_fontsize():g} "
         f"{text.get_ha()} {text.get_va()} {to_hex(str(text.get_color()))} {text.get_fontweight()} "
@@ -99,7 +99,7 @@ def _collection(found: Collection) -> Iterator[str]:
 
 def _legend(legend: Legend, axes: Axes) -> Iterator[str]:
     box = legend.get_bbox_to_anchor().transformed(axes.transAxes.inverted()).bounds
-    place, columns = legend._loc, legend._ncols  # type: ignore[attr-defined]
+    place, columns = legend._loc, legend._ncols
     yield f"legend {place} {columns} columns in {_numbers(box)} frame {legend.get_frame_on()}"
     yield from (f"  {text.get_text()!r} size {text.get_fontsize():g}" for text in legend.get_texts())
 
