@@ -94,11 +94,11 @@ def report_page(
     studies, problems = load_studies()
     parts: list[Part] = []
     cells: list[CellRun] = []
-    told = [f"{len(benchmarks)} benchmarks"] if benchmarks else []
+    told = [_counted(len(benchmarks), "benchmark")] if benchmarks else []
     if reader is not None:
         chosen = SelectedReader(reader, filters)
         everything, cells = collect(chosen), chosen.cells()
-        told.insert(0, f"{_finished(everything)} finished runs")
+        told.insert(0, _counted(_finished(everything), "finished run"))
         for name, study in studies.items():
             parts += _study_parts(name, study, chosen, sample)
         parts += _others(chosen, parts, filters, sample)
@@ -238,6 +238,10 @@ def _summary(parts: Sequence[Part]) -> str:
 
 def _finished(results: Results) -> int:
     return sum(len(row.run_ids) for section in results.sections for row in section.rows)
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def _part(part: Part) -> str:

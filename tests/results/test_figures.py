@@ -17,6 +17,8 @@ from seqsuite.results.collect import collect
 from seqsuite.results.curves import curves_figure
 from seqsuite.results.table import MetricInfo
 
+from .drawn import check, in_words
+
 Record = Callable[..., str]
 
 LOSSES = {step: 1.5 - step / 200 for step in range(10, 101, 10)}
@@ -199,3 +201,37 @@ def test_curves_of_runs_lie_over_each_other(reader: Reader, record: Record) -> N
     for drawn in loss.lines:
         np.testing.assert_allclose(drawn.get_ydata(), [value / math.log(2) for value in LOSSES.values()])
     np.testing.assert_allclose(bits.lines[0].get_ydata(), list(LOSSES.values()))
+
+
+def test_a_long_run_is_drawn_as_expected(reader: Reader, record: Record) -> None:
+    losses = {step: 1.5 - step / 500 for step in range(2, 242, 2)}
+    options = {"task.length": 64}
+    run_id = record("mamba", 44.0, task="copying", metric="accuracy", losses=losses, options=options)
+    bits = record("mamba", 1.9, losses=losses, seed=3)
+    for name, run in (("loss.txt", run_id), ("loss_in_bits.txt", bits)):
+        check(name, in_words(figures.loss_figure(*recorded(reader, run))))
+
+
+def test_a_comparison_is_drawn_as_expected(reader: Reader, record: Record) -> None:
+    """Of eight rows the curves have a legend, of nine they have none; colours come again after seven."""
+    for count, task in ((8, "dna"), (9, "text")):
+        for place in range(count):
+            options = {"train.learning_rate": f"{place + 1}e-3", "model.name": "mamba"}
+            losses = {10: 2.0 + place / 10, 20: 1.5 + place / 10}
+            record("mamba", 1.5 + place / 10, task=task, options=options, losses=losses)
+    for seed, value in enumerate((50.0, 54.0, 52.0)):
+        losses = {10: 10.0 + seed, 20: value}
+        settings = {"model.block.name": "mamba", "model.mixer.name": "s6"}
+        on = {"task": "selective_copying", "metric": "accuracy", "seed": seed}
+        record("mamba", value, options=settings, losses=losses, **on)
+    check("comparison.txt", in_words(figures.comparison(reader, collect(reader))))
+
+
+def test_curves_of_runs_are_drawn_as_expected(reader: Reader, record: Record) -> None:
+    long, short = ({step: 2.0 - step / 100 for step in range(count)} for count in (20, 19))
+    runs = [reader.get(record(f"model_{place}", 1.9, losses=short)) for place in range(6)]
+    runs.append(reader.get(record("mamba", 50.0, task="copying", metric="accuracy", losses=long)))
+    words = in_words(curves_figure(reader, runs))
+    for place, run in enumerate(runs):
+        words = words.replace(run.run_id[:8], f"run {place}")
+    check("curves.txt", words)

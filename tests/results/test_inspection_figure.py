@@ -8,6 +8,8 @@ import seqsuite
 from seqsuite.models.description import describe
 from seqsuite.results.inspection_figure import inspection_figure, most_selective, write_figure
 
+from .drawn import check, in_words
+
 
 def page_data(*names: str) -> dict[str, object]:
     ids = torch.arange(6)
@@ -27,13 +29,51 @@ def test_models_stand_side_by_side_on_one_scale() -> None:
 
 def test_the_same_picture_is_the_same_bytes(tmp_path: Path) -> None:
     data = page_data("mamba")
-    for name in ("a.png", "b.png", "a.svg", "b.svg"):
+    for name in ("a.svg", "b.svg"):
         write_figure(data, tmp_path / name)
-    for suffix in ("png", "svg"):
-        assert (tmp_path / f"a.{suffix}").read_bytes() == (tmp_path / f"b.{suffix}").read_bytes()
+    assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
 
 
 def test_the_layer_that_selects_most_is_found() -> None:
     means = ([0.1, 0.1], [0.1, 0.3], 0.5)
     layers = [{"delta": {"mean": mean}} for mean in means]
     assert most_selective([*layers, {"delta": None}]) == 1
+
+
+def told(length: int, **others: object) -> dict[str, object]:
+    """A model of two layers, of which the second tells nothing."""
+    steps = [0.1 + place / length for place in range(length)]
+    remembered = [[[1.0] * length, [place / length for place in range(length)]]]
+    layer = {"delta": {"mean": steps}, "memory": {"values": remembered}, "read": [steps, steps[::-1]]}
+    silent = {"delta": None, "memory": None, "read": None}
+    model = {
+        "layers": [layer, silent],
+        "without": steps,
+        "answers": [[["x", 1.0]], [["b", 0.75], [" ", 0.25]]],
+    }
+    return {**model, **others}
+
+
+def test_what_models_say_is_drawn_as_expected() -> None:
+    """Up to 64 tokens have names; a constant step size is one of each token, and of pieces there is none."""
+    layer = {"delta": {"mean": 0.25}, "memory": None, "read": None}
+    pieces = {"delta": {"mean": [0.5]}, "memory": {"values": [[[1.0], [0.5]]]}, "read": [[1.0]]}
+    silent = {"delta": None, "memory": None, "read": None}
+    models = [
+        told(3),
+        told(3, layers=[silent, layer]),
+        told(3, layers=[pieces], without=None),
+        told(3, layers=[silent]),
+    ]
+    data = {
+        "inputs": [{"tokens": ["a", " ", "$b"], "models": models}],
+        "models": [{"name": name} for name in ("told", "constant", "pieces", "silent")],
+    }
+    check("inspection.txt", in_words(inspection_figure(data)))
+    nothing = {**data, "inputs": [{"tokens": ["a"], "models": [told(1, layers=[silent])]}]}
+    step, *_ = inspection_figure({**nothing, "models": [{"name": "silent"}]}).axes
+    assert step.get_ylim() == (0, 1)
+    for length, named in ((64, 64), (65, 0)):
+        tokens = {"tokens": ["a"] * length, "models": [told(length, layers=[silent])]}
+        moved = inspection_figure({"inputs": [tokens], "models": [{"name": "long"}]}).axes[2]
+        assert sum(label.get_text() == "a" for label in moved.get_xticklabels()) == named

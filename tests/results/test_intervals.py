@@ -6,7 +6,8 @@ import math
 import numpy as np
 import pytest
 
-from seqsuite.results.intervals import difference, interval
+from seqsuite.results.intervals import Difference, difference, interval, uncarried
+from seqsuite.results.table import MetricInfo, Row, Score
 
 
 def test_the_interval_of_few_values_is_that_of_all_their_resamples() -> None:
@@ -56,3 +57,51 @@ def test_too_few_seeds_and_those_that_disagree_carry_nothing(second: dict[int, f
     found = difference({0: 50.0, 1: 51.0, 2: 52.0}, second, higher_is_better=True)
     assert found.verdict == "open"
     assert found.seeds == seeds
+
+
+def test_five_values_are_resampled_in_all_ways_and_six_in_ten_thousand() -> None:
+    six = [0.0, 1.0, 2.0, 4.0, 8.0, 16.0]
+    drawn = np.array(six)[np.random.default_rng(0).integers(6, size=(10_000, 6))].mean(axis=1)
+    assert interval(six) == pytest.approx(tuple(np.percentile(drawn, [2.5, 97.5])), abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("low", "mean", "high", "seeds", "verdict"),
+    [
+        (0.5, 1.0, 2.0, 3, "ahead"),
+        (0.5, 1.0, 2.0, 2, "open"),
+        (0.0, 1.0, 2.0, 3, "open"),
+        (-2.0, -1.0, 0.0, 3, "open"),
+        (-2.0, -1.0, -0.5, 3, "behind"),
+        (1.0, 1.0, 1.0, 3, "ahead"),
+        (-1.0, -1.0, -1.0, 4, "behind"),
+        (1.5, 1.0, 2.0, 3, "open"),
+    ],
+)
+def test_a_verdict_takes_three_seeds_and_an_interval_beside_zero(
+    low: float, mean: float, high: float, seeds: int, verdict: str
+) -> None:
+    assert Difference(mean, low, high, seeds).verdict == verdict
+
+
+def row(*values: float) -> Row:
+    score = Score(sum(values) / len(values), None)
+    plain = {"departures": {}, "options": {}, "settings": {}, "scores": {}, "versions": (), "run_ids": ()}
+    unknown = dict.fromkeys(("validation", "steps", "parameters", "tokens_per_second", "train_seconds"))
+    return Row(model="a", score=score, values=dict(enumerate(values)), **plain, **unknown)
+
+
+def test_a_warning_says_why_the_first_row_is_not_ahead() -> None:
+    bits = MetricInfo("bits_per_byte", "bits", False, 3)
+    start = "Seeds do not carry that the first row is ahead of the second: "
+    assert uncarried([row(1.0)], bits) == []
+    assert uncarried([row(1.0, 1.0, 1.0), row(2.0, 2.0, 2.0)], bits) == []
+    assert uncarried([row(1.0, 1.0), row(2.0, 2.0)], bits) == [
+        start + "they share 2 of the 3 seeds that it takes."
+    ]
+    assert uncarried([row(1.0, 1.0, math.nan), row(2.0, 2.0, 2.0)], bits) == [
+        start + "one of them has no number."
+    ]
+    assert uncarried([row(1.0, 1.0, 1.0), row(1.0, 1.0, 1.0), row(9.0, 9.0, 9.0)], bits) == [
+        start + "the 95 % interval of the difference, paired by seed, is 0.000 to 0.000."
+    ]

@@ -6,7 +6,9 @@ from seqsuite.experiments.config.resolve import resolve
 from seqsuite.experiments.tracking import schema
 from seqsuite.experiments.tracking.events import RunHeader
 from seqsuite.experiments.tracking.journal import Journal
-from seqsuite.results.run_notes import illustrate
+from seqsuite.results.run_notes import columns, description, illustrate
+
+from .made_up import run
 
 SETTINGS = {"task": "dna", "model": "mamba", "scale": "smoke", "seed": "3", "model.mixer.d_state": "8"}
 TAGS = {
@@ -63,3 +65,25 @@ def test_the_command_in_the_description_is_of_the_same_cell(journal, tmp_path) -
     assert command[:2] == ["seqsuite", "run"]
     again = resolve(dict(setting.split("=", 1) for setting in command[2:]))
     assert again.cell_id("") == resolve(SETTINGS).cell_id("")
+
+
+def test_what_was_not_recorded_is_left_out_or_said_to_be_none() -> None:
+    cell = run({"test/accuracy": 12.345}, task="copying", model="mamba", seed=2)
+    unknown = dict.fromkeys((schema.TAG_SIZE, schema.TAG_RATE), "–")
+    assert columns(cell) == {schema.TAG_LABEL: "mamba", schema.TAG_SCORE: "12.35 %", **unknown}
+    assert description(cell) == (
+        "| | |\n"
+        "|---|---|\n"
+        "| Model | mamba |\n"
+        "| Parameters | – |\n"
+        "| Test accuracy | 12.35 % |\n"
+        "| Best validation accuracy | – % |\n"
+        "| Step of the model | 0 |\n"
+        "| Trained for | – |\n"
+        "| Tokens a second | – |\n"
+        "| Data | `` |\n"
+        "\n"
+        "```sh\n"
+        "seqsuite run task=copying model=mamba scale=cpu seed=2\n"
+        "```\n"
+    )

@@ -1,6 +1,8 @@
 """The card of an architecture: which cells, which learning rate, what the seeds carry, and how it looks."""
 
+import dataclasses
 import io
+import math
 import re
 import shutil
 from pathlib import Path
@@ -12,12 +14,21 @@ from seqsuite.errors import UserError
 from seqsuite.experiments.tracking import schema
 from seqsuite.experiments.tracking.store import CellRun, flatten
 from seqsuite.report import write
+from seqsuite.report.markup import markdown
 from seqsuite.results.scorecard.battery import Battery, Slot, Test, labels, read_battery, slots
-from seqsuite.results.scorecard.card import Card, by_cell, further_seeds, make_card, sweep
+from seqsuite.results.scorecard.card import (
+    Card,
+    by_cell,
+    further_seeds,
+    make_card,
+    sweep,
+)
 from seqsuite.results.scorecard.cost import Cost, ModelCost
 from seqsuite.results.scorecard.page import card_page
 from seqsuite.results.scorecard.picture import card_figure, draw_card
-from seqsuite.results.scorecard.table import card_report
+from seqsuite.results.scorecard.table import card_report, run_rows
+
+from .drawn import check, in_words
 
 CHROMIUM = shutil.which("chromium")
 ARGUMENTS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
@@ -244,3 +255,80 @@ def test_the_report_in_every_form(card: Card, costs: list[ModelCost]) -> None:
         found[style] = file.getvalue()
     assert all("hyena" in text for text in found.values())
     assert "98.00 ± 1.00" in found["md"]
+
+
+MACHINE = {"processor": "one", "cores": "2"}
+
+
+def test_a_card_is_shown_as_expected(card: Card, costs: list[ModelCost]) -> None:
+    check("card.txt", in_words(card_figure(card)))
+    check("card.md", markdown(card_report(card, costs, MACHINE)))
+    page = card_page(card, costs, MACHINE)
+    check("card.html", re.sub(r"(?s)<style>.*?</style>", "", page).replace("><", ">\n<"))
+    first, *_, last = run_rows(card)
+    assert (first["test"], first["model"], first["rate"], first["seed"]) == ("Copying", "mamba", "0.001", 0)
+    assert (last["test"], last["score"], last["run"]) == ("Induction", "98.40", "inductionhyena0.0012")
+
+
+def test_a_card_of_the_reference_and_of_nothing(every: list[Slot]) -> None:
+    def made(runs: list[CellRun], candidate: str) -> Card:
+        return make_card(
+            BATTERY, "smoke", every, by_cell(runs), candidate=candidate, about="", command="make it"
+        )
+
+    own = made([fake(slot) for slot in every if slot.model == "mamba" and slot.seed == 0], "mamba")
+    assert own.seeds_told == "1 of 3 seeds"
+    assert [column.title for column in card_report(own, [], {}).sections[0].columns] == [
+        "test",
+        "metric",
+        "mamba",
+    ]
+    assert card_report(own, [], {}).sections[0].rows[0]["model_0"] == "97.00"
+    page = card_page(own, [], {})
+    assert "<dt>compared with</dt><dd>–</dd>" in page
+    assert "● mamba; ◇ other models" in page
+    assert 'title="1 seed, 95 % interval 97.00 to 97.00, learning rate 0.001, 1,234 parameters"' in page
+    assert "<h2>cost</h2>" not in page
+    nothing = made([], "hyena")
+    assert (nothing.seeds_told, nothing.seconds, nothing.models) == ("0 of 3 seeds", 0.0, [])
+    assert "<dt>last run</dt><dd>1970-01-01</dd>" in card_page(nothing, [], {})
+    assert [axes.axison for axes in card_figure(nothing).axes] == [False] * 3
+
+
+def test_of_equal_rates_the_lower_loss_then_the_lower_rate_is_taken(every: list[Slot]) -> None:
+    def chosen(metrics: dict[float, dict[str, float]], higher: str = "true") -> set[float]:
+        runs = []
+        for slot in sweep(every):
+            made = fake(slot)
+            renamed = {f"best/{made.tags[schema.TAG_METRIC]}": 90.0, "validation/loss": 0.5}
+            tags = {**made.tags, schema.TAG_HIGHER_IS_BETTER: higher}
+            metrics_of = {**made.metrics, **renamed, **metrics[slot.rate]}
+            runs.append(dataclasses.replace(made, metrics=metrics_of, tags=tags))
+        return {slot.rate for slot in further_seeds(every, by_cell(runs))}
+
+    best, loss = "best/accuracy", "validation/loss"
+    assert chosen({1e-3: {}, 4e-3: {}}) == {1e-3}
+    assert chosen({1e-3: {}, 4e-3: {loss: 0.4}}) == {4e-3}
+    assert chosen({1e-3: {best: 91.0}, 4e-3: {loss: 0.4}}) == {1e-3}
+    assert chosen({1e-3: {best: 91.0}, 4e-3: {}}, higher="false") == {4e-3}
+    assert chosen({1e-3: {best: math.nan}, 4e-3: {best: 1.0}}) == {4e-3}
+    assert chosen({1e-3: {loss: math.nan}, 4e-3: {loss: 9.0}}) == {4e-3}
+
+
+def test_settings_of_the_run_are_those_of_all_cells() -> None:
+    found = slots(BATTERY, "smoke", ["model=s4d", "train.steps=2,3", "run.device=cpu"])
+    assert {(slot.cell.train.steps, slot.cell.run.device) for slot in found} == {(2, "cpu")}
+    assert list(dict.fromkeys(slot.model for slot in found)) == ["s4d", "mamba"]
+    with pytest.raises(UserError, match=r"^There is no scorecard at scale=gpu: choose from smoke\.$"):
+        slots(BATTERY, "gpu", ["model=mamba"])
+    with pytest.raises(ValueError, match="rates"):
+        Battery.model_validate(BATTERY.model_dump() | {"rates": []})
+
+
+def test_of_several_runs_of_a_cell_the_first_finished_one_counts(every: list[Slot]) -> None:
+    run = fake(every[0])
+    runs = [dataclasses.replace(run, run_id=str(place)) for place in range(3)]
+    runs[0] = dataclasses.replace(runs[0], status="FAILED")
+    assert by_cell(runs)(every[0].cell) is runs[1]
+    elsewhere = dataclasses.replace(run, tags={**run.tags, schema.TAG_DATA: "other"})
+    assert by_cell([elsewhere])(every[0].cell) is None

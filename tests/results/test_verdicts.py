@@ -11,6 +11,9 @@ from seqsuite.experiments.config.resolve import resolve
 from seqsuite.experiments.tracking import schema
 from seqsuite.experiments.tracking.reader import Reader
 from seqsuite.experiments.tracking.store import CellRun, flatten
+from seqsuite.report import Column, Section
+from seqsuite.report import Report as TableReport
+from seqsuite.results.benchmarks import Benchmark
 from seqsuite.results.collect import collect
 from seqsuite.results.filters import parse_filters
 from seqsuite.results.page import report_page
@@ -18,7 +21,10 @@ from seqsuite.results.samples import Sample
 from seqsuite.results.studies import Study
 from seqsuite.results.studies.outcome import study_report
 from seqsuite.results.studies.plan import StudyReader, standing, study_cells
+from seqsuite.results.studies.study import Picture
 from seqsuite.results.studies.verdict import compared, mark
+
+from .drawn import check
 
 STUDY = Study.model_validate(
     {
@@ -217,8 +223,9 @@ def test_a_report_has_a_line_a_study_its_parts_and_what_is_of_none(page) -> None
     assert picture is not None
     assert b"<svg" in base64.b64decode(picture[1])
     assert "Runs were made with seqsuite 0.1.0." in text
-    assert page(Runs(*runs())) == page(Runs(*runs()))  # of the same runs, the same bytes
-    assert 'id="others"' not in page(Runs(*runs()))
+    again = page(Runs(*runs()))
+    assert again == page(Runs(*runs()))  # of the same runs, the same bytes
+    assert 'id="others"' not in again
 
 
 def test_a_report_shows_only_what_filters_leave(page) -> None:
@@ -251,3 +258,37 @@ def test_samples_are_parts_of_a_page_or_left_with_their_run() -> None:
     assert Sample("sample.txt", b"a" * 2001).html() == f"<pre>{'a' * 2000}…</pre>"
     assert Sample("sample.mid", b"x").html() == "<p>sample.mid: left with its run.</p>"
     assert replace(Sample("sample.txt", b"\xff"), name="sample.fa").html() == "<pre>\ufffd</pre>"
+
+
+def test_a_report_is_what_is_expected(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = STUDY.model_copy(update={"figures": (Picture(x="task.length"),), "pivot": None})
+    timed = Study.model_validate({
+        "title": "Speed",
+        "source": "A paper, Figure 8",
+        "benches": {"cpu": [{"what": "scan", "sweep": True}, {"what": "conv"}], "smoke": [{"what": "host"}]},
+    })  # fmt: skip
+    studies = {"mine": STUDY, "drawn": drawn, "timed": timed}
+    monkeypatch.setattr("seqsuite.results.page.load_studies", lambda: (studies, ["A <problem>."]))
+    monkeypatch.setattr("seqsuite.results.page.svg_bytes", lambda figure: b"picture")
+    times = [{"peer": "seqsuite", "ratio": 1.0}, {"peer": "other", "ratio": 2.0}]
+    table = Section("times", "Times", (Column("peer", "peer"), Column("ratio", "ratio", "ratio")), times)
+    machine = {"processor": "one", "cores": "2", "PyTorch": "2"}
+    scan = Benchmark("scan", TableReport("seqsuite bench scan --sweep", machine, [table]))
+    other = [run("mamba", seed, 93.0, task__length="50") for seed in range(2)]
+    reader = Runs(*runs(), *other, run("s4d", 5, 0.0, "FAILED"))
+    text = report_page(
+        reader,
+        [],
+        origin="<here>",
+        sample=lambda run_id: Sample("sample.txt", run_id.encode()) if run_id.startswith("mamba") else None,
+        benchmarks=[scan],
+    )
+    text = re.sub(r"<style>.*?</style>|<p>This page: .*?</p>", "", text, flags=re.DOTALL)
+    check("report.html", text.replace("><", ">\n<"))
+    alone = report_page(None, [], origin="here", benchmarks=[scan, scan])
+    assert '<p class="soft">2 benchmarks from here.</p>' in alone
+    assert "timed: Speed</a></td>" in alone
+    single = report_page(Runs(run("mamba", 7, 90.0, task__length="50")), [], origin="here")
+    assert '<p class="soft">1 finished run from here.</p>' in single
+    with pytest.raises(UserError):
+        report_page(Runs(run("s4d", 5, 0.0, "FAILED")), [], origin="here")

@@ -121,7 +121,8 @@ def _lane(card: Card, line: Line, score: Score) -> str:
             f'<span class="bar" style="left:{100 * low:.2f}%;width:{100 * (high - low):.2f}%"></span>'
             f'<span class="mark" style="left:{100 * line.place(score.mean):.2f}%"></span>'
         )
-    title = f"{len(score.values)} seeds, 95 % interval {line.metric.show(score.low)} to "
+    seeds = f"{len(score.values)} {'seed' if len(score.values) == 1 else 'seeds'}"
+    title = f"{seeds}, 95 % interval {line.metric.show(score.low)} to "
     title += f"{line.metric.show(score.high)}, learning rate {score.rate:g}, {score.parameters:,} parameters"
     return (
         f'<div class="lane {kind}" title="{escape(title)}"><span class="name">{escape(score.model)}</span>'

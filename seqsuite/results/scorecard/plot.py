@@ -8,6 +8,7 @@ from seqsuite.report.format import show
 
 _WIDTH, _HEIGHT = 300, 210
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44, 12, 22, 62
+_ENTRY, _ROWS = 14, 3  # height of a row of the legend, and how many have room
 _LONGEST = 21  # characters of a name in the legend
 _DASHES = ("", "6 3", "2 3", "8 3 2 3", "1 4")
 _SHAPES = ("circle", "square", "triangle", "diamond", "cross")
@@ -45,8 +46,9 @@ def loglog_plot(title: str, unit: str, lines: Mapping[str, Points], *, strong: s
         f"{name}: {', '.join(f'{show(y, unit)} at {x:g}' for x, y in points)}"
         for name, points in lines.items()
     )
+    height = _HEIGHT + _ENTRY * max(0, (len(lines) + 1) // 2 - _ROWS)
     return (
-        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(f"{title}. {told}")}">'
+        f'<svg viewBox="0 0 {_WIDTH} {height}" role="img" aria-label="{escape(f"{title}. {told}")}">'
         f"{''.join(parts)}</svg>"
     )
 
@@ -57,7 +59,7 @@ def _line(place: int, name: str, points: Points, strong: bool) -> list[str]:
     dash = f' stroke-dasharray="{dashes}"' if (dashes := _DASHES[place % len(_DASHES)]) else ""
     shape = _SHAPES[place % len(_SHAPES)]
     joined = "L".join(f"{x:.1f} {y:.1f}" for x, y in points)
-    x, y = _LEFT - 40 + (place % 2) * 150, _HEIGHT - _BOTTOM + 30 + 14 * (place // 2)
+    x, y = _LEFT - 40 + (place % 2) * 150, _HEIGHT - _BOTTOM + 30 + _ENTRY * (place // 2)
     sample = [(x + 13.0, float(y))]
     parts = [f'<path class="line{kind}"{dash} d="M{joined}"/>'] if points else []
     parts.append(f'<path class="line{kind}"{dash} d="M{x} {y}h26"/>')

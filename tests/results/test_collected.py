@@ -1,0 +1,106 @@
+"""What is collected of made-up runs: sections apart, notes, labels, and why there is nothing."""
+
+import math
+from dataclasses import replace
+
+import pytest
+
+from seqsuite.errors import UserError
+from seqsuite.experiments.tracking import schema
+from seqsuite.experiments.tracking.store import CellRun
+from seqsuite.report.markup import markdown
+from seqsuite.results.collect import baselines_of, collect, describe, metric_of, newest, nothing_found
+from seqsuite.results.formats import results_report
+
+from .drawn import check
+from .made_up import Runs, run, trained
+
+
+def tagged(cell: CellRun, **tags: str) -> CellRun:
+    names = {"data": schema.TAG_DATA, "evals": schema.TAG_EVALS, "scale": schema.TAG_SCALE}
+    return replace(cell, tags={**cell.tags, **{names[key]: value for key, value in tags.items()}})
+
+
+def copied(model: str, accuracy: float, **settings: object) -> CellRun:
+    metrics = {"test/accuracy": accuracy, **trained(51_200.0, 1e12), "best/accuracy": accuracy - 1}
+    metrics |= {"baseline/accuracy": 6.25, "baseline/order-3/accuracy": 8.0}
+    return run(metrics, task="copying", model=model, **settings)
+
+
+def test_a_whole_report_of_results_is_what_is_expected() -> None:
+    cells = [copied("mamba", 90.0 + seed, seed=seed, task__length=64) for seed in range(3)]
+    cells += [copied("mamba", 80.0 + seed, seed=seed, train__learning_rate=0.5) for seed in range(3)]
+    cells += [copied("s4", 90.0, seed=seed, task__length=64) for seed in range(2)]
+    cells += [copied("s4", math.nan, model__mixer="s4d", task__length=64)]
+    cells += [replace(copied("h3", 1.0), status=status) for status in ("FAILED", "KILLED")][:1]
+    text = {"test/bits_per_byte": 1.5, "test/length_64/bits_per_byte": 1.75, "sample/fid": 2.0}
+    for place, data in enumerate(("f00d" * 16, "beef" * 16)):
+        one = run(text, task="text", model="mamba", train__steps=7, seed=place)
+        cells.append(tagged(one, data=data, evals="test: 8 x 64"))
+    check("results.md", markdown(results_report(collect(Runs(*cells)))))
+
+
+def test_sections_apart_by_the_first_twelve_letters_of_their_data() -> None:
+    one = run({"test/bits_per_byte": 1.5}, task="text", model="mamba")
+    cells = [tagged(one, data=data, evals="test: 8 x 64") for data in ("0123456789abcdef", "f" * 64)]
+    cells = [replace(cell, tags={**cell.tags, schema.TAG_CELL: str(at)}) for at, cell in enumerate(cells)]
+    titles = [section.title for section in collect(Runs(*cells), paper=False).sections]
+    assert titles == ["text scale=cpu data=0123456789ab", "text scale=cpu data=ffffffffffff"]
+    (alone,) = collect(Runs(cells[0]), paper=False).sections
+    assert alone.title == "text scale=cpu"
+    (other,) = [
+        section
+        for section in collect(Runs(cells[0], tagged(cells[1], scale="smoke")), paper=False).sections
+        if section.scale == "smoke"
+    ]
+    assert other.apart == {}
+
+
+def test_of_equal_status_the_first_run_is_kept_and_of_others_the_finished_one() -> None:
+    base = copied("mamba", 90.0)
+    states = ("KILLED", "FINISHED", "FINISHED", "FAILED")
+    runs = [replace(base, run_id=str(place), status=state) for place, state in enumerate(states)]
+    assert [cell.run_id for cell in newest(runs)] == ["1"]
+    assert [cell.run_id for cell in newest([runs[0], runs[3]])] == ["0"]
+
+
+def test_why_there_is_nothing() -> None:
+    mamba, s4 = copied("mamba", 1.0), copied("s4", 2.0)
+    assert nothing_found(Runs(), [], []) == (
+        "There are no results yet in the experiment 'made-up': start with "
+        "`seqsuite run task=dna model=mamba`."
+    )
+    assert nothing_found(Runs(), [s4, mamba, mamba], []) == (
+        "No cell matches; there is task=copying model=mamba scale=cpu; task=copying model=s4 scale=cpu."
+    )
+    lost = [replace(s4, status="KILLED"), replace(mamba, status="FAILED"), replace(mamba, status="KILLED")]
+    assert nothing_found(Runs(), lost, lost) == "No cell has finished yet (1 failed, 2 killed)."
+    assert describe({"RUNNING": 2, "FAILED": 1}) == "1 failed, 2 running"
+    with pytest.raises(UserError, match="No cell has finished yet"):
+        collect(Runs(*lost))
+
+
+def test_what_runs_of_earlier_versions_did_not_record() -> None:
+    cell = copied("mamba", 1.0)
+    tags = {key: value for key, value in cell.tags.items() if key != schema.TAG_METRIC_UNIT}
+    told = [
+        metric_of(replace(cell, tags={**tags, schema.TAG_METRIC: name}))
+        for name in ("accuracy", "bits_per_byte", "loss")
+    ]
+    assert [(metric.unit, metric.digits) for metric in told] == [("%", 2), ("bits", 3), ("", 3)]
+    assert list(baselines_of([cell], schema.BASELINE, "accuracy").items()) == [
+        ("baseline", 6.25),
+        ("order-3", 8.0),
+    ]
+    assert baselines_of([cell], schema.BASELINE, "loss") == {}
+
+
+def test_what_all_rows_share_unlike_the_preset_is_a_note_and_the_models_own_is_none() -> None:
+    rate = {"train__learning_rate": 0.5, "model__d_model": 24}
+    both = [copied("mamba", 1.0, train__steps=7, **rate), copied("s4", 2.0, train__steps=9, **rate)]
+    (section,) = collect(Runs(*both), paper=False).sections
+    assert section.notes[0] == "Unlike the preset of scale=cpu: train.learning_rate=0.5."
+    assert [row.label for row in section.rows] == ["s4 + d_model=24", "mamba + d_model=24"]
+    assert [dict(row.options) for row in section.rows] == [{}, {}]
+    (usual,) = collect(Runs(both[0], copied("s4", 2.0)), paper=False).sections
+    assert not any(note.startswith("Unlike") for note in usual.notes)

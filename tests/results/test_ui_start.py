@@ -1,0 +1,113 @@
+"""How the user interface starts its server: on which port, and what is said where that fails."""
+
+import io
+import json
+import signal
+import socket
+import subprocess
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from seqsuite.errors import UserError
+from seqsuite.experiments.tracking.store import Store
+from seqsuite.results import ui
+
+Record = Callable[..., str]
+
+
+class Ports:
+    """Sockets of a machine some of whose ports are in use."""
+
+    def __init__(self, used: range) -> None:
+        self.used = used
+        self.tried: list[int] = []
+
+    def __call__(self) -> "Ports":
+        return self
+
+    def __enter__(self) -> "Ports":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def setsockopt(self, *option: int) -> None:
+        assert option == (socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+
+    def bind(self, address: tuple[str, int]) -> None:
+        self.tried.append(address[1])
+        if address[1] in self.used:
+            raise OSError
+
+
+class Ended:
+    """A server that ends at once; of a group that is no process's."""
+
+    pid = 2**30
+    waits = 0
+
+    def __init__(self, command: list[str], **kept: Any) -> None:
+        self.command, self.environment = command, kept["env"]
+        self.stdin = io.BytesIO()
+        kept["stdout"].write("starting\nno memory\n\n")
+        servers.append(self)
+
+    def poll(self) -> int:
+        return 1
+
+    def wait(self, seconds: float | None = None) -> int:
+        self.waits += 1
+        if self.waits == 1:
+            raise subprocess.TimeoutExpired("server", seconds or 0.0)
+        return 0
+
+
+servers: list[Ended] = []
+
+
+@pytest.fixture
+def ports(store: Store, record: Record, monkeypatch: pytest.MonkeyPatch) -> Ports:
+    record("mamba", 1.9)
+    found = Ports(range(0))
+    monkeypatch.setattr("socket.socket", found)
+    monkeypatch.setattr("subprocess.Popen", Ended)
+    servers.clear()
+    return found
+
+
+def test_the_next_free_port_is_taken_and_the_servers_last_words_are_told(store: Store, ports: Ports) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    ports.used = range(5000, 5019)
+    with pytest.raises(UserError, match=r"^The MLflow server did not start: no memory$"):
+        ui.launch(experiment=store.experiment)
+    assert ports.tried == list(range(5000, 5020))
+    (server,) = servers
+    assert server.command[-1] == "5019"
+    assert server.environment["MLFLOW_BACKEND_STORE_URI"] == store.uri
+    assert (server.waits, server.stdin.closed) == (2, True)
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.parametrize(("port", "last"), [(5000, 5019), (65_530, 65_535), (65_516, 65_535)])
+def test_where_all_ports_are_in_use_another_is_asked_for(
+    store: Store, ports: Ports, port: int, last: int
+) -> None:
+    ports.used = range(70_000)
+    with pytest.raises(UserError) as caught:
+        ui.launch(port, experiment=store.experiment)
+    assert str(caught.value) == (
+        f"The ports {port} to {last} are in use: choose another, as in `seqsuite ui --port 6001`."
+    )
+    assert ports.tried == list(range(port, last + 1))
+    assert servers == []
+
+
+def test_the_view_of_the_table_is_kept_with_the_experiment(store: Store) -> None:
+    ui.save_view(store)
+    tags = store.client.get_experiment(store.experiment_id).tags
+    view = json.loads(tags["mlflow.sharedViewState.seqsuite"])
+    assert view["searchFilter"] == "tags.`seqsuite.kind` = 'cell'"
+    assert view["selectedColumns"][0] == view["orderByKey"] == "tags.`seqsuite.task`"
+    assert [section["name"] for section in view["compareRunSections"]][:3] == ["validation", "train", "test"]
