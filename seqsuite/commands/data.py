@@ -21,6 +21,7 @@ from seqsuite.tasks.prepare.manifest import damaged_files
 from seqsuite.tasks.prepare.parts import SUFFIXES as CORPUS_SUFFIXES
 from seqsuite.tasks.prepare.recipes import Recipe, data_root, find_recipe, recipes
 from seqsuite.tasks.sources.files import find
+from seqsuite.wording import counted
 
 EXIT_DAMAGED = 1
 
@@ -135,10 +136,9 @@ def prepare_data(path: Path, output: Path | None, options: CorpusOptions, worker
             if output is not None:
                 raise UserError("An index of a genome lies in the cache folder: leave --output out.")
             genome = open_genome(path)
-            bases = sum(genome.lengths.values())
-            console.print(
-                f"{len(genome.lengths)} records, {bases:,} bases in {genome.records.folder}", soft_wrap=True
-            )
+            records = counted(len(genome.lengths), "record")
+            bases = counted(sum(genome.lengths.values()), "base")
+            console.print(f"{records}, {bases} in {genome.records.folder}", soft_wrap=True)
             return
         if output is None:
             raise UserError("Where to? Give --output FOLDER.")
@@ -153,7 +153,7 @@ def prepare_data(path: Path, output: Path | None, options: CorpusOptions, worker
                 progress=lambda done, total: bar.update(task, completed=done, total=total),
             )
     console.print(
-        f"{found.summary()}; {len(tokens):,} documents, {len(tokens.tokens):,} tokens of "
+        f"{found.summary()}; {counted(len(tokens), 'document')}, {len(tokens.tokens):,} tokens of "
         f"{tokens.facts['vocab_size']:,} in {output}",
         soft_wrap=True,
     )

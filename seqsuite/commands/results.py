@@ -16,6 +16,7 @@ from seqsuite.results.collect import collect, newest, nothing_found, select
 from seqsuite.results.filters import Filter, parse_filters
 from seqsuite.results.formats import COMMAND, print_results
 from seqsuite.results.pivot import Axes, pivot
+from seqsuite.wording import counted
 
 
 def show_results(
@@ -70,7 +71,7 @@ def show_results(
         print(f"The picture is in {figure}.", file=sys.stderr)
     if export is not None:
         count = export_runs(reader, select(newest(reader.cells()), conditions), export)
-        print(f"{count} run{'s' * (count != 1)} in {export}.", file=sys.stderr)
+        print(f"{counted(count, 'run')} in {export}.", file=sys.stderr)
 
 
 def reader_of(source: Path | None, experiment: str) -> Reader:

@@ -29,6 +29,7 @@ from seqsuite.results.scorecard.card import Card, Runs, by_cell, further_seeds, 
 from seqsuite.results.scorecard.cost import Cost, ModelCost
 from seqsuite.results.scorecard.page import card_page
 from seqsuite.results.scorecard.table import card_report
+from seqsuite.wording import counted
 
 _LENGTHS = {"smoke": (32, 64), "cpu": (256, 1024, 4096)}
 _STEP_LIMIT_S = 3.0
@@ -216,4 +217,4 @@ def _export(ours: Sequence[Slot], readers: Sequence[Reader], path: Path) -> None
     runs = by_cell(reader.cells())
     found = {run.run_id: run for slot in ours if (run := runs(slot.cell)) is not None}
     count = export_runs(reader, list(found.values()), path)
-    print(f"{count} runs in {path}.", file=sys.stderr)
+    print(f"{counted(count, 'run')} in {path}.", file=sys.stderr)

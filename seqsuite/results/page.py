@@ -31,6 +31,7 @@ from seqsuite.results.studies.pictures import study_figure
 from seqsuite.results.studies.plan import StudyReader, standing, study_benchmarks, study_cells
 from seqsuite.results.studies.verdict import Mark, compared, mark
 from seqsuite.results.table import Results
+from seqsuite.wording import counted
 
 _SIGNS: dict[Mark, str] = {
     "as in the paper": "✓",
@@ -94,11 +95,11 @@ def report_page(
     studies, problems = load_studies()
     parts: list[Part] = []
     cells: list[CellRun] = []
-    told = [_counted(len(benchmarks), "benchmark")] if benchmarks else []
+    told = [counted(len(benchmarks), "benchmark")] if benchmarks else []
     if reader is not None:
         chosen = SelectedReader(reader, filters)
         everything, cells = collect(chosen), chosen.cells()
-        told.insert(0, _counted(_finished(everything), "finished run"))
+        told.insert(0, counted(_finished(everything), "finished run"))
         for name, study in studies.items():
             parts += _study_parts(name, study, chosen, sample)
         parts += _others(chosen, parts, filters, sample)
@@ -238,10 +239,6 @@ def _summary(parts: Sequence[Part]) -> str:
 
 def _finished(results: Results) -> int:
     return sum(len(row.run_ids) for section in results.sections for row in section.rows)
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def _part(part: Part) -> str:

@@ -134,7 +134,7 @@ def test_json_lines_are_documents_and_a_shared_one_is_not_evaluated(tmp_path: Pa
     task = Text(seed=0, seqlen=8, path=tmp_path, field="body")
     with caplog.at_level("INFO"):
         assert [len(task.streams[split]) for split in ("train", "validation", "test")] == [16, 2, 1]
-    assert "test: 1 documents are in another split too" in caplog.text
+    assert "test: left out, since in another split too: 1 document" in caplog.text
     assert "1 file read" in task.describe()
 
 

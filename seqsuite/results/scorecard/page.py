@@ -14,6 +14,7 @@ from seqsuite.results.scorecard.card import Card, Line, Score, verdict
 from seqsuite.results.scorecard.cost import Cost, ModelCost
 from seqsuite.results.scorecard.plot import loglog_plot
 from seqsuite.results.scorecard.table import SMOKE, card_report, run_rows
+from seqsuite.wording import counted
 
 _PLOTS: tuple[tuple[str, str, Callable[[Cost], float | None]], ...] = (
     ("Train step", "seconds", lambda cost: cost.train_seconds),
@@ -121,8 +122,7 @@ def _lane(card: Card, line: Line, score: Score) -> str:
             f'<span class="bar" style="left:{100 * low:.2f}%;width:{100 * (high - low):.2f}%"></span>'
             f'<span class="mark" style="left:{100 * line.place(score.mean):.2f}%"></span>'
         )
-    seeds = f"{len(score.values)} {'seed' if len(score.values) == 1 else 'seeds'}"
-    title = f"{seeds}, 95 % interval {line.metric.show(score.low)} to "
+    title = f"{counted(len(score.values), 'seed')}, 95 % interval {line.metric.show(score.low)} to "
     title += f"{line.metric.show(score.high)}, learning rate {score.rate:g}, {score.parameters:,} parameters"
     return (
         f'<div class="lane {kind}" title="{escape(title)}"><span class="name">{escape(score.model)}</span>'

@@ -21,7 +21,8 @@ from seqsuite.tasks.prepare.manifest import read_manifest, replace_text
 from seqsuite.tasks.prepare.parts import Part, cut, documents
 from seqsuite.tasks.prepare.token_files import TokenFile, TokenWriter, token_dtype
 from seqsuite.tasks.prepare.tokenizers import Tokenizer, open_tokenizer, train_byte_pairs
-from seqsuite.tasks.sources.files import count_files, read_bytes, reason_of
+from seqsuite.tasks.sources.files import read_bytes, reason_of
+from seqsuite.wording import counted
 
 log = logging.getLogger(__name__)
 
@@ -107,7 +108,7 @@ def cached_corpus(files: Sequence[Path], options: CorpusOptions) -> TokenFile:
         raise UserError(f"{error.filename!r} cannot be read: {reason_of(error)}.") from error
     folder = user_cache_path("seqsuite") / "corpora" / hashlib.sha256(plan.encode()).hexdigest()[:16]
     if not folder.is_dir():
-        log.info("Tokenising %s once into %s", count_files(len(files)), folder)
+        log.info("Tokenising %s once into %s", counted(len(files), "file"), folder)
     return prepare_corpus(files, folder, options)
 
 

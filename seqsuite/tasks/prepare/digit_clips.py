@@ -17,8 +17,9 @@ from seqsuite.tasks.prepare.manifest import read_manifest, write_manifest
 from seqsuite.tasks.prepare.spoken_digits import require_synthesizer, spoken_digits
 from seqsuite.tasks.sources import audio
 from seqsuite.tasks.sources.duplicates import content_hash
-from seqsuite.tasks.sources.files import OnBadFile, count_files, read_files, reason_of
+from seqsuite.tasks.sources.files import OnBadFile, read_files, reason_of
 from seqsuite.tasks.sources.speech_commands import DigitFile, check_layout, find_digits
+from seqsuite.wording import counted
 
 log = logging.getLogger(__name__)
 
@@ -137,7 +138,7 @@ def read_digits(
         with FileLock(folder.with_name(folder.name + ".lock")):
             if read_manifest(folder) is None:
                 count = sum(map(len, splits.values()))
-                log.info("Reading %s of spoken digits into %s (once)", count_files(count), folder)
+                log.info("Reading %s of spoken digits into %s (once)", counted(count, "file"), folder)
                 folder.mkdir(exist_ok=True)
                 names = [_write(folder, split, splits[split], sample_rate, on_bad_file) for split in SPLITS]
                 write_manifest(folder, [name for pair in names for name in pair], {"recipe": _RECIPE})

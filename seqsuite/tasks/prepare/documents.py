@@ -20,9 +20,10 @@ from seqsuite.tasks.prepare.token_files import TokenFile
 from seqsuite.tasks.prepare.tokenizers import Tokenizer, open_tokenizer, train_byte_pairs
 from seqsuite.tasks.sources.compression import compression
 from seqsuite.tasks.sources.duplicates import refuse_shared_content
-from seqsuite.tasks.sources.files import OnBadFile, count_files, read_files
+from seqsuite.tasks.sources.files import OnBadFile, read_files
 from seqsuite.tasks.sources.text import read_text
 from seqsuite.tasks.windows import WHOLE_STREAMS_FROM, Stream, Streams, split_of, split_streams
+from seqsuite.wording import counted
 
 log = logging.getLogger(__name__)
 
@@ -114,7 +115,7 @@ def read_documents(files: Sequence[Path], reading: Reading) -> Documents:
         log.info(
             "%d of %s have no text in them and are left out, such as %s",
             len(empty),
-            count_files(len(read)),
+            counted(len(read), "file"),
             empty[0],
         )
     official = named_splits(list(read))
@@ -235,7 +236,7 @@ def _without_shared(streams: Streams) -> Streams:
         seen.update(keys)
         dropped = len(keys) - len(kept[split])
         if dropped:
-            log.info("%s: %d documents are in another split too and are left out", split, dropped)
+            log.info("%s: left out, since in another split too: %s", split, counted(dropped, "document"))
     return kept
 
 

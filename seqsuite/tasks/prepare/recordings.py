@@ -14,9 +14,10 @@ from seqsuite.tasks.sources import audio
 from seqsuite.tasks.sources.audio_fingerprint import Passage, shared_passages
 from seqsuite.tasks.sources.audio_splits import SplitRule, split_recordings
 from seqsuite.tasks.sources.duplicates import Content, refuse_shared_content
-from seqsuite.tasks.sources.files import OnBadFile, count_files, find_files, read_files, reason_of
+from seqsuite.tasks.sources.files import OnBadFile, find_files, read_files, reason_of
 from seqsuite.tasks.sources.quantization import Quantization, Tokens
 from seqsuite.tasks.windows import WHOLE_STREAMS_FROM, split_named
+from seqsuite.wording import counted
 
 log = logging.getLogger(__name__)
 
@@ -120,7 +121,7 @@ def _read(files: Sequence[Path], quantization: Quantization, on_bad_file: OnBadF
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(folder.with_name(folder.name + ".lock")):
             if read_manifest(folder) is None:
-                log.info("Reading %s into %s (once)", count_files(len(files)), folder)
+                log.info("Reading %s into %s (once)", counted(len(files), "file"), folder)
                 _write(folder, files, quantization, on_bad_file)
     except OSError as error:
         raise UserError(

@@ -10,7 +10,8 @@ from typing import Literal
 from seqsuite.errors import UserError
 from seqsuite.tasks.base import SPLITS, Split
 from seqsuite.tasks.sources import audio
-from seqsuite.tasks.sources.files import count_files, find, find_files, read_bytes, shorten
+from seqsuite.tasks.sources.files import find, find_files, read_bytes, shorten
+from seqsuite.wording import counted
 
 log = logging.getLogger(__name__)
 
@@ -98,7 +99,9 @@ def _by_table(table: Path) -> dict[Split, list[Path]]:
         else:
             missing.append(row[_FILE])
     if missing:
-        log.warning("%s: %s in the table not there: %s", table, count_files(len(missing)), shorten(missing))
+        log.warning(
+            "%s: %s in the table not there: %s", table, counted(len(missing), "file"), shorten(missing)
+        )
     seen = {file.resolve() for files in splits.values() for file in files}
     others = [
         file
@@ -106,7 +109,7 @@ def _by_table(table: Path) -> dict[Split, list[Path]]:
         if file.resolve() not in seen
     ]
     if others:
-        log.warning("%s: %s not in the table, and left out", table, count_files(len(others)))
+        log.warning("%s: %s not in the table, and left out", table, counted(len(others), "file"))
     return {split: sorted(files) for split, files in splits.items()}
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from seqsuite.errors import UserError
+from seqsuite.wording import counted
 
 log = logging.getLogger(__name__)
 
@@ -120,7 +121,7 @@ class FastaParser:
         if self._blanks:
             log.warning("%s: spaces or tabs among its letters are left out", self._file)
         if self._stops:
-            log.warning("%s: a '*' at the end of %d records is left out", self._file, self._stops)
+            log.warning("%s: a '*' at the end of %s is left out", self._file, counted(self._stops, "record"))
 
     def _without_mark(self, block: bytes) -> bytes:
         self._at_file_start = False

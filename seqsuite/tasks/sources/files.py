@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from seqsuite.errors import UserError
+from seqsuite.wording import counted
 
 log = logging.getLogger(__name__)
 
@@ -40,18 +41,13 @@ class Found:
     def summary(self) -> str:
         """Return one line such as ``12 files read, 3 left out: 2 .png, 1 without suffix``."""
         left_out = f", {len(self.left_out)} left out: {self.kinds()}" if self.left_out else ""
-        return f"{count_files(len(self.files))} read{left_out}"
+        return f"{counted(len(self.files), 'file')} read{left_out}"
 
     def kinds(self) -> str:
         """Return what is left out, by ending: ``2 .png, 1 .m4a (needs ffmpeg)``."""
         counts = Counter(path.suffix.lower() or "without suffix" for path in self.left_out)
         told = {kind: f" (needs {self.needs[kind]})" for kind in counts if kind in self.needs}
         return ", ".join(f"{count} {kind}{told.get(kind, '')}" for kind, count in counts.most_common())
-
-
-def count_files(count: int) -> str:
-    """Return ``1 file``, ``2 files`` …"""
-    return f"{count} file" if count == 1 else f"{count} files"
 
 
 def find(path: Path, suffixes: Sequence[str], kind: str, needs: Mapping[str, str] | None = None) -> Found:
@@ -130,13 +126,13 @@ def read_files(files: Sequence[Path], read: Callable[[Path], T], on_bad_file: On
     reasons = " ".join(str(error) for error in bad)
     if len(files) == 1:
         raise bad[0]
-    counted = f"{len(bad)} of {len(files)} files cannot be used"
+    refused = f"{len(bad)} of {len(files)} files cannot be used"
     if on_bad_file == "refuse":
         advice = "task.on_bad_file=skip goes on without them"
-        raise UserError(f"{counted}; {advice}: {reasons}")
+        raise UserError(f"{refused}; {advice}: {reasons}")
     if not contents:
         raise UserError(f"None of {len(files)} files can be used: {reasons}")
-    log.warning("%s and are left out: %s", counted, reasons)
+    log.warning("%s and are left out: %s", refused, reasons)
     return contents
 
 

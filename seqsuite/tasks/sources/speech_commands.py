@@ -8,7 +8,8 @@ from typing import NamedTuple
 from seqsuite.errors import UserError
 from seqsuite.tasks.base import SPLITS, Split
 from seqsuite.tasks.sources import audio
-from seqsuite.tasks.sources.files import count_files, find, read_bytes, shorten
+from seqsuite.tasks.sources.files import find, read_bytes, shorten
+from seqsuite.wording import counted
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +83,9 @@ def find_digits(path: Path) -> dict[Split, list[DigitFile]]:
             splits[split].append(DigitFile(file, digit))
     missing = sorted((listed["validation"] | listed["test"]) - found)
     if missing:
-        log.warning("%s: %s in the lists not there: %s", root, count_files(len(missing)), shorten(missing))
+        log.warning(
+            "%s: %s in the lists not there: %s", root, counted(len(missing), "file"), shorten(missing)
+        )
     for split, files in splits.items():
         if not files:
             where = f"no file of {LISTS[split]} is there" if split in LISTS else "the lists name every file"

@@ -54,7 +54,7 @@ def test_tabs_and_a_final_stop_are_dropped_with_a_notice(
     (tmp_path / "a.fa").write_bytes(b">a\nAC\tGT*\n>b\nAA CC\n")
     assert letters(tmp_path / "a.fa") == {"a": "ACGT", "b": "AACC"}
     assert "spaces or tabs" in caplog.text
-    assert "'*' at the end of 1 records" in caplog.text
+    assert "'*' at the end of 1 record is" in caplog.text
 
 
 @pytest.mark.parametrize("content", [b">a\nAC*GT\n", b">a\nACGT*\nAC\n"])
