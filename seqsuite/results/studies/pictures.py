@@ -164,7 +164,8 @@ def _draw_law(axes: Axes, line: Line, picture: Picture, place: int) -> None:
     across = np.geomspace(line.points[0].x, line.points[-1].x, 100)
     axes.plot(across, law(across), linestyle=style.dashes, color=style.colour, linewidth=1.2)
     floor = f"floor {law.floor:.2f}, " if law.floor else ""
-    told = f"{line.label}: {floor}exponent −{law.exponent:.3f} ({low:.3f} to {high:.3f})"
+    slope, steepest, flattest = (f"{-x:.3f}".replace("-", "−") for x in (law.exponent, high, low))
+    told = f"{line.label}: {floor}exponent {slope} ({steepest} to {flattest})"
     axes.plot(
         [], [], marker=style.marker, linestyle=style.dashes, color=style.colour, markersize=5, label=told
     )
