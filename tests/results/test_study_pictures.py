@@ -138,6 +138,7 @@ def test_two_sizes_have_no_law_and_the_table_says_so() -> None:
     reader = Runs(*cells)
     figure = study_figure(load_studies()[0]["fig4"], reader, collect(reader))
     assert legend(figure.axes[0]) == ["mamba: no law"]
+    assert {mark.get_markersize() for mark in figure.axes[0].get_lines()} == {5}
 
 
 def test_a_study_has_a_table_before_all_its_mixers_have_run() -> None:
