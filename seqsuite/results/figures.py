@@ -96,7 +96,8 @@ def comparison(reader: Reader, results: Results) -> Figure:
     """Draw for every section how its models learn, and what they reach, best on top.
 
     The left panel has the mean over the seeds, in a band from the least to the largest where there are
-    several, and the baselines on the validation set; the right one scores and baselines on the test set.
+    several, and the baselines on the validation set, or the training loss where no model was scored twice
+    in training; the right one scores and baselines on the test set.
     """
     heights = [max(len(section.rows), _LEAST_ROWS) + 2 for section in results.sections]
     figure = Figure(figsize=(11, _ROW_INCHES * sum(heights)), layout="constrained")
@@ -108,25 +109,33 @@ def comparison(reader: Reader, results: Results) -> Figure:
 
 
 def _draw_learning(axes: Axes, reader: Reader, section: Section) -> None:
-    """Draw the validation metric by step, a line a row."""
-    for place, row in enumerate(section.rows):
-        steps, values = _by_seed(reader, row, schema.VALIDATION + section.metric.name)
+    """Draw the validation metric by step, a line a row; where there are no two steps, the training loss."""
+    curves = [_by_seed(reader, row, schema.VALIDATION + section.metric.name) for row in section.rows]
+    validated = max((len(steps) for steps, _ in curves), default=0) > 1
+    if not validated:
+        curves = [_by_seed(reader, row, schema.TRAIN_LOSS) for row in section.rows]
+    for place, (row, (steps, values)) in enumerate(zip(section.rows, curves, strict=True)):
         if not len(steps):
             continue
         label = textwrap.fill(row.label, _LABEL_WIDTH) if len(section.rows) <= _LEGEND_ROWS else None
+        if not validated:
+            values = np.stack([_smooth(steps, one)[1] for one in values]) / math.log(2)
+            steps, _ = _smooth(steps, steps)
+        style = ".-" if validated else "-"
         axes.plot(
-            steps, values.mean(axis=0), ".-", color=_colour(place), linewidth=1, markersize=4, label=label
+            steps, values.mean(axis=0), style, color=_colour(place), linewidth=1, markersize=4, label=label
         )
         if len(values) > 1:
             lowest, highest = values.min(axis=0), values.max(axis=0)
             axes.fill_between(steps, lowest, highest, color=_colour(place), alpha=0.15, linewidth=0)
-    draw_baselines(axes, "y", section.validation_baselines, section.metric)
+    if validated:
+        draw_baselines(axes, "y", section.validation_baselines, section.metric)
     axes.set_xlabel("step")
-    axes.set_ylabel(f"validation {section.metric.label}")
+    axes.set_ylabel(f"validation {section.metric.label}" if validated else "training loss (bits per target)")
     axes.set_title(section.title, loc="left", fontsize=10)
     axes.grid(alpha=0.3)
     if axes.get_legend_handles_labels()[1]:
-        axes.legend(frameon=False, fontsize=8, loc="best")
+        axes.legend(facecolor="white", edgecolor="none", framealpha=0.8, fontsize=8, loc="best")
 
 
 def _by_seed(reader: Reader, row: Row, metric: str) -> tuple[Floats, Floats]:

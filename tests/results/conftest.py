@@ -52,6 +52,7 @@ def record(store: Store) -> Record:
         options: Mapping[str, object] | None = None,
         status: FinalStatus = "FINISHED",
         losses: Mapping[int, float] | None = None,
+        validated: Callable[[int], bool] = lambda step: True,
         tags: Mapping[str, str] | None = None,
         metrics: Mapping[str, float] | None = None,
     ) -> str:
@@ -86,6 +87,7 @@ def record(store: Store) -> Record:
                 schema.VALIDATION_LOSS: loss + 0.1,
                 schema.VALIDATION + metric: loss,
             }.items()
+            if name == schema.TRAIN_LOSS or validated(step)
         ]
         if test is not None:
             summary = {

@@ -128,6 +128,21 @@ def test_models_are_compared_with_their_spread(reader: Reader, record: Record, t
     assert learning.get_title("left") == "dna scale=cpu"
 
 
+def test_models_scored_once_are_compared_by_their_training_loss(reader: Reader, record: Record) -> None:
+    """One point a model says nothing of how it learned."""
+    for seed in (0, 1):
+        later = {step: loss + seed for step, loss in LOSSES.items()}
+        record("mamba", 1.9, seed=seed, losses=later, validated=lambda step: step == max(LOSSES))
+    learning, ranking = figures.comparison(reader, collect(reader)).axes
+    (drawn,) = learning.get_lines()
+    np.testing.assert_allclose(drawn.get_xdata(), list(LOSSES))
+    mean = [(loss + 0.5) / math.log(2) for loss in LOSSES.values()]
+    np.testing.assert_allclose(drawn.get_ydata(), mean)
+    assert learning.get_ylabel() == "training loss (bits per target)"
+    assert legend(learning) == ["mamba"]
+    assert legend(ranking) == ["unigram entropy: 1.970"]
+
+
 def test_a_baseline_far_off_is_named_and_not_drawn(reader: Reader, record: Record) -> None:
     """It left a table of language models as one line at the foot of the picture."""
     record("mamba", 1.616, losses=LOSSES)
