@@ -4,7 +4,7 @@ import math
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,7 @@ _ALL_COLOURS = (*COLOURS, "#000000")
 _BASELINE_STYLES = ("--", ":", "-.")
 _LABEL_WIDTH = 28
 _ROW_INCHES, _LEAST_ROWS = 0.42, 6
+_LEGEND_BELOW = 5
 _LEGEND_ROWS = 8
 """Of more rows the curves have no legend: they have the colours of the ranking's names beside them."""
 _FAR = 2.0
@@ -99,43 +100,65 @@ def comparison(reader: Reader, results: Results) -> Figure:
     several, and the baselines on the validation set, or the training loss where no model was scored twice
     in training; the right one scores and baselines on the test set.
     """
-    heights = [max(len(section.rows), _LEAST_ROWS) + 2 for section in results.sections]
+    learned = [_Learned.read(reader, section) for section in results.sections]
+    heights = [
+        max(len(section.rows), _LEAST_ROWS) + (2 if curves.validated else _LEGEND_BELOW)
+        for section, curves in zip(results.sections, learned, strict=True)
+    ]
     figure = Figure(figsize=(11, _ROW_INCHES * sum(heights)), layout="constrained")
     panels = figure.subplots(len(heights), 2, squeeze=False, height_ratios=heights)
-    for (left, right), section in zip(panels, results.sections, strict=True):
-        _draw_learning(left, reader, section)
+    for (left, right), section, curves in zip(panels, results.sections, learned, strict=True):
+        _draw_learning(left, section, curves)
         _draw_ranking(right, section)
     return figure
 
 
-def _draw_learning(axes: Axes, reader: Reader, section: Section) -> None:
-    """Draw the validation metric by step, a line a row; where there are no two steps, the training loss."""
-    curves = [_by_seed(reader, row, schema.VALIDATION + section.metric.name) for row in section.rows]
-    validated = max((len(steps) for steps, _ in curves), default=0) > 1
-    if not validated:
-        curves = [_by_seed(reader, row, schema.TRAIN_LOSS) for row in section.rows]
-    for place, (row, (steps, values)) in enumerate(zip(section.rows, curves, strict=True)):
+class _Learned(NamedTuple):
+    """What is seen of how a section's rows learned.
+
+    Attributes:
+        validated: Whether it is the validation metric, which some row has at two steps; else it is the
+            training loss in bits, smoothed.
+        curves: Of each row the steps (S,) and values (seeds, S).
+    """
+
+    validated: bool
+    curves: list[tuple[Floats, Floats]]
+
+    @classmethod
+    def read(cls, reader: Reader, section: Section) -> "_Learned":
+        curves = [_by_seed(reader, row, schema.VALIDATION + section.metric.name) for row in section.rows]
+        if any(len(steps) > 1 for steps, _ in curves):
+            return cls(True, curves)
+        losses = [_by_seed(reader, row, schema.TRAIN_LOSS) for row in section.rows]
+        return cls(False, [_smooth_all(steps, values / math.log(2)) for steps, values in losses])
+
+
+def _draw_learning(axes: Axes, section: Section, learned: _Learned) -> None:
+    """Draw how the rows learned, a line a row."""
+    for place, (row, (steps, values)) in enumerate(zip(section.rows, learned.curves, strict=True)):
         if not len(steps):
             continue
         label = textwrap.fill(row.label, _LABEL_WIDTH) if len(section.rows) <= _LEGEND_ROWS else None
-        if not validated:
-            values = np.stack([_smooth(steps, one)[1] for one in values]) / math.log(2)
-            steps, _ = _smooth(steps, steps)
-        style = ".-" if validated else "-"
+        style = ".-" if learned.validated else "-"
         axes.plot(
             steps, values.mean(axis=0), style, color=_colour(place), linewidth=1, markersize=4, label=label
         )
         if len(values) > 1:
             lowest, highest = values.min(axis=0), values.max(axis=0)
             axes.fill_between(steps, lowest, highest, color=_colour(place), alpha=0.15, linewidth=0)
-    if validated:
+    if learned.validated:
         draw_baselines(axes, "y", section.validation_baselines, section.metric)
     axes.set_xlabel("step")
-    axes.set_ylabel(f"validation {section.metric.label}" if validated else "training loss (bits per target)")
+    axes.set_ylabel(
+        f"validation {section.metric.label}" if learned.validated else "training loss (bits per target)"
+    )
     axes.set_title(section.title, loc="left", fontsize=10)
     axes.grid(alpha=0.3)
     if axes.get_legend_handles_labels()[1]:
-        axes.legend(facecolor="white", edgecolor="none", framealpha=0.8, fontsize=8, loc="best")
+        # Curves of the training loss leave no corner free.
+        below = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.2), "ncols": 3}
+        axes.legend(frameon=False, fontsize=8, **({"loc": "best"} if learned.validated else below))
 
 
 def _by_seed(reader: Reader, row: Row, metric: str) -> tuple[Floats, Floats]:
@@ -230,6 +253,12 @@ def _smooth(steps: Floats, values: Floats) -> tuple[Floats, Floats]:
     width = max(1, len(values) // _SMOOTHING)
     window = np.full(width, 1 / width)
     return np.convolve(steps, window, mode="valid"), np.convolve(values, window, mode="valid")
+
+
+def _smooth_all(steps: Floats, values: Floats) -> tuple[Floats, Floats]:
+    """Return moving averages of each seed's values (seeds, S)."""
+    smooth = [_smooth(steps, one)[1] for one in values]
+    return _smooth(steps, steps)[0], np.array(smooth)
 
 
 def _title(cell: CellRun) -> str:
