@@ -47,7 +47,7 @@ class Process:
         self.rank = int(env[RANK])
         self.status = self.statuses.get(self.rank)
         self.waited = self.killed = False
-        stderr.write(self.words)
+        stderr.write(self.words.replace(b"RANK", env[RANK].encode()))
         self.started.append(self)
         self.errors = stderr
         if self.comes:
@@ -143,8 +143,8 @@ def test_there_is_a_thread_for_each_however_many_they_are(
     [
         (
             {1: 1},
-            b"first\nThere is no disk.\n",
-            "Process 1 of the 3 that train this cell has failed (There is no disk)",
+            b"first\nRANK has no disk.\n",
+            "Process 1 of the 3 that train this cell has failed (1 has no disk)",
         ),
         ({2: 1}, b"", "Process 2 of the 3 that train this cell has failed"),
         ({1: 0, 2: -9}, b"words", "Process 2 of the 3 that train this cell was killed by SIGKILL"),

@@ -3,7 +3,10 @@
 import pytest
 import torch
 
+from seqsuite.experiments.config.schema import TrainConfig
 from seqsuite.experiments.tracking import schema
+from seqsuite.experiments.training.graphed import why_not
+from seqsuite.experiments.training.optimizer import make_optimizer
 
 from ...graph_recorder import Recorder
 from .curves import SETTINGS, Points, train
@@ -46,6 +49,13 @@ def test_where_steps_cannot_be_graphs_it_is_said_and_they_are_taken(
     assert trainer.progress.step == 6
     assert recorder.warmed == recorder.recorded == 0
     assert why in caplog.text
+
+
+def test_two_processes_that_train_together_take_no_graphs() -> None:
+    config = TrainConfig()
+    optimizer = make_optimizer(torch.nn.Linear(2, 2), config)
+    assert why_not(config, optimizer, None, world=1) == ""
+    assert why_not(config, optimizer, None, world=2) == "several processes train together"
 
 
 def test_graphs_without_a_gpu_are_a_notice(make_trainer, caplog: pytest.LogCaptureFixture) -> None:
