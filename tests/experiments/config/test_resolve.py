@@ -194,3 +194,44 @@ def test_every_key_that_completion_offers_can_be_set():
     for key, choices in keys.items():
         for choice in choices:
             assert len(resolve_grid([{"task": "selective_copying", key: choice}])) == 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"model.size": "5.5"}, "The model 'mamba' has no size '5.5': choose from "),
+        ({"model.size": ["a"]}, "model.size=[a] cannot be used: it is a name, such as 130m."),
+        (
+            {"model.layers.x.block": "none", "model.layers.x.mixer.d_state": "4"},
+            "model.layers.x has no mixer: set model.layers.x.mixer, besides its options.",
+        ),
+        (
+            {"train.steps": "5", "train.steps.x": "1"},
+            "'train.steps.x' cannot be set: 'steps' is a single value and has no options.",
+        ),
+        (
+            {"model.layers": "x"},
+            "model.layers=x cannot be set: write model.layers.NAME.block and model.layers.NAME.mixer.",
+        ),
+        ({"train.steps": "0"}, "train.steps=0 cannot be used: input should be greater than 0."),
+        (
+            {"model.backbone.x": "1", "model.backbone": "isotropic"},
+            "Unknown key 'model.backbone.x': choose from model.backbone.pattern.",
+        ),
+    ],
+)
+def test_a_bad_setting_is_told_word_for_word(settings: dict[str, str], told: str) -> None:
+    with pytest.raises(UserError) as raised:
+        resolve({"task": "selective_copying", **settings})
+    assert str(raised.value).startswith(told)
+
+
+def test_keys_are_offered_without_tables_and_with_few_choices() -> None:
+    keys = override_keys("selective_copying", None)
+    assert list(keys) == sorted(keys)
+    assert [key for key in keys if key.endswith(".name")] == ["run.name"]
+    assert "model.layers" not in keys
+    assert not any(key.startswith("model.mixer.") for key in keys)
+    assert (keys["seed"], keys["scale"]) == ([], ["smoke", "cpu", "gpu", "paper"])
+    assert ("task.length" in keys, "task.path" in keys) == (True, False)
+    assert {"task.length", "task.path"} <= set(override_keys(None, None))

@@ -1,6 +1,7 @@
 """Speech from data to scores: a classifier is trained, and judges what a model generates."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +13,12 @@ from seqsuite.errors import UserError
 from seqsuite.experiments.cell import CellResult
 from seqsuite.experiments.config.resolve import resolve
 from seqsuite.experiments.evaluation.judge import Judge, open_judge
-from seqsuite.experiments.evaluation.sample_scores import inception_score
+from seqsuite.experiments.evaluation.sample_scores import am_score, inception_score
 from seqsuite.experiments.tracking.store import open_store
 from seqsuite.experiments.training.objectives import shape_of
 from seqsuite.models.build import build_shaped
 from seqsuite.models.sequence_model import SequenceClassifier
-from seqsuite.tasks.base import JudgeTask
+from seqsuite.tasks.base import JudgeTask, Split
 from seqsuite.tasks.sc09 import SC09
 
 from ...spoken import write_digits
@@ -94,15 +95,30 @@ def test_every_sample_is_judged_once_whatever_the_batches(digits: Path) -> None:
     assert isinstance(model, SequenceClassifier)
     torch.nn.init.normal_(model.head.weight)  # surer, so that one sample more or less shows
     samples = np.random.default_rng(0).integers(0, 256, size=(5, 2000)) // np.arange(1, 6)[:, None]
-    inputs = torch.from_numpy(task.inputs_of(samples))
-    expected = inception_score(model(inputs).detach().double().log_softmax(-1))
+
+    def judged(inputs: np.ndarray) -> torch.Tensor:
+        return model(torch.from_numpy(inputs)).detach().double().log_softmax(-1)
+
+    def real(split: Split, most: int) -> torch.Tensor:
+        which = task.eval_sets(split)[0]
+        which = replace(which, rows=min(most, which.rows))  # spread over the split
+        return judged(task.eval_batch(which, range(which.rows)).inputs)
+
+    of_train, of_test, of_samples = real("train", 10**9), real("test", 5), judged(task.inputs_of(samples))
+    expected = {
+        "inception_score": inception_score(of_samples),
+        "am_score": am_score(of_train, of_samples),
+        "of_test/inception_score": inception_score(of_test),
+        "of_test/am_score": am_score(of_train, of_test),
+    }
     for size in (1, 2, 5, 64):
-        judge = Judge(model, task, batch_size=size)
-        assert judge.scores(list(samples))["inception_score"] == pytest.approx(expected, rel=1e-5)
+        found = Judge(model, task, batch_size=size).scores(list(samples))
+        assert {name: found[name] for name in expected} == pytest.approx(expected, rel=1e-5)
 
 
 def test_a_task_without_a_judge_needs_none(digits: Path) -> None:
     device = torch.device("cpu")
     assert open_judge(SC09(seed=0, path=digits), "nowhere", device) is None
-    with pytest.raises(UserError, match="samples=1 are too few"):
+    with pytest.raises(UserError) as raised:
         open_judge(SC09(seed=0, path=digits, classifier="x", samples=1), "nowhere", device)
+    assert str(raised.value) == "task.samples=1 are too few to be scored: take 2 or more."

@@ -3,6 +3,7 @@
 import json
 import math
 import resource
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -187,3 +188,29 @@ def test_a_journal_tells_curves_and_last_values(tmp_path: Path, header: RunHeade
         assert journal.series("loss") == [(0, 9.0), (1, 7.0), (2, 5.0)]
         assert journal.last_values() == {"loss": 5.0, "x" * 250: 1.0}
         assert (journal.last_step("loss"), journal.last_step("x" * 250)) == (2, 0)
+
+
+def test_events_have_the_time_in_milliseconds(
+    tmp_path: Path, header: RunHeader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(time, "time_ns", lambda: 1_234_567_890)
+    with Journal.open(tmp_path) as journal:
+        journal.start(header, None)
+    assert [event.time for event, _ in read_events(tmp_path / EVENTS)] == [1234]
+
+
+@pytest.mark.parametrize("size", [1, 65535, 65536, 65537, 140_000])
+def test_a_torn_line_of_any_length_is_dropped_and_what_is_before_it_stands(
+    tmp_path: Path, header: RunHeader, size: int
+) -> None:
+    with Journal.open(tmp_path) as journal:
+        journal.start(header, None)
+        journal.metrics({"loss": 1.0}, 1)
+    whole = (tmp_path / EVENTS).read_bytes()
+    (tmp_path / EVENTS).write_bytes(whole + b"x" * size)
+    with Journal.open(tmp_path) as journal:
+        assert journal.last_step("loss") == 1
+    assert (tmp_path / EVENTS).read_bytes() == whole
+    (tmp_path / EVENTS).write_bytes(b"x" * size)
+    Journal.open(tmp_path).close()
+    assert (tmp_path / EVENTS).read_bytes() == b""

@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -309,3 +310,45 @@ def test_the_users_patience_with_a_server_is_kept(store: Store, monkeypatch: pyt
     assert os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] == "77"
     assert os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "0"
     assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "true"
+
+
+def test_a_value_at_the_end_is_at_step_0_of_that_moment(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = start(store)
+    monkeypatch.setattr("seqsuite.experiments.tracking.store.time", SimpleNamespace(time=lambda: 1234.5))
+    store.metrics(run_id, {"test/loss": 2.5})
+    (point,) = store.client.get_metric_history(run_id, "test/loss")
+    assert (point.step, point.value, point.timestamp) == (0, 2.5, 1_234_500)
+
+
+def test_a_run_is_found_by_its_journal_and_is_there_until_it_is_deleted(store: Store) -> None:
+    header = RunHeader("c0", "g0", "dna-mamba", {}, {})
+    first = store.start_cell(header, at=1000, journal="one")
+    other = store.start_cell(header, at=2000, journal="other")
+    store.start_cell(header, at=3000, journal="one")
+    assert [store.find_journal(name) for name in ("one", "other", "none")] == [first, other, None]
+    assert store.get(first).start_time == 1.0
+    store.client.delete_run(other)
+    assert [store.has_run(name) for name in (first, other, "none")] == [True, False, False]
+
+
+def test_calls_have_the_largest_sizes_that_mlflow_takes() -> None:
+    calls: list[tuple[str, int]] = []
+
+    class Client:
+        def log_batch(self, run_id: str, **what: list[Any]) -> None:
+            calls.extend((name, len(values)) for name, values in what.items())
+
+    store = Store("sqlite:///x", "0", "e", Client())
+    store.log_points("r", [Point("a", 1.0, 9, step) for step in range(2001)])
+    store.log_batch("r", {f"p{i}": "" for i in range(200)}, {f"t{i}": "" for i in range(101)})
+    assert calls == [
+        ("metrics", 1000),
+        ("metrics", 1000),
+        ("metrics", 1),
+        ("params", 100),
+        ("params", 100),
+        ("tags", 100),
+        ("tags", 1),
+    ]

@@ -1,0 +1,126 @@
+"""What a cell says: of its data, of what stopped it, and how long it asks whether it was run before."""
+
+import errno
+from contextlib import nullcontext
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from seqsuite.devices import hardware
+from seqsuite.errors import UserError
+from seqsuite.experiments import cell as cell_module
+from seqsuite.experiments.cell import Host, run_cell, sentence, work_folder
+from seqsuite.experiments.config.resolve import resolve
+from seqsuite.experiments.interruption import Interrupted, InterruptionFlag
+from seqsuite.experiments.tracking import schema, uploader
+from seqsuite.experiments.tracking.events import EVENTS, Started, read_events
+from seqsuite.experiments.training.callbacks import Callback
+from seqsuite.tasks.selective_copying import SelectiveCopying
+
+
+def broken(*_: object) -> Any:
+    raise ZeroDivisionError("in my  own\ntask.")
+
+
+@pytest.fixture(autouse=True)
+def task_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(SelectiveCopying, "train_batch", broken)
+    monkeypatch.setattr(uploader, "GIVE_UP_SECONDS", 0.0)
+
+
+def run(tmp_path: Path, store: Any, flag: InterruptionFlag, **settings: str) -> Path:
+    """Run a cell whose task fails at once; return its folder."""
+    small = {"task.length": "20", "task.eval_examples": "16", "model.n_layer": "1", "run.device": "cpu"}
+    told = {"task": "selective_copying", "scale": "smoke", "run.output": str(tmp_path), **small, **settings}
+    config = resolve(told)
+    result = run_cell(config, Host(store, lambda *_: nullcontext(Callback()), broken, flag))
+    assert result.outcome == "failed"
+    return work_folder(config, config.cell_id(config.make_task().fingerprint()))
+
+
+def test_a_cell_is_recorded_with_what_its_results_are_compared_by(tmp_path: Path) -> None:
+    folder = run(tmp_path, None, InterruptionFlag(), seed="3")
+    started = next(event for event, _ in read_events(folder / EVENTS))
+    assert isinstance(started, Started)
+    own = {key: value for key, value in started.header.tags.items() if not key.startswith("mlflow")}
+    for volatile in (schema.TAG_PROCESS, schema.TAG_HOST, schema.TAG_MACHINE):
+        del own[volatile]
+    assert own == {
+        schema.TAG_TASK: "selective_copying",
+        schema.TAG_MODEL: "mamba",
+        schema.TAG_SCALE: "smoke",
+        schema.TAG_SEED: "3",
+        schema.TAG_HARDWARE: hardware(torch.device("cpu")),
+        schema.TAG_DATA: "",
+        schema.TAG_EVALS: "all: 16 x 24",
+        schema.TAG_METRIC: "accuracy",
+        schema.TAG_METRIC_UNIT: "%",
+        schema.TAG_METRIC_DIGITS: "2",
+        schema.TAG_HIGHER_IS_BETTER: "true",
+        schema.TAG_BASELINE: "chance",
+    }
+    assert started.header.name == "selective_copying-mamba-smoke-seed3"
+
+
+@pytest.mark.parametrize(
+    ("journal", "stopped", "times"),
+    [
+        (False, False, 61),  # once a second, for a minute
+        (True, False, 1),
+        (False, True, 1),
+    ],
+)
+def test_a_store_that_is_away_is_asked_for_a_minute_where_only_it_can_tell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, journal: bool, stopped: bool, times: int
+) -> None:
+    clock = [50.0]
+    monkeypatch.setattr(
+        cell_module,
+        "time",
+        SimpleNamespace(
+            monotonic=lambda: clock[0], sleep=lambda seconds: clock.__setitem__(0, clock[0] + seconds)
+        ),
+    )
+    asked: list[str] = []
+
+    def find_cell(cell_id: str) -> None:
+        asked.append(cell_id)
+        raise UserError("no server answers there.")
+
+    flag = InterruptionFlag()
+    if journal:
+        run(tmp_path, None, flag)
+    flag.requested = stopped
+    with pytest.raises(Interrupted) if stopped else nullcontext():
+        run(tmp_path, SimpleNamespace(find_cell=find_cell), flag)
+    assert len(asked) == times
+
+
+def test_what_stopped_a_cell_is_one_sentence(tmp_path: Path) -> None:
+    def told(error: Exception, folder: Path | None = None) -> str:
+        try:
+            raise error
+        except Exception as raised:
+            return sentence(raised, folder)
+
+    assert told(UserError("Set task.path.")) == "Set task.path."
+    full = OSError(errno.ENOSPC, "full", "/data/x")
+    assert told(full) == ("/data/x cannot be used (No space left on device): mend that, and run it again.")
+    assert told(MemoryError()) == (
+        "It needs more memory than there is: choose a smaller train.batch_size, train.eval_batch_size, "
+        "model or sequence, or a larger train.accumulate."
+    )
+    line = told.__code__.co_firstlineno + 2
+    place = f"in {__file__}, line {line}: "
+    assert told(ValueError("a  b\nc.")) == f"ValueError {place}a b c."
+    assert told(ValueError()) == f"ValueError {place}raise error."
+    assert told(OSError("odd")) == f"OSError {place}odd."
+    assert told(OSError(errno.EIO, "without a file")) == f"OSError {place}[Errno 5] without a file."
+    kept = tmp_path / "traceback.txt"
+    assert told(KeyError("k"), tmp_path) == f"KeyError {place}'k' (the traceback is in {kept})."
+    assert kept.read_text().startswith("Traceback (most recent call last):\n")
+    gone = tmp_path / "none"
+    assert told(KeyError("k"), gone).endswith(f"(the traceback is in {gone / 'traceback.txt'}).")
