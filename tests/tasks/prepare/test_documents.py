@@ -106,7 +106,10 @@ def test_of_documents_in_two_splits_the_first_split_keeps_them(
         "validation": ["r", "r"],
         "test": ["i", "i"],
     }
-    assert [record.args for record in caplog.records] == [("validation", 1), ("test", 1)]
+    assert [record.args for record in caplog.records] == [
+        ("validation", "1 document"),
+        ("test", "1 document"),
+    ]
     tokens = token_file(tmp_path / "made", texts)
     assert words(split_documents(tokens)) == words(found)
 
