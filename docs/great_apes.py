@@ -56,9 +56,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print("|---:|---:|---:|---:|---:|---:|---:|")
     confusions = []
     for k in map(int, chosen.words.split(",")):
-        in_all = log_frequencies(task.stretches("train"), k)
+        in_all = None if chosen.regression else log_frequencies(task.stretches("train"), k)
         for length in map(int, chosen.lengths.split(",")):
-            if chosen.regression:
+            if in_all is None:
                 asked = _regress(task, length, k)
             else:
                 drawn = None if chosen.rows is None else _drawn(chosen.path, length, chosen.rows)

@@ -18,13 +18,12 @@ from seqsuite.experiments.training import trainer as trainer_module
 from seqsuite.experiments.training.callbacks import Callback, Patience
 from seqsuite.experiments.training.objectives import CrossEntropy
 from seqsuite.experiments.training.trainer import DivergenceError, Progress
-from seqsuite.tasks.base import IGNORE, ModelIO
-from seqsuite.tasks.random import row_rng
-from seqsuite.tasks.rows import RowTask
+from seqsuite.tasks.base import IGNORE
 
 from ...graph_recorder import Recorder
 from . import curves
 from .curves import Points
+from .five_tokens import FiveTokens
 
 TINY = {"model__d_model": "8", "model__n_layer": "1", "task.eval_examples": "8"}
 SETTINGS = curves.SETTINGS | TINY
@@ -34,18 +33,11 @@ def train(make_trainer, folder: str = "run", **settings):
     return curves.train(make_trainer, folder, **{**TINY, **settings})
 
 
-class LastTarget(RowTask):
+class LastTarget(FiveTokens):
     """Of each row one target counts."""
 
-    eval_rows = 4
-
-    def __init__(self) -> None:
-        super().__init__(seed=0)
-        self.io = ModelIO(vocab_size=4, seqlen=5)
-
-    def row(self, split, row):
-        tokens = row_rng(self.seed, split, row).integers(0, 4, 5)
-        return tokens, np.where(np.arange(5) < 4, IGNORE, tokens)
+    def targets(self, row, tokens):
+        return np.where(np.arange(5) < 4, IGNORE, tokens)
 
 
 @pytest.mark.parametrize("batch_size", [1, 3])
