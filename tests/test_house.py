@@ -1,6 +1,7 @@
-"""The rules of the house that no linter knows: who imports whom, and how light the first import is."""
+"""The rules of the house that no linter knows: who imports whom, how light that is, how tests are called."""
 
 import ast
+import gzip
 import subprocess
 import sys
 from functools import cache
@@ -159,3 +160,8 @@ def root_of(node: ast.expr) -> str:
     while isinstance(node, ast.Attribute):
         node = node.value
     return node.id if isinstance(node, ast.Name) else ""
+
+
+@pytest.mark.parametrize("content", [gzip.compress(b"")])
+def test_a_test_is_called_the_same_in_all_processes(content: bytes, request: pytest.FixtureRequest) -> None:
+    assert request.node.name == "test_a_test_is_called_the_same_in_all_processes[content]"
