@@ -60,14 +60,15 @@ def test_cells_that_differ_in_seed_or_steps_share_a_probe() -> None:
 
 
 def test_a_probe_measures_what_its_process_grows_by() -> None:
-    small, large = probe([resolve(TINY | {"train.batch_size": size}) for size in ("2", "2048")], threads=1)
-    assert small is not None
-    assert large is not None
-    if small.memory is None or large.memory is None:
+    sizes = [resolve(TINY | {"train.batch_size": size}) for size in ("2", "2048")]
+    # What its threads could not use again of what others freed adds to it, in some of the processes.
+    tries = [(found.memory for found in probe(sizes, threads=1) if found is not None) for _ in range(2)]
+    small, large = (min(found) if None not in found else None for found in zip(*tries, strict=True))
+    if small is None or large is None:
         pytest.skip("the system does not say how large processes are")
-    (estimate,) = estimate_cells([resolve(TINY | {"train.batch_size": "2048"})])
-    assert large.memory - small.memory > 0.5 * estimate.total
-    assert large.memory < 2 * estimate.total + small.memory
+    (estimate,) = estimate_cells(sizes[1:])
+    assert large - small > 0.5 * estimate.total
+    assert large < 2 * estimate.total + small
 
 
 def test_a_system_that_keeps_no_account_of_memory_has_times_only(monkeypatch: pytest.MonkeyPatch) -> None:
