@@ -168,9 +168,10 @@ class DatabaseReader:
 
     def history(self, run_id: str, metric: str) -> Points:
         """Return a metric by step."""
+        # By its index SQLite would look through that metric of all runs; `+` keeps it to those of this run.
         rows = self._query(
             "SELECT step, timestamp, CASE WHEN is_nan THEN NULL ELSE value END FROM metrics "
-            "WHERE run_uuid = ? AND key = ?",
+            "WHERE run_uuid = ? AND +key = ?",
             [run_id, metric],
         )
         return _last_by_step((step, time, math.nan if value is None else value) for step, time, value in rows)

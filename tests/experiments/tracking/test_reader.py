@@ -4,6 +4,7 @@ import math
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,7 +15,13 @@ from mlflow.entities import Metric, Param, RunTag
 from seqsuite.errors import UserError
 from seqsuite.experiments.tracking import reader as reader_module
 from seqsuite.experiments.tracking import schema
-from seqsuite.experiments.tracking.reader import DatabaseReader, StoreReader, only_run, open_reader
+from seqsuite.experiments.tracking.reader import (
+    DatabaseReader,
+    StoreReader,
+    only_run,
+    open_database,
+    open_reader,
+)
 from seqsuite.experiments.tracking.store import CellRun, open_store
 
 
@@ -64,6 +71,27 @@ def test_both_ways_give_the_same() -> None:
         assert repr(history) == repr(whole.history(ours.run_id, "loss"))
         assert repr(history) == "[(0, inf), (1, 0.5), (2, 0.3), (3, nan)]"
         assert quick.history(ours.run_id, "unknown") == whole.history(ours.run_id, "unknown") == []
+
+
+@pytest.mark.usefixtures("here")
+def test_a_curve_costs_no_more_among_many_runs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    steps: list[None] = []  # of SQLite's machine, ten at a time
+
+    def open_counted(database: Path) -> closing[sqlite3.Connection]:
+        opened = open_database(database)
+        opened.thing.set_progress_handler(lambda: steps.append(None), 10)
+        return opened
+
+    with sqlite3.connect(folder / "mlflow.db") as database:
+        runs = ["mine", *(f"run {number}" for number in range(3000))]
+        database.executemany(
+            "INSERT INTO metrics VALUES ('of many', 0.5, 1, ?, 1, 0)", [(run,) for run in runs]
+        )
+    monkeypatch.setattr(reader_module, "open_database", open_counted)
+    reader = open_reader("mine")
+    steps.clear()
+    assert reader.history("mine", "of many") == [(1, 0.5)]
+    assert len(steps) < 300  # most of them for reading what tables there are
 
 
 @pytest.mark.usefixtures("here")
