@@ -10,7 +10,7 @@ from seqsuite.commands.console import make_console, show
 from seqsuite.commands.progress import duration, metric_text
 from seqsuite.errors import UserError
 from seqsuite.experiments.tracking import schema
-from seqsuite.experiments.tracking.reader import StoreReader
+from seqsuite.experiments.tracking.reader import Reader, open_reader
 from seqsuite.experiments.tracking.store import CellRun, Store, open_store
 from seqsuite.results.comparison import ENVIRONMENT, find_run
 
@@ -25,8 +25,7 @@ def list_runs(experiment: str) -> None:
     Raises:
         UserError: if there is no store, or nothing in it.
     """
-    store = open_store(experiment, create=False)
-    found = _cells(store)
+    found = open_reader(experiment).cells()
     if not found:
         raise UserError(f"There are no runs in experiment {experiment!r}: `seqsuite run` makes one.")
     console = make_console()
@@ -46,18 +45,19 @@ def show_run(experiment: str, name: str) -> None:
     Raises:
         UserError: if there is none such, or several.
     """
-    store = open_store(experiment, create=False)
-    run = find_run(StoreReader(store), name)
+    reader = open_reader(experiment)
+    run = find_run(reader, name)
     console = make_console()
     console.print(f"{run.name} (run {run.run_id})", style="bold")
     console.print(f"{run.status.lower()}, started {_started(run)}")
-    _print(store, "settings", run.params)
+    _print("settings", run.params)
     known = {name: run.tags[tag] for name, tag in ENVIRONMENT.items() if tag in run.tags}
-    _print(store, "environment", known)
-    _print(store, "results", {key: f"{value:.6g}" for key, value in run.metrics.items()})
+    _print("environment", known)
+    _print("results", {key: f"{value:.6g}" for key, value in run.metrics.items()})
     curves = (key for key in run.metrics if key.startswith(_CURVES))
-    _print(store, "curves", {key: _curve(store, run, key) for key in curves})
-    _print(store, "files", {path: f"{size / 1e3:,.1f} kB" for path, size in _files(store, run)})
+    _print("curves", {key: _curve(reader, run, key) for key in curves})
+    files = _files(open_store(experiment, create=False), run)
+    _print("files", {path: f"{size / 1e3:,.1f} kB" for path, size in files})
 
 
 def find_any(experiment: str, name: str) -> CellRun:
@@ -66,7 +66,7 @@ def find_any(experiment: str, name: str) -> CellRun:
     Raises:
         UserError: if there is none such, or several.
     """
-    return find_run(StoreReader(open_store(experiment, create=False)), name)
+    return find_run(open_reader(experiment), name)
 
 
 def delete_runs(experiment: str, found: Iterable[CellRun]) -> None:
@@ -81,10 +81,6 @@ def delete_runs(experiment: str, found: Iterable[CellRun]) -> None:
             store.client.delete_run(run.run_id)
 
 
-def _cells(store: Store) -> list[CellRun]:
-    return store.search(f"tags.`{schema.TAG_KIND}` = 'cell'")
-
-
 def _score(run: CellRun) -> str:
     metric = run.tags.get(schema.TAG_METRIC, "")
     value = run.metrics.get(schema.TEST + metric)
@@ -95,7 +91,7 @@ def _started(run: CellRun) -> str:
     return datetime.fromtimestamp(run.start_time).strftime("%Y-%m-%d %H:%M")
 
 
-def _print(store: Store, title: str, lines: Mapping[str, str]) -> None:
+def _print(title: str, lines: Mapping[str, str]) -> None:
     """Print a heading and a line for each name."""
     if not lines:
         return
@@ -106,12 +102,11 @@ def _print(store: Store, title: str, lines: Mapping[str, str]) -> None:
         console.print(f"  {name:<{width}}{lines[name]}", soft_wrap=True)
 
 
-def _curve(store: Store, run: CellRun, key: str) -> str:
+def _curve(reader: Reader, run: CellRun, key: str) -> str:
     """Return a metric's curve as bars, with its first and its last value."""
-    with store.errors():
-        history = sorted(store.client.get_metric_history(run.run_id, key), key=lambda point: point.step)
-    values = [point.value for point in history]
-    return f"{sparkline(values)}  {values[0]:.4g} → {values[-1]:.4g} at step {history[-1].step}"
+    history = reader.history(run.run_id, key)
+    values = [value for _, value in history]
+    return f"{sparkline(values)}  {values[0]:.4g} → {values[-1]:.4g} at step {history[-1][0]}"
 
 
 def sparkline(values: Sequence[float], width: int = _CURVE) -> str:
