@@ -1,9 +1,9 @@
-"""What all pictures share: where they may be written, in which form, and colours."""
+"""What all pictures share: where they may be written, in which form, and how lines are told apart."""
 
 import io
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from seqsuite.errors import UserError
 
@@ -13,8 +13,22 @@ if TYPE_CHECKING:
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 """From the palette of Okabe and Ito, which is told apart with any colour vision."""
 GREY = "#555555"
+_MARKERS, _DASHES = "osD^vP*X<>hd", ("-", "--", "-.", ":")
 SUFFIXES = (".png", ".pdf", ".svg")
 _DPI = 150
+
+
+class Look(NamedTuple):
+    """How a line or a group of points looks."""
+
+    colour: str
+    marker: str
+    dashes: str
+
+
+def look(place: int) -> Look:
+    """Return the look of one of several lines: they are told apart by colour, and without colours too."""
+    return Look(COLOURS[place % len(COLOURS)], _MARKERS[place % len(_MARKERS)], _DASHES[place % len(_DASHES)])
 
 
 def check_picture(path: Path) -> None:

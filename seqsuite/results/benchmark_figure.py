@@ -13,11 +13,10 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLoca
 from seqsuite.errors import UserError
 from seqsuite.report import Report, Row, Section
 from seqsuite.report.format import show
-from seqsuite.report.pictures import COLOURS, save_picture
+from seqsuite.report.pictures import look, save_picture
 
 OURS = "seqsuite"
 """The peer that others are measured against, where that is ours."""
-_MARKERS, _DASHES = "osD^vP*X<>hd", ("-", "--", "-.", ":")
 _COLUMNS, _WIDTH_INCHES, _HEIGHT_INCHES = 3, 5.2, 4.2
 _OTHER_SLOPES = {"train_s": "train_slope", "train_bytes": "memory_slope", "decode_s": "decode_slope"}
 
@@ -149,13 +148,13 @@ def _slopes(rows: Sequence[Row], name: str, key: str) -> dict[str, float]:
 
 def _draw_curves(axes: Axes, *, curves: _Curves) -> None:
     for place, (name, points) in enumerate(curves.lines.items()):
-        slope = curves.slopes.get(name)
+        slope, seen = curves.slopes.get(name), look(place)
         axes.plot(
             [x for x, _ in points],
             [y for _, y in points],
-            marker=_MARKERS[place % len(_MARKERS)],
-            linestyle=_DASHES[place % len(_DASHES)],
-            color="black" if name == OURS else COLOURS[place % len(COLOURS)],
+            marker=seen.marker,
+            linestyle=seen.dashes,
+            color="black" if name == OURS else seen.colour,
             linewidth=2 if name == OURS else 1.2,
             markersize=4.5,
             label=name if slope is None else f"{name}, slope {round(slope, 2) + 0.0:.2f}",
@@ -203,8 +202,8 @@ def _draw_points(axes: Axes, times: list[Section], key: str, peers: list[str]) -
             [values[name] for name in shown],
             [peers.index(name) for name in shown],
             linestyle="none",
-            marker=_MARKERS[index % len(_MARKERS)],
-            color=COLOURS[index % len(COLOURS)],
+            marker=look(index).marker,
+            color=look(index).colour,
             markersize=5,
             label=section.title,
         )

@@ -10,10 +10,8 @@ from matplotlib.figure import Figure
 from seqsuite.experiments.tracking import schema
 from seqsuite.experiments.tracking.reader import Reader
 from seqsuite.experiments.tracking.store import CellRun
-from seqsuite.report.pictures import COLOURS, save_picture
+from seqsuite.report.pictures import look, save_picture
 from seqsuite.results.collect import metric_of
-
-_STYLES = ("-", "--", ":", "-.")
 
 
 def draw_curves(reader: Reader, runs: Sequence[CellRun], path: Path) -> Path:
@@ -52,8 +50,8 @@ def _plot(panel: Axes, reader: Reader, run: CellRun, name: str, place: int, fact
     panel.plot(
         [step for step, _ in points],
         [factor * value for _, value in points],
-        color=COLOURS[place % len(COLOURS)],
-        linestyle=_STYLES[place % len(_STYLES)],
+        color=look(place).colour,
+        linestyle=look(place).dashes,
         marker="." if len(points) < 20 else "",
         linewidth=1.3,
         label=f"{run.name} ({run.run_id[:8]})",

@@ -14,20 +14,19 @@ from matplotlib.figure import Figure
 from seqsuite.experiments.tracking import schema
 from seqsuite.experiments.tracking.reader import Reader
 from seqsuite.experiments.tracking.store import CellRun
-from seqsuite.report.pictures import COLOURS, GREY, save_picture
+from seqsuite.report.pictures import COLOURS, GREY, look, save_picture
 from seqsuite.results.collect import baselines_of, metric_of
 from seqsuite.results.departures import model_label
 from seqsuite.results.formats import mean_and_spread, options_text
 from seqsuite.results.table import MetricInfo, Results, Row, Section
 
 _BLUE, _ORANGE = COLOURS[:2]
-_ALL_COLOURS = (*COLOURS, "#000000")
 _BASELINE_STYLES = ("--", ":", "-.")
 _LABEL_WIDTH = 28
 _ROW_INCHES, _LEAST_ROWS = 0.42, 6
 _LEGEND_BELOW = 5
 _LEGEND_ROWS = 8
-"""Of more rows the curves have no legend: they have the colours of the ranking's names beside them."""
+"""Of more rows the curves have no legend: they look like the points of the ranking beside them."""
 _FAR = 2.0
 """A baseline stretches the axis to its side by at most this many times what the rest takes."""
 _LEAST_SHARE = 0.1
@@ -140,13 +139,21 @@ def _draw_learning(axes: Axes, section: Section, learned: _Learned) -> None:
         if not len(steps):
             continue
         label = textwrap.fill(row.label, _LABEL_WIDTH) if len(section.rows) <= _LEGEND_ROWS else None
-        style = ".-" if learned.validated else "-"
+        style = look(place)
         axes.plot(
-            steps, values.mean(axis=0), style, color=_colour(place), linewidth=1, markersize=4, label=label
+            steps,
+            values.mean(axis=0),
+            marker=style.marker,
+            markevery=1 if learned.validated else 0.1,
+            linestyle=style.dashes,
+            color=style.colour,
+            linewidth=1,
+            markersize=4,
+            label=label,
         )
         if len(values) > 1:
             lowest, highest = values.min(axis=0), values.max(axis=0)
-            axes.fill_between(steps, lowest, highest, color=_colour(place), alpha=0.15, linewidth=0)
+            axes.fill_between(steps, lowest, highest, color=style.colour, alpha=0.15, linewidth=0)
     if learned.validated:
         draw_baselines(axes, "y", section.validation_baselines, section.metric)
     axes.set_xlabel("step")
@@ -181,13 +188,16 @@ def _draw_ranking(axes: Axes, section: Section) -> None:
             published = True
         if not math.isfinite(row.score.mean):
             continue
-        axes.plot(list(row.values.values()), [place] * len(row.values), ".", color=_colour(place), alpha=0.4)
-        axes.errorbar(row.score.mean, place, xerr=row.score.spread, fmt="o", color=_colour(place), capsize=4)
+        style = look(place)
+        axes.plot(list(row.values.values()), [place] * len(row.values), ".", color=style.colour, alpha=0.4)
+        axes.errorbar(
+            row.score.mean, place, xerr=row.score.spread, fmt=style.marker, color=style.colour, capsize=4
+        )
         text, where = mean_and_spread(row, metric), (row.score.mean, place)
         axes.annotate(text, where, (0, 6), textcoords="offset points", ha="center", fontsize=8)
     axes.set_yticks(range(len(section.rows)), [_tick(row, section) for row in section.rows], fontsize=9)
     for place, tick in enumerate(axes.get_yticklabels()):
-        tick.set_color(_colour(place))
+        tick.set_color(look(place).colour)
     axes.set_ylim(len(section.rows) - 0.4, -0.8)
     axes.margins(x=0.15)
     axes.set_xlabel(f"test {metric.label} ({'→' if metric.higher_is_better else '←'} better)")
@@ -195,10 +205,6 @@ def _draw_ranking(axes: Axes, section: Section) -> None:
     draw_baselines(axes, "x", section.baselines, metric)
     if axes.get_legend_handles_labels()[1]:
         axes.legend(frameon=False, fontsize=8, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=4)
-
-
-def _colour(place: int) -> str:
-    return _ALL_COLOURS[place % len(_ALL_COLOURS)]
 
 
 def _tick(row: Row, section: Section) -> str:

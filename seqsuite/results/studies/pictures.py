@@ -4,7 +4,6 @@ import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -16,7 +15,7 @@ from seqsuite.experiments.tracking import schema
 from seqsuite.experiments.tracking.reader import Reader
 from seqsuite.experiments.tracking.store import CellRun
 from seqsuite.report.format import show
-from seqsuite.report.pictures import COLOURS, GREY, save_picture
+from seqsuite.report.pictures import GREY, look, save_picture
 from seqsuite.results.collect import baselines_of, metric_of, newest
 from seqsuite.results.figures import comparison, draw_baselines
 from seqsuite.results.scaling import IsoFlops, frontier, iso_flops
@@ -25,7 +24,6 @@ from seqsuite.results.studies.lines import MEASURES, Line, lines_of, metric_for,
 from seqsuite.results.studies.study import Picture, Study
 from seqsuite.results.table import MetricInfo, Results
 
-MARKERS, DASHES = "osD^vP*X", ("-", "--", "-.", ":")
 _COLUMNS, _PANEL_INCHES = 2, (5.4, 4.4)
 _FEW_TICKS = 7
 _FEW_LINES = 4
@@ -103,7 +101,7 @@ def _draw_lines(
         axes.plot(
             [point.x for point in line.points],
             [point.mean for point in line.points],
-            marker=MARKERS[place % len(MARKERS)],
+            marker=look(place).marker,
             linestyle=":",
             color=GREY,
             markerfacecolor="none",
@@ -124,7 +122,7 @@ def _draw_lines(
 
 def _draw_line(axes: Axes, line: Line, place: int, picture: Picture) -> None:
     """Draw means, with bars from the least to the largest of the seeds; hollow beside a frontier."""
-    style = _style(place)
+    style = look(place)
     best = {run.flops for run in frontier(line.runs)} if picture.fit == "frontier" else None
     for point in line.points:
         spread = [[point.mean - min(point.values)], [max(point.values) - point.mean]]
@@ -154,7 +152,7 @@ def _draw_line(axes: Axes, line: Line, place: int, picture: Picture) -> None:
 
 def _draw_law(axes: Axes, line: Line, picture: Picture, place: int) -> None:
     """Draw a line's power law, or say in the legend that there is none."""
-    style = _style(place)
+    style = look(place)
     try:
         law = law_of(line, picture)
     except UserError:
@@ -171,17 +169,6 @@ def _draw_law(axes: Axes, line: Line, picture: Picture, place: int) -> None:
     )
 
 
-class _Style(NamedTuple):
-    colour: str
-    marker: str
-    dashes: str
-
-
-def _style(place: int) -> _Style:
-    """Return how a line looks: told apart by colour, and without colours too."""
-    return _Style(COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)], DASHES[place % len(DASHES)])
-
-
 def _draw_equal_flops(axes: Axes, *, line: Line, metric: MetricInfo) -> None:
     """Draw the loss by size at equal operations, with its parabola and the lowest point of that."""
     try:
@@ -190,7 +177,7 @@ def _draw_equal_flops(axes: Axes, *, line: Line, metric: MetricInfo) -> None:
         _say(axes, text=f"{line.label}: {error}.")
         return
     for place, curve in enumerate(curves):
-        style = _style(place)
+        style = look(place)
         axes.plot(
             curve.parameters,
             curve.losses,
