@@ -2,11 +2,11 @@
 
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from rich.console import Console
@@ -24,7 +24,10 @@ from seqsuite.models.generation import Generation, check_weights
 from seqsuite.models.pretrained import from_pretrained
 from seqsuite.models.sampling import Sampling
 from seqsuite.models.sequence_model import LanguageModel
+from seqsuite.registry import describe_error
 from seqsuite.tasks.codecs.base import Codec, TokenIds
+
+T = TypeVar("T")
 
 INTERRUPTED = 130  # what shells report of a command that SIGINT ended
 
@@ -154,6 +157,11 @@ def _load(source: str, experiment: str, request: Request, device: torch.device) 
         if "task" in native.settings_of(read_description(found.folder)):
             model, config = load_for_inference(found.folder)
             task = config.make_task()
+            if task.codec is None and isinstance(model, LanguageModel):
+                raise UserError(
+                    f"The task {config.task.name!r} has no codec, which would turn tokens into something to "
+                    "read: nothing to generate."
+                )
             if task.codec is None or not isinstance(model, LanguageModel):
                 raise UserError(
                     f"The task {config.task.name!r} asks for answers, not for more of the same: "
@@ -192,12 +200,22 @@ def _begin(speaker: _Speaker, request: Request) -> tuple[Generation, list[list[i
 
 def _prompts(speaker: _Speaker, request: Request) -> list[list[int]]:
     """Return the token ids of each prompt."""
-    written = [(repr(text), speaker.codec.encode(text)) for text in request.prompt]
-    read = [(str(file), speaker.codec.read(file)) for file in request.prompt_file]
+    written = [(repr(text), _encoded(repr(text), speaker.codec.encode, text)) for text in request.prompt]
+    read = [(str(file), _encoded(str(file), speaker.codec.read, file)) for file in request.prompt_file]
     for name, tokens in written + read:
         if not len(tokens):
             raise UserError(f"The prompt {name} is empty: give it one token at least.")
     return [tokens.tolist() for _, tokens in written + read] or [speaker.prompt.tolist()]
+
+
+def _encoded(name: str, encode: Callable[[T], TokenIds], prompt: T) -> TokenIds:
+    """Return a prompt's tokens (L,); a codec of a plug-in may fail in its own ways."""
+    try:
+        return encode(prompt)
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"The prompt {name} cannot be encoded: {describe_error(error)}.") from error
 
 
 def _interruptible(generation: Generation, length: int) -> Iterator[list[int]]:

@@ -185,7 +185,7 @@ class Task(ABC):
     """How many samples are generated to be measured."""
 
     sample_length: int | None = None
-    """How many tokens a sample has after its prompt; ``None`` leaves it to ``run.sample_length``."""
+    """How many tokens a measured sample has after its prompt; ``None`` is as many as ``io.seqlen``."""
 
     def __init__(self, *, seed: int) -> None:
         self.seed = seed

@@ -13,6 +13,7 @@ from click.testing import Result
 
 from seqsuite.commands.generate import stream_tokens
 from seqsuite.tasks.codecs.bytes import BytesCodec
+from seqsuite.tasks.text import Text
 
 Generate = Callable[..., Result]
 
@@ -85,6 +86,22 @@ def test_bad_input_is_one_sentence(
     refused = generate(*arguments)
     assert refused.exit_code == 2
     assert message in refused.output
+
+
+def test_a_codec_that_fails_on_a_prompt_is_one_sentence(
+    generate: Generate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def encode(self: BytesCodec, text: str) -> np.ndarray:
+        return np.array(["ab".index(letter) for letter in text])
+
+    monkeypatch.setattr(BytesCodec, "encode", encode)
+    refused = generate("--prompt", "abc")
+    assert refused.exit_code == 2
+    assert "The prompt 'abc' cannot be encoded: ValueError: substring not found" in refused.output
+    monkeypatch.setattr(Text, "codec", None)
+    refused = generate()
+    assert refused.exit_code == 2
+    assert "has no codec, which would turn tokens into something to read" in refused.output
 
 
 def test_a_folder_with_a_tokenizer_speaks_as_the_run_it_is_from(

@@ -142,7 +142,15 @@ def _measured_samples(
         return {}
     assert task.codec is not None
     prompt = task.prompt()
-    length = _length(model, task, config.run.sample_length, prompt)
+    wanted = task.sample_length or task.io.seqlen
+    length = _length(model, task, wanted, prompt)
+    if length < wanted:
+        log.warning(
+            "%s: samples are measured at %d tokens, not %d: the model has learned positions for no more",
+            config.title,
+            length,
+            wanted,
+        )
     log.info("Generating %d samples of %d tokens, to measure them", task.sample_count, length)
     samples: list[TokenIds] = []
     while len(samples) < task.sample_count:

@@ -103,16 +103,32 @@ def test_a_finished_cell_is_summed_up(published, monkeypatch: pytest.MonkeyPatch
     model = model_of(trainer)
     assert task.codec is not None
     assert found.sample == task.codec.decode(made(model, task.prompt(), LENGTH, 0)[:60])
-    for number, sample in enumerate(task.measured):  # however they were batched
-        assert sample.tolist() == [*task.prompt(), *made(model, task.prompt(), LENGTH, number)]
+    # However they were batched, and as long as a training sequence whatever run.sample_length is.
+    for number, sample in enumerate(task.measured):
+        assert sample.tolist() == [*task.prompt(), *made(model, task.prompt(), 16, number)]
 
 
 def test_of_judged_samples_eight_are_kept(published) -> None:
     judge = SimpleNamespace(scores=lambda samples: {"judged": len(samples), "length": len(samples[0])})
     trainer, _, found = published(judge, 9)
-    assert (found.metrics["sample/judged"], found.metrics["sample/length"]) == (9.0, LENGTH)
+    assert (found.metrics["sample/judged"], found.metrics["sample/length"]) == (9.0, 16.0)
     kept = sorted(path.stem for path in (trainer.parts.checkpoints.folder / "samples").iterdir())
     assert kept == [f"{number:02d}" for number in range(8)]
+
+
+def test_samples_that_learned_positions_cut_short_are_named(
+    published, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(Told, "sample_length", 80)
+    published()
+    assert "learned positions" not in caplog.text
+    monkeypatch.setattr(LanguageModel, "longest_input", 40)
+    _, task, _ = published()
+    assert {len(sample) for sample in task.measured} == {41}  # the last is never fed
+    told = (
+        "text-mamba-smoke-seed0: samples are measured at %d tokens, not 80: the model has learned positions"
+    )
+    assert told % (41 - len(task.prompt())) in caplog.text
 
 
 def test_a_sample_ends_where_learned_positions_do(make_trainer, tmp_path: Path) -> None:
