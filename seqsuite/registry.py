@@ -86,6 +86,17 @@ class Registry(Generic[T]):
             f"Unknown {self.kind} {name!r}: choose from {', '.join(known)}.{did_you_mean(str(name), known)}"
         )
 
+    def plugin_files(self, names: Iterable[str]) -> list[Path]:
+        """Return the source files of those names that are plug-ins, sorted.
+
+        Raises:
+            UserError: if one cannot be imported.
+        """
+        plugins = {point.name for point in _plugins(self._group, tuple(sys.path))} - self._builtin.keys()
+        modules = {getattr(self.load(name), "__module__", "") for name in plugins & set(names)}
+        files = {getattr(sys.modules.get(module), "__file__", None) for module in modules}
+        return sorted(Path(file) for file in files if file)
+
     def declaration(self, name: str) -> Declaration:
         """Return the summary and the options of the object called ``name``, without importing it if possible.
 

@@ -48,6 +48,22 @@ def test_the_pages_task_and_layer_train_together(seqsuite: Callable[..., Result]
     assert "Unknown key 'task.size'" in refused.output
 
 
+@pytest.mark.usefixtures("plugins")
+def test_code_that_has_changed_since_is_told(seqsuite: Callable[..., Result], tmp_path: Path) -> None:
+    small = ["task=parity", "task.length=8", "model.mixer=ema", "train.steps=2", "train.eval_every=2"]
+    settings = [*small, "run.experiment=changed"]
+    assert seqsuite("run", *settings).exit_code == 0
+    again = seqsuite("run", *settings).output
+    assert "finished before (run" in again
+    (tmp_path / "ema.py").write_text(SNIPPETS["ema.py"] + "# faster\n", encoding="utf-8")
+    changed = " ".join(seqsuite("run", *settings).output.split())
+    assert "finished before, with other code of its plug-ins than now (run" in changed
+    assert re.search(
+        r"plug-ins +ema\.py \w{8}, parity\.py \w{8}",
+        seqsuite("runs", "--experiment", "changed", "show", "latest").output,
+    )
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("plugins")
 def test_the_pages_layer_gets_its_card(seqsuite: Callable[..., Result], shared_folder: Path) -> None:

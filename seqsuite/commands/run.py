@@ -266,7 +266,8 @@ def _report(console: Console, result: CellResult, progress: GridProgress) -> Non
         if result.message:
             lines.append(f"  sample: {result.message!r}")
     elif result.outcome == "skipped":
-        lines = [f"{title}: finished before{run}; --force runs it again"]
+        how = f", {result.message}" if result.message else ""
+        lines = [f"{title}: finished before{how}{run}; --force runs it again"]
     else:
         lines = [f"{title}: {result.outcome}: {result.message}"]
     if remaining := progress.remaining():

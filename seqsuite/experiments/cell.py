@@ -25,6 +25,7 @@ from seqsuite.experiments.distributed.team import team, world_size
 from seqsuite.experiments.evaluation.judge import open_judge
 from seqsuite.experiments.interruption import InterruptionFlag
 from seqsuite.experiments.memory import is_out_of_memory
+from seqsuite.experiments.plugin_code import plugin_code
 from seqsuite.experiments.tracking import schema
 from seqsuite.experiments.tracking.events import EVENTS, RunHeader, journal_tag
 from seqsuite.experiments.tracking.journal import Journal
@@ -69,7 +70,8 @@ class CellResult:
         outcome: ``"finished"`` now, ``"skipped"`` because it was finished before, ``"busy"`` because another
             process is running it, ``"diverged"`` or ``"failed"``.
         run_id: Its MLflow run; empty if there is none yet.
-        message: Why it did not finish, or the beginning of the sample that it generated.
+        message: Why it did not finish, the beginning of the sample that it generated, or what is to be known
+            of the run before.
         metrics: The final metrics, such as ``"test/accuracy"``, of a finished cell.
         unsent: How many of its events MLflow has not taken yet; ``seqsuite sync`` sends them.
     """
@@ -188,6 +190,8 @@ class _Cell:
         }
         if baselines:
             tags[schema.TAG_BASELINE] = baselines[0].name
+        if code := plugin_code(config):
+            tags[schema.TAG_CODE] = code
         return RunHeader(
             cell_id=self.cell_id,
             group_id=config.group_id(fingerprint),
@@ -209,7 +213,9 @@ def _run_leased(cell: _Cell, host: Host) -> CellResult:
     earlier = None if host.force else _earlier(cell, host)
     if earlier is not None and earlier.status == "FINISHED":
         shutil.rmtree(cell.folder, ignore_errors=True)
-        return CellResult(cell.config, "skipped", earlier.run_id, metrics=earlier.metrics)
+        changed = plugin_code(cell.config) != earlier.tags.get(schema.TAG_CODE, "")
+        message = "with other code of its plug-ins than now" if changed else ""
+        return CellResult(cell.config, "skipped", earlier.run_id, message, metrics=earlier.metrics)
     diverged = None if host.force else _diverged(cell, earlier)
     if host.force or (diverged and host.retry_failed):
         shutil.rmtree(cell.folder, ignore_errors=True)

@@ -13,6 +13,7 @@ from seqsuite.report import Row as Cells
 
 ENVIRONMENT = {
     "seqsuite": schema.TAG_VERSION,
+    "plug-ins": schema.TAG_CODE,
     "host": schema.TAG_HOST,
     "process": schema.TAG_PROCESS,
     "cell": schema.TAG_CELL,
