@@ -17,6 +17,8 @@ from seqsuite.results.published import join_published
 from seqsuite.results.table import MetricInfo, Results, Row, Score, Section
 
 _NO_OPTIONS = ("task.name", "model.name", "scale", "seed")
+_NAMED = 12
+"""Cells that are named where none matches."""
 _SMOKE = "scale=smoke shows only that things run: its numbers say nothing about the models."
 
 
@@ -119,8 +121,11 @@ def nothing_found(reader: Reader, cells: Sequence[CellRun], kept: Sequence[CellR
         )
     if not kept:
         names = {"task": schema.TAG_TASK, "model": schema.TAG_MODEL, "scale": schema.TAG_SCALE}
-        there = {" ".join(f"{key}={cell.tags.get(tag)}" for key, tag in names.items()) for cell in cells}
-        return f"No cell matches; there is {'; '.join(sorted(there))}."
+        there = sorted(
+            {" ".join(f"{key}={cell.tags.get(tag)}" for key, tag in names.items()) for cell in cells}
+        )
+        more = f"; and {len(there) - _NAMED} others" if len(there) > _NAMED else ""
+        return f"No cell matches; there is {'; '.join(there[:_NAMED])}{more}."
     return f"No cell has finished yet ({describe(Counter(cell.status for cell in kept))})."
 
 

@@ -90,7 +90,10 @@ def _ranking(section: Section) -> report.Section:
 
 def _questions(section: Section) -> list[str]:
     """Return on how much was tested."""
-    return [f"Tested on, sequences x tokens: {section.evals}."] if section.evals else []
+    if not section.evals:
+        return []
+    first = "; the first ranks" if section.evals.count(": ") > 1 else ""
+    return [f"Tested on, sequences x tokens: {section.evals}{first}."]
 
 
 def _about(section: Section) -> dict[str, object]:

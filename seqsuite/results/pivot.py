@@ -105,6 +105,7 @@ def _section(cells: Sequence[CellRun], axes: Axes) -> report.Section:
             found = values.get((row, col))
             line |= _cell(found, place) if found else {}
         shown.append(line)
+    best = _best(shown, len(cols), metric.higher_is_better) if ranked else frozenset()
     warnings = _uncarried(values, cols, axes, metric) if ranked and not _is_smoke(cells) else []
     first = cells[0].tags
     where = f"{first[schema.TAG_TASK]} scale={first[schema.TAG_SCALE]}"
@@ -114,9 +115,9 @@ def _section(cells: Sequence[CellRun], axes: Axes) -> report.Section:
         title=f"{where}: {_label(metric, name)}{across}",
         columns=tuple(columns),
         rows=shown,
-        notes=[*_notes(cells, values, axes), *warnings],
+        notes=[*_notes(cells, values, axes, best), *warnings],
         about={"task": first[schema.TAG_TASK], "scale": first[schema.TAG_SCALE], "metric": name},
-        bold=_best(shown, len(cols), metric.higher_is_better) if ranked else frozenset(),
+        bold=best,
     )
 
 
@@ -229,7 +230,10 @@ def _best(rows: Sequence[Cells], count: int, higher_is_better: bool) -> frozense
 
 
 def _notes(
-    cells: Sequence[CellRun], values: Mapping[tuple[tuple[str, ...], str], Found], axes: Axes
+    cells: Sequence[CellRun],
+    values: Mapping[tuple[tuple[str, ...], str], Found],
+    axes: Axes,
+    best: Collection[tuple[int, str]],
 ) -> list[str]:
     notes = []
     counts = {
@@ -238,7 +242,8 @@ def _notes(
     } - {0}
     if counts:
         low, high = min(counts), max(counts)
-        notes.append(f"Seeds: {low if low == high else f'{low} to {high}'}. Best in bold.")
+        bold = " Best in bold." if best else ""
+        notes.append(f"Seeds: {low if low == high else f'{low} to {high}'}.{bold}")
     mixed = _mixed(values)
     if mixed:
         notes.append(

@@ -73,6 +73,10 @@ def test_why_there_is_nothing() -> None:
     assert nothing_found(Runs(), [s4, mamba, mamba], []) == (
         "No cell matches; there is task=copying model=mamba scale=cpu; task=copying model=s4 scale=cpu."
     )
+    many = [tagged(mamba, scale=f"scale{place:02d}") for place in range(14)]
+    named = "; ".join(f"task=copying model=mamba scale=scale{place:02d}" for place in range(12))
+    assert nothing_found(Runs(), many[:12], []) == f"No cell matches; there is {named}."
+    assert nothing_found(Runs(), many, []) == f"No cell matches; there is {named}; and 2 others."
     lost = [replace(s4, status="KILLED"), replace(mamba, status="FAILED"), replace(mamba, status="KILLED")]
     assert nothing_found(Runs(), lost, lost) == "No cell has finished yet (1 failed, 2 killed)."
     assert describe({"RUNNING": 2, "FAILED": 1}) == "1 failed, 2 running"

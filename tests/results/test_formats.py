@@ -5,6 +5,7 @@ import io
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -176,6 +177,15 @@ def test_bits_have_three_digits() -> None:
     assert "1.910 ± 0.014" in shown
     assert "Baseline: unigram 1.968." in shown
     assert "Not in the tables" not in shown
+
+
+def test_of_several_sets_the_first_ranks() -> None:
+    two = replace(COPYING, evals="pairs_2: 64 x 7, pairs_3: 64 x 7")
+    assert "Tested on, sequences x tokens: pairs_2: 64 x 7, pairs_3: 64 x 7; the first ranks." in text(
+        "md", Results((two,), {})
+    )
+    one = replace(COPYING, evals="all: 64 x 7")
+    assert "Tested on, sequences x tokens: all: 64 x 7.\n" in text("md", Results((one,), {}))
 
 
 def test_every_form_says_it_all() -> None:

@@ -100,7 +100,7 @@ def test_the_lowest_of_bits_is_best_and_one_row_is_best_of_none() -> None:
     assert open_still.endswith("\nSeeds do not carry that the best is ahead of the next.\n")
     smoke = [replace(cell, tags={**cell.tags, schema.TAG_SCALE: "smoke"}) for cell in cells[:1]]
     assert table(smoke, Axes(("model",))).endswith(
-        "| mamba | 1.500 |\n\nSeeds: 1. Best in bold.\n\n"
+        "| mamba | 1.500 |\n\nSeeds: 1.\n\n"
         "scale=smoke shows only that things run: its numbers say nothing about the models.\n"
     )
 
