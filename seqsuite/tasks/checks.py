@@ -5,8 +5,7 @@ numbers are finite. That takes a few reductions of arrays that were just written
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,9 +16,6 @@ from seqsuite.wording import counted
 
 Row = tuple[Array, Array]
 """Inputs (L,) or (L, C), and targets (L,), () or (L, K)."""
-
-Shape = tuple[int | str, ...]
-"""Sizes; a letter stands for any."""
 
 
 def checked_row(task: Task, made: object, row: int, which: EvalSet | None = None) -> Row:
@@ -37,7 +33,7 @@ def checked_row(task: Task, made: object, row: int, which: EvalSet | None = None
     place = _Place(task, range(row, row + 1), which)
     if not isinstance(made, tuple | list) or len(made) != 2:
         raise place.fault(f"makes {_what(made)} for {place}: expected a pair, inputs and targets.")
-    inputs, targets = (_array(part, place) for part in made)
+    inputs, targets = _array(made[0], place), _array(made[1], place)
     _check_kind("inputs", inputs, place, numbers=task.io.d_input is not None)
     _check_kind("targets", targets, place, numbers=task.io.d_target is not None)
     _check_inputs(inputs, ("L",), place)
@@ -46,26 +42,32 @@ def checked_row(task: Task, made: object, row: int, which: EvalSet | None = None
     return inputs, targets
 
 
-def check_batch(task: Task, batch: Batch, rows: range, which: EvalSet | None = None) -> None:
+def check_batch(task: Task, batch: object, rows: range, which: EvalSet | None = None) -> None:
     """Refuse a batch that is not as ``task.io`` says.
 
     Args:
         task: The task.
-        batch: Its rows.
+        batch: Its rows, a :class:`~seqsuite.tasks.base.Batch`.
         rows: Their numbers.
         which: The evaluation set that they are of; ``None`` is training.
 
     Raises:
         UserError: naming the task, the rows, what came and what is expected.
     """
+    if not isinstance(batch, Batch):
+        place = _Place(task, rows, which)
+        raise place.fault(f"gives {_what(batch)} for {place}: expected a Batch.")
     packed = batch.cu_seqlens is not None
     place = _Place(task, rows, which, packed)
     _check_type("inputs", batch.inputs, place, numbers=task.io.d_input is not None)
     _check_type("targets", batch.targets, place, numbers=task.io.d_target is not None)
-    _check_inputs(batch.inputs, (1 if packed else "B", "L"), place)
-    if not packed and len(batch.inputs) != len(rows):
-        raise place.fault(f"gives a batch of {len(batch.inputs)} for {place}: expected {len(rows)}.")
+    _check_inputs(batch.inputs, ("B", "L"), place)
+    if len(batch.inputs) != (1 if packed else len(rows)):
+        expected = "one, as they are packed" if packed else str(len(rows))
+        raise place.fault(f"gives a batch of {len(batch.inputs)} for {place}: expected {expected}.")
     sequences, longest = batch.inputs.shape[:2]
+    if batch.lengths is not None:
+        _check_padded_lengths(batch.lengths, (sequences,), longest, place)
     if batch.cu_seqlens is not None:
         lengths = _packed_lengths(batch.cu_seqlens, longest, place)
         sequences, longest = len(lengths), int(lengths.max())
@@ -171,8 +173,7 @@ def checked_scores(task: Task, metric: SampleMetric, found: object) -> dict[str,
     return {name: float(value) for name, value in found.items()}
 
 
-@dataclass(frozen=True)
-class _Place:
+class _Place(NamedTuple):
     """Rows of a task: training's, or those of an evaluation set."""
 
     task: Task
@@ -213,8 +214,8 @@ def _what(value: object) -> str:
     return f"a value of type {type(value).__name__}"
 
 
-def _shape(sizes: Shape) -> str:
-    """Return a shape as Python writes it, with letters."""
+def _shape(sizes: Sequence[object]) -> str:
+    """Return a shape as Python writes it; a letter stands for any size."""
     return f"({sizes[0]},)" if len(sizes) == 1 else f"({', '.join(map(str, sizes))})"
 
 
@@ -255,20 +256,19 @@ def _check_kind(name: str, values: Array, place: _Place, *, numbers: bool) -> No
 def _check_type(name: str, values: Array, place: _Place, *, numbers: bool) -> None:
     """Refuse another type than a model takes."""
     wanted = np.dtype(np.float32 if numbers else np.int64)
+    if not isinstance(values, np.ndarray):
+        raise place.fault(f"has {name} that are {_what(values)} in {place}: expected an array of {wanted}.")
     if values.dtype != wanted:
         raise place.fault(
             f"has {name} of {values.dtype} in {place}: {_said(place.task.io, name)} asks for {wanted}."
         )
 
 
-def _check_inputs(inputs: Array, lead: Shape, place: _Place) -> None:
-    """Refuse another shape than that of positions ``lead`` with as many numbers as ``io`` says."""
+def _check_inputs(inputs: Array, lead: tuple[str, ...], place: _Place) -> None:
+    """Refuse another shape than that of positions ``lead``, with as many numbers each as ``io`` says."""
     width = place.task.io.d_input
     expected = lead if width is None else (*lead, width)
-    if inputs.ndim != len(expected) or any(
-        isinstance(wanted, int) and size != wanted
-        for size, wanted in zip(inputs.shape, expected, strict=True)
-    ):
+    if inputs.ndim != len(expected) or (width is not None and inputs.shape[-1] != width):
         raise place.fault(
             f"has inputs of shape {inputs.shape} in {place}: {_said(place.task.io, 'inputs')} asks for "
             f"{_shape(expected)}."
@@ -288,6 +288,14 @@ def _check_targets(targets: Array, lead: tuple[int, ...], sequences: tuple[int, 
         raise place.fault(
             f"has targets of shape {targets.shape} in {place}: {_said(io, 'targets')} asks for {expected}, "
             f"{meaning}."
+        )
+
+
+def _check_padded_lengths(lengths: Array, expected: tuple[int, ...], positions: int, place: _Place) -> None:
+    """Refuse true lengths that those of ``expected`` rows of so many positions cannot be."""
+    if lengths.shape != expected or lengths.min() < 0 or lengths.max() > positions:
+        raise place.fault(
+            f"has lengths {lengths.tolist()} in {place}: expected {expected[0]} of 0 to {positions}."
         )
 
 

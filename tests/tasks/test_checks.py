@@ -196,6 +196,15 @@ BATCHES = [
         Batch(tokens(3), tokens(3)),
         "inputs of shape (3,) in training rows 5 to 6: io.vocab_size=4 asks for (B, L).",
     ),
+    (
+        TOKENS,
+        Batch(tokens(2, 2), tokens(2, 2), cu_seqlens=np.array([0, 2])),
+        "a batch of 2 for training rows",
+    ),
+    (TOKENS, Batch(tokens(2, 3), tokens(2, 3), np.array([3, 4])), "lengths [3, 4] in training rows 5 to 6"),
+    (TOKENS, Batch(tokens(2, 3), tokens(2, 3), np.array([3])), "lengths [3] in training rows 5 to 6"),
+    (TOKENS, Batch([[1], [2]], tokens(2, 1)), "inputs that are a value of type list in training rows 5 to 6"),  # type: ignore[arg-type]
+    (TOKENS, (tokens(2, 3), tokens(2, 3)), "gives 2 parts for training rows 5 to 6: expected a Batch."),
     (TOKENS, packed([0, 4]), "4 positions in training rows 5 to 6: io.seqlen=3"),
     (TOKENS, packed([0, 3]), "cu_seqlens in training rows 5 to 6 that are no offsets"),
     (TOKENS, packed([0, 3, 2, 4]), "cu_seqlens"),
