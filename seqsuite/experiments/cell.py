@@ -40,6 +40,7 @@ from seqsuite.experiments.training.placement import check_batches, check_ranks
 from seqsuite.experiments.training.publish import Published, publish
 from seqsuite.experiments.training.trainer import DivergenceError
 from seqsuite.tasks.base import EvalSet, Task
+from seqsuite.tasks.checks import check_evaluations
 
 MakeDisplay = Callable[[CellConfig, Task, int], AbstractContextManager[Callback]]
 """Makes the progress display, from the cell, its task and the step it starts at."""
@@ -140,7 +141,7 @@ def run_cell(config: CellConfig, host: Host, *, parent_run_id: str | None = None
     """Run one cell, unless it is finished; continue it if it ended in any other way.
 
     What stops the cell is in its result, never raised: a full disk, lack of memory, vanished data, an
-    exception in a plug-in.
+    exception in a plug-in, which may be that it calls ``sys.exit``.
 
     Args:
         config: The cell.
@@ -158,7 +159,7 @@ def run_cell(config: CellConfig, host: Host, *, parent_run_id: str | None = None
             return _run_leased(_Cell(config, task, cell_id, folder, lease, parent_run_id), host)
     except LeaseHeld as held:
         return CellResult(config, "busy", "", str(held))
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         return CellResult(config, "failed", "", sentence(error))
 
 
@@ -281,7 +282,7 @@ def _train(cell: _Cell, host: Host, journal: Journal, uploader: Uploader) -> Cel
     except _TakenOver as error:
         uploader.close(0.0)  # whoever took it over sends the rest
         return CellResult(cell.config, "busy", journal.run_id or "", str(error))
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         diverged = isinstance(error, DivergenceError)
         message = sentence(error, cell.folder)
         with _best_effort():
@@ -317,6 +318,7 @@ def _compute(cell: _Cell, host: Host, journal: Journal) -> Published:
     config, task = cell.config, cell.task
     check_batches(config.train, task.io)
     check_ranks(config, task.io, world_size(config.run))
+    check_evaluations(task)
     found = Checkpoints(cell.folder, config, shape_of(task.io)).newest()
     judge = open_judge(task, config.run.experiment, choose_device(config.run.device))
     with _deterministic(config.train.deterministic):
@@ -348,7 +350,7 @@ def _send(
     )
 
 
-def sentence(error: Exception, folder: Path | None = None) -> str:
+def sentence(error: BaseException, folder: Path | None = None) -> str:
     """Return what happened in one sentence; the traceback of what is nobody's input goes into a file.
 
     Args:

@@ -18,9 +18,11 @@ from seqsuite.experiments.memory import memory_faults, together_fault
 from seqsuite.experiments.tracking.events import journal_status
 from seqsuite.experiments.tracking.schema import FinalStatus
 from seqsuite.experiments.tracking.store import Store
-from seqsuite.experiments.training.objectives import shape_of
+from seqsuite.experiments.training.objectives import objective_for, shape_of
 from seqsuite.experiments.training.placement import check_batches, check_ranks
 from seqsuite.models.build import build_shaped, count_parameters
+from seqsuite.tasks.base import Split
+from seqsuite.tasks.checks import check_metrics, check_sets
 
 
 def parameter_counts(cells: Sequence[CellConfig]) -> list[int]:
@@ -180,16 +182,18 @@ def _fault_in(check: Callable[[CellConfig], None], cell: CellConfig) -> UserErro
         check(cell)
     except UserError as error:
         return error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         return UserError(sentence(error))
     return None
 
 
 def _read_data(cell: CellConfig) -> None:
-    """Construct the task and read its data."""
+    """Construct the task, read its data, and refuse what of it could not be told or ranked by."""
     task = cell.make_task()
-    for split in ("validation", "test"):
-        task.eval_sets(split)
+    splits: tuple[Split, ...] = ("validation", "test")
+    for split in splits:
+        check_sets(task, split, task.eval_sets(split))
+    check_metrics(task, objective_for(task).names)
 
 
 def _check_options(cell: CellConfig) -> None:

@@ -111,7 +111,7 @@ def _kept(model: torch.nn.Module, io: ModelIO, batch: int) -> int | None:
                 inputs = torch.zeros(batch, io.seqlen, io.d_input)
             outputs = model(inputs).flatten(0, -2).float()
             F.cross_entropy(outputs, torch.zeros(len(outputs), dtype=torch.long))
-    except Exception as error:  # a layer of a plug-in that looks at values
+    except (Exception, SystemExit) as error:  # a layer of a plug-in that looks at values
         return _LARGEST if "overflow" in str(error).lower() else None
     return sum(storage.nbytes() for storage in kept.values())
 
@@ -187,7 +187,7 @@ def _too_large(cell: CellConfig, size: int, how: str, free: int) -> UserError:
     )
 
 
-def is_out_of_memory(error: Exception) -> bool:
+def is_out_of_memory(error: BaseException) -> bool:
     """Return whether an error says that there is no memory left."""
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in str(error)
 

@@ -148,7 +148,7 @@ def answer(
     try:
         with using_threads(threads):
             connection.send(probe_step(cell))
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         connection.send(None if is_out_of_memory(error) else sentence(error))
 
 

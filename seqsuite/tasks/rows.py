@@ -5,8 +5,10 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
+import numpy.typing as npt
 
 from seqsuite.tasks.base import IGNORE, Array, Batch, EvalSet, Split, Task
+from seqsuite.tasks.checks import Row, checked_row
 
 
 class RowTask(Task):
@@ -35,7 +37,7 @@ class RowTask(Task):
 
     def train_batch(self, rows: range) -> Batch:
         """Return training rows."""
-        return self._collate([self.row("train", row) for row in rows])
+        return self._collate([checked_row(self, self.row("train", row), row) for row in rows])
 
     def eval_sets(self, split: Split) -> tuple[EvalSet, ...]:
         """Return one set, of rows as long as training's."""
@@ -43,34 +45,32 @@ class RowTask(Task):
 
     def eval_batch(self, which: EvalSet, rows: range) -> Batch:
         """Return rows of an evaluation set."""
-        return self._collate([self.eval_row(which, row) for row in rows])
+        return self._collate([checked_row(self, self.eval_row(which, row), row, which) for row in rows])
 
-    def _collate(self, rows: Sequence[tuple[Array, Array | np.integer[Any]]]) -> Batch:
-        inputs = [np.asarray(row[0]) for row in rows]
-        targets = [np.asarray(row[1]) for row in rows]
+    def _collate(self, rows: Sequence[Row]) -> Batch:
+        """Return rows as one batch: what ``io`` calls numbers as float32, all else as int64."""
+        inputs, targets = [row[0] for row in rows], [row[1] for row in rows]
         lengths = np.array([len(row) for row in inputs])
+        given = np.float32 if self.io.d_input is not None else np.int64
+        wanted = np.float32 if self.io.d_target is not None else np.int64
         by_sequence = targets[0].ndim == 0
         if self.packed:
             offsets = np.concatenate([[0], lengths.cumsum()])
             joined = np.array(targets) if by_sequence else np.concatenate(targets)[None]
-            return Batch(_numbers(np.concatenate(inputs)[None]), _numbers(joined), cu_seqlens=offsets)
+            packed = np.concatenate(inputs)[None]
+            return Batch(packed.astype(given), joined.astype(wanted), cu_seqlens=offsets)
         if by_sequence:
-            labels = _numbers(np.array(targets))
+            labels = np.array(targets).astype(wanted)
         else:
-            labels = _padded(targets, np.nan if targets[0].dtype.kind == "f" else IGNORE)
+            labels = _padded(targets, IGNORE if wanted is np.int64 else np.nan, wanted)
         padded = lengths if len(set(lengths.tolist())) > 1 else None
-        return Batch(_padded(inputs, 0), labels, lengths=padded)
+        return Batch(_padded(inputs, 0, given), labels, lengths=padded)
 
 
-def _padded(rows: Sequence[Array], fill: float) -> Array:
+def _padded(rows: Sequence[Array], fill: float, dtype: npt.DTypeLike) -> Array:
     """Return rows side by side, filled up on the right to the longest."""
     longest = max(len(row) for row in rows)
-    batch = np.full((len(rows), longest, *rows[0].shape[1:]), fill, dtype=_numbers(rows[0]).dtype)
+    batch = np.full((len(rows), longest, *rows[0].shape[1:]), fill, dtype=dtype)
     for place, row in enumerate(rows):
         batch[place, : len(row)] = row
     return batch
-
-
-def _numbers(values: Array) -> Array:
-    """Return whole numbers as int64 and others as float32."""
-    return values.astype(np.float32 if values.dtype.kind == "f" else np.int64, copy=False)

@@ -16,8 +16,9 @@ from seqsuite.experiments.cell import Host, run_cell, sentence, work_folder
 from seqsuite.experiments.config.resolve import resolve
 from seqsuite.experiments.interruption import Interrupted, InterruptionFlag
 from seqsuite.experiments.tracking import schema, uploader
-from seqsuite.experiments.tracking.events import EVENTS, Started, read_events
+from seqsuite.experiments.tracking.events import EVENTS, Started, journal_status, journal_tag, read_events
 from seqsuite.experiments.training.callbacks import Callback
+from seqsuite.tasks.base import Batch, EvalSet
 from seqsuite.tasks.selective_copying import SelectiveCopying
 
 
@@ -124,3 +125,33 @@ def test_what_stopped_a_cell_is_one_sentence(tmp_path: Path) -> None:
     assert kept.read_text().startswith("Traceback (most recent call last):\n")
     gone = tmp_path / "none"
     assert told(KeyError("k"), gone).endswith(f"(the traceback is in {gone / 'traceback.txt'}).")
+
+
+def test_a_task_that_exits_fails_its_cell_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def leave(*_: object) -> Any:
+        raise SystemExit(3)
+
+    monkeypatch.setattr(SelectiveCopying, "train_batch", leave)
+    folder = run(tmp_path, None, InterruptionFlag())
+    assert journal_status(folder) == "FAILED"
+    assert f"SystemExit in {__file__}, line " in (journal_tag(folder, schema.TAG_FAILURE) or "")
+    monkeypatch.setattr(SelectiveCopying, "fingerprint", leave)
+    config = resolve({"task": "selective_copying", "scale": "smoke", "run.output": str(tmp_path)})
+    result = run_cell(config, Host(None, lambda *_: nullcontext(Callback()), broken, InterruptionFlag()))
+    assert result.outcome == "failed"
+    assert result.message.endswith(": 3.")
+
+
+def test_a_test_set_is_looked_at_before_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is trained: a row of training would be another failure."""
+    real = SelectiveCopying.eval_batch
+
+    def wrong(self: SelectiveCopying, which: EvalSet, rows: range) -> Batch:
+        batch = real(self, which, rows)
+        return batch._replace(targets=batch.targets + 99) if which.split == "test" else batch
+
+    monkeypatch.setattr(SelectiveCopying, "eval_batch", wrong)
+    folder = run(tmp_path, None, InterruptionFlag())
+    told = journal_tag(folder, schema.TAG_FAILURE) or ""
+    assert "The task SelectiveCopying has the target " in told
+    assert "in row 0 of the test set 'all'" in told

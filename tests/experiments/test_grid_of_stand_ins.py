@@ -1,5 +1,6 @@
 """What a grid makes of its cells' results, with executors and stores that are none."""
 
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,6 +17,8 @@ from seqsuite.experiments.grid import check_cells, failed_before, run_grid
 from seqsuite.experiments.interruption import Interrupted, InterruptionFlag
 from seqsuite.experiments.tracking.events import RunHeader
 from seqsuite.experiments.tracking.journal import Journal
+from seqsuite.tasks.base import EvalSet, Metric
+from seqsuite.tasks.selective_copying import SelectiveCopying
 
 TINY = {"task": "selective_copying", "scale": "smoke", "model.d_model": "8"}
 
@@ -152,3 +155,23 @@ def test_a_fault_is_told_by_the_line_in_which_it_is(tmp_path: Path) -> None:
     assert told(OSError("gone")).startswith("OSError in ")
     assert told(MemoryError()).startswith("It needs more memory than there is: ")
     assert told(KeyError()).endswith(": raise error.")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        (
+            "eval_sets",
+            lambda _, split: [EvalSet(split, "one", 4, 4)] * 2,
+            "has two validation sets of the name",
+        ),
+        ("metrics", (Metric("f1"),), "has the metric 'f1', which nothing computes"),
+        ("eval_sets", lambda *_: sys.exit("no data"), "SystemExit in .*: no data"),
+    ],
+)
+def test_a_task_that_cannot_be_ranked_or_exits_is_told_before_it_is_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: Any, said: str
+) -> None:
+    monkeypatch.setattr(SelectiveCopying, name, value)
+    with pytest.raises(UserError, match=said):
+        check_cells(cells(tmp_path, 2))

@@ -15,6 +15,7 @@ import pytest
 
 from seqsuite.tasks import TASKS
 from seqsuite.tasks.base import Batch, Split, Task
+from seqsuite.tasks.checks import check_batch
 
 EVALUATED = 24
 """Rows of each evaluation set."""
@@ -123,7 +124,7 @@ DIGESTS = {
 
 
 def digest(task: Task) -> str:
-    """Return the first letters of a hash of rows of all splits, their targets and lengths."""
+    """Return the first letters of a hash of rows of all splits, their targets and lengths; check them too."""
     found = hashlib.sha256()
 
     def add(batch: Batch) -> None:
@@ -134,11 +135,15 @@ def digest(task: Task) -> str:
                 found.update(np.ascontiguousarray(values, dtype=np.int64).tobytes())
 
     for start in range(0, 40, 4):
-        add(task.train_batch(range(start, start + 4)))
+        batch = task.train_batch(range(start, start + 4))
+        check_batch(task, batch, range(start, start + 4))
+        add(batch)
     splits: tuple[Split, ...] = ("validation", "test")
     for which in (which for split in splits for which in task.eval_sets(split)):
-        count = which.lanes or EVALUATED
-        add(task.eval_batch(which, range(min(count, which.rows))))
+        rows = range(min(which.lanes or EVALUATED, which.rows))
+        batch = task.eval_batch(which, rows)
+        check_batch(task, batch, rows, which)
+        add(batch)
     return found.hexdigest()[:12]
 
 

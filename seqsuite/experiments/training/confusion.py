@@ -11,7 +11,7 @@ import torch
 from seqsuite.experiments.training.batches import to_tensors
 from seqsuite.experiments.training.forward import CarriedModel
 from seqsuite.models.sequence_model import SequenceModel
-from seqsuite.tasks.base import EvalSet, Task
+from seqsuite.tasks.base import IGNORE, EvalSet, Task
 
 Counts = npt.NDArray[np.int64]
 
@@ -22,7 +22,10 @@ _SIZE = 1.1  # inches a class
 def confusion_matrix(
     model: SequenceModel, task: Task, which: EvalSet, *, batch_size: int, device: torch.device
 ) -> Counts:
-    """Return how often each class (rows) was taken for each (columns), (K, K), over an evaluation set."""
+    """Return how often each class (rows) was taken for each (columns), (K, K), over an evaluation set.
+
+    Sequences that are ignored do not count.
+    """
     classes = task.io.n_classes
     assert classes is not None
     counts = np.zeros((classes, classes), dtype=np.int64)
@@ -31,7 +34,9 @@ def confusion_matrix(
         rows = range(start, min(start + batch_size, which.rows))
         batch = to_tensors(task.eval_batch(which, rows), device)
         found = carried(batch).argmax(-1)
-        np.add.at(counts, (batch.targets.cpu().numpy(), found.cpu().numpy()), 1)
+        counted = batch.targets != IGNORE
+        places = (batch.targets[counted].cpu().numpy(), found[counted].cpu().numpy())
+        np.add.at(counts, places, 1)
     return counts
 
 

@@ -19,6 +19,11 @@ Sums = dict[str, Tensor]
 class Objective(ABC):
     """A loss and the scores beside it."""
 
+    @property
+    @abstractmethod
+    def names(self) -> tuple[str, ...]:
+        """What :meth:`scores` names for every set, what it is by position left out."""
+
     @abstractmethod
     def loss(self, outputs: Tensor, batch: TensorBatch) -> Tensor:
         """Return the sum of the loss over counted targets, a scalar with gradient."""
@@ -45,6 +50,12 @@ class CrossEntropy(Objective):
         self, unit: str | None, token_units: Tensor | None = None, *, by_position: bool = False
     ) -> None:
         self._unit, self._token_units, self._by_position = unit, token_units, by_position
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """``loss`` and ``accuracy``; of tokens bits and perplexity besides."""
+        bits = () if self._unit is None else (f"bits_per_{self._unit}", "perplexity")
+        return ("accuracy", *bits, "loss")
 
     def loss(self, outputs: Tensor, batch: TensorBatch) -> Tensor:
         """Return the cross-entropy in nats, summed."""
@@ -90,6 +101,8 @@ class CrossEntropy(Objective):
 
 class SquaredError(Objective):
     """Numbers to regress; a target that is NaN does not count."""
+
+    names = ("mse", "mae", "loss")
 
     def loss(self, outputs: Tensor, batch: TensorBatch) -> Tensor:
         """Return the squared error, summed."""

@@ -30,6 +30,7 @@ from seqsuite.models.formats.files import CONFIG, WEIGHTS
 from seqsuite.models.generation import generate
 from seqsuite.models.sequence_model import LanguageModel
 from seqsuite.tasks.base import Split, Task
+from seqsuite.tasks.checks import checked_scores
 from seqsuite.tasks.codecs.base import Codec, TokenIds
 
 log = logging.getLogger(__name__)
@@ -157,7 +158,9 @@ def _measured_samples(
         count = min(config.train.eval_batch_size, task.sample_count - len(samples))
         samples += _generated(model, prompt, count, length, len(samples), interruption)
     whole = [np.concatenate([prompt, tokens]) for tokens in samples]
-    found = {name: value for metric in task.sample_metrics for name, value in metric(whole, task).items()}
+    found: dict[str, float] = {}
+    for metric in task.sample_metrics:
+        found |= checked_scores(task, metric, metric(whole, task))
     if judge is not None:
         found |= judge.scores(samples)
         folder = journal.folder / "samples"

@@ -11,6 +11,7 @@ from seqsuite.experiments.training.objectives import Objective, Sums
 from seqsuite.experiments.training.placement import Placement
 from seqsuite.models.sequence_model import SequenceClassifier, SequenceModel
 from seqsuite.tasks.base import IGNORE, EvalSet, Split, Task
+from seqsuite.tasks.checks import check_batch, check_counted, check_sets
 
 
 @torch.no_grad()
@@ -38,7 +39,11 @@ def evaluate(
     Returns:
         The objective's scores of the first set by their names, those of others as ``<set>/<name>``, without
         the sets of :func:`unmeasurable`; ``None`` if it was given up.
+
+    Raises:
+        UserError: if a set is not what the task says, or has no target that counts.
     """
+    check_sets(task, split, task.eval_sets(split))
     left_out = unmeasurable(model, task, split)
     was_training = model.training
     model.eval()
@@ -54,11 +59,15 @@ def evaluate(
                     return None
                 share = placement.share(rows)
                 # Who has no row left computes one that does not count: a model may be in parts on all.
-                batch = to_tensors(task.eval_batch(which, share or rows[:1]), placement.device)
-                sums = _sums(carried, batch, objective, which, task.io.longest)
+                scored = share or rows[:1]
+                batch = task.eval_batch(which, scored)
+                check_batch(task, batch, scored, which)
+                tensors = to_tensors(batch, placement.device)
+                sums = _sums(carried, tensors, objective, which, task.io.longest)
                 _add(totals, sums if share else {key: torch.zeros_like(sums[key]) for key in sums})
-            reduced = placement.reduce(totals)
-            scores = objective.scores({key: float(value) for key, value in reduced.items()})
+            reduced = {key: float(value) for key, value in placement.reduce(totals).items()}
+            check_counted(task, which, reduced["count"])
+            scores = objective.scores(reduced)
             prefix = f"{which.name}/" if number else ""
             found |= {prefix + name: value for name, value in scores.items()}
     finally:

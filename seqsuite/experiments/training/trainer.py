@@ -34,6 +34,7 @@ from seqsuite.experiments.training.scores import evaluate
 from seqsuite.graphs import Recorder
 from seqsuite.models.sequence_model import SequenceModel
 from seqsuite.tasks.base import Task
+from seqsuite.tasks.checks import check_batch, check_metrics
 
 log = logging.getLogger(__name__)
 
@@ -107,9 +108,13 @@ class Trainer:
     Args:
         config: How.
         parts: With what.
+
+    Raises:
+        UserError: if the task has a metric that its objective does not compute.
     """
 
     def __init__(self, config: TrainConfig, parts: Parts) -> None:
+        check_metrics(parts.task, parts.objective.names)
         self.config, self.parts = config, parts
         self.progress = Progress()
         self._optimizer = make_optimizer(parts.model, config)
@@ -230,7 +235,12 @@ class Trainer:
     def _prepare(self, step: int) -> list[TensorBatch]:
         """Return the micro-batches of a step; called in the prefetching thread."""
         task, placement = self.parts.task, self.parts.placement
-        return [placement.part(self._copy(task.train_batch(rows))) for rows in placement.rows(step)]
+        parts = []
+        for rows in placement.rows(step):
+            batch = task.train_batch(rows)
+            check_batch(task, batch, rows)
+            parts.append(placement.part(self._copy(batch)))
+        return parts
 
     def _evaluation_is_due(self) -> bool:
         step = self.progress.step

@@ -9,21 +9,23 @@ import numpy as np
 import pytest
 import torch
 
+from seqsuite.errors import UserError
 from seqsuite.experiments.checkpoint_loading import load_for_inference
 from seqsuite.experiments.config.resolve import resolve
 from seqsuite.experiments.interruption import InterruptionFlag
 from seqsuite.experiments.tracking.journal import Journal
 from seqsuite.experiments.training import publish as module
-from seqsuite.experiments.training.confusion import write_confusion
+from seqsuite.experiments.training.confusion import confusion_matrix, write_confusion
 from seqsuite.experiments.training.publish import Published, peak_memory, publish, write_sample
 from seqsuite.experiments.training.trainer import Trainer
 from seqsuite.models.flops import training_flops
 from seqsuite.models.generation import generate
 from seqsuite.models.sequence_model import LanguageModel
-from seqsuite.tasks.base import Baseline
+from seqsuite.tasks.base import IGNORE, Baseline, ModelIO
 from seqsuite.tasks.text import Text
 
 from .curves import train
+from .five_tokens import FiveTokens
 
 LENGTH = 70
 
@@ -106,6 +108,30 @@ def test_a_finished_cell_is_summed_up(published, monkeypatch: pytest.MonkeyPatch
     # However they were batched, and as long as a training sequence whatever run.sample_length is.
     for number, sample in enumerate(task.measured):
         assert sample.tolist() == [*task.prompt(), *made(model, task.prompt(), 16, number)]
+
+
+def test_a_sample_metric_that_gives_no_numbers_by_name_is_named(published, monkeypatch) -> None:
+    monkeypatch.setitem(globals(), "numbers", lambda samples, task: 3.0)
+    with pytest.raises(
+        UserError, match="The task Told has the sample metric <lambda>, which returned a value"
+    ):
+        published()
+
+
+def test_what_is_ignored_is_in_no_confusion(make_trainer) -> None:
+    class Classes(FiveTokens):
+        def __init__(self) -> None:
+            super().__init__()
+            self.io = ModelIO(vocab_size=4, seqlen=5, n_classes=3)
+
+        def targets(self, row, tokens):
+            return np.int64(IGNORE if row == 1 else row % 3)
+
+    task = Classes()
+    model = make_trainer(task=task).parts.model.eval()
+    (which,) = task.eval_sets("test")
+    counts = confusion_matrix(model, task, which, batch_size=3, device=torch.device("cpu"))
+    assert counts.sum(1).tolist() == [2, 0, 1]
 
 
 def test_of_judged_samples_eight_are_kept(published) -> None:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from seqsuite.errors import UserError
 from seqsuite.experiments.config.resolve import resolve
 from seqsuite.experiments.config.schema import TrainConfig
 from seqsuite.experiments.training.batches import to_tensors
@@ -12,10 +13,12 @@ from seqsuite.experiments.training.placement import Single
 from seqsuite.experiments.training.scores import evaluate, in_pieces, unmeasurable
 from seqsuite.models.build import build_shaped
 from seqsuite.models.sequence_model import SequenceModel
-from seqsuite.tasks.base import EvalSet, ModelIO, Task
+from seqsuite.tasks.base import IGNORE, EvalSet, ModelIO, Task
 from seqsuite.tasks.induction_heads import InductionHeads
 from seqsuite.tasks.random import row_rng
 from seqsuite.tasks.rows import RowTask
+
+from .five_tokens import FiveTokens
 
 
 def build(model: str, task: Task, **settings: str) -> SequenceModel:
@@ -154,3 +157,78 @@ def test_sets_as_long_as_the_longest_are_measured_by_all_models(model) -> None:
     task = InductionHeads(seed=0, length=16, max_length=64, longest_whole=64, eval_examples=2)
     made = build(model, task, model__positions="learned")
     assert list(unmeasurable(made, task, "test")) == []
+
+
+class Counted(FiveTokens):
+    """Rows of which only the last few count."""
+
+    uncounted = 4
+
+    def targets(self, row, tokens):
+        return np.full(5, IGNORE) if row < self.uncounted else tokens
+
+
+def test_a_set_in_which_nothing_counts_is_refused_and_a_batch_is_not() -> None:
+    task = Counted()
+    model = build("mamba", task)
+    with pytest.raises(UserError, match="no target that counts in its test set 'all': all of its 4 rows"):
+        scores(model, task, 2)
+    task.uncounted = 2
+    assert scores(model, task, 2)["loss"] > 0
+
+
+def test_rows_without_a_token_are_nothing_to_score() -> None:
+    class Empty(FiveTokens):
+        def row(self, split, row):
+            return np.zeros(0, int), np.zeros(0, int)
+
+        def targets(self, row, tokens):
+            raise NotImplementedError
+
+    task = Empty()
+    with pytest.raises(UserError, match="no target that counts in its test set 'all'"):
+        scores(build("mamba", task), task)
+
+
+def test_sets_of_one_name_are_refused() -> None:
+    class Twice(Sets):
+        def eval_sets(self, split):
+            return (EvalSet(split, "all", 4, 8), EvalSet(split, "all", 4, 8))
+
+    task = Twice()
+    with pytest.raises(UserError, match="The task Twice has two test sets of the name 'all'"):
+        scores(build("mamba", task), task)
+
+
+def test_rows_of_a_set_are_checked_wherever_they_are() -> None:
+    class Late(Sets):
+        def eval_row(self, which, row):
+            tokens, targets = super().eval_row(which, row)
+            return tokens + 3 * (row == 3), targets
+
+    task = Late()
+    with pytest.raises(UserError, match=r"the token \d in row 3 of the test set 'all': io.vocab_size=3"):
+        scores(build("mamba", task), task, 2)
+
+
+class Last(RowTask):
+    """Numbers to regress, in as many rows as a row is long."""
+
+    def __init__(self, targets: tuple[int, ...]) -> None:
+        super().__init__(seed=0)
+        self.shape = targets
+        self.io = ModelIO(d_input=1, seqlen=4, d_target=1)
+        self.eval_rows = 4  # type: ignore[misc]
+
+    def row(self, split, row):
+        numbers = row_rng(self.seed, split, row).normal(size=(4, 1))
+        return numbers, numbers.reshape(self.shape)
+
+
+def test_targets_of_another_shape_are_not_spread_over_positions() -> None:
+    model = build("mamba", Last((4, 1))).float()
+    assert scores(model, Last((4, 1)))["mse"] > 0
+    with pytest.raises(
+        UserError, match=r"targets of shape \(4,\) in row 0 of the test set 'all': io.d_target=1"
+    ):
+        scores(model, Last((4,)))

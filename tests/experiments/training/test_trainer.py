@@ -390,3 +390,45 @@ def test_a_gradient_that_is_not_finite_is_named_though_the_loss_is(make_trainer)
     parameter.register_hook(lambda gradient: gradient * math.inf)
     with pytest.raises(DivergenceError, match=f"the gradient of {name} is not finite at step 1"):
         trainer.train(InterruptionFlag())
+
+
+class Wrong(FiveTokens):
+    """A token that there is not, in a late row of training."""
+
+    def targets(self, row, tokens):
+        return np.where(row == 70, 9, tokens)
+
+
+def test_a_row_of_training_is_checked_before_it_is_trained_on(make_trainer) -> None:
+    points = Points()
+    trainer = make_trainer(task=Wrong(), callbacks=[points], train__batch_size="32", train__log_every="1")
+    with pytest.raises(
+        UserError, match=r"^The task Wrong has the target 9 in training row 70: io\.vocab_size=4"
+    ):
+        trainer.train(InterruptionFlag())
+    assert list(points.points[schema.TRAIN_LOSS]) == [1, 2]
+
+
+def test_inputs_that_are_not_finite_are_the_tasks_and_no_divergence(make_trainer) -> None:
+    class Holes(RowTask):
+        metrics = (Metric("mse"),)
+
+        def __init__(self) -> None:
+            super().__init__(seed=0)
+            self.io = ModelIO(d_input=1, seqlen=4, d_target=1)
+
+        def row(self, split, row):
+            return np.full((4, 1), np.nan), np.zeros((4, 1))
+
+    with pytest.raises(
+        UserError, match="The task Holes has inputs that are NaN or infinite in training row 0"
+    ):
+        make_trainer(task=Holes()).train(InterruptionFlag())
+
+
+def test_a_metric_that_nothing_computes_is_refused_at_once(make_trainer) -> None:
+    task = Wrong()
+    task.metrics = (Metric("f1"),)  # type: ignore[misc]
+    said = "The task Wrong has the metric 'f1', .* choose from accuracy, bits_per_token, perplexity, loss"
+    with pytest.raises(UserError, match=said):
+        make_trainer(task=task)
