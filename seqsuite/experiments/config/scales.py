@@ -61,11 +61,12 @@ def _of_plugin(task: str, found: Any) -> dict[str, Any]:
 
 def _check_names(kind: str, table: dict[str, Any], known: Sequence[str], task: str, where: str) -> None:
     """Refuse a name in a plug-in's preset that means nothing."""
+    names = [name for name in known if name != _SUMMARY]
     for name in table:
         if name not in known:
             raise UserError(
                 f"The preset of the task {task!r} has an unknown {kind} {name!r}{where}: choose from "
-                f"{', '.join(known)}.{did_you_mean(str(name), [other for other in known if other != _SUMMARY])}"
+                f"{', '.join(known)}.{did_you_mean(str(name), names)}"
             )
 
 
