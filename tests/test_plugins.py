@@ -241,11 +241,15 @@ def test_a_plan_goes_on_without_the_cells_of_a_plugin_that_fails(seqsuite: Calla
     assert "whole-mamba-cpu-seed0" in planned.output
 
 
-def test_widths_and_scorecards_of_a_plugin_that_fails_are_refused_in_a_sentence(
-    seqsuite: Callable[..., Result],
-) -> None:
+def test_widths_for_a_plugin_that_fails_are_refused_in_a_sentence(seqsuite: Callable[..., Result]) -> None:
     matched = seqsuite("run", "task=init", "model=mamba,s4d", "model.match=params", "--dry-run")
     assert (matched.exit_code, "The task 'init' cannot be made" in matched.output) == (2, True)
+
+
+@pytest.mark.slow
+def test_the_scorecard_of_a_layer_that_fails_is_refused_in_a_sentence(
+    seqsuite: Callable[..., Result],
+) -> None:
     card = seqsuite("scorecard", "model=mamba", "model.mixer=no_layer", "--scale", "smoke", "--dry-run")
     assert (card.exit_code, "RuntimeError: no layer (" in card.output) == (2, True)
 
