@@ -82,6 +82,13 @@ class Named(Whole):
     def __init__(self, *, seed: int, name: str = "x") -> None: ...
 
 
+class Several(Whole):
+    def __init__(
+        self, *, seed: int, words: list[str] = ["x"], pairs: tuple[float, ...] | None = None,
+        table: dict[str, int] = {}, nested: tuple[tuple[int, ...], ...] = (),
+    ) -> None: ...
+
+
 def function(samples, task): ...
 
 
@@ -101,7 +108,7 @@ UNSUMMED = {"smoke": {"train": {"steps": 3}}}
 NAMES = {
     "whole": "Whole", "init": "Raising", "no_io": "NoIO", "abstract": "Abstract", "exits": "Exits",
     "unannotated": "Unannotated", "required": "Required", "untyped": "Untyped", "forward": "Forward",
-    "named": "Named", "function": "function", "table": "TABLE",
+    "named": "Named", "several": "Several", "function": "function", "table": "TABLE",
     **dict.fromkeys(("two", "small", "trian", "option", "value", "unsummed"), "Whole"),
 }  # fmt: skip
 PRESETS = {name: name.upper() for name in ("two", "small", "trian", "option", "value", "unsummed")}
@@ -216,7 +223,7 @@ PLANNED = [
     (
         "task=whole model.mixer=no_layer",
         "The model 'mamba' cannot be built: RuntimeError: no layer (",
-        "faulty_plugin.py, line 62",
+        "faulty_plugin.py, line 69",
     ),
 ]
 
@@ -239,6 +246,26 @@ def test_a_plan_goes_on_without_the_cells_of_a_plugin_that_fails(seqsuite: Calla
     assert planned.exit_code == 0, planned.output
     assert "Cannot run: init-mamba-cpu-seed0: The task 'init' cannot be made" in planned.output
     assert "whole-mamba-cpu-seed0" in planned.output
+
+
+def test_a_studys_plan_does_too(seqsuite: Callable[..., Result], tmp_path: Path) -> None:
+    study = tmp_path / "mine.toml"
+    study.write_text('title = "Mine"\nsource = "me"\n[grids]\nsmoke = ["task=init,whole"]\n')
+    planned = seqsuite("reproduce", str(study), "--scale", "smoke", "--dry-run")
+    assert planned.exit_code == 0, planned.output
+    assert "Cannot run: init-mamba-smoke-seed0: The task 'init' cannot be made" in planned.output
+
+
+def test_a_value_in_place_of_a_list_or_a_table_is_told_how_they_are_written() -> None:
+    for task, key, said in [
+        ("several", "task.words", r"as in task\.words=\[a,b\]"),
+        ("several", "task.pairs", r"as in task\.pairs=\[1,2\]"),
+        ("several", "task.table", r"table, .* as in task\.table\.NAME=VALUE"),
+    ]:
+        with pytest.raises(UserError, match=f"^{key}=3 cannot be used: it takes .*{said}"):
+            resolve({"task": task, key: "3"})
+    with pytest.raises(UserError, match=r"as in task\.nested=\[\[1,2\]\]"):
+        resolve({"task": "several", "task.nested": ["1", "2"]})
 
 
 def test_widths_for_a_plugin_that_fails_are_refused_in_a_sentence(seqsuite: Callable[..., Result]) -> None:
