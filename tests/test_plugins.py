@@ -100,6 +100,7 @@ class Mixer:
 TABLE = {}
 TWO = {"smoke": {}, "cpu": {}}
 SMALL = {"summary": "Mine", "smoke": {}, "small": {}}
+MODEL = {"smoke": {"train_for": {"mmaba": {"steps": 3}}}}
 TRIAN = {"smoke": {"trian": {"steps": 3}}}
 OPTION = {"smoke": {"task": {"tmes": [1]}}}
 VALUE = {"smoke": {"train": {"steps": "many"}}}
@@ -109,9 +110,9 @@ NAMES = {
     "whole": "Whole", "init": "Raising", "no_io": "NoIO", "abstract": "Abstract", "exits": "Exits",
     "unannotated": "Unannotated", "required": "Required", "untyped": "Untyped", "forward": "Forward",
     "named": "Named", "several": "Several", "function": "function", "table": "TABLE",
-    **dict.fromkeys(("two", "small", "trian", "option", "value", "unsummed"), "Whole"),
+    **dict.fromkeys(("two", "small", "model", "trian", "option", "value", "unsummed"), "Whole"),
 }  # fmt: skip
-PRESETS = {name: name.upper() for name in ("two", "small", "trian", "option", "value", "unsummed")}
+PRESETS = {name: name.upper() for name in ("two", "small", "model", "trian", "option", "value", "unsummed")}
 FILES = {
     "good_plugin.py": TASK,
     "faulty_plugin.py": FAULTY,
@@ -316,6 +317,7 @@ def test_the_options_of_others_are_listed_all_the_same(seqsuite: Callable[..., R
             {"task": "small"},
             "preset of the task 'small' has an unknown scale 'small': choose from smoke, cpu",
         ),
+        ({"task": "model"}, "unknown model 'mmaba' at smoke.train_for: .* Did you mean 'mamba'"),
         ({"task": "trian"}, "unknown table 'trian' at smoke: .* Did you mean 'train'"),
         (
             {"task": "option"},

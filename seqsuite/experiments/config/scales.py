@@ -8,6 +8,7 @@ from typing import Any
 
 from seqsuite.errors import UserError
 from seqsuite.experiments.config.schema import SCALES
+from seqsuite.models import MODELS
 from seqsuite.registry import Registry, describe_error, did_you_mean
 
 PRESETS: Registry[dict[str, Any] | ModuleType] = Registry("preset", "seqsuite.presets", {})
@@ -53,6 +54,8 @@ def _of_plugin(task: str, found: Any) -> dict[str, Any]:
         sections = _table(found, scale, task, scale)
         _check_names("table", sections, _SECTIONS, task, f" at {scale}")
         for section, table in sections.items():
+            if section in _BY_MODEL and isinstance(table, dict):
+                _check_names("model", table, MODELS.names(), task, f" at {scale}.{section}")
             for model in _table({section: table}, section, task, f"{scale}.{section}"):
                 if section in _BY_MODEL:
                     _table(table, model, task, f"{scale}.{section}.{model}")
