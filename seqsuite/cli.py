@@ -108,10 +108,13 @@ main.add_command(runs)
 def keys(prefix: str) -> None:
     """List the keys that can be set and begin with PREFIX: type, default, meaning and choices.
 
+    A choice in place of PREFIX, such as task=NAME, lists its options alone.
+
     \b
     Examples:
       seqsuite keys train
       seqsuite keys model.mixer.
+      seqsuite keys task=mqar
     """
     from seqsuite.commands.keys import show_keys
 

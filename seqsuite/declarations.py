@@ -82,7 +82,7 @@ def imported_declaration(module: str, name: str) -> Declaration:
     function = found.__init__ if inspect.isclass(found) else found
     hints = get_type_hints(function, include_extras=True)
     options = {
-        parameter.name: Option(parameter.default, choices_of(hints[parameter.name]))
+        parameter.name: Option(parameter.default, choices_of(hints.get(parameter.name)))
         for parameter in inspect.signature(function).parameters.values()
         if parameter.default is not inspect.Parameter.empty
     }

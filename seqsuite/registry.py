@@ -3,6 +3,7 @@
 import difflib
 import importlib
 import sys
+import sysconfig
 import traceback
 from collections.abc import Iterable, Mapping
 from functools import cache
@@ -25,16 +26,65 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 def describe_error(error: BaseException) -> str:
     """Return an exception of a plug-in as one clause: its type, what it says, and its file and line."""
     said = " ".join(str(error).split()).rstrip(".")
-    frames = [
-        (frame.filename, frame.lineno)
-        for frame in traceback.extract_tb(error.__traceback__)
-        if not frame.filename.startswith("<")
-        and not _IMPORTING & {*Path(frame.filename).parts, frame.filename}
-    ]
     if isinstance(error, SyntaxError) and error.filename:
-        frames, said = [(error.filename, error.lineno)], error.msg
-    where = f" ({frames[-1][0]}, line {frames[-1][1]})" if frames else ""
+        where, said = f" ({error.filename}, line {error.lineno})", error.msg
+    else:
+        place = place_of(error)
+        where = f" ({place.filename}, line {place.lineno})" if place and not _is_of_the_suite(place) else ""
     return f"{type(error).__name__}{': ' if said else ''}{said}{where}"
+
+
+def place_of(error: BaseException) -> traceback.FrameSummary | None:
+    """Return the line to look at for an exception: the last in a plug-in's code, else where it was raised.
+
+    NumPy and PyTorch raise deep within themselves what a plug-in asked of them; its own line says more.
+    """
+    if not error.__traceback__:
+        return None
+    frames = traceback.extract_tb(error.__traceback__)
+    of_plugins = _of_plugins(error)
+    found = [frame for frame, its in zip(frames, of_plugins, strict=True) if its or _is_elsewhere(frame)]
+    found = found or [frame for frame in frames if not _is_of_an_import(frame)]
+    return (found or frames)[-1]
+
+
+def is_of_a_plugin(error: BaseException) -> bool:
+    """Return whether an exception was raised by a plug-in, or by what that called."""
+    return any(_of_plugins(error))
+
+
+def _of_plugins(error: BaseException) -> list[bool]:
+    """Return of each line of a traceback whether it is of a package that entry points name."""
+    packages = _plugin_packages()
+    names = [str(frame.f_globals.get("__name__")) for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return [name.partition(".")[0] in packages for name in names]
+
+
+def _plugin_packages() -> set[str]:
+    """Return the packages that entry points name: once installed they lie among the libraries."""
+    groups = [group for group in entry_points().groups if group.startswith("seqsuite.")]
+    points = [point for group in groups for point in entry_points(group=group)]
+    return {point.module.partition(".")[0] for point in points} - {"seqsuite"}
+
+
+def _is_elsewhere(frame: traceback.FrameSummary) -> bool:
+    """Return whether a line is outside seqsuite, the standard library and installed packages."""
+    path = Path(frame.filename)
+    folders = (Path(__file__).parent, *(Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib")))
+    return (
+        path.is_absolute()
+        and not {"site-packages", "dist-packages"} & set(path.parts)
+        and not any(path.is_relative_to(folder) for folder in folders)
+    )
+
+
+def _is_of_the_suite(frame: traceback.FrameSummary) -> bool:
+    """Return whether a line is one that called a plug-in, which says nothing about what is wrong with it."""
+    return _is_of_an_import(frame) or Path(frame.filename).is_relative_to(Path(__file__).parent)
+
+
+def _is_of_an_import(frame: traceback.FrameSummary) -> bool:
+    return frame.filename.startswith("<") or bool(_IMPORTING & {*Path(frame.filename).parts, frame.filename})
 
 
 _IMPORTING = {__file__, "importlib", "importlib_metadata"}
@@ -63,6 +113,10 @@ class Registry(Generic[T]):
         """Return every known name: the built-in ones in their order, then the plug-ins' sorted."""
         plugins = {point.name for point in _plugins(self._group, tuple(sys.path))}
         return [*self._builtin, *sorted(plugins - self._builtin.keys())]
+
+    def is_plugin(self, name: str) -> bool:
+        """Return whether a name is one that other distributions add."""
+        return name not in self._builtin and name in self.names()
 
     def load(self, name: str) -> T:
         """Import and return the object called ``name``.

@@ -39,7 +39,9 @@ def plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Put the tasks and a distribution that names them on the path."""
     for name, code in TASKS.items():
         (tmp_path / f"{name}.py").write_text(code, encoding="utf-8")
-    (tmp_path / "presets.py").write_text("PRESETS = {'smoke': {'train': {'steps': 3, 'eval_every': 3}}}\n")
+    (tmp_path / "presets.py").write_text(
+        "PRESETS = {'cpu': {}, 'smoke': {'train': {'steps': 3, 'eval_every': 3}}}\n"
+    )
     metadata = tmp_path / "plugins-1.0.dist-info"
     metadata.mkdir()
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: plugins\nVersion: 1.0\n")

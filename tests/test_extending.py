@@ -41,6 +41,7 @@ def test_the_pages_task_and_layer_train_together(seqsuite: Callable[..., Result]
     result = seqsuite("run", *settings, "train.steps=5", "run.experiment=extending")
     assert result.exit_code == 0, result.output
     assert "accuracy" in result.output
+    assert "Unlike the defaults: " in result.output
     listed = seqsuite("list").output
     assert "Parity: is the number of ones so far odd?" in " ".join(listed.split())
     refused = seqsuite("run", "task=parity", "task.size=16")

@@ -34,7 +34,7 @@ MAY_IMPORT = {
     "declarations": set(),
     "registry": {"errors", "declarations"},
     "report": {"errors"},
-    "options": {"registry"},
+    "options": {"errors", "registry"},
     "kernels": {"errors"},
     "bench": LEAVES | {"kernels", "models", "tasks", "experiments"},
     "tasks": LEAVES,

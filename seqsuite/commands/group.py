@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 import click
 
 from seqsuite.errors import UserError
+from seqsuite.registry import describe_error, is_of_a_plugin
 
 EXIT_USAGE = 2
 
@@ -36,7 +37,7 @@ def require_address_space() -> None:
 class SeqsuiteGroup(click.Group):
     """A command group that shows a :class:`UserError` as one sentence with exit status 2.
 
-    So it does a lack of memory, and standard output that is closed or full.
+    So it does what a plug-in raises, a lack of memory, and standard output that is closed or full.
     """
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
@@ -56,6 +57,13 @@ class SeqsuiteGroup(click.Group):
             return super().invoke(ctx)
         except UserError as error:
             click.echo(f"Error: {error}", err=True)
+            ctx.exit(EXIT_USAGE)
+        except (click.exceptions.Exit, click.ClickException, click.Abort, MemoryError):
+            raise
+        except Exception as error:
+            if not is_of_a_plugin(error):
+                raise
+            click.echo(f"Error: A plug-in failed: {describe_error(error)}.", err=True)
             ctx.exit(EXIT_USAGE)
 
 

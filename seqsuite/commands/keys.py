@@ -1,17 +1,23 @@
 """``seqsuite keys``: every key that can be set, with what it takes and means."""
 
 from seqsuite.commands.console import make_console
-from seqsuite.experiments.config.keys import Key, list_keys
+from seqsuite.experiments.config.keys import Key, list_faults, list_keys
 
 
 def show_keys(prefix: str) -> None:
     """Print the keys that begin with ``prefix``, each with its type, default, choices and meaning.
 
+    Args:
+        prefix: See :func:`~seqsuite.experiments.config.keys.list_keys`.
+
     Raises:
         UserError: if no key does.
     """
     console = make_console()
-    for key in list_keys(prefix):
+    keys = list_keys(prefix)
+    for fault in list_faults(prefix):
+        console.print(f"Left out: {fault}\n", soft_wrap=True, markup=False)
+    for key in keys:
         of = f"  (of {key.of})" if key.of else ""
         default = f" = {key.default}" if key.default else ""
         console.print(f"{key.name}{default}{of}", style="bold")

@@ -35,7 +35,7 @@ class LiveTable:
 
     def __init__(self, console: Console, cells: Sequence[CellConfig]) -> None:
         self._console = console
-        self._metrics = {id(cell): cell.make_task().metrics[0].name for cell in cells}
+        self._metrics: dict[int, str] = {}
         self._watch = Watch(cells)
         self._live = Live(console=console, auto_refresh=False, transient=True)
         self._done = threading.Event()
@@ -66,15 +66,19 @@ class LiveTable:
         return table
 
     def _row(self, cell: Progress) -> list[str]:
-        metric = self._metrics[id(cell.config)]
-        value = cell.metrics.get(schema.TEST + metric, cell.metrics.get(schema.VALIDATION + metric))
-        if value is not None:
-            told = metric_text(metric, value)
-        else:
-            loss = cell.metrics.get(schema.TRAIN_LOSS)
-            told = "" if loss is None else f"loss {loss:.3f}"
+        told = self._score(cell) if cell.metrics else ""
         left = "" if cell.seconds_left is None else duration(cell.seconds_left)
         return [cell.state, f"{cell.step:,}/{cell.config.train.steps:,}", told, left]
+
+    def _score(self, cell: Progress) -> str:
+        """Return the metric of a cell that has begun: that of one that has not may be of a faulty plug-in."""
+        key = id(cell.config)
+        metric = self._metrics[key] = self._metrics.get(key) or cell.config.make_task().metrics[0].name
+        value = cell.metrics.get(schema.TEST + metric, cell.metrics.get(schema.VALIDATION + metric))
+        if value is not None:
+            return metric_text(metric, value)
+        loss = cell.metrics.get(schema.TRAIN_LOSS)
+        return "" if loss is None else f"loss {loss:.3f}"
 
     def _refresh(self) -> None:
         while not self._done.wait(_SECONDS):

@@ -7,9 +7,9 @@ from rich.table import Table
 
 from seqsuite.commands.console import make_console, show
 from seqsuite.errors import UserError
-from seqsuite.experiments.config.scales import preset
+from seqsuite.experiments.config.scales import PRESETS, preset, scales_of
 from seqsuite.models import BACKBONES, BLOCKS, MIXERS, MODELS
-from seqsuite.registry import Registry
+from seqsuite.registry import Registry, did_you_mean
 from seqsuite.tasks import TASKS
 
 _SCALES = {
@@ -25,7 +25,8 @@ def show_names() -> None:
     console = make_console()
     for registry in (TASKS, MODELS, BLOCKS, MIXERS, BACKBONES):
         _print(console, f"{registry.kind}s", {name: _summary(registry, name) for name in registry.names()})
-    presets = {name: _preset_summary(name) for name in TASKS.names()}
+    names = dict.fromkeys([*TASKS.names(), *PRESETS.names()])
+    presets = {name: _preset_summary(name) for name in names}
     _print(console, "presets", {name: summary for name, summary in presets.items() if summary})
     _print(console, "scales of each preset", _SCALES)
 
@@ -39,11 +40,17 @@ def _summary(registry: Registry[Any], name: str) -> str:
 
 
 def _preset_summary(task: str) -> str:
-    """Return what a task's preset says of itself, or why a plug-in's cannot be read."""
+    """Return what a task's preset says of itself, if it has one, or why a plug-in's cannot be used."""
     try:
-        return str(preset(task).get("summary", ""))
+        found, scales = preset(task), scales_of(task)
     except UserError as error:
         return str(error)
+    if not found:
+        return ""
+    if task not in TASKS.names():
+        return f"Of no task: none is called {task!r}.{did_you_mean(task, TASKS.names())}"
+    summary = str(found.get("summary", "No summary")).rstrip(".")
+    return summary if len(scales) == len(_SCALES) else f"{summary} (scale={','.join(scales) or 'none'})"
 
 
 def _print(console: Console, title: str, lines: dict[str, str]) -> None:

@@ -11,6 +11,7 @@ from seqsuite.commands.console import show
 from seqsuite.commands.progress import count, duration
 from seqsuite.devices import choose_device, usable_cores
 from seqsuite.errors import UserError
+from seqsuite.experiments.config.scales import scales_of
 from seqsuite.experiments.config.schema import CellConfig
 from seqsuite.experiments.executors.base import at_once, sharing
 from seqsuite.experiments.grid import parameter_counts
@@ -18,6 +19,7 @@ from seqsuite.experiments.matching import size_of
 from seqsuite.experiments.memory import estimate_cells, gigabytes, memory_faults, together_fault
 from seqsuite.experiments.probe import PROBE_STEPS, Probe
 from seqsuite.experiments.probe import probe as probe_cells
+from seqsuite.registry import describe_error, is_of_a_plugin
 from seqsuite.report.format import show as show_number
 
 _NUMBERS = (
@@ -43,6 +45,18 @@ def check_probe(probe: bool, dry_run: bool) -> None:
         raise UserError("--probe belongs to --dry-run: add it, or leave --probe out.")
 
 
+def tell_defaults(console: Console, cells: Sequence[CellConfig]) -> None:
+    """Say of tasks without any preset that their scale is a word only."""
+    for name in dict.fromkeys(cell.task.name for cell in cells):
+        if not scales_of(name):
+            scales = "|".join(dict.fromkeys(cell.scale for cell in cells if cell.task.name == name))
+            console.print(
+                f"The task {name!r} has no preset: scale={scales} sets nothing, and defaults are used.",
+                soft_wrap=True,
+                markup=False,
+            )
+
+
 def print_plan(console: Console, cells: Sequence[CellConfig], *, probe: bool, matched: bool = False) -> None:
     """Print the cells without running them: as a table, or where that is too wide one below the other.
 
@@ -52,7 +66,12 @@ def print_plan(console: Console, cells: Sequence[CellConfig], *, probe: bool, ma
         probe: Whether to take a few steps of each, to tell how long it takes and measure its memory.
         matched: Whether their models were made equal in something: their widths and sizes are shown.
     """
-    columns = _plan(cells, matched)
+    tell_defaults(console, cells)
+    try:
+        columns = _plan(cells, matched)
+    except Exception:
+        cells = _usable(console, cells, matched)
+        columns = _plan(cells, matched)
     run, device = cells[0].run, _device(cells[0])
     faults = [None] * len(cells) if device is None else memory_faults(cells, device)
     found: list[Probe | None] = []
@@ -79,6 +98,31 @@ def print_plan(console: Console, cells: Sequence[CellConfig], *, probe: bool, ma
         told += filter(None, [together_fault(cells, device, sharing(run, len(cells)), measured)])
     for fault in told:
         console.print(f"Will not fit: {fault}", soft_wrap=True)
+
+
+def _usable(console: Console, cells: Sequence[CellConfig], matched: bool) -> list[CellConfig]:
+    """Return the cells that can be planned, and say of the others why not, as a run would go on without them.
+
+    Raises:
+        UserError: if there are none; likewise whatever a plug-in raises.
+    """
+    usable: list[CellConfig] = []
+    faults: list[Exception] = []
+    for cell in cells:
+        try:
+            _plan([cell], matched)
+        except Exception as error:
+            if not isinstance(error, UserError) and not is_of_a_plugin(error):
+                raise
+            faults.append(error)
+            told = str(error) if isinstance(error, UserError) else f"{describe_error(error)}."
+            if len(cells) > 1:
+                console.print(f"Cannot run: {cell.title}: {told}", soft_wrap=True, markup=False)
+        else:
+            usable.append(cell)
+    if faults and not usable:
+        raise faults[0]
+    return usable
 
 
 def _device(cell: CellConfig) -> torch.device | None:

@@ -11,7 +11,7 @@ from rich.console import Console
 from seqsuite.api import run_cells
 from seqsuite.commands.console import make_console
 from seqsuite.commands.live import LiveTable
-from seqsuite.commands.plan import check_probe, print_plan
+from seqsuite.commands.plan import check_probe, print_plan, tell_defaults
 from seqsuite.commands.progress import GridProgress, ProgressDisplay, count, duration, metric_text
 from seqsuite.errors import UserError
 from seqsuite.experiments.cell import GOOD, CellResult
@@ -130,6 +130,7 @@ def run_shown(
         UserError: if no cell can run.
     """
     _show_notices(console)
+    tell_defaults(console, cells)
     progress = GridProgress(cells)
     # Where one cell runs at a time, its own display says more.
     live = LiveTable(console, cells if cells[0].run.executor != "inline" else ())

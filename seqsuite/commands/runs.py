@@ -50,6 +50,8 @@ def show_run(experiment: str, name: str) -> None:
     console = make_console()
     console.print(f"{run.name} (run {run.run_id})", style="bold")
     console.print(f"{run.status.lower()}, started {_started(run)}")
+    if run.status == "FAILED" and schema.TAG_FAILURE in run.tags:
+        console.print(f"It failed: {run.tags[schema.TAG_FAILURE]}", soft_wrap=True, markup=False)
     _print("settings", run.params)
     known = {name: run.tags[tag] for name, tag in ENVIRONMENT.items() if tag in run.tags}
     _print("environment", known)

@@ -39,6 +39,7 @@ from seqsuite.experiments.training.objectives import shape_of
 from seqsuite.experiments.training.placement import check_batches, check_ranks
 from seqsuite.experiments.training.publish import Published, publish
 from seqsuite.experiments.training.trainer import DivergenceError
+from seqsuite.registry import place_of
 from seqsuite.tasks.base import EvalSet, Task
 from seqsuite.tasks.checks import check_evaluations
 
@@ -367,8 +368,9 @@ def sentence(error: BaseException, folder: Path | None = None) -> str:
             "It needs more memory than there is: choose a smaller train.batch_size, train.eval_batch_size, "
             "model or sequence, or a larger train.accumulate."
         )
-    where = traceback.extract_tb(error.__traceback__)[-1]
-    place = f"{type(error).__name__} in {where.filename}, line {where.lineno}: {text or where.line}"
+    where = place_of(error)
+    line, at = (where.line, f" in {where.filename}, line {where.lineno}") if where else ("", "")
+    place = f"{type(error).__name__}{at}: {text or line}"
     if folder is None:
         return f"{place}."
     with _best_effort():

@@ -65,7 +65,7 @@ class _Watched:
         self._since: tuple[int, int] | None = None  # time in milliseconds, and the step then
         try:
             cell_id = config.cell_id(config.make_task().fingerprint())
-        except UserError:  # the cell fails, and says why
+        except Exception:  # the cell fails, perhaps of a plug-in, and says why
             self._is_over = True
         else:
             self._path = work_folder(config, cell_id) / EVENTS

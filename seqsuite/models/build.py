@@ -21,7 +21,7 @@ from seqsuite.models.sequence_model import (
     SequenceTagger,
 )
 from seqsuite.options import Options
-from seqsuite.registry import did_you_mean
+from seqsuite.registry import describe_error, did_you_mean, is_of_a_plugin
 
 
 def build_shaped(config: ModelConfig, shape: ModelShape) -> SequenceModel:
@@ -151,7 +151,12 @@ def _contradictions(config: ModelConfig) -> Iterator[None]:
         yield
     except ValueError as error:
         raise UserError(f"The model {config.name!r} cannot be built: {error}.") from error
-    except (RuntimeError, OverflowError, TypeError) as error:  # what PyTorch says of sizes past 64 bits
-        if "overflow" not in str(error).lower():
+    except (UserError, MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        said = str(error).lower()
+        if "overflow" in said:  # what PyTorch says of sizes past 64 bits
+            raise UserError(f"The model {config.name!r} cannot be built: its sizes are too large.") from error
+        if "allocate memory" in said or not is_of_a_plugin(error):
             raise
-        raise UserError(f"The model {config.name!r} cannot be built: its sizes are too large.") from error
+        raise UserError(f"The model {config.name!r} cannot be built: {describe_error(error)}.") from error

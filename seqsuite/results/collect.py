@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from seqsuite.errors import UserError
+from seqsuite.experiments.config.scales import scales_of
 from seqsuite.experiments.tracking import schema
 from seqsuite.experiments.tracking.reader import Reader, open_reader
 from seqsuite.experiments.tracking.store import CellRun
@@ -190,12 +191,13 @@ def _section(cells: Sequence[CellRun], apart: Mapping[str, str]) -> Section:
         for group, found, options in zip(members, changed, _differing_options(members), strict=True)
     ]
     scale = first.tags[schema.TAG_SCALE]
-    notes = list(_notes(scale, rows, changed))
+    task = first.tags[schema.TAG_TASK]
+    notes = list(_notes(task, scale, rows, changed))
     ranked = tuple(sorted(rows, key=lambda row: _rank(row, metric.higher_is_better)))
     if scale != "smoke":
         notes += uncarried(ranked, metric)
     return Section(
-        task=first.tags[schema.TAG_TASK],
+        task=task,
         scale=scale,
         apart=apart,
         data=first.tags.get(schema.TAG_DATA, ""),
@@ -221,7 +223,9 @@ def metric_of(cell: CellRun) -> MetricInfo:
     )
 
 
-def _notes(scale: str, rows: Sequence[Row], changed: Sequence[Mapping[str, str] | None]) -> Iterable[str]:
+def _notes(
+    task: str, scale: str, rows: Sequence[Row], changed: Sequence[Mapping[str, str] | None]
+) -> Iterable[str]:
     if scale == "smoke":
         yield _SMOKE
     shared = {
@@ -231,7 +235,8 @@ def _notes(scale: str, rows: Sequence[Row], changed: Sequence[Mapping[str, str] 
     }
     if shared:
         settings = " ".join(f"{key}={value}" for key, value in shared.items())
-        yield f"Unlike the preset of scale={scale}: {settings}."
+        usual = f"preset of scale={scale}" if scale in scales_of(task) else "defaults"
+        yield f"Unlike the {usual}: {settings}."
     if any(found is None for found in changed):
         models = sorted({row.model for row, found in zip(rows, changed, strict=True) if found is None})
         yield f"Not checked against its preset, which is not installed here: {', '.join(models)}."

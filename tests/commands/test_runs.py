@@ -96,6 +96,15 @@ def test_runs_are_listed_and_shown(seqsuite: Seqsuite, ids: dict[str, str]) -> N
     assert "Did you mean 'text-mamba'" in refused.output
 
 
+def test_a_failed_run_is_shown_with_its_reason(seqsuite: Seqsuite, store: Store) -> None:
+    failed = open_store("failed")
+    tags = TAGS | {schema.TAG_METRIC: "accuracy", schema.TAG_FAILURE: "ValueError in my_task.py, line 3: no."}
+    run_id = failed.start_cell(RunHeader(cell_id="f", group_id="f", name="sunk", params={}, tags=tags))
+    failed.finish(run_id, "FAILED")
+    shown = seqsuite("runs", "--experiment", "failed", "show", "sunk")
+    assert "It failed: ValueError in my_task.py, line 3: no." in shown.output.splitlines()
+
+
 def test_two_runs_are_compared(seqsuite: Seqsuite, ids: dict[str, str]) -> None:
     shown = seqsuite("runs", "--experiment", EXPERIMENT, "diff", ids["first"], ids["second"]).output
     assert "model.d_model" in shown

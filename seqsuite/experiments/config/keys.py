@@ -2,6 +2,8 @@
 
 import inspect
 import re
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -16,7 +18,7 @@ from seqsuite.experiments.config.schema import CellConfig, RunConfig, TrainConfi
 from seqsuite.experiments.config.values import shown
 from seqsuite.models import BACKBONES, BLOCKS, MIXERS
 from seqsuite.models.config import ModelConfig
-from seqsuite.options import options_schema
+from seqsuite.options import schema_of
 from seqsuite.registry import Registry, did_you_mean
 from seqsuite.tasks import TASKS
 
@@ -61,9 +63,15 @@ class Key:
 def list_keys(prefix: str = "") -> list[Key]:
     """Return the keys that begin with ``prefix``, in order: those of every task, block, mixer and backbone.
 
+    Args:
+        prefix: Beginning of keys; or a choice, such as ``task=dna``, whose options are returned.
+
     Raises:
-        UserError: if no key does.
+        UserError: if no key does, or what is chosen cannot be used.
     """
+    choice, equals, name = prefix.partition("=")
+    if equals:
+        return _options_of_choice(choice, name)
     choices = override_keys(None, None)
     keys = [
         _key(f"{section}{name}", "", field, choices.get(f"{section}{name}", []))
@@ -72,15 +80,59 @@ def list_keys(prefix: str = "") -> list[Key]:
         if name != "name" or section == "run."
     ]
     keys = [key for key in keys if key.name not in ("train", "run", "model")] + [_model_key(choices)]
-    for choice, registry in _CHOICES.items():
-        if f"{choice}.".startswith(prefix) or prefix.startswith(f"{choice}."):
-            for name in registry.names():
-                keys += _options(choice, registry, name)
+    for choice, registry, name in _listed(prefix):
+        with suppress(UserError):  # a plug-in's fault, which is not the others'
+            keys += _options(choice, registry, name)
     found = sorted((key for key in keys if key.name.startswith(prefix)), key=lambda key: (key.name, key.of))
     if not found:
         known = sorted({key.name for key in keys} | {section for section, _ in _SECTIONS if section})
-        raise UserError(f"No key begins with {prefix!r}.{did_you_mean(prefix, known)}")
+        hint = _choice_meant(prefix) or did_you_mean(prefix, known)
+        raise UserError(f"No key begins with {prefix!r}.{hint}")
     return found
+
+
+def list_faults(prefix: str = "") -> list[str]:
+    """Return a sentence for each plug-in whose options :func:`list_keys` leaves out."""
+    faults = []
+    for choice, registry, name in _listed(prefix):
+        try:
+            _options(choice, registry, name)
+        except UserError as error:
+            faults.append(str(error))
+    return faults
+
+
+def _listed(prefix: str) -> Iterator[tuple[str, Registry[Any], str]]:
+    """Yield the choices, with registry and name, whose options may begin with ``prefix``."""
+    for choice, registry in _CHOICES.items():
+        if f"{choice}.".startswith(prefix) or prefix.startswith(f"{choice}."):
+            for name in registry.names():
+                yield choice, registry, name
+
+
+def _options_of_choice(choice: str, name: str) -> list[Key]:
+    """Return the options of what a setting such as ``task=dna`` chooses.
+
+    Raises:
+        UserError: if it is no such setting, the name is unknown, or it has no options or faulty ones.
+    """
+    if choice not in _CHOICES:
+        raise UserError(
+            f"{choice}={shown(name)} has no options of its own to list: choose from "
+            f"{', '.join(f'{known}=NAME' for known in _CHOICES)}.{did_you_mean(choice, _CHOICES)}"
+        )
+    found = _options(choice, _CHOICES[choice], name)
+    if not found:
+        raise UserError(f"The {_CHOICES[choice].kind} {name!r} has no options.")
+    return sorted(found, key=lambda key: key.name)
+
+
+def _choice_meant(prefix: str) -> str:
+    """Return `` Did you mean 'task=dna'?`` where a name was written as an option."""
+    choice, _, name = prefix.rpartition(".")
+    if choice in _CHOICES and name in _CHOICES[choice].names():
+        return f" Did you mean '{choice}={name}'?"
+    return ""
 
 
 def _model_key(choices: dict[str, list[str]]) -> Key:
@@ -89,15 +141,18 @@ def _model_key(choices: dict[str, list[str]]) -> Key:
 
 
 def _options(choice: str, registry: Registry[Any], name: str) -> list[Key]:
-    """Return the options of one task, block, mixer or backbone; none of a plug-in that cannot be loaded."""
-    try:
-        target = registry.load(name)
-    except UserError:
-        return []
-    meanings = argument_descriptions(inspect.getdoc(target) or "")
+    """Return the options of one task, block, mixer or backbone.
+
+    Raises:
+        UserError: if it is a plug-in that cannot be loaded, or whose options cannot be used.
+    """
+    target = registry.load(name)
+    schema = schema_of(registry, name)
+    meanings = argument_descriptions(inspect.getdoc(getattr(target, "__init__", target)) or "")
+    meanings |= argument_descriptions(inspect.getdoc(target) or "")
     return [
         _key(f"{choice}.{option}", name, field, _literals(field.annotation), meanings.get(option, ""))
-        for option, field in options_schema(target).model_fields.items()
+        for option, field in schema.model_fields.items()
         if option != "name"
     ]
 

@@ -1,23 +1,24 @@
 """From settings to a checked cell: the presets it starts from, and errors that name the key."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext, suppress
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
 from seqsuite.declarations import choices_of
 from seqsuite.errors import UserError
 from seqsuite.experiments.config.hints import nearest_key
 from seqsuite.experiments.config.match import MatchConfig
 from seqsuite.experiments.config.overrides import Overrides
-from seqsuite.experiments.config.scales import preset_layers
+from seqsuite.experiments.config.scales import check_scale, preset_layers, scales_of
 from seqsuite.experiments.config.schema import SCALES, CellConfig, RunConfig, TrainConfig
-from seqsuite.experiments.config.values import read_as, shown
+from seqsuite.experiments.config.values import holds_numbers, read_as, shown
 from seqsuite.models import BACKBONES, BLOCKS, MIXERS, MODELS
 from seqsuite.models.config import LayerConfig, ModelConfig
 from seqsuite.models.presets import size_settings, sizes
-from seqsuite.options import Options, options_schema
+from seqsuite.options import Options, schema_of
 from seqsuite.registry import Registry, describe_error, did_you_mean
 from seqsuite.tasks import TASKS
 
@@ -25,6 +26,9 @@ _Model = TypeVar("_Model", bound=BaseModel)
 
 _PARTS: dict[str, Registry[Any]] = {"block": BLOCKS, "mixer": MIXERS, "backbone": BACKBONES}
 """The choices that make a model."""
+
+_LISTS = ("list_type", "tuple_type", "set_type", "frozen_set_type")
+"""What Pydantic calls a value that is no list."""
 
 _NAMED = {("task",), ("model",), *(("model", part) for part in _PARTS)}
 """Settings that are a named choice with options: ``task=dna`` is short for ``task.name=dna``. The block and
@@ -55,9 +59,31 @@ def resolve(overrides: Overrides, base: Overrides | None = None) -> CellConfig:
         )
     values: dict[str, Any] = {"task": {"name": task_name}, "model": _unset_model(model_name)}
     TASKS.load(task_name)  # an unknown task is named before its missing preset is
+    check_scale(task_name, scale)
     for layer in preset_layers(task_name, model_name, scale):
         values = merge(values, layer)
-    return _validate(_with_settings(values, settings))
+    try:
+        return _validate(_with_settings(values, settings))
+    except UserError as error:
+        if TASKS.is_plugin(task_name):
+            _check_preset(values, str(error), scale)
+        raise
+
+
+def _check_preset(values: dict[str, Any], fault: str, scale: str) -> None:
+    """Refuse the preset of a plug-in's task, if a cell's fault is there without any setting of the user's.
+
+    Raises:
+        UserError: naming it.
+    """
+    try:
+        _validate(values)
+    except UserError as error:
+        if str(error) == fault and scales_of(values["task"]["name"]):
+            name = values["task"]["name"]
+            raise UserError(
+                f"The preset of the task {name!r} at scale={scale} is at fault: {fault}"
+            ) from None
 
 
 def resolve_model(name: str, settings: Mapping[str, Any]) -> ModelConfig:
@@ -187,7 +213,7 @@ def merge(base: Mapping[str, Any], layer: Mapping[str, Any], path: tuple[str, ..
 def _validate(values: dict[str, Any]) -> CellConfig:
     """Check from the inside out, so that each error is reported under the key that the user wrote."""
     values = dict(values)
-    values["task"] = _checked(_schema_of(TASKS, values["task"]), values["task"], "task.")
+    values["task"] = _choice(TASKS, values["task"], "task")
     values["model"] = _validate_model(values["model"])
     for section, schema in (("train", TrainConfig), ("run", RunConfig)):
         values[section] = _checked(schema, values.get(section, {}), f"{section}.")
@@ -225,18 +251,7 @@ def _layer(name: str, values: Any) -> LayerConfig:
 
 
 def _choice(registry: Registry[Any], value: Any, key: str) -> Options:
-    return _checked(_schema_of(registry, value), value, f"{key}.")
-
-
-def _schema_of(registry: Registry[Any], choice: Mapping[str, Any]) -> type[Options]:
-    name = choice["name"]
-    target = registry.load(name)
-    try:
-        return options_schema(target)
-    except Exception as error:
-        raise UserError(
-            f"The options of the {registry.kind} {name!r} cannot be read: {describe_error(error)}."
-        ) from error
+    return _checked(schema_of(registry, value["name"]), value, f"{key}.")
 
 
 def _checked(schema: type[_Model], values: Any, prefix: str) -> _Model:
@@ -260,10 +275,23 @@ def _checked(schema: type[_Model], values: Any, prefix: str) -> _Model:
             known = [prefix + name for name in fields if prefix == "run." or name != "name"]
             hint = nearest_key(key, known, _all_keys(values))
             raise UserError(f"Unknown key {key!r}: {_known(known)}.{hint}") from None
+        if how := _how_written(first["type"], key, first["loc"], fields):
+            raise UserError(f"{key}={shown(first['input'])} cannot be used: {how}.") from None
         message = " ".join(first["msg"].removeprefix("Value error, ").split()).rstrip(".")
         raise UserError(
             f"{key}={shown(first['input'])} cannot be used: {message[:1].lower()}{message[1:]}."
         ) from None
+
+
+def _how_written(fault: str, key: str, place: Sequence[int | str], fields: Mapping[str, FieldInfo]) -> str:
+    """Return how a list or a table is written where a value is neither; empty if another fault is meant."""
+    if fault == "dict_type":
+        return f"it takes a table, whose values are set one by one, as in {key}.NAME=VALUE"
+    if fault not in _LISTS or not place:
+        return ""
+    items = "1,2" if holds_numbers(fields[str(place[0])].annotation) else "a,b"
+    depth = 1 + sum(isinstance(part, int) for part in place)  # a list of lists may lack the inner ones
+    return f"it takes a list, which is written in brackets, as in {key}={'[' * depth}{items}{']' * depth}"
 
 
 def _all_keys(values: Mapping[str, Any]) -> list[str]:

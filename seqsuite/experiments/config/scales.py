@@ -1,19 +1,23 @@
 """The presets of tasks at each scale: our own, and those that plug-ins bring for their tasks."""
 
 import tomllib
+from collections.abc import Sequence
 from importlib.resources import files
 from types import ModuleType
 from typing import Any
 
 from seqsuite.errors import UserError
 from seqsuite.experiments.config.schema import SCALES
-from seqsuite.registry import Registry, describe_error
+from seqsuite.models import MODELS
+from seqsuite.registry import Registry, describe_error, did_you_mean
 
 PRESETS: Registry[dict[str, Any] | ModuleType] = Registry("preset", "seqsuite.presets", {})
 """Presets of plug-ins by their task's name: a dict as our TOML files have it, or a package with NAME.toml."""
 
 
 _BY_MODEL = ("models", "train_for")
+_SECTIONS = ("task", "train", "model", *_BY_MODEL)
+_SUMMARY = "summary"
 
 
 def preset(task: str) -> dict[str, Any]:
@@ -45,12 +49,28 @@ def _of_plugin(task: str, found: Any) -> dict[str, Any]:
         raise UserError(
             f"The preset of the task {task!r} is no table of scales: it is {type(found).__name__}."
         )
+    _check_names("scale", found, (*SCALES, _SUMMARY), task, "")
     for scale in SCALES:
-        for section, table in _table(found, scale, task, scale).items():
+        sections = _table(found, scale, task, scale)
+        _check_names("table", sections, _SECTIONS, task, f" at {scale}")
+        for section, table in sections.items():
+            if section in _BY_MODEL and isinstance(table, dict):
+                _check_names("model", table, MODELS.names(), task, f" at {scale}.{section}")
             for model in _table({section: table}, section, task, f"{scale}.{section}"):
                 if section in _BY_MODEL:
                     _table(table, model, task, f"{scale}.{section}.{model}")
     return found
+
+
+def _check_names(kind: str, table: dict[str, Any], known: Sequence[str], task: str, where: str) -> None:
+    """Refuse a name in a plug-in's preset that means nothing."""
+    names = [name for name in known if name != _SUMMARY]
+    for name in table:
+        if name not in known:
+            raise UserError(
+                f"The preset of the task {task!r} has an unknown {kind} {name!r}{where}: choose from "
+                f"{', '.join(known)}.{did_you_mean(str(name), names)}"
+            )
 
 
 def _table(tables: dict[str, Any], key: str, task: str, where: str) -> dict[str, Any]:
@@ -59,6 +79,28 @@ def _table(tables: dict[str, Any], key: str, task: str, where: str) -> dict[str,
     if not isinstance(table, dict):
         raise UserError(f"The preset of the task {task!r} has no table at {where}.")
     return table
+
+
+def scales_of(task: str) -> tuple[str, ...]:
+    """Return the scales that the task's preset has; none if it has no preset.
+
+    Raises:
+        UserError: if a plug-in's preset cannot be read.
+    """
+    found = preset(task)
+    return tuple(scale for scale in SCALES if scale in found)
+
+
+def check_scale(task: str, scale: str) -> None:
+    """Check that a scale means something for a task; for one without any preset it is a word only.
+
+    Raises:
+        UserError: if its preset has others alone, or cannot be read.
+    """
+    known = scales_of(task)
+    if known and scale not in known:
+        told = " or ".join(f"scale={name}" for name in known)
+        raise UserError(f"The task {task!r} has no preset for scale={scale}: choose {told}.")
 
 
 def preset_layers(task: str, model: str, scale: str) -> list[dict[str, Any]]:

@@ -2,12 +2,14 @@
 
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SerializeAsAny, field_validator
 
 from seqsuite.devices import Device
+from seqsuite.errors import UserError
 from seqsuite.models.config import ModelConfig
 from seqsuite.options import (
     Fraction,
@@ -18,7 +20,9 @@ from seqsuite.options import (
     RunName,
     UserPath,
     named_options,
+    path_of,
 )
+from seqsuite.registry import describe_error
 from seqsuite.tasks import TASKS
 
 if TYPE_CHECKING:
@@ -187,9 +191,33 @@ class CellConfig(_Schema):
         """Construct the task.
 
         Raises:
-            UserError: if its options contradict each other or its data cannot be found.
+            UserError: if its options contradict each other, its data cannot be found, or it is a plug-in that
+                fails.
         """
-        return TASKS.load(self.task.name)(seed=self.seed, **self.task.arguments())
+        name, make = self.task.name, TASKS.load(self.task.name)
+        if TASKS.is_plugin(name):
+            return _of_plugin(name, make, self.seed, self.task)
+        return make(seed=self.seed, **self.task.arguments())
+
+
+def _of_plugin(name: str, make: Callable[..., "Task"], seed: int, options: Options) -> "Task":
+    """Construct a plug-in's task, which may raise anything, and check that it is one."""
+    from seqsuite.tasks.base import ModelIO
+
+    try:
+        task = make(seed=seed, **options.arguments())
+    except (UserError, MemoryError):
+        raise
+    except (Exception, SystemExit) as error:
+        raise UserError(
+            f"The task {name!r} cannot be made by {path_of(make)}: {describe_error(error)}."
+        ) from error
+    if not isinstance(getattr(task, "io", None), ModelIO):
+        raise UserError(
+            f"The task {name!r} cannot be used: {path_of(make)} sets no io, such as "
+            "self.io = ModelIO(vocab_size=2, seqlen=16) in its constructor."
+        )
+    return task
 
 
 def _digest(values: dict[str, Any], fingerprint: str) -> str:

@@ -36,6 +36,11 @@ def read_as(annotation: Any, value: Any) -> Any:
     return value
 
 
+def holds_numbers(annotation: Any) -> bool:
+    """Return whether a type is made of numbers, such as ``tuple[int, ...] | None``."""
+    return bool({int, float} & {part for part in _parts(annotation) if isinstance(part, type)})
+
+
 def _parts(annotation: Any) -> list[Any]:
     """Return the plain types and the literal values that a type is made of."""
     origin = get_origin(annotation)

@@ -33,6 +33,24 @@ def test_an_unknown_prefix_is_refused() -> None:
         list_keys("trian")
 
 
+def test_a_choice_has_its_own_options_listed() -> None:
+    keys = list_keys("task=dna")
+    assert {key.of for key in keys} == {"dna"}
+    assert [key.name for key in keys] == sorted(
+        override_keys("dna", None).keys() & {key.name for key in keys}
+    )
+    assert all(key.description for key in keys)
+    assert {key.of for key in list_keys("model.mixer=s4")} == {"s4"}
+    for prefix, said in {
+        "task=dnb": "Unknown task 'dnb'.*Did you mean 'dna'",
+        "task.dna": "No key begins with 'task.dna'. Did you mean 'task=dna'",
+        "model=mamba": "has no options of its own to list: choose from task=NAME",
+        "model.block=none": "The block 'none' has no options",
+    }.items():
+        with pytest.raises(UserError, match=said):
+            list_keys(prefix)
+
+
 def test_descriptions_of_arguments_are_read_over_several_lines() -> None:
     text = "A thing.\n\nArgs:\n    one: First,\n        and more.\n    two: Second.\n\nRaises:\n    X: if so."
     assert argument_descriptions(text) == {"one": "First, and more.", "two": "Second."}

@@ -235,3 +235,14 @@ def test_keys_are_offered_without_tables_and_with_few_choices() -> None:
     assert (keys["seed"], keys["scale"]) == ([], ["smoke", "cpu", "gpu", "paper"])
     assert ("task.length" in keys, "task.path" in keys) == (True, False)
     assert {"task.length", "task.path"} <= set(override_keys(None, None))
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("model.backbone.pattern", "main", r"as in model\.backbone\.pattern=\[a,b\]"),
+    ],
+)
+def test_a_list_without_brackets_is_told_how_it_is_written(key: str, value: str, said: str) -> None:
+    with pytest.raises(UserError, match=f"{key}={value} cannot be used: it takes a list, .* {said}"):
+        resolve({"task": "dna", key: value})
