@@ -146,8 +146,8 @@ class Registry(Generic[T]):
         Raises:
             UserError: if one cannot be imported.
         """
-        plugins = {point.name for point in _plugins(self._group, tuple(sys.path))} - self._builtin.keys()
-        modules = {getattr(self.load(name), "__module__", "") for name in plugins & set(names)}
+        plugins = filter(self.is_plugin, names)
+        modules = {getattr(self.load(name), "__module__", "") for name in plugins}
         files = {getattr(sys.modules.get(module), "__file__", None) for module in modules}
         return sorted(Path(file) for file in files if file)
 
