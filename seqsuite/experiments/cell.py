@@ -35,10 +35,10 @@ from seqsuite.experiments.tracking.store import CellRun, Store
 from seqsuite.experiments.tracking.uploader import Uploader
 from seqsuite.experiments.training.assemble import assemble
 from seqsuite.experiments.training.callbacks import Callback
+from seqsuite.experiments.training.divergence import DivergenceError
 from seqsuite.experiments.training.objectives import shape_of
 from seqsuite.experiments.training.placement import check_batches, check_ranks
 from seqsuite.experiments.training.publish import Published, publish
-from seqsuite.experiments.training.trainer import DivergenceError
 from seqsuite.registry import place_of
 from seqsuite.tasks.base import EvalSet, Task
 from seqsuite.tasks.checks import check_evaluations

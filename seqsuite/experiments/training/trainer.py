@@ -22,6 +22,7 @@ from seqsuite.experiments.training import saved
 from seqsuite.experiments.training.averaging import WeightAverage
 from seqsuite.experiments.training.batches import Copier, Prefetcher, TensorBatch
 from seqsuite.experiments.training.callbacks import Callback
+from seqsuite.experiments.training.divergence import check_evaluation, check_step
 from seqsuite.experiments.training.forward import CarriedModel
 from seqsuite.experiments.training.gradients import Gradients
 from seqsuite.experiments.training.graphed import GraphedSteps, is_plain, why_not
@@ -29,6 +30,7 @@ from seqsuite.experiments.training.objectives import Objective
 from seqsuite.experiments.training.optimizer import learning_rate, make_optimizer
 from seqsuite.experiments.training.placement import Placement
 from seqsuite.experiments.training.precision import MixedPrecision
+from seqsuite.experiments.training.progress import Progress
 from seqsuite.experiments.training.rhythm import CheckpointRhythm
 from seqsuite.experiments.training.scores import evaluate
 from seqsuite.graphs import Recorder
@@ -40,41 +42,6 @@ log = logging.getLogger(__name__)
 
 _LOGGED_STEPS = 500
 """About how many points a training curve has."""
-
-
-class DivergenceError(Exception):
-    """A loss, gradient or parameter is no longer finite; the message says which and at what step."""
-
-
-@dataclass
-class Progress:
-    """How far training has come: all of it is saved, so that a resumed run continues exactly.
-
-    Attributes:
-        step: Steps that are done.
-        seconds: How long they took, evaluations left out.
-        waited: How much of it the model waited for data.
-        tokens: Positions that were trained on.
-        evaluated_step: Last step after which the validation set was scored.
-        best: Best value of the task's first metric on it, or ``None``.
-        best_loss: Loss on it then: of equal values that with the lower loss is better.
-        best_step: After which step.
-        stopped: Why training ended before its last step; empty if it did not.
-    """
-
-    step: int = 0
-    seconds: float = 0.0
-    waited: float = 0.0
-    tokens: int = 0
-    evaluated_step: int = 0
-    best: float | None = None
-    best_loss: float = math.inf
-    best_step: int = 0
-    stopped: str = ""
-
-    def tokens_per_second(self) -> float:
-        """Return the average training speed."""
-        return self.tokens / max(self.seconds, 1e-9)
 
 
 @dataclass(frozen=True)
@@ -266,7 +233,8 @@ class Trainer:
         numbers: list[float] | None = None
         if is_logged or self.parts.placement.device.type == "cpu":
             numbers = torch.stack([loss, norm, largest]).tolist()
-            self._check_finite(step, numbers[0], numbers[1])
+            scaled = self._precision.scaler.is_enabled()
+            check_step(self.parts.model, self.parts.placement, step, numbers[0], numbers[1], scaled=scaled)
         if graphed is None:
             self._optimizer.set_rate(rate)
             self._optimizer.step(self._precision.scaler)
@@ -342,22 +310,6 @@ class Trainer:
         for callback in self._listeners:
             callback.logged(step, metrics)
 
-    def _check_finite(self, step: int, loss: float, norm: float) -> None:
-        if math.isfinite(loss) and (math.isfinite(norm) or self._precision.scaler.is_enabled()):
-            return
-        for kind in ("parameter", "gradient"):
-            for name, parameter in self.parts.model.named_parameters():
-                values = parameter if kind == "parameter" else parameter.grad
-                if values is not None and not torch.isfinite(self.parts.placement.whole(values)).all():
-                    raise DivergenceError(
-                        f"the {kind} of {name} is not finite at step {step} (loss {loss:.4g}): "
-                        "try a lower train.learning_rate."
-                    )
-        raise DivergenceError(
-            f"the loss is {loss} at step {step} though every parameter and gradient is finite: the outputs "
-            "have overflowed; try a lower train.learning_rate."
-        )
-
     def _evaluate(self, interruption: InterruptionFlag) -> None:
         """Score the validation set, tell it, and save a checkpoint if it is the best so far, or the last."""
         progress = self.progress
@@ -365,23 +317,13 @@ class Trainer:
         if metrics is None:
             return
         step, metric = progress.step, self.parts.task.metrics[0]
-        value = metrics[metric.name]
-        if not math.isfinite(metrics["loss"]) or not math.isfinite(value):
-            raise DivergenceError(
-                f"the validation loss is {metrics['loss']} after step {step}: try a lower "
-                "train.learning_rate."
-            )
+        value, loss = metrics[metric.name], metrics["loss"]
+        check_evaluation(step, loss, value)
         self._log(step, {schema.VALIDATION + name: number for name, number in metrics.items()})
-        progress.evaluated_step = step
         reasons = [callback.evaluated(step, metrics) for callback in self._listeners]
         if step < self.config.steps:
             progress.stopped = progress.stopped or next(filter(None, reasons), "")
-
-        def order(value: float, loss: float) -> tuple[float, float]:
-            return (-value if metric.higher_is_better else value), loss
-
-        if progress.best is None or order(value, metrics["loss"]) < order(progress.best, progress.best_loss):
-            progress.best, progress.best_loss, progress.best_step = value, metrics["loss"], step
+        progress.rank(step, value, loss, higher_is_better=metric.higher_is_better)
         if step in (progress.best_step, self.config.steps) or progress.stopped:
             self.save()
 

@@ -12,15 +12,12 @@ from seqsuite.experiments.config.schema import TrainConfig
 from seqsuite.experiments.interruption import Interrupted, InterruptionFlag
 from seqsuite.experiments.tracking import schema
 from seqsuite.experiments.training.callbacks import Callback, Patience
+from seqsuite.experiments.training.divergence import DivergenceError
 from seqsuite.experiments.training.placement import Single, check_batches, split_rows
-from seqsuite.experiments.training.trainer import DivergenceError
-from seqsuite.tasks.base import IGNORE, Batch, EvalSet, Metric, ModelIO, Task
-from seqsuite.tasks.random import row_rng
+from seqsuite.tasks.base import ModelIO
 from seqsuite.tasks.rows import RowTask
-from seqsuite.tasks.text import Text
 
 from .curves import SETTINGS, Points, train
-from .five_tokens import FiveTokens
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-6), (torch.float64, 1e-12)])
@@ -127,38 +124,6 @@ def test_an_average_of_the_weights_is_evaluated_and_published(make_trainer) -> N
     assert metrics["loss"] == points[schema.VALIDATION_LOSS][6]
 
 
-@pytest.mark.parametrize("settings", [{}, {"train__ema": "0.5"}, {"train__optimizer": "muon"}])
-def test_a_resumed_trainer_goes_on_with_the_same_bits(make_trainer, settings) -> None:
-    quiet, expected = train(make_trainer, "quiet", **settings)
-
-    class Stop(Callback):
-        def stepped(self, step, loss, tokens_per_second) -> None:
-            flag.requested = step == 4
-
-    flag, points = InterruptionFlag(), Points()
-    stopped = make_trainer("stopped", callbacks=[points], **SETTINGS, **settings)
-    with pytest.raises(Interrupted):
-        stopped.train(flag, Stop())
-    resumed = make_trainer("stopped", callbacks=[points], **SETTINGS, **settings)
-    newest = resumed.parts.checkpoints.newest()
-    assert newest is not None
-    resumed.resume(newest)
-    assert resumed.progress.step == 4
-    resumed.train(InterruptionFlag())
-    for name, value in quiet.parts.model.state_dict().items():
-        assert torch.equal(value, resumed.parts.model.state_dict()[name]), name
-    for name in (schema.TRAIN_LOSS, schema.VALIDATION_LOSS, schema.GRADIENT_NORM):
-        assert points.points[name] == expected[name]
-
-
-def test_a_checkpoint_of_other_settings_is_refused(make_trainer) -> None:
-    trainer, _ = train(make_trainer)
-    newest = trainer.parts.checkpoints.newest()
-    assert newest is not None
-    with pytest.raises(UserError, match=r"cannot be resumed from .*--force"):
-        make_trainer("other", **SETTINGS, train__ema="0.5").resume(newest)
-
-
 def test_patience_ends_training_and_says_why(make_trainer) -> None:
     stop = Patience(2, "accuracy", higher_is_better=True)
     assert [stop.evaluated(step, {"accuracy": value}) for step, value in enumerate((1, 3, 2))] == [None] * 3
@@ -208,157 +173,9 @@ def test_of_equal_scores_the_one_with_the_lower_loss_is_best(make_trainer) -> No
     assert (trainer.progress.best_step, trainer.progress.best_loss) == (30, loss[30])
 
 
-class Empty(FiveTokens):
-    """Every third row has no target."""
-
-    def targets(self, row, tokens):
-        return np.full(5, IGNORE) if row % 3 == 0 else tokens
-
-
-def test_a_batch_without_targets_is_a_step_like_others(make_trainer) -> None:
-    _, points = train(make_trainer, task=Empty(), train__batch_size="1")
-    assert points[schema.TRAIN_LOSS][1] == 0.0  # row 0
-    assert all(math.isfinite(value) for value in points[schema.TRAIN_LOSS].values())
-
-
-class Classes(RowTask):
-    """Is a sequence's first token larger than its last? Lengths vary, and two sets are evaluated."""
-
-    eval_rows = 16
-
-    def __init__(self, packed: bool = False) -> None:
-        super().__init__(seed=0)
-        self.packed = packed
-        self.io = ModelIO(vocab_size=8, seqlen=10, eval_seqlen=20, n_classes=2)
-
-    def row(self, split, row):
-        rng = row_rng(self.seed, split, row)
-        tokens = rng.integers(0, 8, rng.integers(3, self.io.seqlen + 1))
-        return tokens, np.int64(tokens[0] > tokens[-1])
-
-    def eval_sets(self, split):
-        return (*super().eval_sets(split), EvalSet(split, "long", 8, 20))
-
-    def eval_row(self, which, row):
-        if which.name == "all":
-            return self.row(which.split, row)
-        tokens = row_rng(self.seed, which.split, 1000 + row).integers(0, 8, 20)
-        return tokens, np.int64(tokens[0] > tokens[-1])
-
-
-@pytest.mark.parametrize("model", ["mamba", "transformer"])
-def test_whole_sequences_are_classified_padded_or_packed(make_trainer, model) -> None:
-    _, padded = train(make_trainer, "padded", task=Classes(), model=model, dtype=torch.float64)
-    _, packed = train(make_trainer, "packed", task=Classes(packed=True), model=model, dtype=torch.float64)
-    for name in (schema.TRAIN_LOSS, "validation/accuracy", "validation/long/accuracy"):
-        for step, value in padded[name].items():
-            assert packed[name][step] == pytest.approx(value, rel=1e-9)
-    assert "validation/bits_per_token" not in padded
-
-
-class Numbers(RowTask):
-    """Continuous inputs: the running mean of two channels."""
-
-    eval_rows = 8
-    metrics = (Metric("mse"),)
-
-    def __init__(self) -> None:
-        super().__init__(seed=0)
-        self.io = ModelIO(d_input=2, seqlen=12, d_target=1)
-
-    def row(self, split, row):
-        values = row_rng(self.seed, split, row).normal(size=(12, 2))
-        mean = values.cumsum(0) / np.arange(1, 13)[:, None]
-        return values, mean.mean(1, keepdims=True)
-
-
-def test_numbers_are_regressed(make_trainer) -> None:
-    settings = {"train__steps": "60", "train__eval_every": "30", "train__learning_rate": "1e-2"}
-    trainer, points = train(make_trainer, task=Numbers(), **settings)
-    first, last = points["validation/mse"].values()
-    assert last < first
-    assert points["validation/mae"][60] == pytest.approx(math.sqrt(last), rel=1)
-    assert trainer.progress.best == min(first, last)
-
-
 def test_divergence_names_what_is_not_finite(make_trainer) -> None:
     with pytest.raises(DivergenceError, match="is not finite at step 2"):
         train(make_trainer, train__learning_rate="1e30", train__clip=None, train__warmup="0")
-
-
-class Broken(Task):
-    """Its data vanishes after two steps."""
-
-    def __init__(self) -> None:
-        super().__init__(seed=0)
-        self.io = ModelIO(vocab_size=4, seqlen=5)
-
-    def train_batch(self, rows: range) -> Batch:
-        if rows.start >= 16:
-            raise UserError("the data is gone")
-        tokens = np.zeros((len(rows), 5), dtype=np.int64)
-        return Batch(tokens, tokens)
-
-    def eval_sets(self, split):
-        return (EvalSet(split, "all", 1, 5),)
-
-    def eval_batch(self, which, rows):
-        return self.train_batch(range(1))
-
-
-def test_what_fails_while_data_is_prepared_is_raised_in_training(make_trainer) -> None:
-    with pytest.raises(UserError, match="the data is gone"):
-        train(make_trainer, task=Broken())
-
-
-@pytest.mark.parametrize("model", ["mamba", "transformer++", "s4"])
-def test_carried_state_gives_the_values_of_the_whole_sequence(make_trainer, tmp_path, model) -> None:
-    file = tmp_path / "text.txt"
-    file.write_bytes(bytes(np.random.default_rng(0).integers(97, 123, 4000, dtype=np.uint8)))
-    common = {"seed": 0, "path": file, "carry_state": True, "lanes": 2}
-    chunked = Text(**common, seqlen=20, eval_examples=8)
-    whole = Text(**common, seqlen=80, eval_examples=2)
-    trainer = make_trainer("a", task=chunked, model=model, dtype=torch.float64, train__batch_size="2")
-    scores = trainer.score("test", InterruptionFlag())
-    trainer.parts = type(trainer.parts)(**{**trainer.parts.__dict__, "task": whole})
-    assert scores is not None
-    expected = trainer.score("test", InterruptionFlag())
-    assert expected is not None
-    assert chunked.eval_sets("test")[0].rows == 4 * whole.eval_sets("test")[0].rows
-    assert scores["loss"] == pytest.approx(expected["loss"], rel=1e-10)
-
-
-def test_a_state_is_carried_on_from_the_last_of_several_chunks(make_trainer, tmp_path) -> None:
-    file = tmp_path / "text.txt"
-    file.write_text("all the words of a long text, one after the other. " * 80)
-    task = Text(seed=0, path=file, seqlen=15, eval_examples=8, carry_state=True, lanes=8)
-    settings = {"task": task, "dtype": torch.float64}
-    _, whole = train(make_trainer, "whole", **settings)
-    _, chunked = train(make_trainer, "chunked", train__chunk="5", **settings)
-    assert list(chunked[schema.TRAIN_LOSS].values()) == pytest.approx(
-        list(whole[schema.TRAIN_LOSS].values()), rel=1e-10
-    )
-
-
-def test_training_with_a_carried_state_resumes_exactly(make_trainer, tmp_path) -> None:
-    file = tmp_path / "text.txt"
-    file.write_text("all the words of a long text, one after the other. " * 80)
-    task = Text(seed=0, path=file, seqlen=16, eval_examples=8, carry_state=True, lanes=8)
-    _, expected = train(make_trainer, "quiet", task=task)
-
-    class Stop(Callback):
-        def stepped(self, step, loss, tokens_per_second) -> None:
-            flag.requested = step == 4
-
-    flag, points = InterruptionFlag(), Points()
-    with pytest.raises(Interrupted):
-        make_trainer("stopped", task=task, callbacks=[points], **SETTINGS).train(flag, Stop())
-    resumed = make_trainer("stopped", task=task, callbacks=[points], **SETTINGS)
-    newest = resumed.parts.checkpoints.newest()
-    assert newest is not None
-    resumed.resume(newest)
-    resumed.train(InterruptionFlag())
-    assert points.points[schema.TRAIN_LOSS] == expected[schema.TRAIN_LOSS]
 
 
 def test_speed_is_tokens_by_the_time_that_steps_took(make_trainer) -> None:
@@ -390,45 +207,3 @@ def test_a_gradient_that_is_not_finite_is_named_though_the_loss_is(make_trainer)
     parameter.register_hook(lambda gradient: gradient * math.inf)
     with pytest.raises(DivergenceError, match=f"the gradient of {name} is not finite at step 1"):
         trainer.train(InterruptionFlag())
-
-
-class Wrong(FiveTokens):
-    """A token that there is not, in a late row of training."""
-
-    def targets(self, row, tokens):
-        return np.where(row == 70, 9, tokens)
-
-
-def test_a_row_of_training_is_checked_before_it_is_trained_on(make_trainer) -> None:
-    points = Points()
-    trainer = make_trainer(task=Wrong(), callbacks=[points], train__batch_size="32", train__log_every="1")
-    with pytest.raises(
-        UserError, match=r"^The task Wrong has the target 9 in training row 70: io\.vocab_size=4"
-    ):
-        trainer.train(InterruptionFlag())
-    assert list(points.points[schema.TRAIN_LOSS]) == [1, 2]
-
-
-def test_inputs_that_are_not_finite_are_the_tasks_and_no_divergence(make_trainer) -> None:
-    class Holes(RowTask):
-        metrics = (Metric("mse"),)
-
-        def __init__(self) -> None:
-            super().__init__(seed=0)
-            self.io = ModelIO(d_input=1, seqlen=4, d_target=1)
-
-        def row(self, split, row):
-            return np.full((4, 1), np.nan), np.zeros((4, 1))
-
-    with pytest.raises(
-        UserError, match="The task Holes has inputs that are NaN or infinite in training row 0"
-    ):
-        make_trainer(task=Holes()).train(InterruptionFlag())
-
-
-def test_a_metric_that_nothing_computes_is_refused_at_once(make_trainer) -> None:
-    task = Wrong()
-    task.metrics = (Metric("f1"),)  # type: ignore[misc]
-    said = "The task Wrong has the metric 'f1', .* choose from accuracy, bits_per_token, perplexity, loss"
-    with pytest.raises(UserError, match=said):
-        make_trainer(task=task)

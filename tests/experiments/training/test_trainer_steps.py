@@ -16,8 +16,9 @@ from seqsuite.experiments.tracking import schema
 from seqsuite.experiments.training import batches as batches_module
 from seqsuite.experiments.training import trainer as trainer_module
 from seqsuite.experiments.training.callbacks import Callback, Patience
+from seqsuite.experiments.training.divergence import DivergenceError
 from seqsuite.experiments.training.objectives import CrossEntropy
-from seqsuite.experiments.training.trainer import DivergenceError, Progress
+from seqsuite.experiments.training.progress import Progress
 from seqsuite.tasks.base import IGNORE
 
 from ...graph_recorder import Recorder
