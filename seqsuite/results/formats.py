@@ -8,7 +8,7 @@ from seqsuite import report
 from seqsuite.report import Column, Report
 from seqsuite.report import Row as Cells
 from seqsuite.results.collect import describe
-from seqsuite.results.measured import of_samples
+from seqsuite.results.measured import first_set, of_samples
 from seqsuite.results.sample_table import sample_metrics, sample_table
 from seqsuite.results.table import MetricInfo, Results, Row, Section, Unmatched, settings_text
 
@@ -150,20 +150,22 @@ def _natural(name: str) -> tuple[tuple[bool, int, str], ...]:
     return tuple((part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in parts)
 
 
-def _by_set(section: Section, names: Sequence[str]) -> report.Section:
+def _by_set(section: Section, further: Sequence[str]) -> report.Section:
     """Return the same rows by evaluation set, with the paper's numbers below a row that has some."""
     metric = section.metric
+    keys = {name: f"{name}/{metric.name}" for name in further}
+    if first := first_set(section.evals):
+        keys = {first: metric.name, **keys}
     columns = [Column("label", "model")]
     columns += [
         Column(name, name.replace("_", " "), "number", metric.digits, spread=f"{name}_spread")
-        for name in names
+        for name in keys
     ]
     rows: list[Cells] = []
     for row in section.rows:
         cells: Cells = {"label": row.label}
         theirs: Cells = {"label": "  paper"}
-        for name in names:
-            key = f"{name}/{metric.name}"
+        for name, key in keys.items():
             if key in row.scores:
                 cells |= {name: row.scores[key].mean, f"{name}_spread": row.scores[key].spread}
             if key in row.paper:

@@ -17,7 +17,7 @@ from seqsuite.results.collect import metric_of
 from seqsuite.results.departures import departures, of_model
 from seqsuite.results.filters import as_number, setting
 from seqsuite.results.intervals import difference
-from seqsuite.results.measured import measured, of_samples
+from seqsuite.results.measured import first_set, measured, of_samples, value_of
 from seqsuite.results.table import MetricInfo, labelled
 
 SET = "set"
@@ -76,7 +76,9 @@ def _check(cells: Sequence[CellRun], axes: Axes) -> None:
                 f"No run has a setting {key!r} to make rows or columns.{did_you_mean(key, known)}"
             )
     names = sorted({name for cell in cells for name in measured(cell)})
-    is_there = axes.metric in names or any(name.startswith(f"{axes.metric}/") for name in names)
+    is_there = any(name.startswith(f"{axes.metric}/") for name in names) or any(
+        value_of(cell, axes.metric) is not None for cell in cells
+    )
     if axes.metric and names and not is_there:
         raise UserError(
             f"No run has the metric {axes.metric!r}: there is {', '.join(names)}."
@@ -143,7 +145,7 @@ def _values(cells: Sequence[CellRun], axes: Axes, metric: str) -> dict[tuple[tup
     for cell in cells:
         row = tuple(axis_value(cell, key, axes.settings) for key in axes.rows)
         for col, key in _columns_of(cell, axes, metric):
-            value = measured(cell).get(key)
+            value = value_of(cell, key)
             if cell.status == "FINISHED" and value is None:
                 continue  # not measured on this set
             values[row, col].append((cell, value if cell.status == "FINISHED" else None))
@@ -170,7 +172,7 @@ def metric_by_set(cell: CellRun, metric: str) -> list[tuple[str, str]]:
         for key in found
         if key.endswith(f"/{metric}") and of_samples(key) is None
     ]
-    first = cell.tags.get(schema.TAG_EVALS, "").partition(":")[0] or "first"
+    first = first_set(cell.tags.get(schema.TAG_EVALS, "")) or "first"
     return [(first, metric), *((name, f"{name}/{metric}") for name in sets)]
 
 

@@ -134,3 +134,13 @@ def test_a_setting_in_words() -> None:
     assert axis_value(replace(cell, params={"train.clip": "null"}), "train.clip") == "none"
     assert axis_value(cell, "model", ["model.d_model"]) == "mamba + mixer=s4d"
     assert "d_model=32" in axis_value(cell, "model", ["model.mixer"])
+
+
+def test_the_first_set_has_its_name_like_the_others() -> None:
+    metrics = {"test/accuracy": 99.0, "test/length_512/accuracy": 50.0}
+    cell = run(metrics, task="copying", model="mamba")
+    cell = replace(cell, tags={**cell.tags, schema.TAG_EVALS: "length_64: 8 x 64, length_512: 8 x 512"})
+    by_name = table([cell], Axes(("model",), None, "length_64/accuracy"))
+    assert "| model | length_64/accuracy |\n| --- | ---: |\n| mamba | 99.00 |\n" in by_name
+    with pytest.raises(UserError, match="No run has the metric 'length_6/accuracy'"):
+        pivot([cell], Axes(("model",), None, "length_6/accuracy"))
