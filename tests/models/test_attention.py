@@ -89,11 +89,19 @@ def test_a_window_bounds_the_cache():
     )
 
 
+@pytest.mark.parametrize(("width", "heads"), [(16, 1), (64, 4)])
+def test_heads_of_one_width_fill_any_model(width, heads):
+    layer = Attention(width, head_dim=16)
+    assert (layer.n_heads, layer.n_kv_heads, layer.head_dim) == (heads, heads, 16)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"n_heads": 8}, "divisible by n_heads into even parts, got 12 by 8"),
         ({"n_heads": 4}, "divisible by n_heads into even parts, got 12 by 4"),
+        ({"head_dim": 8}, "divisible by head_dim, got 12 by 8"),
+        ({"head_dim": 3}, "divisible by n_heads into even parts, got 12 by 4"),
         ({"n_heads": 6, "n_kv_heads": 4}, "n_heads divisible by n_kv_heads, got 6 by 4"),
     ],
 )

@@ -24,6 +24,8 @@ class Attention(Mixer):
     Args:
         d_model: Width D.
         n_heads: Heads H; D must be a multiple of H.
+        head_dim: Width of a head, for as many heads as fill D whatever ``n_heads`` says: the same heads at
+            every width; ``None`` is D / H.
         n_kv_heads: Heads of keys and values, each shared by H / n_kv_heads query heads (grouped-query
             attention, arXiv 2305.13245); ``None`` is H.
         positions: ``"rotary"`` turns queries and keys by their position (RoPE), ``"xpos"`` also lets scores
@@ -35,7 +37,7 @@ class Attention(Mixer):
         bias: Whether the projections have biases.
 
     Raises:
-        ValueError: if the heads do not divide the width, or each other.
+        ValueError: if the heads do not fill the width, or divide each other.
     """
 
     packed_state = False
@@ -45,6 +47,7 @@ class Attention(Mixer):
         self,
         d_model: int,
         n_heads: PositiveInt = 8,
+        head_dim: PositiveInt | None = None,
         n_kv_heads: PositiveInt | None = None,
         positions: Literal["rotary", "xpos", "alibi", "none"] = "rotary",
         window: PositiveInt | None = None,
@@ -53,6 +56,12 @@ class Attention(Mixer):
     ) -> None:
         super().__init__()
         turning = positions in ("rotary", "xpos")
+        if head_dim is not None:
+            if d_model % head_dim:
+                raise ValueError(
+                    f"attention needs d_model divisible by head_dim, got {d_model} by {head_dim}"
+                )
+            n_heads = d_model // head_dim
         if d_model % n_heads or (turning and d_model // n_heads % 2):
             raise ValueError(
                 f"attention needs d_model divisible by n_heads into even parts, got {d_model} by {n_heads}"
