@@ -97,6 +97,11 @@ class Mixer:
         raise RuntimeError("no layer")
 
 
+class Odd:
+    def __init__(self, d_model: int) -> None:
+        raise ValueError("odd")
+
+
 TABLE = {}
 TWO = {"smoke": {}, "cpu": {}}
 SMALL = {"summary": "Mine", "smoke": {}, "small": {}}
@@ -142,7 +147,9 @@ exiting = exiting_plugin:PRESET
 nobody = faulty_plugin:TWO
 """
 ENTRY_POINTS += "\n".join(f"{name} = faulty_plugin:{point}" for name, point in PRESETS.items())
-ENTRY_POINTS += "\n[seqsuite.mixers]\nno_layer = faulty_plugin:Mixer\n[seqsuite.tasks]\n"
+ENTRY_POINTS += (
+    "\n[seqsuite.mixers]\nno_layer = faulty_plugin:Mixer\nodd = faulty_plugin:Odd\n[seqsuite.tasks]\n"
+)
 ENTRY_POINTS += "\n".join(f"{name} = faulty_plugin:{point}" for name, point in NAMES.items())
 
 
@@ -225,6 +232,11 @@ PLANNED = [
         "task=whole model.mixer=no_layer",
         "The model 'mamba' cannot be built: RuntimeError: no layer (",
         "faulty_plugin.py, line 69",
+    ),
+    (
+        "task=whole model.mixer=odd",
+        "The model 'mamba' cannot be built: ValueError: odd (",
+        "faulty_plugin.py, line 74",
     ),
 ]
 

@@ -150,7 +150,8 @@ def _contradictions(config: ModelConfig) -> Iterator[None]:
     try:
         yield
     except ValueError as error:
-        raise UserError(f"The model {config.name!r} cannot be built: {error}.") from error
+        said = describe_error(error) if is_of_a_plugin(error) else error
+        raise UserError(f"The model {config.name!r} cannot be built: {said}.") from error
     except (UserError, MemoryError, torch.OutOfMemoryError):
         raise
     except Exception as error:

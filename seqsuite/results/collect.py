@@ -193,6 +193,8 @@ def _section(cells: Sequence[CellRun], apart: Mapping[str, str]) -> Section:
     scale = first.tags[schema.TAG_SCALE]
     task = first.tags[schema.TAG_TASK]
     notes = list(_notes(task, scale, rows, changed))
+    for row, group in zip(rows, members, strict=True):
+        notes += unequal_code(row.label, group)
     ranked = tuple(sorted(rows, key=lambda row: _rank(row, metric.higher_is_better)))
     if scale != "smoke":
         notes += uncarried(ranked, metric)
@@ -208,6 +210,16 @@ def _section(cells: Sequence[CellRun], apart: Mapping[str, str]) -> Section:
         notes=tuple(notes),
         evals=first.tags.get(schema.TAG_EVALS, ""),
     )
+
+
+def unequal_code(label: str, cells: Collection[CellRun]) -> list[str]:
+    """Return a note where the runs that a row averages were made with different code of plug-ins."""
+    if len({cell.tags.get(schema.TAG_CODE, "") for cell in cells}) < 2:
+        return []
+    return [
+        f"{label}: a plug-in's code changed between its runs, as `seqsuite results compare RUN RUN` shows; "
+        "--force runs them again."
+    ]
 
 
 def metric_of(cell: CellRun) -> MetricInfo:

@@ -13,7 +13,7 @@ from seqsuite.experiments.tracking.store import CellRun
 from seqsuite.registry import did_you_mean
 from seqsuite.report import Column
 from seqsuite.report import Row as Cells
-from seqsuite.results.collect import metric_of
+from seqsuite.results.collect import metric_of, unequal_code
 from seqsuite.results.departures import departures, of_model
 from seqsuite.results.filters import as_number, setting
 from seqsuite.results.intervals import difference
@@ -251,6 +251,8 @@ def _notes(
         notes.append(
             f"A cell is the mean of runs that differ in {', '.join(mixed)}: filter, or make these rows."
         )
+    for (row, _), found in values.items():
+        notes += unequal_code(", ".join(row), [run for run, value in found if value is not None])
     lost = [run for found in values.values() for run, value in found if value is None]
     for run in {run.run_id: run for run in lost if run.status == "FAILED"}.values():
         told = run.tags.get(schema.TAG_FAILURE)

@@ -11,6 +11,7 @@ from seqsuite.experiments.tracking.store import CellRun
 from seqsuite.report.markup import markdown
 from seqsuite.results.collect import baselines_of, collect, describe, metric_of, newest, nothing_found
 from seqsuite.results.formats import results_report
+from seqsuite.results.pivot import Axes, pivot
 
 from .drawn import check
 from .made_up import Runs, run, trained
@@ -108,3 +109,23 @@ def test_what_all_rows_share_unlike_the_preset_is_a_note_and_the_models_own_is_n
     assert [dict(row.options) for row in section.rows] == [{}, {}]
     (usual,) = collect(Runs(both[0], copied("s4", 2.0)), paper=False).sections
     assert not any(note.startswith("Unlike") for note in usual.notes)
+
+
+def test_seeds_of_different_plugin_code_are_told() -> None:
+    one, other = (copied("mamba", 90.0 + seed, seed=seed) for seed in range(2))
+    one, other = (
+        replace(cell, tags={**cell.tags, schema.TAG_CODE: code})
+        for cell, code in ((one, "p.py 1"), (other, "p.py 2"))
+    )
+    note = (
+        "mamba: a plug-in's code changed between its runs, as `seqsuite results compare RUN RUN` shows; "
+        "--force runs them again."
+    )
+    (section,) = collect(Runs(one, other), paper=False).sections
+    assert note in section.notes
+    (shown,) = pivot([one, other], Axes(("model",)))
+    assert note in shown.notes
+    (same,) = collect(
+        Runs(one, replace(other, tags={**other.tags, schema.TAG_CODE: "p.py 1"})), paper=False
+    ).sections
+    assert note not in same.notes
