@@ -2,6 +2,7 @@
 
     python docs/great_apes.py [--words 3,6,8] [--lengths 1024,4096,16384,65536] [--rows N] [--path ALIGNMENT]
     python docs/great_apes.py --regression [--words 4] [--lengths 256,1024]
+    python docs/great_apes.py --gaps [--lengths 1024,4096,16384]
 
 Words are counted in all training data of the alignment, or in N random training rows of the length that is
 asked about, which is what a model reads. Every segment of the split that overlaps no other
@@ -12,13 +13,16 @@ With ``--regression``, what tells is not the words' frequencies but a logistic r
 reads all training data once, each place in all species at a time, so that what a place has of its own is in
 all four gradients and cancels. Segments are then the same places, too.
 
+With ``--gaps``, letters do not count, but the lengths of the runs of unknown ones (seqsuite/tasks/gaps.py).
+
 The last column is why: by how much the log-likelihood ratio of two species differs between these two at one
 place, on average, in standard deviations of that ratio between places; the most of all pairs.
 """
 
 import argparse
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -28,6 +32,7 @@ import numpy.typing as npt
 import torch
 from torch.nn.functional import cross_entropy
 
+from seqsuite.tasks import gaps
 from seqsuite.tasks.great_apes import GreatApes
 from seqsuite.tasks.kmers import count_words, log_frequencies, log_likelihoods
 from seqsuite.tasks.sources.fasta import N
@@ -41,6 +46,9 @@ Floats = npt.NDArray[np.float64]
 Places = dict[tuple[int, int], Floats]
 """By stretch and segment in it, the log-likelihoods of the classes (C,)."""
 
+Told = tuple[str, int, list[Places]]
+"""By what, of which length, and of the places of each species."""
+
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print a row for each length of words and of segments, and the confusion matrices."""
@@ -50,11 +58,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--rows", type=int, default=None)
     parser.add_argument("--path", type=Path, default=None)
     parser.add_argument("--regression", action="store_true")
+    parser.add_argument("--gaps", action="store_true")
     chosen = parser.parse_args(arguments)
     task = GreatApes(seed=0, path=chosen.path)
-    print("| letters a word | length | segments | stretches | right, % | 95 % interval | apart, sd |")
-    print("|---:|---:|---:|---:|---:|---:|---:|")
+    print("| told by | length | segments | stretches | right, % | 95 % interval | apart, sd |")
+    print("|---|---:|---:|---:|---:|---:|---:|")
     confusions = []
+    for by, length, asked in (_by_gaps if chosen.gaps else _by_words)(task, chosen):
+        print(_row(by, length, asked), flush=True)
+        confusions.append((by, length, _confusion(asked)))
+    print("\nAligned letters that differ, in %")
+    for (a, b), share in _differences(chosen.path or example_alignment()):
+        print(f"{a:12}{b:12}{100 * share:.2f}")
+    for by, length, confusion in confusions:
+        print(f"\n{by}, {length} bases: rows are species, columns what they are called")
+        print(f"{'':12}" + "".join(f"{name:>12}" for name in task.class_names))
+        for name, counts in zip(task.class_names, confusion, strict=True):
+            print(f"{name:12}" + "".join(f"{count:12}" for count in counts))
+
+
+def _by_words(task: GreatApes, chosen: argparse.Namespace) -> Iterator[Told]:
     for k in map(int, chosen.words.split(",")):
         in_all = None if chosen.regression else log_frequencies(task.stretches("train"), k)
         for length in map(int, chosen.lengths.split(",")):
@@ -62,18 +85,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 asked = _regress(task, length, k)
             else:
                 drawn = None if chosen.rows is None else _drawn(chosen.path, length, chosen.rows)
-                frequencies = in_all if drawn is None else log_frequencies(drawn, k)
-                asked = [_ask(stretches, length, frequencies, k) for stretches in task.stretches("test")]
-            print(_row(k, length, asked), flush=True)
-            confusions.append((k, length, _confusion(asked)))
-    print("\nAligned letters that differ, in %")
-    for (a, b), share in _differences(chosen.path or example_alignment()):
-        print(f"{a:12}{b:12}{100 * share:.2f}")
-    for k, length, confusion in confusions:
-        print(f"\n{k} letters, {length} bases: rows are species, columns what they are called")
-        print(f"{'':12}" + "".join(f"{name:>12}" for name in task.class_names))
-        for name, counts in zip(task.class_names, confusion, strict=True):
-            print(f"{name:12}" + "".join(f"{count:12}" for count in counts))
+                score = partial(log_likelihoods, in_all if drawn is None else log_frequencies(drawn, k), k=k)
+                asked = [_ask(stretches, length, score) for stretches in task.stretches("test")]
+            yield f"words of {k}", length, asked
+
+
+def _by_gaps(task: GreatApes, chosen: argparse.Namespace) -> Iterator[Told]:
+    score = partial(gaps.log_likelihoods, gaps.gap_rates(task.stretches("train"), N), unknown=N)
+    for length in map(int, chosen.lengths.split(",")):
+        yield "gaps", length, [_ask(stretches, length, score) for stretches in task.stretches("test")]
 
 
 def _drawn(path: Path | None, length: int, rows: int) -> list[list[npt.NDArray[np.int64]]]:
@@ -84,7 +104,7 @@ def _drawn(path: Path | None, length: int, rows: int) -> list[list[npt.NDArray[n
 
 
 def _ask(
-    stretches: list[npt.NDArray[np.unsignedinteger[Any]]], length: int, frequencies: Floats, k: int
+    stretches: list[npt.NDArray[np.unsignedinteger[Any]]], length: int, score: Callable[..., Floats]
 ) -> Places:
     """Return how likely each segment of a species is, but of those of which more than half is unknown."""
     found: Places = {}
@@ -92,7 +112,7 @@ def _ask(
         for place in range(len(stretch) // length):
             segment = stretch[place * length : (place + 1) * length]
             if (segment == N).mean() <= 0.5:
-                found[number, place] = log_likelihoods(frequencies, segment, k)
+                found[number, place] = score(sequence=segment)
     return found
 
 
@@ -135,7 +155,7 @@ def _counted(
     return keys, torch.from_numpy(np.stack(counts)).sqrt()
 
 
-def _row(k: int, length: int, asked: list[Places]) -> str:
+def _row(by: str, length: int, asked: list[Places]) -> str:
     stretches = np.array([key[0] for places in asked for key in places])
     right = np.array([s.argmax() == number for number, places in enumerate(asked) for s in places.values()])
     kinds, which = np.unique(stretches, return_inverse=True)
@@ -146,7 +166,7 @@ def _row(k: int, length: int, asked: list[Places]) -> str:
     apart = max(_apart(asked, a, b) for a, b in combinations(range(len(asked)), 2))
     shown = f"{apart:.2f}" if len(kinds) > 1 else "–"
     return (
-        f"| {k} | {length} | {len(right)} | {len(kinds)} | {100 * right.mean():.2f} | {interval} | {shown} |"
+        f"| {by} | {length} | {len(right)} | {len(kinds)} | {100 * right.mean():.2f} | {interval} | {shown} |"
     )
 
 

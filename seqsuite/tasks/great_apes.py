@@ -11,6 +11,7 @@ import numpy.typing as npt
 from seqsuite.errors import UserError
 from seqsuite.options import PositiveInt, UserPath
 from seqsuite.tasks.base import SPLITS, Baseline, Batch, EvalSet, ModelIO, Split, Task
+from seqsuite.tasks.gaps import gap_baseline, gap_rates
 from seqsuite.tasks.kmers import Floats, kmer_baseline, log_frequencies
 from seqsuite.tasks.random import Words, below, row_words
 from seqsuite.tasks.sources.duplicates import content_hash
@@ -135,14 +136,19 @@ class GreatApes(Task):
         return f"{where}: {told}"
 
     def baselines(self, which: EvalSet) -> tuple[Baseline, ...]:
-        """Return chance, and what the frequencies of short words in all training data say."""
+        """Return chance, and what short words and the assemblies' gaps say, counted in all training data."""
         words = kmer_baseline(self, which, frequencies=self._word_frequencies)
-        return (Baseline("chance", 100 / len(self.class_names)), words)
+        gaps = gap_baseline(self, which, self._gap_rates, N)
+        return (Baseline("chance", 100 / len(self.class_names)), words, gaps)
 
     @cached_property
     def _word_frequencies(self) -> Floats:
         """Those in all training data, which are counted once for all evaluation sets."""
         return log_frequencies(self.stretches("train"))
+
+    @cached_property
+    def _gap_rates(self) -> Floats:
+        return gap_rates(self.stretches("train"), N)
 
     def stretches(self, split: Split) -> list[list[Record]]:
         """Return the stretches that segments of a split are cut from, by species, in order of their names."""

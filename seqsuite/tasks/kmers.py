@@ -34,7 +34,7 @@ def kmer_baseline(task: Task, which: EvalSet, k: int = K, frequencies: Floats | 
     """
     frequencies = log_frequencies(_rows_by_class(task), k) if frequencies is None else frequencies
     right = 0
-    for rows in _in_parts(which.rows):
+    for rows in in_parts(which.rows):
         batch = task.eval_batch(which, rows)
         for inputs, target in zip(batch.inputs, batch.targets, strict=True):
             right += int(log_likelihoods(frequencies, inputs, k).argmax()) == int(target)
@@ -78,7 +78,7 @@ def log_likelihoods(frequencies: Floats, sequence: Letters, k: int = K) -> Float
 def _rows_by_class(task: Task) -> list[list[Letters]]:
     assert task.io.n_classes is not None
     found: list[list[Letters]] = [[] for _ in range(task.io.n_classes)]
-    for rows in _in_parts(max(1, min(_TRAINING_ROWS, _TRAINING_TOKENS // task.io.seqlen))):
+    for rows in in_parts(max(1, min(_TRAINING_ROWS, _TRAINING_TOKENS // task.io.seqlen))):
         batch = task.train_batch(rows)
         for inputs, target in zip(batch.inputs, batch.targets, strict=True):
             found[int(target)].append(inputs.astype(np.uint8))
@@ -98,5 +98,6 @@ def _words(sequence: Letters, k: int) -> Iterator[npt.NDArray[np.int32]]:
         yield words[known]
 
 
-def _in_parts(rows: int) -> list[range]:
+def in_parts(rows: int) -> list[range]:
+    """Return ranges of rows that are read at a time."""
     return [range(start, min(start + _ROWS, rows)) for start in range(0, rows, _ROWS)]

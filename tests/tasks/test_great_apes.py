@@ -91,11 +91,21 @@ def test_the_word_baseline_is_of_all_training_data_and_the_same_for_every_seed(t
     found = []
     for seed in (0, 1):
         task = GreatApes(seed=seed, seqlen=32, path=tmp_path)
-        _, words = task.baselines(task.eval_sets("test")[0])
+        _, words, _ = task.baselines(task.eval_sets("test")[0])
         assert words.name == "6-letter words"
         found.append(words.value)
     assert found[0] == found[1]
     assert 70 < found[0] < 100
+
+
+def test_what_an_assemblys_gaps_tell_is_a_baseline(tmp_path: Path) -> None:
+    """Single letters that sequencing could not tell stand in one species only."""
+    rng = np.random.default_rng(0)
+    for name, gap in (("bonobo", "N"), ("human", "A")):
+        pieces = ["".join(rng.choice(list("ACGT"), 15)) for _ in range(2000)]
+        (tmp_path / f"{name}.fa").write_text(">1\n" + gap.join(pieces) + "\n")
+    task = GreatApes(seed=0, seqlen=64, path=tmp_path)
+    assert task.baselines(task.eval_sets("test")[0])[2] == Baseline("lengths of gaps", 100.0)
 
 
 def test_the_docs_table_of_words_tells_what_can_be_told(
@@ -114,9 +124,12 @@ def test_the_docs_table_of_words_tells_what_can_be_told(
     script = runpy.run_path(str(Path(__file__).parents[2] / "docs" / "great_apes.py"))
     script["main"](["--words", "1", "--lengths", "30", "--path", str(tmp_path / "a.maf")])
     _, _, row, *confusion = capsys.readouterr().out.splitlines()
-    assert row.startswith("| 1 | 30 | 24 | 4 | 100.00 | 100.00 to 100.00 |")
+    assert row.startswith("| words of 1 | 30 | 24 | 4 | 100.00 | 100.00 to 100.00 |")
     assert confusion[-2].split() == ["a", "12", "0"]
     assert confusion[-1].split() == ["b", "0", "12"]
+    script["main"](["--gaps", "--lengths", "30", "--path", str(tmp_path / "a.maf")])
+    _, _, row, *_ = capsys.readouterr().out.splitlines()
+    assert row.startswith("| gaps | 30 | 24 | 4 | 50.00 | 50.00 to 50.00 |")  # there are none
 
 
 def block(start: int, letters: str) -> str:
