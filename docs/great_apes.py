@@ -37,6 +37,7 @@ from seqsuite.tasks.great_apes import GreatApes
 from seqsuite.tasks.kmers import count_words, log_frequencies, log_likelihoods
 from seqsuite.tasks.sources.fasta import N
 from seqsuite.tasks.sources.maf import example_alignment, read_maf, species_name
+from seqsuite.tasks.sources.targets import known_runs
 
 _RESAMPLINGS = 10_000
 _PLACES = 64  # a step of the regression
@@ -67,6 +68,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for by, length, asked in (_by_gaps if chosen.gaps else _by_words)(task, chosen):
         print(_row(by, length, asked), flush=True)
         confusions.append((by, length, _confusion(asked)))
+    print("\nUnknown letters that stand alone, in the training data")
+    for name, stretches in zip(task.class_names, task.stretches("train"), strict=True):
+        print(f"{name:24}{sum(map(_alone, stretches))}")
     print("\nAligned letters that differ, in %")
     for (a, b), share in _differences(chosen.path or example_alignment()):
         print(f"{a:12}{b:12}{100 * share:.2f}")
@@ -176,6 +180,11 @@ def _apart(asked: list[Places], a: int, b: int) -> float:
     ratios = [np.array([asked[c][place][a] - asked[c][place][b] for place in both]) for c in (a, b)]
     spread = float(np.mean([ratio.std() for ratio in ratios]))
     return float((ratios[0] - ratios[1]).mean()) / spread if spread else 0.0
+
+
+def _alone(stretch: npt.NDArray[np.unsignedinteger[Any]]) -> int:
+    known = known_runs(stretch, N)
+    return int((known.starts[1:] - known.ends[:-1] == 1).sum())
 
 
 def _differences(alignment: Path | None) -> list[tuple[tuple[str, str], float]]:
