@@ -11,6 +11,11 @@ from seqsuite.results.scorecard.cost import ModelCost
 
 SMOKE = "scale=smoke shows only that things run: its numbers say nothing about the models."
 
+_DECODING = (
+    "On a CPU stacks of Mamba or Mamba-2 blocks are decoded by one compiled kernel, all others by calls of "
+    "PyTorch."
+)
+
 
 def card_report(card: Card, costs: Sequence[ModelCost], machine: dict[str, str]) -> Report:
     """Return a card as a report.
@@ -98,7 +103,7 @@ def _costs(costs: Sequence[ModelCost], machine: dict[str, str]) -> Section:
         for at in cost.by_length
     ]
     told = "; ".join(f"{key}: {value}" for key, value in machine.items())
-    note = f"Single sequences of bytes, in training and after L of them. {told}".strip()
+    note = f"Single sequences of bytes, in training and after L of them. {_DECODING} {told}".strip()
     return Section("cost", "Cost by length", columns, rows, [note])
 
 
