@@ -25,9 +25,9 @@ def write_reference(folder: Path) -> None:
     keys = list_keys()
     pages = {
         "cli": cli_page(),
-        "tasks": index("Tasks", "tasks", TASKS.names()),
-        "models": index("Models", "models", MODELS.names()),
-        "studies": index("Studies", "studies", sorted(load_studies()[0])),
+        "tasks": index("Each task", "tasks", TASKS.names()),
+        "models": index("Each model", "models", MODELS.names()),
+        "studies": index("Each study", "studies", sorted(load_studies()[0])),
         **{f"tasks/{name}": task_page(name, keys) for name in TASKS.names()},
         **{f"models/{name}": model_page(name) for name in MODELS.names()},
         **{f"studies/{name}": study_page(name, study) for name, study in load_studies()[0].items()},

@@ -326,6 +326,8 @@ def test_up_to_four_lines_have_one_column_and_up_to_seven_numbers_a_tick_each() 
         axes = made([copied(16, 48 + 10 * place) for place in range(count)], x="task.length")
         labels = [label.get_text() for label in axes.get_xticklabels()]
         assert (labels[:2] == ["48.0", "58.0"]) == (count == 7)
+    near = made([copied(16, length) for length in (48, 50, 99)], x="task.length")
+    assert [label.get_text() for label in near.get_xticklabels()] == ["48.0", "", "99.0"]
     other = made([copied(16, 64, **{"test/length_128/accuracy": 3.0})], x="task.length", log="")
     assert (other.get_xscale(), legend(other)) == (
         "linear",

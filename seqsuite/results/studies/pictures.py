@@ -25,6 +25,8 @@ from seqsuite.results.studies.study import Picture, Study
 from seqsuite.results.table import MetricInfo, Results
 
 _COLUMNS, _PANEL_INCHES = 2, (5.4, 4.4)
+_LABEL = 0.12
+"""How wide a tick's label is at most, as a share of the axis."""
 _FEW_TICKS = 7
 _FEW_LINES = 4
 
@@ -221,13 +223,24 @@ def _log_x(axes: Axes, places: Sequence[float]) -> None:
         return
     axes.set_xscale("log")
     if len(places) <= _FEW_TICKS:
-        axes.set_xticks(places, [show(place, "quantity") for place in places])
+        axes.set_xticks(places, _labels(places))
         axes.xaxis.set_minor_locator(NullLocator())
     else:
         axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: show(x, "quantity")))
         axes.xaxis.set_minor_locator(NullLocator())
     axes.tick_params(axis="x", labelsize=8)
+
+
+def _labels(places: Sequence[float]) -> list[str]:
+    """Return what ticks on a logarithmic axis say: nothing where it would run into the one before."""
+    labels, told = [], -math.inf
+    room = _LABEL * math.log(places[-1] / places[0])
+    for place in places:
+        fits = math.log(place) - told >= room
+        labels.append(show(place, "quantity") if fits else "")
+        told = math.log(place) if fits else told
+    return labels
 
 
 def _log_y(axes: Axes) -> None:
