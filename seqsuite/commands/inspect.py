@@ -39,6 +39,9 @@ LONGEST = 256
 LONGEST_AUDIO = 4096
 """Samples that a page shows at most: a quarter of a second, without matrices if above :data:`LONGEST`."""
 
+EXAMPLE, EXAMPLE_AUDIO = 48, 256
+"""Tokens of a test row that are shown where no input was given."""
+
 _DNA_ROW = 60
 _DEMONSTRATION = ("task=hamburger", "model=mamba,s4d", "scale=cpu")
 _ARTIFACTS = "inspection"
@@ -67,7 +70,8 @@ def inspect_to_file(
 
     Args:
         sources: Finished runs or folders; none stands for the demonstration, which is trained if it is not.
-        texts: The inputs, which all of them read alike; of audio, paths of files.
+        texts: The inputs, which all of them read alike; of audio, paths of files. None stands for the
+            beginning of the task's first test row, or of the hamburger for its sentence.
         output: The file.
         experiment: MLflow experiment that the runs are in.
         times: Whether to time the scan for the page's third tab.
@@ -158,9 +162,12 @@ def _check_alike(opened: Sequence[Shown]) -> None:
 def _page_data(opened: Sequence[Shown], texts: Sequence[str]) -> dict[str, Any]:
     """Return what :func:`seqsuite.results.inspection_page.write_page` and the figure show."""
     first = opened[0]
-    tokens = [[_encode(shown, text) for shown in opened] for text in texts]
+    given = {text: [_encode(shown, text) for shown in opened] for text in texts}
+    if not given:
+        text, ids = _example(first)
+        given = {text: [_checked(shown, ids) for shown in opened]}
     inputs = []
-    for text, of_model in zip(texts, tokens, strict=True):
+    for text, of_model in given.items():
         for shown, ids in zip(opened, of_model, strict=True):
             if not torch.equal(ids, of_model[0]):
                 raise UserError(
@@ -195,8 +202,27 @@ def _encode(shown: Shown, text: str) -> Tensor:
     """
     is_audio = isinstance(shown.codec, AudioCodec)
     ids = torch.from_numpy(shown.codec.read(Path(text)) if is_audio else shown.codec.encode(text))
-    if is_audio:
-        ids = ids[:LONGEST_AUDIO]
+    return _checked(shown, ids[:LONGEST_AUDIO] if is_audio else ids)
+
+
+def _example(shown: Shown) -> tuple[str, Tensor]:
+    """Return an input for who gave none: the beginning of the first test row, and what it is called."""
+    if isinstance(shown.task, Hamburger):
+        ids = torch.from_numpy(shown.task.prompt())
+        return shown.codec.decode(ids.tolist()), ids
+    batch = shown.task.eval_batch(shown.task.eval_sets("test")[0], range(1))
+    is_audio = isinstance(shown.codec, AudioCodec)
+    ids = torch.from_numpy(batch.inputs[0][: EXAMPLE_AUDIO if is_audio else EXAMPLE])
+    return "the first test row" if is_audio else shown.codec.decode(ids.tolist()), ids
+
+
+def _checked(shown: Shown, ids: Tensor) -> Tensor:
+    """Return an input's tokens, of which there is at least one.
+
+    Raises:
+        UserError: if there are more than the page or the model takes.
+    """
+    is_audio = isinstance(shown.codec, AudioCodec)
     if not 1 <= len(ids) <= (LONGEST_AUDIO if is_audio else LONGEST):
         raise UserError(f"--input has {len(ids)} tokens: give it 1 to {LONGEST}.")
     if shown.model.longest_input is not None and len(ids) > shown.model.longest_input:

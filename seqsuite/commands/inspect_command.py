@@ -18,9 +18,9 @@ def _complete_model(ctx: click.Context, param: click.Parameter, incomplete: str)
     "--input",
     "texts",
     multiple=True,
-    default=("i want to order a hamburger .",),
-    show_default=True,
-    help="Text or DNA as the run's task reads it, or the path of an audio file; may be given several times.",
+    help="Text or DNA as the run's task reads it, or the path of an audio file; may be given several times. "
+    "By default the beginning of the task's first test row; of the demonstration its sentence, i want to "
+    "order a hamburger .",
 )
 @click.option(
     "--output",

@@ -1,5 +1,6 @@
 """``seqsuite run --dry-run``: the cells, what they take, and what will not fit."""
 
+import os
 from collections.abc import Sequence
 
 import torch
@@ -55,6 +56,19 @@ def tell_defaults(console: Console, cells: Sequence[CellConfig]) -> None:
                 soft_wrap=True,
                 markup=False,
             )
+
+
+def tell_busy(console: Console, cells: Sequence[CellConfig]) -> None:
+    """Say where others are at work on the machine: a cell's threads then wait for each other."""
+    if not hasattr(os, "getloadavg") or all(cell.run.threads == 1 for cell in cells):
+        return
+    load, cores = os.getloadavg()[0], usable_cores()
+    if cores > 1 and load >= cores:
+        console.print(
+            f"The machine is busy ({load:.1f} processes at work on {cores} cores): a run may take many times "
+            "as long as alone, and is often faster with run.threads=1.",
+            soft_wrap=True,
+        )
 
 
 def print_plan(console: Console, cells: Sequence[CellConfig], *, probe: bool, matched: bool = False) -> None:

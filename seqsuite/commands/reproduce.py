@@ -16,6 +16,7 @@ from seqsuite.commands.run import EXIT_INTERRUPTED, exit_status, print_failures,
 from seqsuite.commands.zero_shot import reproduce_zero_shot
 from seqsuite.errors import UserError
 from seqsuite.experiments.cell import GOOD
+from seqsuite.experiments.tracking import schema
 from seqsuite.experiments.tracking.export import FileReader, export_runs
 from seqsuite.experiments.tracking.reader import JoinedReader, open_reader
 from seqsuite.experiments.tracking.store import CellRun
@@ -117,7 +118,9 @@ def _listed(name: str, study: Study, runs: Sequence[CellRun]) -> list[Cells]:
                 "cells": stands.cells,
                 "steps": stands.steps,
                 "finished": stands.finished,
-                "other": ", ".join(f"{number} {status.lower()}" for status, number in others.items()),
+                "other": ", ".join(
+                    f"{number} {schema.status_in_words(status)}" for status, number in others.items()
+                ),
                 "seconds_left": None if each is None else each * (stands.cells - stands.finished),
             }
         )

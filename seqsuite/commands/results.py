@@ -69,6 +69,8 @@ def show_results(
 
         compare(reader, collect(reader, filters=conditions, paper=paper), figure)
         print(f"The picture is in {figure}.", file=sys.stderr)
+        if rows is not None:
+            print("It is of all runs: --rows, --cols and --metric are the table's.", file=sys.stderr)
     if export is not None:
         count = export_runs(reader, select(newest(reader.cells()), conditions), export)
         print(f"{counted(count, 'run')} in {export}.", file=sys.stderr)

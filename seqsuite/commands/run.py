@@ -11,7 +11,7 @@ from rich.console import Console
 from seqsuite.api import run_cells
 from seqsuite.commands.console import make_console
 from seqsuite.commands.live import LiveTable
-from seqsuite.commands.plan import check_probe, print_plan, tell_defaults
+from seqsuite.commands.plan import check_probe, print_plan, tell_busy, tell_defaults
 from seqsuite.commands.progress import GridProgress, ProgressDisplay, count, duration, metric_text
 from seqsuite.errors import UserError
 from seqsuite.experiments.cell import GOOD, CellResult
@@ -131,6 +131,7 @@ def run_shown(
     """
     _show_notices(console)
     tell_defaults(console, cells)
+    tell_busy(console, cells)
     progress = GridProgress(cells)
     # Where one cell runs at a time, its own display says more.
     live = LiveTable(console, cells if cells[0].run.executor != "inline" else ())
@@ -246,7 +247,7 @@ def _print_summary(console: Console, cells: Sequence[CellConfig], results: Seque
     print_results(found)
     console.print("Look next:", style="bold")
     option = "" if experiment == "seqsuite" else f" --experiment {shlex.quote(experiment)}"
-    speaks = any(result.message or result.outcome == "skipped" for result in results)
+    speaks = any(result.outcome == "finished" and result.message for result in results)
     commands = {
         command + option: purpose
         for command, purpose in _LOOK_NEXT.items()

@@ -16,6 +16,7 @@ from seqsuite.results.comparison import ENVIRONMENT, find_run
 
 _BARS = "▁▂▃▄▅▆▇█"
 _CURVE = 40  # columns of a curve
+_WIDE = 90  # columns of a terminal that has room for times
 _CURVES = (schema.TRAIN_LOSS, schema.VALIDATION)
 
 
@@ -30,12 +31,15 @@ def list_runs(experiment: str) -> None:
         raise UserError(f"There are no runs in experiment {experiment!r}: `seqsuite run` makes one.")
     console = make_console()
     table = Table(box=None, pad_edge=False)
-    for column in ("id", "name", "status", "test", "started", "trained"):
+    names = ["id", "name", "status", "test", *(["started", "trained"] if console.width >= _WIDE else [])]
+    for column in names:
         table.add_column(column, no_wrap=column != "name", overflow="fold")
     for run in found:
         seconds = run.metrics.get(schema.TRAIN_SECONDS)
         trained = "" if seconds is None else duration(seconds)
-        table.add_row(run.run_id[:8], run.name, run.status.lower(), _score(run), _started(run), trained)
+        status = schema.status_in_words(run.status)
+        line = (run.run_id[:8], run.name, status, _score(run), _started(run), trained)
+        table.add_row(*line[: len(names)])
     show(console, table)
 
 
@@ -49,7 +53,7 @@ def show_run(experiment: str, name: str) -> None:
     run = find_run(reader, name)
     console = make_console()
     console.print(f"{run.name} (run {run.run_id})", style="bold")
-    console.print(f"{run.status.lower()}, started {_started(run)}")
+    console.print(f"{schema.status_in_words(run.status)}, started {_started(run)}")
     if run.status == "FAILED" and schema.TAG_FAILURE in run.tags:
         console.print(f"It failed: {run.tags[schema.TAG_FAILURE]}", soft_wrap=True, markup=False)
     _print("settings", run.params)

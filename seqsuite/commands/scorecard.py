@@ -19,6 +19,7 @@ from seqsuite.commands.run import EXIT_INTERRUPTED, exit_status, print_failures,
 from seqsuite.errors import UserError
 from seqsuite.experiments.cell import CellResult
 from seqsuite.experiments.config.schema import CellConfig
+from seqsuite.experiments.executors.worker import using_threads
 from seqsuite.experiments.tracking.export import FileReader, export_runs
 from seqsuite.experiments.tracking.reader import JoinedReader, Reader, open_reader
 from seqsuite.experiments.tracking.store import CellRun
@@ -180,9 +181,9 @@ def _show(
     figure: Path | None,
 ) -> None:
     """Measure what models cost, and write the card in all its forms."""
-    with console.status("Measuring time and memory by length"):
+    with console.status("Measuring time and memory by length"), using_threads(every[0].cell.run.threads):
         costs = [_cost(model, every, scale) for model in card.models]
-    known = describe_machine("cpu", (torch.get_num_threads(),))
+        known = describe_machine("cpu", (torch.get_num_threads(),))
     machine = {key: value for key, value in known.items() if key in _MACHINE}
     report.write(card_report(card, costs, machine), style, sys.stdout)
     try:

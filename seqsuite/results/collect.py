@@ -20,6 +20,7 @@ from seqsuite.results.table import MetricInfo, Results, Row, Score, Section
 _NO_OPTIONS = ("task.name", "model.name", "scale", "seed")
 _NAMED = 12
 """Cells that are named where none matches."""
+_UNEQUAL = 1.5
 _SMOKE = "scale=smoke shows only that things run: its numbers say nothing about the models."
 
 
@@ -132,7 +133,7 @@ def nothing_found(reader: Reader, cells: Sequence[CellRun], kept: Sequence[CellR
 
 def describe(counts: Mapping[str, int]) -> str:
     """Return counts by status as words: ``"2 running, 1 failed"``."""
-    return ", ".join(f"{count} {status.lower()}" for status, count in sorted(counts.items()))
+    return ", ".join(f"{count} {schema.status_in_words(status)}" for status, count in sorted(counts.items()))
 
 
 def _sections(cells: Iterable[CellRun]) -> list[Section]:
@@ -195,6 +196,7 @@ def _section(cells: Sequence[CellRun], apart: Mapping[str, str]) -> Section:
     notes = list(_notes(task, scale, rows, changed))
     for row, group in zip(rows, members, strict=True):
         notes += unequal_code(row.label, group)
+    notes += _unequal_speeds(members)
     ranked = tuple(sorted(rows, key=lambda row: _rank(row, metric.higher_is_better)))
     if scale != "smoke":
         notes += uncarried(ranked, metric)
@@ -220,6 +222,19 @@ def unequal_code(label: str, cells: Collection[CellRun]) -> list[str]:
         f"{label}: a plug-in's code changed between its runs, as `seqsuite results compare RUN RUN` shows; "
         "--force runs them again."
     ]
+
+
+def _unequal_speeds(groups: Iterable[Sequence[CellRun]]) -> list[str]:
+    """Return a note where runs of the same cell but for the seed were not equally fast."""
+    for group in groups:
+        told = (cell.metrics.get(schema.TOKENS_PER_SECOND) for cell in group)
+        speeds = [speed for speed in told if speed]
+        if speeds and max(speeds) > _UNEQUAL * min(speeds):
+            return [
+                "Speeds are no comparison: those of one row's seeds differ by more than half, as with other "
+                "threads or beside other work."
+            ]
+    return []
 
 
 def metric_of(cell: CellRun) -> MetricInfo:

@@ -20,6 +20,8 @@ ENVIRONMENT = {
     "grid": "mlflow.parentRunId",
 }
 """What is told of where a run was made, by the tag that has it."""
+_OF_EACH_RUN = ("process", "cell", "grid")
+"""What is another in any two runs."""
 _FIRST = (schema.TEST, schema.BEST)
 
 
@@ -63,9 +65,13 @@ def find_run(reader: Reader, name: str) -> CellRun:
 
 
 def _facts(run: CellRun) -> dict[str, str]:
-    environment = {name: run.tags[tag] for name, tag in ENVIRONMENT.items() if tag in run.tags}
+    environment = {
+        name: run.tags[tag]
+        for name, tag in ENVIRONMENT.items()
+        if tag in run.tags and name not in _OF_EACH_RUN
+    }
     params = {key: value for key, value in run.params.items() if key != "run.name"}  # part of the name
-    return {"name": run.name, "status": run.status.lower(), **params, **environment}
+    return {"name": run.name, "status": schema.status_in_words(run.status), **params, **environment}
 
 
 def _differing(one: Mapping[str, str], other: Mapping[str, str]) -> dict[str, tuple[str, str]]:

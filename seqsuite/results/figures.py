@@ -177,7 +177,7 @@ def _by_seed(reader: Reader, row: Row, metric: str) -> tuple[Floats, Floats]:
 
 
 def _draw_ranking(axes: Axes, section: Section) -> None:
-    """Draw the rows as points on the test set, with their spread over seeds and the paper's numbers."""
+    """Draw the rows as points on the test set, bars from the least seed to the largest, and the paper's."""
     metric = section.metric
     published = False
     for place, row in enumerate(section.rows):
@@ -190,9 +190,9 @@ def _draw_ranking(axes: Axes, section: Section) -> None:
             continue
         style = look(place)
         axes.plot(list(row.values.values()), [place] * len(row.values), ".", color=style.colour, alpha=0.4)
-        axes.errorbar(
-            row.score.mean, place, xerr=row.score.spread, fmt=style.marker, color=style.colour, capsize=4
-        )
+        values, mean = list(filter(math.isfinite, row.values.values())), row.score.mean
+        reach = [[mean - min(values)], [max(values) - mean]] if len(values) > 1 else None
+        axes.errorbar(mean, place, xerr=reach, fmt=style.marker, color=style.colour, capsize=4)
         text, where = mean_and_spread(row, metric), (row.score.mean, place)
         axes.annotate(text, where, (0, 6), textcoords="offset points", ha="center", fontsize=8)
     axes.set_yticks(range(len(section.rows)), [_tick(row, section) for row in section.rows], fontsize=9)

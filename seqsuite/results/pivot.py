@@ -23,7 +23,6 @@ from seqsuite.results.table import MetricInfo, labelled
 SET = "set"
 """In place of a setting: the evaluation sets, or of ``loss_by_position`` the positions."""
 _ALL = "all"
-_STATUS = {"FAILED": "failed", "KILLED": "stopped", "RUNNING": "running", "SCHEDULED": "scheduled"}
 
 
 @dataclass(frozen=True)
@@ -207,7 +206,7 @@ def _cell(found: Found, place: int) -> Cells:
     values = [value for _, value in found if value is not None]
     if not values:
         diverged = any(schema.TAG_DIVERGED in run.tags for run, _ in found)
-        word = "diverged" if diverged else _STATUS.get(found[0][0].status, found[0][0].status.lower())
+        word = "diverged" if diverged else schema.status_in_words(found[0][0].status)
         return {f"mean_{place}": word}
     spread = statistics.stdev(values) if len(values) > 1 and all(map(math.isfinite, values)) else None
     return {
@@ -271,6 +270,8 @@ def _uncarried(
     values: Mapping[tuple[tuple[str, ...], str], Found], cols: Sequence[str], axes: Axes, metric: MetricInfo
 ) -> list[str]:
     """Return a warning that names the columns in which seeds do not carry that the best row is ahead."""
+    if "seed" in axes.settings:  # each cell is of one seed
+        return []
     open_cols = []
     for col in cols:
         by_row = [_by_seed(found) for (_, other), found in values.items() if other == col]

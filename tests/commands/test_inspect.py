@@ -80,6 +80,18 @@ def test_text_is_shown_by_its_bytes(
     assert data["reader"]["labels"][:11:10] == ["x00", "x0a"]
 
 
+def test_without_an_input_the_first_test_row_is_shown(
+    inspect: Callable[..., Result], text_run: str, shared_folder: Path
+) -> None:
+    made = inspect(text_run, "--output", "row.html")
+    assert made.exit_code == 0, made.output
+    (only,) = data_of(shared_folder / "row.html")["inputs"]
+    assert len(only["tokens"]) == len(only["text"].encode()) == 48
+    assert inspect(RUN, "--output", "sentence.html").exit_code == 0
+    (only,) = data_of(shared_folder / "sentence.html")["inputs"]
+    assert only["text"] == "i want to order a hamburger ."
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

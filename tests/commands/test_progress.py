@@ -8,6 +8,7 @@ import pytest
 from click.testing import Result
 from rich.console import Console
 
+from seqsuite.commands.plan import tell_busy
 from seqsuite.commands.progress import GridProgress, ProgressDisplay, count, duration, metric_text
 from seqsuite.experiments.config.grid import resolve_grid
 from seqsuite.experiments.config.overrides import expand_grid
@@ -65,6 +66,16 @@ def test_words() -> None:
     assert [duration(seconds) for seconds in (5, 120, 7200)] == ["5 s", "2 min", "2.0 h"]
     assert [count(number, "cell") for number in (1, 2, 1200)] == ["1 cell", "2 cells", "1,200 cells"]
     assert metric_text("bits_per_base", 1.98765) == "1.988 bits per base"
+
+
+def test_a_busy_machine_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("seqsuite.commands.plan.usable_cores", lambda: 2)
+    for load, threads, told in ((7.0, None, True), (1.0, None, False), (7.0, 1, False)):
+        monkeypatch.setattr("os.getloadavg", lambda load=load: (load, 0.0, 0.0))
+        buffer = io.StringIO()
+        run = CELLS[0].run.model_copy(update={"threads": threads})
+        tell_busy(Console(file=buffer, width=200), [cell.model_copy(update={"run": run}) for cell in CELLS])
+        assert buffer.getvalue().startswith("The machine is busy (7.0 processes at work on 2") == told
 
 
 def test_a_run_tells_its_place_its_test_and_where_to_look(seqsuite: Callable[..., Result]) -> None:

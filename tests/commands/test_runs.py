@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import Result
+from rich.console import Console
 
 from seqsuite.commands.runs import sparkline
 from seqsuite.errors import UserError
@@ -94,6 +95,18 @@ def test_runs_are_listed_and_shown(seqsuite: Seqsuite, ids: dict[str, str]) -> N
     refused = seqsuite("runs", "--experiment", EXPERIMENT, "show", "text-mambo")
     assert refused.exit_code == 2
     assert "Did you mean 'text-mamba'" in refused.output
+
+
+@pytest.mark.parametrize(("columns", "told"), [("60", False), ("120", True)])
+def test_a_narrow_terminal_has_names_and_no_times(
+    seqsuite: Seqsuite, ids: dict[str, str], monkeypatch: pytest.MonkeyPatch, columns: str, told: bool
+) -> None:
+    monkeypatch.setattr("seqsuite.commands.runs.make_console", lambda: Console(width=int(columns)))
+    head, *lines = seqsuite("runs", "--experiment", EXPERIMENT).output.splitlines()
+    assert ("trained" in head) == told
+    assert "name" in head
+    assert any("text-mamba" in line for line in lines)
+    assert any("1.500 bits per byte" in line for line in lines)
 
 
 def test_a_failed_run_is_shown_with_its_reason(seqsuite: Seqsuite, store: Store) -> None:

@@ -293,7 +293,7 @@ def test_nothing_to_show_says_what_to_do(reader: Reader, record: Record) -> None
     with pytest.raises(UserError, match=r"no results yet.*seqsuite run"):
         collect(reader)
     record("mamba", None, status="KILLED")
-    with pytest.raises(UserError, match=r"finished yet.*1 killed"):
+    with pytest.raises(UserError, match=r"finished yet.*1 stopped"):
         collect(reader)
 
 

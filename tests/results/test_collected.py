@@ -79,7 +79,7 @@ def test_why_there_is_nothing() -> None:
     assert nothing_found(Runs(), many[:12], []) == f"No cell matches; there is {named}."
     assert nothing_found(Runs(), many, []) == f"No cell matches; there is {named}; and 2 others."
     lost = [replace(s4, status="KILLED"), replace(mamba, status="FAILED"), replace(mamba, status="KILLED")]
-    assert nothing_found(Runs(), lost, lost) == "No cell has finished yet (1 failed, 2 killed)."
+    assert nothing_found(Runs(), lost, lost) == "No cell has finished yet (1 failed, 2 stopped)."
     assert describe({"RUNNING": 2, "FAILED": 1}) == "1 failed, 2 running"
     with pytest.raises(UserError, match="No cell has finished yet"):
         collect(Runs(*lost))
@@ -109,6 +109,16 @@ def test_what_all_rows_share_unlike_the_preset_is_a_note_and_the_models_own_is_n
     assert [dict(row.options) for row in section.rows] == [{}, {}]
     (usual,) = collect(Runs(both[0], copied("s4", 2.0)), paper=False).sections
     assert not any(note.startswith("Unlike") for note in usual.notes)
+
+
+def test_speeds_of_unequal_conditions_are_told() -> None:
+    cells = [copied("mamba", 90.0, seed=seed) for seed in range(2)]
+    note = "Speeds are no comparison"
+    for slower, told in ((0.9, False), (0.5, True)):
+        speed = {schema.TOKENS_PER_SECOND: slower * cells[1].metrics[schema.TOKENS_PER_SECOND]}
+        other = replace(cells[1], metrics={**cells[1].metrics, **speed})
+        (section,) = collect(Runs(cells[0], other), paper=False).sections
+        assert any(text.startswith(note) for text in section.notes) == told
 
 
 def test_seeds_of_different_plugin_code_are_told() -> None:

@@ -37,7 +37,7 @@ def test_what_differs_and_what_was_measured() -> None:
         "\n"
         "| setting | 01234567 | abcdefgh |\n"
         "| --- | --- | --- |\n"
-        "| status | finished | killed |\n"
+        "| status | finished | stopped |\n"
         f"| train.steps | {steps} | 7 |\n"
         "| host | – | there |\n"
         "\n"

@@ -113,7 +113,7 @@ def test_a_pipe_gets_plain_text() -> None:
         "s4               –             –\n"
         "\n"
         "The study x cannot be used.\n"
-        "Not in the tables: 2 killed, 1 running.\n"
+        "Not in the tables: 2 stopped, 1 running.\n"
     )
 
 

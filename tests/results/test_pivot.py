@@ -111,11 +111,16 @@ def test_files_that_hold_no_runs(grid: Reader, tmp_path: Path) -> None:
     path = tmp_path / "runs.json"
     with pytest.raises(UserError, match="cannot be read"):
         FileReader(path)
-    for text in ("{", "[]", "{}"):
+    for text in ("a table", "[]", "{}"):
         path.write_text(text)
         with pytest.raises(UserError, match="holds no runs"):
             FileReader(path)
     export_runs(grid, grid.cells(), path)
+    whole = path.read_text()
+    path.write_text(whole[: len(whole) // 2])
+    with pytest.raises(UserError, match=r"is not whole \(.*: export it again"):
+        FileReader(path)
+    path.write_text(whole)
     content = json.loads(path.read_text())
     del content["runs"][0]["tags"]
     path.write_text(json.dumps(content))

@@ -155,6 +155,34 @@ def test_what_the_seeds_carry(card: Card, every: list[Slot]) -> None:
     assert first["verdict"].startswith("Behind mamba by 36.00 points (95 % interval")
 
 
+def test_chance_is_on_the_scale_though_every_model_is_behind_it(card: Card) -> None:
+    """It stood at the end that is best, where it is not."""
+    bits = dataclasses.replace(card.lines[0].metric, name="bits_per_base", higher_is_better=False, digits=3)
+    test = card.lines[0].test.model_copy(update={"perfect": None})
+    scores = tuple(
+        dataclasses.replace(score, values=dict.fromkeys(score.values, 7.7), low=7.7, high=7.7)
+        for score in card.lines[0].scores
+    )
+    line = dataclasses.replace(card.lines[0], metric=bits, test=test, chance=1.982, scores=scores)
+    worst, best = line.ends
+    assert worst == 7.7
+    assert best < 1.982
+    assert 0.9 < line.place(1.982) < 1
+    page = card_page(dataclasses.replace(card, lines=(line,)), [], {})
+    assert "trivial predictor 1.982" in page
+
+
+def test_a_card_without_the_reference_says_so(every: list[Slot]) -> None:
+    runs = by_cell([fake(slot) for slot in every if slot.model == "hyena"])
+    found = make_card(BATTERY, "smoke", every, runs, candidate="hyena", about="", command="")
+    assert found.missing == (
+        "mamba, which models are compared with, has no finished run at scale=smoke: "
+        "model=mamba,… runs it, too.",
+    )
+    assert "hyena and mamba" not in markdown(card_report(found, [], {}))
+    assert "○ mamba" not in card_page(found, [], {})
+
+
 def test_what_has_not_run_is_said(every: list[Slot]) -> None:
     runs = by_cell([fake(slot) for slot in every if slot.model != "hyena"])
     found = make_card(BATTERY, "smoke", every, runs, candidate="hyena", about="", command="")

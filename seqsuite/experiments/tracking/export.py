@@ -96,10 +96,15 @@ _COMPACT: dict[str, Any] = {
 
 def _content(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        content = json.loads(text)
     except OSError as error:
         raise UserError(f"The file {path} cannot be read: {error.strerror}.") from error
-    except ValueError:
+    except UnicodeDecodeError:
+        content = None
+    except ValueError as error:
+        if text.lstrip().startswith("{"):
+            raise UserError(f"The file {path} is not whole ({error}): export it again.") from error
         content = None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise UserError(f"The file {path} holds no runs: `seqsuite results --export FILE` writes such files.")

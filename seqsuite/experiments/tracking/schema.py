@@ -100,3 +100,8 @@ SHARE_OF_PEAK = "train/share_of_peak"
 
 RunStatus = Literal["RUNNING", "SCHEDULED", "FINISHED", "FAILED", "KILLED"]
 FinalStatus = Literal["FINISHED", "FAILED", "KILLED"]
+
+
+def status_in_words(status: str) -> str:
+    """Return what users are told of a run's status: MLflow's KILLED is one that was stopped."""
+    return "stopped" if status == "KILLED" else status.lower()

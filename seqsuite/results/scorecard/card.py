@@ -62,12 +62,15 @@ class Line:
 
     @property
     def ends(self) -> tuple[float, float]:
-        """Return the ends of its scale, the worse first: chance, and perfect or a little past the best."""
+        """Return the ends of its scale, the worse first: the worst, and perfect or a little past the best.
+
+        Chance is among them: models may be behind it, too.
+        """
         values = [end for score in self.scores for end in (score.low, score.high) if math.isfinite(end)]
+        values += [] if self.chance is None else [self.chance]
         values = values or [0.0]
         sign = 1.0 if self.metric.higher_is_better else -1.0
         worst = min(sign * value for value in values)
-        worst = worst if self.chance is None else min(worst, sign * self.chance)
         best = max(sign * value for value in values)
         room = max(0.05 * (best - worst), 20 * 10.0**-self.metric.digits)
         best = best + room if self.test.perfect is None else max(best, sign * self.test.perfect)
@@ -205,6 +208,11 @@ def make_card(
             missing.append(f"{test.title}: {candidate} has no finished run.")
         if found:
             lines.append(_line(test, scale, found, battery.reference, candidate))
+    if lines and not any(score.model == battery.reference for line in lines for score in line.scores):
+        missing.append(
+            f"{battery.reference}, which models are compared with, has no finished run at scale={scale}: "
+            f"model={battery.reference},… runs it, too."
+        )
     return Card(
         candidate=candidate,
         about=about,

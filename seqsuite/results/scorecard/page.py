@@ -49,7 +49,7 @@ def card_page(card: Card, costs: Sequence[ModelCost], machine: dict[str, str]) -
 def _head(card: Card, costs: Sequence[ModelCost]) -> str:
     """Return what it is about: the layer in a sentence, and with what budget."""
     facts = {
-        "compared with": card.reference if card.reference != card.candidate else "–",
+        "compared with": card.reference if _is_compared(card) else "–",
         "scale": card.scale,
         "runs of a test": card.seeds_told,
         "learning rates tried": ", ".join(f"{rate:g}" for rate in card.rates),
@@ -74,11 +74,15 @@ def _head(card: Card, costs: Sequence[ModelCost]) -> str:
 
 def _legend(card: Card) -> str:
     """Return what the marks are."""
-    reference = f"○ {card.reference}; " if card.reference != card.candidate else ""
+    reference = f"○ {card.reference}; " if _is_compared(card) else ""
     return (
         f"● {card.candidate}; {reference}◇ other models; bars: 95 % interval of the mean over seeds; dotted: "
         "what chance or a trivial predictor reaches."
     )
+
+
+def _is_compared(card: Card) -> bool:
+    return card.reference != card.candidate and card.reference in card.models
 
 
 def _date(card: Card) -> str:
@@ -95,6 +99,8 @@ def _test(card: Card, line: Line) -> str:
     told = [line.metric.label]
     if line.questions:
         told.append(f"{line.questions.replace(' x ', ' sequences of ')} tokens")
+    if line.chance is not None and line.chance != worst:
+        told.append(f"{trivial} {line.metric.show(line.chance)}")
     candidate = next((score for score in line.scores if score.model == card.candidate), None)
     sentence = verdict(candidate, card.reference, line.metric) if candidate else ""
     return (

@@ -1,6 +1,7 @@
 """A card as a picture: a panel a test, a line a model, with marks that read in black and white."""
 
 import math
+import textwrap
 from pathlib import Path
 
 from matplotlib.axes import Axes
@@ -13,6 +14,7 @@ from seqsuite.results.scorecard.table import SMOKE
 
 _COLUMNS = 3
 _PANEL_INCHES, _LANE_INCHES, _FRAME_INCHES = 3.5, 0.22, 0.85
+_TITLE_LETTERS = 30  # a line, in a panel beside long names
 _MARKS = "sD^vP"
 
 
@@ -57,7 +59,7 @@ def _draw(panel: Axes, card: Card, line: Line) -> None:
         label.set_fontweight("bold" if model == card.candidate else "normal")
     if line.chance is not None:
         panel.axvline(line.chance, color=GREY, linestyle=":", linewidth=1)
-    panel.set_title(line.test.title, fontsize=9, loc="left")
+    panel.set_title(textwrap.fill(line.test.title, _TITLE_LETTERS), fontsize=9, loc="left")
     panel.set_xlabel(f"{line.metric.label} (→ better)", fontsize=8)  # the axis runs from worse to better
     panel.tick_params(axis="x", labelsize=8)
     panel.xaxis.set_major_locator(MaxNLocator(5))

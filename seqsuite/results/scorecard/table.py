@@ -42,9 +42,8 @@ def _scores(card: Card) -> Section:
     keys = {model: f"model_{place}" for place, model in enumerate(card.models)}
     columns = [Column("test", "test"), Column("metric", "metric")]
     columns += [Column(key, model, "number") for model, key in keys.items()]
-    columns += [Column("verdict", f"{card.candidate} and {card.reference}")]
-    if card.candidate == card.reference:
-        columns.pop()
+    if card.candidate != card.reference and card.reference in card.models:
+        columns += [Column("verdict", f"{card.candidate} and {card.reference}")]
     return Section(
         kind="scorecard",
         title=f"{card.candidate}: scorecard at scale={card.scale}",

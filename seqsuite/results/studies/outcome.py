@@ -31,7 +31,8 @@ def study_report(
     sections = [*study_tables(study, reader), *study_laws(study, reader), *results_report(results).sections]
     if pairs:
         sections.append(order_table(pairs))
-    verdict = f"{name} at scale={scale}: {mark(study, scale, pairs)}."
+    seen = mark(study, scale, pairs)
+    verdict = f"{name} at scale={scale}: {'no order is expected' if seen == '–' else seen}."
     told = [verdict, *([f"Found in the paper: {study.finding}"] if study.finding else [])]
     return Report(command, {}, sections, [*told, *results.problems])
 
