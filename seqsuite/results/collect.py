@@ -15,7 +15,7 @@ from seqsuite.results.filters import Filter, check_keys, parse_filters
 from seqsuite.results.intervals import uncarried
 from seqsuite.results.measured import measured
 from seqsuite.results.published import join_published
-from seqsuite.results.table import MetricInfo, Results, Row, Score, Section
+from seqsuite.results.table import MetricInfo, Results, Row, Score, Section, settings_text
 
 _NO_OPTIONS = ("task.name", "model.name", "scale", "seed")
 _NAMED = 12
@@ -261,9 +261,8 @@ def _notes(
         if not key.startswith("model.") and all(found and found.get(key) == value for found in changed)
     }
     if shared:
-        settings = " ".join(f"{key}={value}" for key, value in shared.items())
         usual = f"preset of scale={scale}" if scale in scales_of(task) else "defaults"
-        yield f"Unlike the {usual}: {settings}."
+        yield f"Unlike the {usual}: {settings_text(shared)}."
     if any(found is None for found in changed):
         models = sorted({row.model for row, found in zip(rows, changed, strict=True) if found is None})
         yield f"Not checked against its preset, which is not installed here: {', '.join(models)}."
