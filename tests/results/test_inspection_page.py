@@ -239,7 +239,7 @@ def test_a_readers_own_sentence_is_shown(
         return page.locator("#note").inner_text()
 
     assert give("Nobody forgot to stop a concert . 1 ") == (
-        f"“1” is not among the {len(TASK.words.words)} words that this task reads."
+        f"“1” is not among the {len(TASK.words.words)} words that this task reads: {' '.join(TASK.words.words)}"
     )
     assert page.locator("#where").inner_text().startswith("1 of 11")
     assert give("a " * 40) == "It has 41 tokens: these models take 1 to 40 here."
@@ -302,6 +302,10 @@ def test_the_scan_steps_and_its_times_are_shown(open_page: Callable[..., Any], p
         last = table.locator("tr").nth(steps)
         assert [int(cell) for cell in last.locator("td").all_inner_texts()] == sums
     assert page.locator("table.times td").all_inner_texts() == ["64 µs", "64 µs", "256 µs", "256 µs"]
+    names = page.locator(".times-plot text:not([text-anchor])").all()
+    heights = sorted(float(name.get_attribute("y") or 0) for name in names)
+    assert len(heights) == 2
+    assert heights[1] - heights[0] >= 12  # though both lines end at one place
     page.reload()
     assert page.locator("#where").inner_text() == "step 15 of 15"
     page.keyboard.press("1")

@@ -151,7 +151,9 @@ function readTokens(reader, text) {
   const ids = given.map((part) => {
     const exact = reader.tokens.indexOf(part);
     const place = exact >= 0 ? exact : reader.tokens.indexOf(reader.kind === "words" ? part.toLowerCase() : part.toUpperCase());
-    if (place < 0) throw new RangeError(`“${part}” is not among the ${reader.tokens.length} ${reader.kind} that this task reads.`);
+    if (place < 0) {
+      throw new RangeError(`“${part}” is not among the ${reader.tokens.length} ${reader.kind} that this task reads: ${reader.tokens.join(" ")}`);
+    }
     return place;
   });
   const end = reader.end ? reader.tokens.indexOf(reader.end) : -1;

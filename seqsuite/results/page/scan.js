@@ -120,11 +120,18 @@ class Scan {
     }
     lengths.forEach((seqlen) => svg.append(svgElement("text", { x: x(seqlen), y: tall - 14, "text-anchor": "middle" }, String(seqlen))));
     svg.append(svgElement("line", { class: "axis", x1: left, x2: wide - right, y1: tall - low, y2: tall - low }));
+    const ends = [];
     ways.forEach((way, index) => {
       const points = lengths.flatMap((seqlen) => (seconds(way, seqlen) ? [[x(seqlen), y(seconds(way, seqlen))]] : []));
       svg.append(svgElement("polyline", { points: points.map((point) => point.join(",")).join(" "), fill: "none", stroke: colour(["--now", "--moved", "--bar"][index % 3]), "stroke-width": 2, "stroke-dasharray": ["", "6 3", "2 3"][index % 3] }));
       const [endX, endY] = points[points.length - 1];
-      svg.append(svgElement("text", { x: endX + 6, y: endY + 4 }, way));
+      ends.push({ way, endX, endY });
+    });
+    // Names stand at their lines' ends, from the top down, and none over another.
+    let above = -Infinity;
+    ends.sort((one, other) => one.endY - other.endY).forEach(({ way, endX, endY }) => {
+      above = Math.max(endY, above + 13);
+      svg.append(svgElement("text", { x: endX + 6, y: above + 4 }, way));
     });
     return svg;
   }

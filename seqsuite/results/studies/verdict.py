@@ -49,10 +49,10 @@ def mark(study: Study, scale: str, pairs: Sequence[Compared]) -> Mark:
     """
     if not study.expected:
         return "–"
-    if not pairs:
-        return "no runs"
     if scale == "smoke":
         return "smoke only"
+    if not pairs:
+        return "no runs"
     verdicts = [pair.difference.verdict for pair in pairs]
     if "behind" in verdicts:
         return "not as in the paper"
