@@ -238,8 +238,9 @@ def test_a_readers_own_sentence_is_shown(
         page.locator("#sentence-input").press("Enter")
         return page.locator("#note").inner_text()
 
+    words = TASK.words.words
     assert give("Nobody forgot to stop a concert . 1 ") == (
-        f"“1” is not among the {len(TASK.words.words)} words that this task reads: {' '.join(TASK.words.words)}"
+        f"“1” is not among the {len(words)} words that this task reads: {' '.join(words)}"
     )
     assert page.locator("#where").inner_text().startswith("1 of 11")
     assert give("a " * 40) == "It has 41 tokens: these models take 1 to 40 here."

@@ -28,13 +28,21 @@ def study_report(
         command: The command that it stands for.
     """
     pairs = compared(study, results)
-    sections = [*study_tables(study, reader), *study_laws(study, reader), *results_report(results).sections]
+    further = [section for section in results_report(results).sections if not _repeats(study, section)]
+    sections = [*study_tables(study, reader), *study_laws(study, reader), *further]
     if pairs:
         sections.append(order_table(pairs))
     seen = mark(study, scale, pairs)
     verdict = f"{name} at scale={scale}: {'no order is expected' if seen == '–' else seen}."
     told = [verdict, *([f"Found in the paper: {study.finding}"] if study.finding else [])]
     return Report(command, {}, sections, [*told, *results.problems])
+
+
+def _repeats(study: Study, section: Section) -> bool:
+    """Return whether a table by evaluation set has only numbers that the study's own has, none published."""
+    by_set = study.pivot is not None and study.pivot.cols == SET
+    published = any(str(row.get("label", "")).startswith(" ") for row in section.rows)
+    return by_set and section.kind == "evaluation sets" and not published
 
 
 def study_tables(study: Study, reader: Reader) -> list[Section]:
