@@ -59,8 +59,12 @@ def tell_defaults(console: Console, cells: Sequence[CellConfig]) -> None:
 
 
 def tell_busy(console: Console, cells: Sequence[CellConfig]) -> None:
-    """Say where others are at work on the machine: a cell's threads then wait for each other."""
-    if not hasattr(os, "getloadavg") or all(cell.run.threads == 1 for cell in cells):
+    """Say to a person where others are at work on the machine: a cell's threads then wait for each other."""
+    if (
+        not console.is_terminal
+        or not hasattr(os, "getloadavg")
+        or all(cell.run.threads == 1 for cell in cells)
+    ):
         return
     load, cores = os.getloadavg()[0], usable_cores()
     if cores > 1 and load >= cores:

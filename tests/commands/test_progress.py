@@ -68,14 +68,20 @@ def test_words() -> None:
     assert metric_text("bits_per_base", 1.98765) == "1.988 bits per base"
 
 
-def test_a_busy_machine_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("load", "threads", "at_a_terminal", "told"),
+    [(7.0, None, True, True), (1.0, None, True, False), (7.0, 1, True, False), (7.0, None, False, False)],
+)
+def test_a_busy_machine_is_told(
+    monkeypatch: pytest.MonkeyPatch, load: float, threads: int | None, at_a_terminal: bool, told: bool
+) -> None:
     monkeypatch.setattr("seqsuite.commands.plan.usable_cores", lambda: 2)
-    for load, threads, told in ((7.0, None, True), (1.0, None, False), (7.0, 1, False)):
-        monkeypatch.setattr("os.getloadavg", lambda load=load: (load, 0.0, 0.0))
-        buffer = io.StringIO()
-        run = CELLS[0].run.model_copy(update={"threads": threads})
-        tell_busy(Console(file=buffer, width=200), [cell.model_copy(update={"run": run}) for cell in CELLS])
-        assert buffer.getvalue().startswith("The machine is busy (7.0 processes at work on 2") == told
+    monkeypatch.setattr("os.getloadavg", lambda: (load, 0.0, 0.0))
+    buffer = io.StringIO()
+    console = Console(file=buffer, width=200, force_terminal=at_a_terminal, color_system=None)
+    run = CELLS[0].run.model_copy(update={"threads": threads})
+    tell_busy(console, [cell.model_copy(update={"run": run}) for cell in CELLS])
+    assert ("The machine is busy (7.0 processes at work on 2" in buffer.getvalue()) == told
 
 
 def test_a_run_tells_its_place_its_test_and_where_to_look(seqsuite: Callable[..., Result]) -> None:
