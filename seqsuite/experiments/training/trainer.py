@@ -157,6 +157,8 @@ class Trainer:
                     self.save()
                 self._advance(batches)
         self.parts.checkpoints.wait()
+        if self.progress.stopped:
+            log.info("Training ended with step %d: %s.", self.progress.step, self.progress.stopped)
 
     @contextmanager
     def _written(self) -> Iterator[None]:
