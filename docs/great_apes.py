@@ -37,7 +37,6 @@ from seqsuite.tasks.great_apes import GreatApes
 from seqsuite.tasks.kmers import count_words, log_frequencies, log_likelihoods
 from seqsuite.tasks.sources.fasta import N
 from seqsuite.tasks.sources.maf import example_alignment, read_maf, species_name
-from seqsuite.tasks.sources.targets import known_runs
 
 _RESAMPLINGS = 10_000
 _PLACES = 64  # a step of the regression
@@ -183,8 +182,7 @@ def _apart(asked: list[Places], a: int, b: int) -> float:
 
 
 def _alone(stretch: npt.NDArray[np.unsignedinteger[Any]]) -> int:
-    known = known_runs(stretch, N)
-    return int((known.starts[1:] - known.ends[:-1] == 1).sum())
+    return int((gaps.gap_lengths(stretch, N) == 1).sum())
 
 
 def _differences(alignment: Path | None) -> list[tuple[tuple[str, str], float]]:

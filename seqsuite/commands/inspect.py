@@ -164,12 +164,9 @@ def _check_alike(opened: Sequence[Shown]) -> None:
 def _page_data(opened: Sequence[Shown], texts: Sequence[str]) -> dict[str, Any]:
     """Return what :func:`seqsuite.results.inspection_page.write_page` and the figure show."""
     first = opened[0]
-    given = {text: [_encode(shown, text) for shown in opened] for text in texts}
-    if not given:
-        text, ids = _example(first)
-        given = {text: [_checked(shown, ids) for shown in opened]}
+    given = [(text, [_encode(shown, text) for shown in opened]) for text in texts] or [_example(opened)]
     inputs = []
-    for text, of_model in given.items():
+    for text, of_model in given:
         for shown, ids in zip(opened, of_model, strict=True):
             if not torch.equal(ids, of_model[0]):
                 raise UserError(
@@ -207,15 +204,22 @@ def _encode(shown: Shown, text: str) -> Tensor:
     return _checked(shown, ids[:LONGEST_AUDIO] if is_audio else ids)
 
 
-def _example(shown: Shown) -> tuple[str, Tensor]:
-    """Return an input for who gave none: the beginning of the first test row, and what it is called."""
-    if isinstance(shown.task, Hamburger):
-        ids = torch.from_numpy(shown.task.prompt())
-        return shown.codec.decode(ids.tolist()), ids
-    batch = shown.task.eval_batch(shown.task.eval_sets("test")[0], range(1))
-    is_audio = isinstance(shown.codec, AudioCodec)
-    ids = torch.from_numpy(batch.inputs[0][: EXAMPLE_AUDIO if is_audio else EXAMPLE])
-    return "the first test row" if is_audio else shown.codec.decode(ids.tolist()), ids
+def _example(opened: Sequence[Shown]) -> tuple[str, list[Tensor]]:
+    """Return what is shown to who gave no input, what it is called and its tokens for each model.
+
+    It is the beginning of the task's first test row, as far as all models read, or the hamburger's sentence.
+    """
+    task, codec = opened[0].task, opened[0].codec
+    is_audio = isinstance(codec, AudioCodec)
+    if isinstance(task, Hamburger):
+        ids = torch.from_numpy(task.prompt())
+    else:
+        length = EXAMPLE_AUDIO if is_audio else EXAMPLE
+        length = min(length, *(shown.model.longest_input or length for shown in opened))
+        row = task.eval_batch(task.eval_sets("test")[0], range(1)).inputs[0]
+        ids = torch.from_numpy(row[:length])
+    text = "the first test row" if is_audio else codec.decode(ids.tolist())
+    return text, [_checked(shown, ids) for shown in opened]
 
 
 def _checked(shown: Shown, ids: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from seqsuite.tasks.base import Baseline, EvalSet, Task
-from seqsuite.tasks.kmers import Floats, Letters, in_parts
+from seqsuite.tasks.kmers import Floats, Letters, share_right
 from seqsuite.tasks.sources.targets import known_runs
 
 _LONGEST = 200  # longer gaps are taken to be of this length
@@ -25,12 +25,8 @@ def gap_baseline(task: Task, which: EvalSet, rates: Floats, unknown: int) -> Bas
         rates: Those of all training data, as :func:`gap_rates` gives them.
         unknown: The id of what is no letter.
     """
-    right = 0
-    for rows in in_parts(which.rows):
-        batch = task.eval_batch(which, rows)
-        for inputs, target in zip(batch.inputs, batch.targets, strict=True):
-            right += int(log_likelihoods(rates, inputs, unknown).argmax()) == int(target)
-    return Baseline("lengths of gaps", 100 * right / which.rows)
+    right = share_right(task, which, lambda sequence: log_likelihoods(rates, sequence, unknown))
+    return Baseline("lengths of gaps", right)
 
 
 def gap_rates(classes: Sequence[Sequence[Letters]], unknown: int) -> Floats:
@@ -45,7 +41,7 @@ def gap_rates(classes: Sequence[Sequence[Letters]], unknown: int) -> Floats:
     counts = np.full((len(classes), _LONGEST + 1), 0.5)
     for number, sequences in enumerate(classes):
         for sequence in sequences:
-            counts[number] += np.bincount(_lengths(sequence, unknown), minlength=_LONGEST + 1)
+            counts[number] += np.bincount(gap_lengths(sequence, unknown), minlength=_LONGEST + 1)
     letters = np.array([max(sum(map(len, sequences)), 1) for sequences in classes])
     rates: Floats = counts / letters[:, None]
     return rates
@@ -53,13 +49,13 @@ def gap_rates(classes: Sequence[Sequence[Letters]], unknown: int) -> Floats:
 
 def log_likelihoods(rates: Floats, sequence: Letters, unknown: int) -> Floats:
     """Return how likely the gaps of a sequence (L,) are in each class (classes,), each gap for itself."""
-    gaps = np.log(rates[:, _lengths(sequence, unknown)])
+    gaps = np.log(rates[:, gap_lengths(sequence, unknown)])
     found: Floats = gaps.sum(axis=1) - len(sequence) * rates.sum(axis=1)
     return found
 
 
-def _lengths(sequence: Letters, unknown: int) -> npt.NDArray[np.int64]:
-    """Return the lengths of the gaps in a sequence; those at its ends are cut and tell nothing."""
+def gap_lengths(sequence: Letters, unknown: int) -> npt.NDArray[np.int64]:
+    """Return the lengths of the gaps in a sequence (L,); those at its ends are cut and tell nothing."""
     known = known_runs(sequence, unknown)
     lengths: npt.NDArray[np.int64] = np.minimum(known.starts[1:] - known.ends[:-1], _LONGEST)
     return lengths

@@ -1,6 +1,6 @@
 """What the frequencies of short words say of a sequence's class: a baseline for tasks of whole sequences."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -33,12 +33,24 @@ def kmer_baseline(task: Task, which: EvalSet, k: int = K, frequencies: Floats | 
             training rows, as many as have 16 Mi letters, at most 32 Ki rows.
     """
     frequencies = log_frequencies(_rows_by_class(task), k) if frequencies is None else frequencies
+    right = share_right(task, which, lambda sequence: log_likelihoods(frequencies, sequence, k))
+    return Baseline(f"{k}-letter words", right)
+
+
+def share_right(task: Task, which: EvalSet, score: Callable[[Letters], Floats]) -> float:
+    """Return of how many rows of an evaluation set, in percent, the class of the highest score is right.
+
+    Args:
+        task: A task of whole sequences.
+        which: The evaluation set.
+        score: Gives the score of each class (classes,) for a sequence (L,).
+    """
     right = 0
-    for rows in in_parts(which.rows):
+    for rows in _in_parts(which.rows):
         batch = task.eval_batch(which, rows)
         for inputs, target in zip(batch.inputs, batch.targets, strict=True):
-            right += int(log_likelihoods(frequencies, inputs, k).argmax()) == int(target)
-    return Baseline(f"{k}-letter words", 100 * right / which.rows)
+            right += int(score(inputs).argmax()) == int(target)
+    return 100 * right / which.rows
 
 
 def log_frequencies(classes: Sequence[Sequence[Letters]], k: int = K) -> Floats:
@@ -78,7 +90,7 @@ def log_likelihoods(frequencies: Floats, sequence: Letters, k: int = K) -> Float
 def _rows_by_class(task: Task) -> list[list[Letters]]:
     assert task.io.n_classes is not None
     found: list[list[Letters]] = [[] for _ in range(task.io.n_classes)]
-    for rows in in_parts(max(1, min(_TRAINING_ROWS, _TRAINING_TOKENS // task.io.seqlen))):
+    for rows in _in_parts(max(1, min(_TRAINING_ROWS, _TRAINING_TOKENS // task.io.seqlen))):
         batch = task.train_batch(rows)
         for inputs, target in zip(batch.inputs, batch.targets, strict=True):
             found[int(target)].append(inputs.astype(np.uint8))
@@ -98,6 +110,5 @@ def _words(sequence: Letters, k: int) -> Iterator[npt.NDArray[np.int32]]:
         yield words[known]
 
 
-def in_parts(rows: int) -> list[range]:
-    """Return ranges of rows that are read at a time."""
+def _in_parts(rows: int) -> list[range]:
     return [range(start, min(start + _ROWS, rows)) for start in range(0, rows, _ROWS)]

@@ -1,5 +1,6 @@
 """Training: the same numbers however a step is computed, and what stops it."""
 
+import logging
 import math
 
 import numpy as np
@@ -124,7 +125,8 @@ def test_an_average_of_the_weights_is_evaluated_and_published(make_trainer) -> N
     assert metrics["loss"] == points[schema.VALIDATION_LOSS][6]
 
 
-def test_patience_ends_training_and_says_why(make_trainer) -> None:
+def test_patience_ends_training_and_says_why(make_trainer, caplog) -> None:
+    caplog.set_level(logging.INFO, "seqsuite")
     stop = Patience(2, "accuracy", higher_is_better=True)
     assert [stop.evaluated(step, {"accuracy": value}) for step, value in enumerate((1, 3, 2))] == [None] * 3
     again = Patience(2, "accuracy", higher_is_better=True)
@@ -138,6 +140,7 @@ def test_patience_ends_training_and_says_why(make_trainer) -> None:
 
     trainer, points = train(make_trainer, callbacks=[Never()])
     assert (trainer.progress.step, trainer.progress.stopped) == (3, "enough")
+    assert "Training ended with step 3: enough." in caplog.text
     assert list(points[schema.VALIDATION_LOSS]) == [3]
     best = trainer.parts.checkpoints.best()
     assert best is not None
