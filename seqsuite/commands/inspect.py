@@ -33,6 +33,7 @@ from seqsuite.tasks.codecs.dna import DNACodec
 from seqsuite.tasks.codecs.words import WordsCodec
 from seqsuite.tasks.hamburger import Hamburger
 from seqsuite.tasks.sources.fasta import ALPHABET
+from seqsuite.wording import counted
 
 LONGEST = 256
 """Tokens that a page shows at most: its matrices have the square of their number."""
@@ -100,7 +101,8 @@ def inspect_to_file(
             write_page({**data, "scan": _times() if times else None}, output)
         kept = _keep(opened, output)
     lengths = ", ".join(str(len(one["tokens"])) for one in data["inputs"])
-    console.print(f"{output}: {len(opened)} models side by side, inputs of {lengths} tokens{kept}")
+    beside = " side by side" if len(opened) > 1 else ""
+    console.print(f"{output}: {counted(len(opened), 'model')}{beside}, inputs of {lengths} tokens{kept}")
 
 
 def _check_output(output: Path) -> None:
