@@ -16,6 +16,7 @@ from seqsuite.commands.run import EXIT_INTERRUPTED, exit_status, print_failures,
 from seqsuite.commands.zero_shot import reproduce_zero_shot
 from seqsuite.errors import UserError
 from seqsuite.experiments.cell import GOOD
+from seqsuite.experiments.identity import identity_of
 from seqsuite.experiments.tracking import schema
 from seqsuite.experiments.tracking.export import FileReader, export_runs
 from seqsuite.experiments.tracking.reader import JoinedReader, open_reader
@@ -25,7 +26,6 @@ from seqsuite.report import Row as Cells
 from seqsuite.report.pictures import check_picture
 from seqsuite.results.collect import collect, newest
 from seqsuite.results.studies import Study, find_study, load_studies
-from seqsuite.results.studies.identity import identity_of
 from seqsuite.results.studies.outcome import study_report
 from seqsuite.results.studies.plan import StudyReader, finished, standing, study_cells
 

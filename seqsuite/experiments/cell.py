@@ -22,6 +22,7 @@ from seqsuite.errors import UserError
 from seqsuite.experiments.checkpoints import Checkpoints
 from seqsuite.experiments.config.schema import CellConfig
 from seqsuite.experiments.distributed.team import team, world_size
+from seqsuite.experiments.earlier import earlier_run
 from seqsuite.experiments.evaluation.judge import open_judge
 from seqsuite.experiments.interruption import InterruptionFlag
 from seqsuite.experiments.memory import is_out_of_memory
@@ -147,7 +148,7 @@ def run_cell(config: CellConfig, host: Host, *, parent_run_id: str | None = None
     Args:
         config: The cell.
         host: What it is run with.
-        parent_run_id: Run of the grid that the cell belongs to.
+        parent_run_id: Run of the grid that it belongs to.
 
     Raises:
         Interrupted: after an interruption, with the run KILLED and a checkpoint saved.
@@ -255,7 +256,9 @@ def _earlier(cell: _Cell, host: Host) -> CellRun | None:
     deadline = time.monotonic() + (0.0 if (cell.folder / EVENTS).exists() else ASKING_SECONDS)
     while True:
         try:
-            return None if host.store is None else host.store.find_cell(cell.cell_id)
+            return (
+                None if host.store is None else earlier_run(host.store, cell.config, cell.task.fingerprint())
+            )
         except UserError as error:
             if time.monotonic() < deadline and not host.interruption.requested:
                 time.sleep(1.0)

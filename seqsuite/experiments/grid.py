@@ -12,6 +12,7 @@ from seqsuite.experiments.cell import GOOD, CellResult, Host, sentence, work_fol
 from seqsuite.experiments.config.schema import CellConfig
 from seqsuite.experiments.distributed.sequence import check_can_split
 from seqsuite.experiments.distributed.team import world_size
+from seqsuite.experiments.earlier import earlier_run
 from seqsuite.experiments.executors import check_executor, make_executor
 from seqsuite.experiments.executors.base import Plan, sharing
 from seqsuite.experiments.memory import memory_faults, together_fault
@@ -157,8 +158,9 @@ def failed_before(cells: Sequence[CellConfig], store: Store | None) -> list[Cell
     """
     failed = []
     for cell in cells:
-        cell_id = cell.cell_id(cell.make_task().fingerprint())
-        run = None if store is None else store.find_cell(cell_id)
+        data = cell.make_task().fingerprint()
+        cell_id = cell.cell_id(data)
+        run = None if store is None else earlier_run(store, cell, data)
         if (run is not None and run.status == "FAILED") or (
             (run is None or run.status != "FINISHED")
             and journal_status(work_folder(cell, cell_id)) == "FAILED"

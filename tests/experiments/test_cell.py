@@ -17,6 +17,7 @@ from seqsuite.experiments.config.schema import CellConfig
 from seqsuite.experiments.grid import failed_before
 from seqsuite.experiments.interruption import Interrupted, InterruptionFlag
 from seqsuite.experiments.tracking import schema, uploader
+from seqsuite.experiments.tracking.events import RunHeader
 from seqsuite.experiments.tracking.journal import Journal
 from seqsuite.experiments.tracking.lease import Lease
 from seqsuite.experiments.tracking.store import CellRun, Store, open_store
@@ -201,9 +202,8 @@ def _resume(config: CellConfig, store: Store) -> tuple[CellResult, list[int]]:
     """Run again as if the quiet run were not there, which would be found finished."""
 
     class Blind(Store):
-        def find_cell(self, cell_id: str) -> CellRun | None:
-            found = self.search(f"tags.`{schema.TAG_CELL}` = '{cell_id}'")
-            return next((run for run in found if run.status != "FINISHED"), None)
+        def search(self, condition: str) -> list[CellRun]:
+            return [found for found in super().search(condition) if found.status != "FINISHED"]
 
     return run(config, Blind(store.uri, store.experiment_id, store.experiment, store.client))
 
@@ -390,3 +390,16 @@ def test_a_cell_that_fails_after_it_was_taken_over_leaves_its_run_to_the_other(
     assert (result.outcome, result.unsent) == ("failed", 0)
     left = store.find_cell(config.cell_id(""))
     assert left is None or left.status == "RUNNING"  # sent or not, it has not ended
+
+
+def test_a_run_of_a_version_with_fewer_options_is_the_cell_s(store: Store, tmp_path: Path) -> None:
+    config = cell(tmp_path)
+    params = config.model_dump(mode="json")
+    del params["train"]["ema"]
+    tags = {schema.TAG_SCALE: config.scale, schema.TAG_SEED: str(config.seed)}
+    old = store.start_cell(RunHeader("of another version", "group", config.title, params, tags, None))
+    store.finish(old, "FINISHED")
+    assert (run(config, store)[0].outcome, run(config, store)[0].run_id) == ("skipped", old)
+    other, _ = run(config.model_copy(update={"seed": config.seed + 1}), store)
+    assert other.outcome == "finished"
+    assert run(config, store, force=True)[0].outcome == "finished"

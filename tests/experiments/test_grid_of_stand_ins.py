@@ -46,6 +46,9 @@ class Store:
         status = self._statuses.get(cell_id)
         return None if status is None else SimpleNamespace(status=status)
 
+    def search(self, condition: str) -> list[Any]:
+        return []
+
 
 @pytest.mark.parametrize(
     ("outcomes", "status"),

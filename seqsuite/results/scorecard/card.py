@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from functools import cache
 
 from seqsuite.experiments.config.schema import CellConfig
+from seqsuite.experiments.identity import Identity, identity, identity_of
 from seqsuite.experiments.tracking import schema
 from seqsuite.experiments.tracking.reader import LARGEST
 from seqsuite.experiments.tracking.store import CellRun
 from seqsuite.results.collect import metric_of
 from seqsuite.results.intervals import ENOUGH_SEEDS, Difference, difference, interval
 from seqsuite.results.scorecard.battery import Battery, Slot, Test
-from seqsuite.results.studies.identity import Identity, identity, identity_of
 from seqsuite.results.table import MetricInfo
 
 Runs = Callable[[CellConfig], CellRun | None]

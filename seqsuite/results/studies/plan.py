@@ -9,11 +9,11 @@ from seqsuite.errors import UserError
 from seqsuite.experiments.config.grid import resolve_grid
 from seqsuite.experiments.config.overrides import Overrides, parse_arguments, span
 from seqsuite.experiments.config.schema import CellConfig
+from seqsuite.experiments.identity import Identity, identity, identity_of
 from seqsuite.experiments.tracking import schema
 from seqsuite.experiments.tracking.reader import Points, Reader
 from seqsuite.experiments.tracking.store import CellRun
 from seqsuite.results.benchmarks import Benchmark
-from seqsuite.results.studies.identity import Identity, identity, identity_of
 from seqsuite.results.studies.study import Study
 
 

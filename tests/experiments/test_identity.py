@@ -4,8 +4,8 @@ import pytest
 
 from seqsuite.experiments.config.resolve import resolve
 from seqsuite.experiments.config.schema import CellConfig
+from seqsuite.experiments.identity import identity, identity_of
 from seqsuite.experiments.tracking.store import flatten
-from seqsuite.results.studies.identity import identity, identity_of
 
 
 @pytest.fixture(scope="module")
