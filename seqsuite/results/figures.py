@@ -14,10 +14,11 @@ from matplotlib.figure import Figure
 from seqsuite.experiments.tracking import schema
 from seqsuite.experiments.tracking.reader import Reader
 from seqsuite.experiments.tracking.store import CellRun
-from seqsuite.report.pictures import COLOURS, GREY, look, save_picture
+from seqsuite.report.pictures import COLOURS, GREY, Look, save_picture
 from seqsuite.results.collect import baselines_of, metric_of
 from seqsuite.results.departures import model_label
 from seqsuite.results.formats import mean_and_spread, options_text
+from seqsuite.results.looks import looks
 from seqsuite.results.table import MetricInfo, Results, Row, Section
 
 _BLUE, _ORANGE = COLOURS[:2]
@@ -135,11 +136,10 @@ class _Learned(NamedTuple):
 
 def _draw_learning(axes: Axes, section: Section, learned: _Learned) -> None:
     """Draw how the rows learned, a line a row."""
-    for place, (row, (steps, values)) in enumerate(zip(section.rows, learned.curves, strict=True)):
+    for row, style, (steps, values) in zip(section.rows, _looks(section), learned.curves, strict=True):
         if not len(steps):
             continue
         label = textwrap.fill(row.label, _LABEL_WIDTH) if len(section.rows) <= _LEGEND_ROWS else None
-        style = look(place)
         axes.plot(
             steps,
             values.mean(axis=0),
@@ -168,6 +168,10 @@ def _draw_learning(axes: Axes, section: Section, learned: _Learned) -> None:
         axes.legend(frameon=False, fontsize=8, **({"loc": "best"} if learned.validated else below))
 
 
+def _looks(section: Section) -> list[Look]:
+    return looks([row.label for row in section.rows])
+
+
 def _by_seed(reader: Reader, row: Row, metric: str) -> tuple[Floats, Floats]:
     """Return the steps (S,) that all seeds have, and the metric there (seeds, S)."""
     histories = [dict(reader.history(run_id, metric)) for run_id in row.run_ids]
@@ -180,7 +184,8 @@ def _draw_ranking(axes: Axes, section: Section) -> None:
     """Draw the rows as points on the test set, bars from the least seed to the largest, and the paper's."""
     metric = section.metric
     published = False
-    for place, row in enumerate(section.rows):
+    styles = _looks(section)
+    for place, (row, style) in enumerate(zip(section.rows, styles, strict=True)):
         paper = row.paper.get(metric.name)
         if paper is not None:
             label = None if published else "paper, at its budget"
@@ -188,7 +193,6 @@ def _draw_ranking(axes: Axes, section: Section) -> None:
             published = True
         if not math.isfinite(row.score.mean):
             continue
-        style = look(place)
         axes.plot(list(row.values.values()), [place] * len(row.values), ".", color=style.colour, alpha=0.4)
         values, mean = list(filter(math.isfinite, row.values.values())), row.score.mean
         reach = [[mean - min(values)], [max(values) - mean]] if len(values) > 1 else None
@@ -196,8 +200,8 @@ def _draw_ranking(axes: Axes, section: Section) -> None:
         text, where = mean_and_spread(row, metric), (row.score.mean, place)
         axes.annotate(text, where, (0, 6), textcoords="offset points", ha="center", fontsize=8)
     axes.set_yticks(range(len(section.rows)), [_tick(row, section) for row in section.rows], fontsize=9)
-    for place, tick in enumerate(axes.get_yticklabels()):
-        tick.set_color(look(place).colour)
+    for style, tick in zip(styles, axes.get_yticklabels(), strict=True):
+        tick.set_color(style.colour)
     axes.set_ylim(len(section.rows) - 0.4, -0.8)
     axes.margins(x=0.15)
     axes.set_xlabel(f"test {metric.label} ({'→' if metric.higher_is_better else '←'} better)")

@@ -132,6 +132,23 @@ def test_the_docs_table_of_words_tells_what_can_be_told(
     assert row.startswith("| gaps | 30 | 24 | 4 | 50.00 | 50.00 to 50.00 |")  # there are none
 
 
+def test_the_page_s_models_read_places_with_letters_that_stand_alone(tmp_path: Path) -> None:
+    """The chimpanzee's blocks have such a letter each."""
+    script = runpy.run_path(str(Path(__file__).parents[2] / "docs" / "great_apes_models.py"))
+    letters = "ACGTTGCA" * 50
+    alone = letters[:199] + "N" + letters[200:]
+    blocks = [
+        f"a\ns Hsap.22 {start} 400 + 99999 {letters}\ns Ptro.22 {start} 400 + 99999 {alone}\n\n"
+        for start in range(0, 10_000, 1000)
+    ]
+    (tmp_path / "a.maf").write_text("##maf version=1\n" + "".join(blocks))
+    task = GreatApes(seed=0, path=tmp_path / "a.maf")
+    rows, species = script["Places"](task, 1.0).draw()
+    assert (rows.shape, species.tolist()) == ((32, 256), [0, 1] * 16)
+    unknown = (rows == N).sum(1)  # those between blocks included, which both species have
+    assert (unknown[0::2] - unknown[1::2]).tolist() == [1] * 16
+
+
 def block(start: int, letters: str) -> str:
     size = len(letters.replace("-", ""))
     return f"a\ns Hsap.22 {start} {size} + 9999 {letters}\ns Ptro.22 {start} {size} + 9999 {letters}\n\n"

@@ -15,9 +15,10 @@ from seqsuite.experiments.tracking import schema
 from seqsuite.experiments.tracking.reader import Reader
 from seqsuite.experiments.tracking.store import CellRun
 from seqsuite.report.format import show
-from seqsuite.report.pictures import GREY, look, save_picture
+from seqsuite.report.pictures import GREY, Look, look, save_picture
 from seqsuite.results.collect import baselines_of, metric_of, newest
 from seqsuite.results.figures import comparison, draw_baselines
+from seqsuite.results.looks import looks
 from seqsuite.results.scaling import IsoFlops, frontier, iso_flops
 from seqsuite.results.studies.laws import law_of
 from seqsuite.results.studies.lines import MEASURES, Line, lines_of, metric_for, published_lines
@@ -95,15 +96,17 @@ def _draw_lines(
     metric: MetricInfo,
     baselines: dict[str, float],
 ) -> None:
-    for place, line in enumerate(lines):
-        _draw_line(axes, line, place, picture)
+    for line, style in zip(lines, looks([line.label for line in lines]), strict=True):
+        _draw_line(axes, line, style, picture)
         if picture.fit:
-            _draw_law(axes, line, picture, place)
-    for place, line in enumerate(papers):
+            _draw_law(axes, line, style, picture)
+    for line, style in zip(
+        papers, looks([line.label.removeprefix("paper: ") for line in papers]), strict=True
+    ):
         axes.plot(
             [point.x for point in line.points],
             [point.mean for point in line.points],
-            marker=look(place).marker,
+            marker=style.marker,
             linestyle=":",
             color=GREY,
             markerfacecolor="none",
@@ -122,9 +125,8 @@ def _draw_lines(
     _finish(axes, f"test {metric.label} ({'→' if metric.higher_is_better else '←'} better)")
 
 
-def _draw_line(axes: Axes, line: Line, place: int, picture: Picture) -> None:
+def _draw_line(axes: Axes, line: Line, style: Look, picture: Picture) -> None:
     """Draw means, with bars from the least to the largest of the seeds; hollow beside a frontier."""
-    style = look(place)
     best = {run.flops for run in frontier(line.runs)} if picture.fit == "frontier" else None
     for point in line.points:
         spread = [[point.mean - min(point.values)], [max(point.values) - point.mean]]
@@ -152,9 +154,8 @@ def _draw_line(axes: Axes, line: Line, place: int, picture: Picture) -> None:
         )
 
 
-def _draw_law(axes: Axes, line: Line, picture: Picture, place: int) -> None:
+def _draw_law(axes: Axes, line: Line, style: Look, picture: Picture) -> None:
     """Draw a line's power law, or say in the legend that there is none."""
-    style = look(place)
     try:
         law = law_of(line, picture)
     except UserError:
