@@ -53,11 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             f"| {name} | " + " | ".join(f"{change:.1e}" for change in reach(_model(name))) + " |", flush=True
         )
     marks = np.linspace(0, chosen.steps, 7)[1:].astype(int)
-    print(
-        "\n| loss after letters that stand alone | "
-        + " | ".join(f"{mark * _PLACES * chosen.share:.0f}" for mark in marks)
-        + " |"
-    )
+    letters = [f"{mark * _PLACES * chosen.share:.0f} ({mark})" for mark in marks]
+    print("\n| loss after letters that stand alone (steps) | " + " | ".join(letters) + " |")
     print("|---|" + "---:|" * len(marks))
     for name in names:
         losses = train(_model(name), Places(task, chosen.share), chosen.steps)

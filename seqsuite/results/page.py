@@ -260,7 +260,7 @@ def _picture(figure: Figure, title: str) -> str:
     """Return a figure as a picture within the page."""
     data = base64.b64encode(svg_bytes(figure)).decode()
     text = escape(f"{title}; the tables have the numbers")
-    return f'<img alt="{text}" src="data:image/svg+xml;base64,{data}">'
+    return f'<div class="figure"><img alt="{text}" src="data:image/svg+xml;base64,{data}"></div>'
 
 
 def _settings(runs: Sequence[CellRun]) -> str:
