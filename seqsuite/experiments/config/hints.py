@@ -1,8 +1,12 @@
 """What a wrong key may have meant."""
 
+import re
 from collections.abc import Iterable, Sequence
 
 from seqsuite.registry import did_you_mean
+
+_RANGE = re.compile(r"([0-9]{1,9})(?:-|:|\.\.\.)([0-9]{1,9})")
+"""As it is written elsewhere."""
 
 
 def nearest_key(key: str, section: Sequence[str], everywhere: Iterable[str]) -> str:
@@ -21,6 +25,12 @@ def nearest_key(key: str, section: Sequence[str], everywhere: Iterable[str]) -> 
             if found:
                 return f" Did you mean {found[0]!r}?"
     return did_you_mean(key, section)
+
+
+def range_meant(key: str, value: object) -> str:
+    """Return how the range is written that a value was meant to be, such as ``0-2``; else an empty string."""
+    found = _RANGE.fullmatch(value) if isinstance(value, str) else None
+    return f" A range is written {key}={found[1]}..{found[2]}." if found else ""
 
 
 def _same(wrong: str, known: str) -> bool:

@@ -9,7 +9,7 @@ from pydantic.fields import FieldInfo
 
 from seqsuite.declarations import choices_of
 from seqsuite.errors import UserError
-from seqsuite.experiments.config.hints import nearest_key
+from seqsuite.experiments.config.hints import nearest_key, range_meant
 from seqsuite.experiments.config.match import MatchConfig
 from seqsuite.experiments.config.overrides import Overrides
 from seqsuite.experiments.config.scales import check_scale, preset_layers, scales_of
@@ -280,6 +280,7 @@ def _checked(schema: type[_Model], values: Any, prefix: str) -> _Model:
         message = " ".join(first["msg"].removeprefix("Value error, ").split()).rstrip(".")
         raise UserError(
             f"{key}={shown(first['input'])} cannot be used: {message[:1].lower()}{message[1:]}."
+            f"{range_meant(key, first['input'])}"
         ) from None
 
 

@@ -215,6 +215,11 @@ def test_every_key_that_completion_offers_can_be_set():
         ),
         ({"train.steps": "0"}, "train.steps=0 cannot be used: input should be greater than 0."),
         (
+            {"train.steps": "10-20"},
+            "train.steps=10-20 cannot be used: input should be a valid integer, unable to parse string as an "
+            "integer. A range is written train.steps=10..20.",
+        ),
+        (
             {"model.backbone.x": "1", "model.backbone": "isotropic"},
             "Unknown key 'model.backbone.x': choose from model.backbone.pattern.",
         ),
