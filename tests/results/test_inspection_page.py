@@ -1,7 +1,6 @@
 """The inspection page in a real browser."""
 
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,27 +16,13 @@ from seqsuite.models.portable import portable
 from seqsuite.results.inspection_page import write_page
 from seqsuite.tasks.hamburger import INTENTS, Hamburger
 
-CHROMIUM = shutil.which("chromium")
-ARGUMENTS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 SENTENCE = "well you know . i want to order a hamburger ."
 OTHER = "my sister wanted to cancel a taxi . i need to change a flight ."
 TASK = Hamburger(seed=0)
 NAMES = ("mamba", "s4d", "transformer")
 """Those of the page that is looked at."""
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed"),
-]
+pytestmark = pytest.mark.browser
 
 
 def ids_of(sentence: str) -> torch.Tensor:
@@ -108,35 +93,6 @@ def page_file(models: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) 
     file = tmp_path_factory.mktemp("page") / "inspect.html"
     write_page(data, file)
     return file
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        yield playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-
-
-@pytest.fixture
-def open_page(browser: Any) -> Iterator[Callable[..., Any]]:
-    """Open a page at an address; at the end, nothing was said on the console of any."""
-    said: list[str] = []
-    contexts = []
-
-    def opened(address: str, width: int = 1600, scheme: str = "light") -> Any:
-        context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
-        contexts.append(context)
-        page = context.new_page()
-        page.on("console", lambda message: said.append(message.text))
-        page.on("pageerror", lambda error: said.append(str(error)))
-        page.goto(address)
-        return page
-
-    yield opened
-    for context in contexts:
-        context.close()
-    assert said == []
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(360, "dark"), (1600, "light")])
@@ -332,80 +288,3 @@ def test_without_kernels_times_or_weights_the_page_says_so(
     assert "None of these models has a kernel" in page.locator("#tab-modes").inner_text()
     page.keyboard.press("3")
     assert "No times were measured" in page.locator("#tab-scan").inner_text()
-
-
-def test_dna_stands_in_rows_of_sixty(open_page: Callable[..., Any], tmp_path: Path) -> None:
-    torch.manual_seed(1)
-    model = build_shaped(resolve_model("mamba", {"d_model": 8, "n_layer": 1}), ModelShape(130, 5)).eval()
-    bases = "ACGTN" * 26
-    ids = torch.tensor(["ACGTN".index(base) for base in bases])
-    letters = {"kind": "letters", "tokens": list("ACGTN"), "labels": list("ACGTN")}
-    data = data_of({}, [], unit="base", row=60, reader=letters)
-    data["inputs"] = [
-        {
-            "text": bases,
-            "tokens": list(bases),
-            "wave": None,
-            "models": [describe(model, ids, "ACGTN".__getitem__)],
-        }
-    ]
-    data["models"] = [
-        {
-            "name": "mamba",
-            "parameters": 1,
-            "score": None,
-            "longest": 130,
-            "live": portable(model),
-            "names": list("ACGTN"),
-        }
-    ]
-    write_page(data, tmp_path / "dna.html")
-    page = open_page((tmp_path / "dna.html").as_uri(), 360)
-    assert page.locator(".place").all_inner_texts() == ["1", "61", "121"]
-    tops = [token.bounding_box()["y"] for token in page.locator(".token").all()]
-    assert len({round(top) for top in tops}) == 3
-    assert tops[0] == tops[59] < tops[60]
-    for key, place in (("End", 129), ("Home", 0)):
-        page.keyboard.press(key)
-        strip, token = (
-            page.locator(".tokens").bounding_box(),
-            page.locator(".token").nth(place).bounding_box(),
-        )
-        assert strip["x"] <= token["x"] < strip["x"] + strip["width"]
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    page.locator("#sentence-input").fill("acg tnn")
-    page.locator("#sentence-input").press("Enter")
-    assert page.locator("#where").inner_text() == "6 of 6: N"
-    chance = model(torch.tensor([[0, 1, 2, 3, 4, 4]]))[0, -1].softmax(-1).max().item()
-    assert page.locator("section td").nth(1).inner_text() == f"{100 * chance:.1f} %"
-
-
-def test_audio_is_a_waveform_that_plays(open_page: Callable[..., Any], tmp_path: Path) -> None:
-    torch.manual_seed(2)
-    model = build_shaped(resolve_model("mamba", {"d_model": 8, "n_layer": 1}), ModelShape(400, 256)).eval()
-    ids = torch.randint(256, (400,))
-    data = data_of({}, [], unit="sample", rate=16_000, reader=None, why="Chosen.")
-    data["inputs"] = [
-        {
-            "text": "a.wav",
-            "tokens": [f"level {level}" for level in ids.tolist()],
-            "wave": [(level - 128) / 128 for level in ids.tolist()],
-            "models": [describe(model, ids, str)],
-        }
-    ]
-    data["models"] = [
-        {"name": "mamba", "parameters": 1, "score": None, "longest": 256, "live": None, "names": None}
-    ]
-    write_page(data, tmp_path / "audio.html")
-    page = open_page((tmp_path / "audio.html").as_uri(), 360)
-    wave = page.locator("section canvas.wide")
-    box = wave.bounding_box()
-    wave.click(position={"x": box["width"] / 2, "y": 20})
-    sample = int(page.locator("#where").inner_text().partition(" of 400: level")[0])
-    assert sample in range(199, 203)  # a pixel is more than a sample
-    assert f"played to sample {sample}" in wave.get_attribute("aria-label")
-    assert page.locator(".token").count() == 0
-    page.keyboard.press("Home")
-    page.locator("#play").click()
-    page.wait_for_function("document.getElementById('play').textContent === 'Play'")
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")

@@ -4,7 +4,7 @@ import dataclasses
 import io
 import math
 import re
-import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +29,6 @@ from seqsuite.results.scorecard.picture import card_figure, draw_card
 from seqsuite.results.scorecard.table import card_report, run_rows
 
 from .drawn import check, in_words
-
-CHROMIUM = shutil.which("chromium")
-ARGUMENTS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
-ARGUMENTS += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
 
 BATTERY = Battery(
     reference="mamba",
@@ -241,37 +237,28 @@ def test_the_picture_has_every_score_in_sight(card: Card) -> None:
 
 
 @pytest.mark.browser
-@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
 @pytest.mark.parametrize("width", [360, 1600])
-def test_the_page_in_a_browser(card: Card, costs: list[ModelCost], tmp_path: Path, width: int) -> None:
-    from playwright.sync_api import sync_playwright
-
+def test_the_page_in_a_browser(
+    open_page: Callable[..., Any], card: Card, costs: list[ModelCost], tmp_path: Path, width: int
+) -> None:
     file, printed = tmp_path / "card.html", tmp_path / "card.pdf"
     file.write_text(card_page(card, costs, {"processor": "one"}), encoding="utf-8")
-    said: list[str] = []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        page: Any = browser.new_page(viewport={"width": width, "height": 900})
-        page.on("console", lambda message: said.append(message.text))
-        page.on("pageerror", lambda error: said.append(str(error)))
-        page.goto(file.as_uri())
-        lanes = page.locator("#induction .lane").all()
-        assert [lane.locator(".name").inner_text() for lane in lanes] == ["mamba", "s4d", "hyena"]
-        assert [lane.locator(".value").inner_text() for lane in lanes] == ["98.00", "62.00", "97.97"]
-        assert lanes[2].get_attribute("class") == "lane candidate"
-        box, mark = (lanes[1].locator(name).bounding_box() for name in (".track", ".mark"))
-        centre = mark["x"] + mark["width"] / 2 - box["x"]
-        assert centre / box["width"] == pytest.approx((62 - 12.5) / 87.5, abs=0.02)
-        assert page.locator("#copying .verdict").inner_text().startswith("No difference to mamba shown")
-        assert page.locator(".label").inner_text().startswith("scale=smoke shows only that things run")
-        assert page.locator(".plots svg").count() == 4
-        assert "hyena" in page.locator(".plots svg").nth(0).get_attribute("aria-label")
-        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-        page.locator("summary").click()
-        assert page.locator("details td", has_text="inductionhyena0.0010").count() == 1
-        page.pdf(path=printed, prefer_css_page_size=True)
-        browser.close()
-    assert said == []
+    page = open_page(file.as_uri(), width)
+    lanes = page.locator("#induction .lane").all()
+    assert [lane.locator(".name").inner_text() for lane in lanes] == ["mamba", "s4d", "hyena"]
+    assert [lane.locator(".value").inner_text() for lane in lanes] == ["98.00", "62.00", "97.97"]
+    assert lanes[2].get_attribute("class") == "lane candidate"
+    box, mark = (lanes[1].locator(name).bounding_box() for name in (".track", ".mark"))
+    centre = mark["x"] + mark["width"] / 2 - box["x"]
+    assert centre / box["width"] == pytest.approx((62 - 12.5) / 87.5, abs=0.02)
+    assert page.locator("#copying .verdict").inner_text().startswith("No difference to mamba shown")
+    assert page.locator(".label").inner_text().startswith("scale=smoke shows only that things run")
+    assert page.locator(".plots svg").count() == 4
+    assert "hyena" in page.locator(".plots svg").nth(0).get_attribute("aria-label")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    page.locator("summary").click()
+    assert page.locator("details td", has_text="inductionhyena0.0010").count() == 1
+    page.pdf(path=printed, prefer_css_page_size=True)
     assert len(re.findall(rb"/Type\s*/Page[^s]", printed.read_bytes())) <= 2
 
 
