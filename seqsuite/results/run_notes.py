@@ -1,5 +1,6 @@
 """What MLflow's pages show of a finished run: its description, and results as words in columns."""
 
+import math
 import shlex
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from seqsuite.results.departures import departures, model_label
 from seqsuite.results.figures import loss_curve
 from seqsuite.results.table import MetricInfo
 
+_FAR = 1e9  # from zero: no score is as large
 _COMMANDED = ("task.name", "model.name", "scale", "seed")
 
 
@@ -23,11 +25,12 @@ def illustrate(journal: Journal, folder: Path) -> Path:
 
 
 def columns(cell: CellRun) -> dict[str, str]:
-    """Return a finished cell's model, size, score and speed as words, by tag."""
+    """Return a finished cell's model, size, score and speed as words, by tag, and by what it is sorted."""
     metric = metric_of(cell)
     found = {
         schema.TAG_LABEL: model_label(cell.params),
-        schema.TAG_SCORE: _with_unit(cell.metrics.get(schema.TEST + metric.name), metric),
+        schema.TAG_SCORE: _score(cell.metrics.get(schema.TEST + metric.name), metric),
+        schema.TAG_ORDER: _order(cell, metric),
         schema.TAG_SIZE: show(cell.metrics.get(schema.PARAMETERS), "quantity"),
         schema.TAG_RATE: show(cell.metrics.get(schema.TOKENS_PER_SECOND), "quantity"),
     }
@@ -64,6 +67,21 @@ def _command(cell: CellRun) -> str:
 
 def _with_unit(value: float | None, metric: MetricInfo) -> str:
     return f"{show(value, 'number', metric.digits)} {metric.unit}".rstrip()
+
+
+def _score(value: float | None, metric: MetricInfo) -> str:
+    """Return a score with what it is: ``1.946 bits per base``, ``98.00 % accuracy``."""
+    words = metric.name.replace("_", " ")
+    return _with_unit(value, metric).removesuffix(words.partition(" ")[0]).rstrip() + f" {words}"
+
+
+def _order(cell: CellRun, metric: MetricInfo) -> str:
+    """Return a text by which runs are sorted by task and scale, and in those by their score, best first."""
+    value = cell.metrics.get(schema.TEST + metric.name, math.inf)
+    place = -value if metric.higher_is_better else value
+    known = math.isfinite(place) and abs(place) < _FAR
+    text = f"{_FAR + place:019.6f}" if known else "last"
+    return f"{cell.tags.get(schema.TAG_TASK, '')} {cell.tags.get(schema.TAG_SCALE, '')} {text}"
 
 
 def _ended(journal: Journal) -> CellRun:

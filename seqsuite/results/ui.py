@@ -92,7 +92,7 @@ def save_view(store: Store) -> None:
     """
     view = {
         "searchFilter": f"tags.`{schema.TAG_KIND}` = 'cell'",
-        "orderByKey": f"tags.`{schema.TAG_TASK}`",
+        "orderByKey": f"tags.`{schema.TAG_ORDER}`",
         "orderByAsc": True,
         "lifecycleFilter": "Active",
         "modelVersionFilter": "All Runs",

@@ -1,3 +1,4 @@
+import math
 import shlex
 
 import pytest
@@ -47,7 +48,7 @@ def test_a_run_says_in_words_what_it_is_and_how_well_it_does(journal, tmp_path) 
     picture = illustrate(journal, tmp_path / "cell")
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert journal.tag(schema.TAG_LABEL) == "mamba + mixer.d_state=8"
-    assert journal.tag(schema.TAG_SCORE) == "1.946 bits"
+    assert journal.tag(schema.TAG_SCORE) == "1.946 bits per base"
     assert journal.tag(schema.TAG_SIZE) == "66.5 k"
     assert journal.tag(schema.TAG_RATE) == "88.3 k"
     lines = journal.tag(schema.TAG_NOTE).splitlines()
@@ -70,7 +71,9 @@ def test_the_command_in_the_description_is_of_the_same_cell(journal, tmp_path) -
 def test_what_was_not_recorded_is_left_out_or_said_to_be_none() -> None:
     cell = run({"test/accuracy": 12.345}, task="copying", model="mamba", seed=2)
     unknown = dict.fromkeys((schema.TAG_SIZE, schema.TAG_RATE), "–")
-    assert columns(cell) == {schema.TAG_LABEL: "mamba", schema.TAG_SCORE: "12.35 %", **unknown}
+    found = columns(cell)
+    assert found.pop(schema.TAG_ORDER) == "copying cpu 000999999987.655000"
+    assert found == {schema.TAG_LABEL: "mamba", schema.TAG_SCORE: "12.35 % accuracy", **unknown}
     assert description(cell) == (
         "| | |\n"
         "|---|---|\n"
@@ -87,3 +90,15 @@ def test_what_was_not_recorded_is_left_out_or_said_to_be_none() -> None:
         "seqsuite run task=copying model=mamba scale=cpu seed=2\n"
         "```\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("task", "metric", "best_first"),
+    [("copying", "accuracy", [99.5, 12.0, 0.0, None]), ("dna", "bits_per_base", [0.5, 1.9, 11.0, math.inf])],
+)
+def test_runs_are_sorted_best_first(task: str, metric: str, best_first: list[float | None]) -> None:
+    scores = [{} if value is None else {f"test/{metric}": value} for value in best_first]
+    runs = [run(score, task=task, model="mamba") for score in scores]
+    orders = [columns(cell)[schema.TAG_ORDER] for cell in runs]
+    assert orders == sorted(orders)
+    assert len(set(orders)) == len(orders)

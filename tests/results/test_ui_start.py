@@ -109,5 +109,6 @@ def test_the_view_of_the_table_is_kept_with_the_experiment(store: Store) -> None
     tags = store.client.get_experiment(store.experiment_id).tags
     view = json.loads(tags["mlflow.sharedViewState.seqsuite"])
     assert view["searchFilter"] == "tags.`seqsuite.kind` = 'cell'"
-    assert view["selectedColumns"][0] == view["orderByKey"] == "tags.`seqsuite.task`"
+    assert view["selectedColumns"][0] == "tags.`seqsuite.task`"
+    assert (view["orderByKey"], view["orderByAsc"]) == ("tags.`seqsuite.order`", True)
     assert [section["name"] for section in view["compareRunSections"]][:3] == ["validation", "train", "test"]
