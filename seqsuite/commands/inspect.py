@@ -87,10 +87,9 @@ def inspect_to_file(
         raise UserError("--input is empty: give it a text, as the run's task reads it.")
     console = make_console()
     with ExitStack() as stack:
-        opened = [
-            _open(stack.enter_context(open_source(source, experiment)))
-            for source in sources or _demonstration(texts, experiment, console)
-        ]
+        names = sources or _demonstration(texts, experiment, console)
+        stack.enter_context(console.status("Running the models and drawing"))
+        opened = [_open(stack.enter_context(open_source(name, experiment))) for name in names]
         _check_alike(opened)
         data = _page_data(opened, texts)
         if output.suffix.lower() in SUFFIXES:

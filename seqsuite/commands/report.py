@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+from seqsuite.commands.console import make_console
 from seqsuite.commands.results import reader_of
 from seqsuite.errors import UserError
 from seqsuite.experiments.tracking.store import open_store
@@ -35,9 +36,9 @@ def write_report(filters: Sequence[str], *, output: Path, source: Path | None, e
         sample = partial(read_sample, open_store(experiment, create=False))
         benchmarks = _recorded()
     origin = f"the experiment {experiment}" if source is None else source.name
-    page = report_page(
-        reader, parse_filters(filters), origin=origin, sample=sample, benchmarks=benchmarks or ()
-    )
+    conditions = parse_filters(filters)
+    with make_console(stderr=True).status("Drawing the studies"):
+        page = report_page(reader, conditions, origin=origin, sample=sample, benchmarks=benchmarks or ())
     try:
         output.write_text(page, encoding="utf-8")
     except OSError as error:
