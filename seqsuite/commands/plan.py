@@ -20,6 +20,7 @@ from seqsuite.experiments.matching import size_of
 from seqsuite.experiments.memory import estimate_cells, gigabytes, memory_faults, together_fault
 from seqsuite.experiments.probe import PROBE_STEPS, Probe
 from seqsuite.experiments.probe import probe as probe_cells
+from seqsuite.models.build import left_out
 from seqsuite.registry import describe_error, is_of_a_plugin
 from seqsuite.report.format import show as show_number
 
@@ -58,6 +59,18 @@ def tell_defaults(console: Console, cells: Sequence[CellConfig]) -> None:
             )
 
 
+def tell_left_out(console: Console, cells: Sequence[CellConfig]) -> None:
+    """Say of models whose layers take turns which of them have no turn: ``hybrid`` may be plain Mamba."""
+    for cell in {cell.model.name: cell for cell in reversed(cells) if left_out(cell.model)}.values():
+        model = cell.model
+        console.print(
+            f"The model {model.name!r} has no layer of {', '.join(left_out(model))} here: it comes after "
+            f"model.n_layer={model.n_layer} in model.backbone.pattern, so that it takes more layers.",
+            soft_wrap=True,
+            markup=False,
+        )
+
+
 def tell_busy(console: Console, cells: Sequence[CellConfig]) -> None:
     """Say to a person where others are at work on the machine: a cell's threads then wait for each other."""
     if (
@@ -85,6 +98,7 @@ def print_plan(console: Console, cells: Sequence[CellConfig], *, probe: bool, ma
         matched: Whether their models were made equal in something: their widths and sizes are shown.
     """
     tell_defaults(console, cells)
+    tell_left_out(console, cells)
     try:
         columns = _plan(cells, matched)
     except Exception:

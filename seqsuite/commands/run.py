@@ -11,7 +11,7 @@ from rich.console import Console
 from seqsuite.api import run_cells
 from seqsuite.commands.console import make_console
 from seqsuite.commands.live import LiveTable
-from seqsuite.commands.plan import check_probe, print_plan, tell_busy, tell_defaults
+from seqsuite.commands.plan import check_probe, print_plan, tell_busy, tell_defaults, tell_left_out
 from seqsuite.commands.progress import GridProgress, ProgressDisplay, count, duration, metric_text
 from seqsuite.errors import UserError
 from seqsuite.experiments.cell import GOOD, CellResult
@@ -131,6 +131,7 @@ def run_shown(
     """
     _show_notices(console)
     tell_defaults(console, cells)
+    tell_left_out(console, cells)
     tell_busy(console, cells)
     progress = GridProgress(cells)
     # Where one cell runs at a time, its own display says more.

@@ -119,7 +119,7 @@ class Recorder(Callback):
     def stepped(self, step: int, loss: float | None, tokens_per_second: float) -> None:
         """Check that the cell is still this process's."""
         if self._lease.lost():
-            raise _TakenOver(f"{self._journal.folder.name} was taken over by another process")
+            raise _TakenOver(taken_over(self._journal.folder))
 
     def logged(self, step: int, metrics: Mapping[str, float]) -> None:
         """Write a point."""
@@ -132,6 +132,11 @@ class Recorder(Callback):
 
 class _TakenOver(Exception):  # noqa: N818  # the state of things, not a fault
     """Another process runs the cell now."""
+
+
+def taken_over(folder: Path) -> str:
+    """Return in words that another process has the cell of a folder now."""
+    return f"{folder.name} was taken over by another process"
 
 
 def work_folder(config: CellConfig, cell_id: str) -> Path:
@@ -213,7 +218,8 @@ def _described(which: EvalSet) -> str:
 
 def _run_leased(cell: _Cell, host: Host) -> CellResult:
     """Run a cell whose lease is held."""
-    earlier = None if host.force else _earlier(cell, host)
+    forced = host.force or journal_tag(cell.folder, schema.TAG_FORCED) is not None
+    earlier = None if forced else _earlier(cell, host)
     if earlier is not None and earlier.status == "FINISHED":
         shutil.rmtree(cell.folder, ignore_errors=True)
         changed = plugin_code(cell.config) != earlier.tags.get(schema.TAG_CODE, "")
@@ -225,13 +231,15 @@ def _run_leased(cell: _Cell, host: Host) -> CellResult:
         diverged = earlier = None
     with Journal.open(cell.folder) as journal:
         if journal.status == "FINISHED":
-            return _send(cell, host, journal, Published({}, ""), known="skipped")
+            return _send(cell, host, journal, Published(journal.last_values(), ""), known="skipped")
         if diverged:
             unsent = _uploader(journal, host).close(SENDING_SECONDS, lambda: host.interruption.requested)
             run_id = journal.run_id or (earlier.run_id if earlier is not None else "")
             message = f"{diverged} It is tried again with --retry-failed or --force, or with other settings."
             return CellResult(cell.config, "diverged", run_id, message, unsent=unsent)
         _start(cell, host, journal, earlier)
+        if forced:
+            journal.tags({schema.TAG_FORCED: "true"})
         return _train(cell, host, journal, _uploader(journal, host))
 
 
@@ -281,6 +289,8 @@ def _train(cell: _Cell, host: Host, journal: Journal, uploader: Uploader) -> Cel
     """Train, publish and send; whatever happens instead is journaled, and what was done is kept."""
     try:
         published = _compute(cell, host, journal)
+        if cell.lease.lost():  # while it was publishing
+            raise _TakenOver(taken_over(cell.folder))
         journal.artifact(host.illustrate(journal, cell.folder))
         journal.end("FINISHED")
     except _TakenOver as error:
@@ -347,7 +357,7 @@ def _send(
     if uploader is None:
         uploader = _uploader(journal, host)
     unsent = uploader.close(SENDING_SECONDS, lambda: host.interruption.requested)
-    if unsent == 0 and host.store is not None:
+    if unsent == 0 and host.store is not None and not cell.lease.lost():
         shutil.rmtree(cell.folder, ignore_errors=True)  # what is left is deleted when it is found finished
     return CellResult(
         cell.config, known, journal.run_id or "", published.sample, dict(published.metrics), unsent

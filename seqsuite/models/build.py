@@ -11,6 +11,7 @@ import torch
 from seqsuite.errors import UserError
 from seqsuite.models import BACKBONES, BLOCKS, MIXERS, MODELS
 from seqsuite.models.backbones.base import MAIN, Backbone
+from seqsuite.models.backbones.isotropic import expand_pattern
 from seqsuite.models.base import Block, Mixer
 from seqsuite.models.config import LayerConfig, ModelConfig, ModelShape
 from seqsuite.models.sequence_model import (
@@ -126,6 +127,15 @@ def _build_backbone(config: ModelConfig, seqlen: int) -> Backbone:
 
     backbone_class = BACKBONES.load(config.backbone.name)
     return backbone_class(config.d_model, config.n_layer, make_block, **config.backbone.arguments())
+
+
+def left_out(config: ModelConfig) -> list[str]:
+    """Return the kinds of layers in a backbone's pattern whose turn would come after the last layer."""
+    try:
+        kinds = expand_pattern(tuple(config.backbone.arguments().get("pattern") or ()))
+    except ValueError:  # of which building the model complains
+        return []
+    return [kind for kind in dict.fromkeys(kinds) if kind not in kinds[: config.n_layer]]
 
 
 def _layer(config: ModelConfig, kind: str) -> LayerConfig:

@@ -84,6 +84,14 @@ def test_a_busy_machine_is_told(
     assert ("The machine is busy (7.0 processes at work on 2" in buffer.getvalue()) == told
 
 
+@pytest.mark.parametrize("n_layer", [3, 4])
+def test_a_mixture_that_is_none_is_told(seqsuite: Callable[..., Result], n_layer: int) -> None:
+    settings = ["task=selective_copying", "model=mamba,hybrid", f"model.n_layer={n_layer}"]
+    shown = seqsuite("run", *settings, "--dry-run").output
+    assert ("The model 'hybrid' has no layer of attention here" in shown) == (n_layer == 3)
+    assert "'mamba'" not in shown
+
+
 def test_a_run_tells_its_place_its_test_and_where_to_look(seqsuite: Callable[..., Result]) -> None:
     settings = ["scale=smoke", "train.steps=4", "train.eval_every=2", "model.d_model=8,16"]
     made = seqsuite("run", "task=selective_copying", *settings, "run.experiment=told by us")

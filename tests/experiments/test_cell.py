@@ -23,6 +23,7 @@ from seqsuite.experiments.tracking.lease import Lease
 from seqsuite.experiments.tracking.store import CellRun, Store, open_store
 from seqsuite.experiments.tracking.uploader import sync
 from seqsuite.experiments.training.callbacks import Callback
+from seqsuite.experiments.training.publish import publish
 from seqsuite.tasks.selective_copying import SelectiveCopying
 
 
@@ -403,3 +404,42 @@ def test_a_run_of_a_version_with_fewer_options_is_the_cell_s(store: Store, tmp_p
     other, _ = run(config.model_copy(update={"seed": config.seed + 1}), store)
     assert other.outcome == "finished"
     assert run(config, store, force=True)[0].outcome == "finished"
+
+
+def test_a_forced_run_that_was_interrupted_goes_on_without_force(store: Store, tmp_path: Path) -> None:
+    """The command that is shown then has no --force, which would begin anew."""
+    config = cell(tmp_path)
+    quiet, _ = run(config, store)
+    with pytest.raises(Interrupted):
+        run(config, store, 5, force=True)
+    again, steps = run(config, store)
+    assert (again.outcome, again.run_id != quiet.run_id) == ("finished", True)
+    assert steps == [6, 7, 8]
+    assert run(config, store)[0].run_id == again.run_id
+    assert series(store, again.run_id) == series(store, quiet.run_id)
+
+
+def test_what_was_finished_without_a_store_has_its_metrics(tmp_path: Path) -> None:
+    first, _ = run(cell(tmp_path), None)
+    again, _ = run(cell(tmp_path), None)
+    assert again.outcome == "skipped"
+    assert again.metrics["test/accuracy"] == first.metrics["test/accuracy"]
+
+
+def test_who_lost_a_cell_while_publishing_leaves_its_folder(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost = [False]
+    monkeypatch.setattr(Lease, "lost", lambda self: lost[0])
+
+    def and_lose(*args: Any, **options: Any) -> Any:
+        lost[0] = True
+        return publish(*args, **options)
+
+    monkeypatch.setattr("seqsuite.experiments.cell.publish", and_lose)
+    config = cell(tmp_path)
+    result, _ = run(config, store)
+    assert result.outcome == "busy"
+    assert "was taken over by another process" in result.message
+    assert folder_of(config).is_dir()
+    assert Journal.open(folder_of(config)).status is None
