@@ -75,7 +75,7 @@ def results(filters: tuple[str, ...], **options: Any) -> None:
 @click.option("--export", type=_FILE, help="Also write the study's ended runs, as one file, for --from.")
 @FORMAT
 @FIGURE
-@click.option("--experiment", default="seqsuite", help="MLflow experiment to look in, for --list.")
+@click.option("--experiment", default="seqsuite", help="MLflow experiment to look and to record in.")
 def reproduce(name: str | None, settings: tuple[str, ...], listing: bool, **options: Any) -> None:
     """Run what is missing of a study, and show it beside the paper's numbers.
 

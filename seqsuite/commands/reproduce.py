@@ -24,7 +24,8 @@ from seqsuite.experiments.tracking.store import CellRun
 from seqsuite.report import Column, Report, Section
 from seqsuite.report import Row as Cells
 from seqsuite.report.pictures import check_picture
-from seqsuite.results.collect import collect, newest
+from seqsuite.results.collect import collect
+from seqsuite.results.groups import newest
 from seqsuite.results.studies import Study, find_study, load_studies
 from seqsuite.results.studies.outcome import study_report
 from seqsuite.results.studies.plan import StudyReader, finished, standing, study_cells
@@ -167,6 +168,10 @@ def reproduce_study(
     if (sources or export is not None) and scale not in found.grids and (found.benches or found.zero_shot):
         raise UserError("This study has no cells, which alone are shared: leave --from and --export out.")
     if scale in found.zero_shot:
+        if figure is not None:
+            raise UserError(
+                "This study is a table of given models, of which no picture is drawn: leave --figure out."
+            )
         again = shlex.join(["seqsuite", "reproduce", study, "--scale", scale, *settings])
         return reproduce_zero_shot(
             found, scale, settings, again, dry_run=dry_run, style=style, experiment=experiment
@@ -185,13 +190,14 @@ def reproduce_study(
             print_plan(console, missing, probe=probe, matched=any("model.match" in text for text in told))
         _tell_shared(console, len(shared), len(cells), sources)
         return 0
-    again = _command(study, scale, settings, sources)
+    again = _command(study, scale, over, sources)
     _tell_shared(console, len(shared), len(cells), sources)
     outcomes = run_shown(console, missing, again, takeover=takeover) if missing else []
     if outcomes is None:
         return EXIT_INTERRUPTED
     print_failures(console, outcomes)
-    if shared or any(outcome.outcome in GOOD for outcome in outcomes):
+    recorded = not any(outcome.unsent for outcome in outcomes)  # else MLflow is not there to be read
+    if recorded and (shared or any(outcome.outcome in GOOD for outcome in outcomes)):
         stores = [open_reader(cells[0].run.experiment)] if missing else []
         reader = StudyReader(JoinedReader([*stores, *files]), cells)
         results = collect(reader)

@@ -12,9 +12,10 @@ from seqsuite.experiments.tracking.export import FileReader, export_runs
 from seqsuite.experiments.tracking.reader import Reader, open_reader
 from seqsuite.report.pictures import check_picture
 from seqsuite.results.benchmarks import EXPERIMENT, read_benchmarks, recorded_benchmarks
-from seqsuite.results.collect import collect, newest, nothing_found, select
+from seqsuite.results.collect import collect, nothing_found, select
 from seqsuite.results.filters import Filter, parse_filters
 from seqsuite.results.formats import COMMAND, print_results
+from seqsuite.results.groups import newest
 from seqsuite.results.pivot import Axes, pivot
 from seqsuite.wording import counted
 

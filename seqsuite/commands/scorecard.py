@@ -77,6 +77,7 @@ def make_scorecard(
     if experiment != "seqsuite":
         settings = [*settings, f"run.experiment={experiment}"]
     every = slots(battery, scale, settings)
+    experiment = every[0].cell.run.experiment
     asked = labels(battery, settings)
     ours = [slot for slot in every if slot.model in asked]
     files = [FileReader(source) for source in sources]
@@ -87,6 +88,7 @@ def make_scorecard(
         _show_plan(console, battery, scale, ours, first, probe)
         return 0
     given = [part for source in sources for part in ("--from", str(source))]
+    given += [] if stored else ["--fresh"]
     again = shlex.join(["seqsuite", "scorecard", *settings, "--scale", scale, *given])
     results: list[CellResult] = []
     for is_sweep in (True, False):
@@ -96,6 +98,8 @@ def make_scorecard(
             if outcomes is None:
                 return EXIT_INTERRUPTED
             results += outcomes
+            if any(outcome.unsent for outcome in outcomes):  # MLflow is not there to be read
+                return exit_status(console, results, offline=False)
             runs = _known(experiment, scale, stored, files)
     print_failures(console, results)
     card = make_card(

@@ -22,6 +22,12 @@ def identity(params: Mapping[str, str]) -> Identity:
 
     Options that a run's version did not have yet are at their defaults.
     """
+    recorded = _without_place(params)
+    return _completed(recorded) or recorded
+
+
+def completed(params: Mapping[str, str]) -> Identity | None:
+    """Return the :func:`identity`, or ``None`` where settings are no longer those of a cell."""
     return _completed(_without_place(params))
 
 
@@ -30,12 +36,12 @@ def _without_place(params: Mapping[str, str]) -> Identity:
 
 
 @lru_cache(maxsize=4096)
-def _completed(recorded: Identity) -> Identity:
-    """Return settings with today's options added; as they are where they are no longer a cell's."""
+def _completed(recorded: Identity) -> Identity | None:
+    """Return settings with today's options added."""
     try:
         return identity_of(CellConfig.model_validate(_nested(dict(recorded))))
     except (UserError, TypeError, ValueError):  # a plug-in that is not installed, an option that is gone
-        return recorded
+        return None
 
 
 def _nested(params: Mapping[str, str]) -> dict[str, Any]:

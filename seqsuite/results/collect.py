@@ -8,10 +8,11 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from seqsuite.errors import UserError
 from seqsuite.experiments.config.scales import scales_of
 from seqsuite.experiments.tracking import schema
-from seqsuite.experiments.tracking.reader import Reader, open_reader
+from seqsuite.experiments.tracking.reader import LARGEST, Reader, open_reader
 from seqsuite.experiments.tracking.store import CellRun
 from seqsuite.results.departures import departures, of_model
 from seqsuite.results.filters import Filter, check_keys, parse_filters
+from seqsuite.results.groups import grouped, newest
 from seqsuite.results.intervals import uncarried
 from seqsuite.results.measured import measured
 from seqsuite.results.published import join_published
@@ -104,16 +105,6 @@ def _keeps(wanted: Collection[str], name: str | None) -> bool:
     return not wanted or name in wanted
 
 
-def newest(cells: Iterable[CellRun]) -> list[CellRun]:
-    """Keep the first run of each cell, given newest first; a finished one before any other."""
-    chosen: dict[str, CellRun] = {}
-    for cell in cells:
-        known = chosen.setdefault(cell.tags[schema.TAG_CELL], cell)
-        if cell.status == "FINISHED" and known.status != "FINISHED":
-            chosen[cell.tags[schema.TAG_CELL]] = cell
-    return list(chosen.values())
-
-
 def nothing_found(reader: Reader, cells: Sequence[CellRun], kept: Sequence[CellRun]) -> str:
     """Return why there is nothing to show, and what there is instead."""
     if not cells:
@@ -182,10 +173,7 @@ def _apart(key: tuple[str, ...], together: Mapping[tuple[str, ...], Sequence[Cel
 def _section(cells: Sequence[CellRun], apart: Mapping[str, str]) -> Section:
     first = cells[0]
     metric = metric_of(first)
-    groups: dict[str, list[CellRun]] = defaultdict(list)
-    for cell in cells:
-        groups[cell.tags[schema.TAG_GROUP]].append(cell)
-    members = list(groups.values())
+    members = grouped(cells)
     changed = [departures(group[0].params) for group in members]
     rows = [
         _row(group, metric, found, options)
@@ -309,7 +297,8 @@ def _scores(cells: Sequence[CellRun]) -> dict[str, Score]:
     found = {}
     for name in sorted({name for each in every for name in each}):
         values = [each[name] for each in every if name in each]
-        found[name] = Score(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None)
+        several = len(values) > 1 and all(map(math.isfinite, values))  # else there is no spread
+        found[name] = Score(statistics.fmean(values), statistics.stdev(values) if several else None)
     return found
 
 
@@ -320,7 +309,7 @@ def _by_seed(cells: Sequence[CellRun], name: str) -> dict[int, float]:
 
 def _mean(cells: Sequence[CellRun], metric: str) -> float | None:
     values = [cell.metrics[metric] for cell in cells if metric in cell.metrics]
-    return statistics.fmean(values) if values else None
+    return statistics.fmean(math.inf if value > LARGEST else value for value in values) if values else None
 
 
 def baselines_of(cells: Sequence[CellRun], prefix: str, metric: str) -> dict[str, float]:

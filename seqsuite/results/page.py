@@ -38,6 +38,7 @@ _SIGNS: dict[Mark, str] = {
     "not as in the paper": "✗",
     "not enough seeds": "?",
     "seeds disagree": "?",
+    "not all runs": "?",
 }
 _LIBRARIES = ("torch", "numpy", "mlflow-skinny", "matplotlib")
 
@@ -232,8 +233,8 @@ def _summary(parts: Sequence[Part]) -> str:
         '<th class="number">finished</th><th>order of the models</th></tr></thead>'
         f"<tbody>{''.join(lines)}</tbody></table></div>"
         '<p class="notes">✓ as in the paper: every expected difference, paired by seed, has a 95 % bootstrap '
-        "interval above zero. ✗: some interval is below zero. ?: the seeds carry no order. Scale smoke shows "
-        "only that things run.</p>"
+        "interval above zero. ✗: some interval is below zero. ?: the seeds carry no order, or runs are "
+        "missing. Scale smoke shows only that things run.</p>"
     )
 
 

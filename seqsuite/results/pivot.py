@@ -250,6 +250,8 @@ def _notes(
         notes.append(
             f"A cell is the mean of runs that differ in {', '.join(mixed)}: filter, or make these rows."
         )
+    if not all(map(_is_of_one_data, values.values())):
+        notes.append("A cell is the mean of runs on different data: `seqsuite results` shows them apart.")
     for (row, _), found in values.items():
         notes += unequal_code(", ".join(row), [run for run, value in found if value is not None])
     lost = [run for found in values.values() for run, value in found if value is None]
@@ -314,3 +316,7 @@ def _mixed(values: Mapping[tuple[tuple[str, ...], str], Found]) -> list[str]:
             ):
                 keys[key.removesuffix(".name")] = None
     return list(keys)
+
+
+def _is_of_one_data(found: Found) -> bool:
+    return len({run.tags.get(schema.TAG_DATA, "") for run, value in found if value is not None}) <= 1

@@ -4,8 +4,9 @@ from collections.abc import Collection, Sequence
 
 from seqsuite.experiments.tracking.reader import Points, Reader
 from seqsuite.experiments.tracking.store import CellRun
-from seqsuite.results.collect import newest, select
+from seqsuite.results.collect import select
 from seqsuite.results.filters import Filter
+from seqsuite.results.groups import newest
 
 
 class SelectedReader:

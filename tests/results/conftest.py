@@ -134,7 +134,7 @@ def _recorded(value: object) -> str:
     return "null" if value is None else str(value)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # while it is open, no other test can run an event loop
 def browser() -> Iterator[Any]:
     """Chromium; where it is not installed, the tests that ask for it are skipped."""
     from playwright.sync_api import sync_playwright

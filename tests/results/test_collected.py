@@ -8,9 +8,11 @@ import pytest
 from seqsuite.errors import UserError
 from seqsuite.experiments.tracking import schema
 from seqsuite.experiments.tracking.store import CellRun
+from seqsuite.report import Report
 from seqsuite.report.markup import markdown
-from seqsuite.results.collect import baselines_of, collect, describe, metric_of, newest, nothing_found
+from seqsuite.results.collect import baselines_of, collect, describe, metric_of, nothing_found
 from seqsuite.results.formats import results_report
+from seqsuite.results.groups import newest
 from seqsuite.results.pivot import Axes, pivot
 
 from .drawn import check
@@ -139,3 +141,43 @@ def test_seeds_of_different_plugin_code_are_told() -> None:
         Runs(one, replace(other, tags={**other.tags, schema.TAG_CODE: "p.py 1"})), paper=False
     ).sections
     assert note not in same.notes
+
+
+def test_seeds_of_versions_with_and_without_an_option_share_a_row() -> None:
+    cells = [copied("mamba", 90.0 + seed, seed=seed) for seed in range(3)]
+    params = {key: value for key, value in cells[0].params.items() if key != "train.ema"}
+    old = replace(
+        cells[0], params=params, tags={**cells[0].tags, schema.TAG_GROUP: "old", schema.TAG_CELL: "old"}
+    )
+    (section,) = collect(Runs(*cells[1:], old), paper=False).sections
+    assert [row.values for row in section.rows] == [{0: 90.0, 1: 91.0, 2: 92.0}]
+    assert newest([cells[0], cells[1], old]) == cells[:2]
+    other = replace(old, params=params | {"train.ema": "0.9"})
+    assert len(collect(Runs(*cells[1:], other), paper=False).sections[0].rows) == 2
+
+
+@pytest.mark.parametrize("lost", [math.nan, math.inf])
+def test_a_seed_without_a_number_leaves_the_others_to_be_shown(lost: float) -> None:
+    cells = [copied("mamba", 90.0, seed=seed) for seed in range(2)]
+    cells[1] = replace(cells[1], metrics={**cells[1].metrics, "test/length_64/loss": lost})
+    cells[0] = replace(cells[0], metrics={**cells[0].metrics, "test/length_64/loss": 1.0})
+    (section,) = collect(Runs(*cells), paper=False).sections
+    assert section.rows[0].scores["length_64/loss"].spread is None
+    assert section.rows[0].score.spread == 0.0
+
+
+def test_baselines_may_be_infinite() -> None:
+    """MLflow stores infinity as its largest number, the mean of two of which overflows."""
+    cells = [replace(copied("mamba", 1.0), metrics={"baseline/accuracy": 1.797e308}) for _ in range(2)]
+    assert baselines_of(cells, schema.BASELINE, "accuracy") == {"baseline": math.inf}
+
+
+def test_a_pivot_of_different_data_says_so() -> None:
+    cells = [tagged(copied("mamba", 90.0, seed=seed), data=str(seed)) for seed in range(2)]
+    told = "A cell is the mean of runs on different data"
+    assert told in markdown(report_of(cells))
+    assert told not in markdown(report_of(cells[:1]))
+
+
+def report_of(cells: list[CellRun]) -> Report:
+    return Report("seqsuite results", {}, pivot(cells, Axes(("model",))))

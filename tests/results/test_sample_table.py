@@ -8,8 +8,9 @@ from collections.abc import Callable
 import pytest
 
 from seqsuite.experiments.tracking.reader import Reader
-from seqsuite.results.collect import collect, newest
+from seqsuite.results.collect import collect
 from seqsuite.results.formats import print_results
+from seqsuite.results.groups import newest
 from seqsuite.results.pivot import Axes, pivot
 from seqsuite.results.studies import Study
 from seqsuite.results.studies.verdict import compared

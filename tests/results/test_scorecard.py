@@ -331,9 +331,11 @@ def test_of_equal_rates_the_lower_loss_then_the_lower_rate_is_taken(every: list[
 
 
 def test_settings_of_the_run_are_those_of_all_cells() -> None:
-    found = slots(BATTERY, "smoke", ["model=s4d", "train.steps=2,3", "run.device=cpu"])
+    found = slots(BATTERY, "smoke", ["model=s4d", "train.steps=2", "run.device=cpu"])
     assert {(slot.cell.train.steps, slot.cell.run.device) for slot in found} == {(2, "cpu")}
     assert list(dict.fromkeys(slot.model for slot in found)) == ["s4d", "mamba"]
+    with pytest.raises(UserError, match=r"^train\.steps is the same for all models of a card: give it one"):
+        slots(BATTERY, "smoke", ["model=s4d", "train.steps=2,3"])
     with pytest.raises(UserError, match=r"^There is no scorecard at scale=gpu: choose from smoke\.$"):
         slots(BATTERY, "gpu", ["model=mamba"])
     with pytest.raises(ValueError, match="rates"):

@@ -113,6 +113,10 @@ def test_an_order_holds_only_where_all_intervals_say_so() -> None:
     assert verdict(*runs(S4D, MAMBA)) == "not as in the paper"
     assert verdict(*runs(mamba=(95.0, 60.0, 96.0))) == "seeds disagree"
     assert verdict(*runs((95.0, 96.0), (80.0, 81.0))) == "not enough seeds"
+    further = STUDY.expected[0].model_copy(update={"worse": {"model": "hyena"}})
+    both = STUDY.model_copy(update={"expected": (*STUDY.expected, further)})
+    assert verdict(*runs(), study=both) == "not all runs"
+    assert verdict(*runs(S4D, MAMBA), study=both) == "not as in the paper"
     assert verdict(*runs(), scale="smoke") == "smoke only"
     assert verdict(*runs(), study=STUDY.model_copy(update={"expected": ()})) == "–"
 

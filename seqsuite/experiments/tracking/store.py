@@ -148,16 +148,17 @@ class Store:
         return runs[-1].run_id if runs else None
 
     def has_run(self, run_id: str) -> bool:
-        """Return whether the store has a run that can be written to: not one that was deleted."""
+        """Return whether the experiment has a run that can be written to: not one that was deleted."""
         from mlflow.exceptions import MlflowException
 
         with self._reading(f"run {run_id!r}"):
             try:
-                return bool(self.client.get_run(run_id).info.lifecycle_stage == "active")
+                info = self.client.get_run(run_id).info
             except MlflowException as error:
                 if error.error_code == "RESOURCE_DOES_NOT_EXIST":
                     return False
                 raise
+            return bool(info.lifecycle_stage == "active" and info.experiment_id == self.experiment_id)
 
     def last_steps(self, run_id: str) -> dict[str, int]:
         """Return the last step of each metric that a run has."""

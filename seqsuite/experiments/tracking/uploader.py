@@ -92,7 +92,7 @@ class _Sender:
         return count
 
     def _check_run(self, store: Store) -> None:
-        """Send all again if the run is gone: it was deleted, or this is another store."""
+        """Send all again if the run is not there: it was deleted, or this is another store or experiment."""
         if self.run_id is not None and not store.has_run(self.run_id):
             self._offset, self.run_id = 0, None
 

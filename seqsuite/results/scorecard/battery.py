@@ -123,6 +123,9 @@ def slots(battery: Battery, scale: str, settings: Sequence[str]) -> list[Slot]:
         raise UserError("Which model? Write model=NAME; `seqsuite list` shows the names.")
     shared = parse_arguments(shlex.split(battery.shared[scale]))
     models = _models(given)
+    several = [key for key, values in given.items() if not key.startswith("model") and len(values) > 1]
+    if several:
+        raise UserError(f"{several[0]} is the same for all models of a card: give it one value.")
     further = {key: values[0] for key, values in given.items() if not key.startswith("model")}
     models += [{"model": name} for name in battery.builtin if name not in map(_label, models)]
     return [

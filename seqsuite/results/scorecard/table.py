@@ -1,5 +1,6 @@
 """A card as a report: its scores and differences, what models cost, and what was run."""
 
+import math
 import statistics
 from collections.abc import Sequence
 
@@ -64,7 +65,11 @@ def _score_cells(card: Card, line: Line, keys: dict[str, str]) -> Cells:
     }
     for score in line.scores:
         values = list(score.values.values())
-        spread = f" ± {line.metric.show(statistics.stdev(values))}" if len(values) > 1 else ""
+        spread = (
+            f" ± {line.metric.show(statistics.stdev(values))}"
+            if len(values) > 1 and all(map(math.isfinite, values))
+            else ""
+        )
         key = keys[score.model]
         cells |= {
             key: f"{line.metric.show(score.mean)}{spread}",

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from seqsuite.experiments.tracking.reader import Reader
 from seqsuite.report import Column, Report, Section
 from seqsuite.report import Row as Cells
-from seqsuite.results.collect import newest
 from seqsuite.results.formats import results_report
+from seqsuite.results.groups import newest
 from seqsuite.results.pivot import SET, Axes, pivot, settings_of
 from seqsuite.results.studies.laws import laws
 from seqsuite.results.studies.study import Study

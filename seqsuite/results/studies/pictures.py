@@ -16,8 +16,9 @@ from seqsuite.experiments.tracking.reader import Reader
 from seqsuite.experiments.tracking.store import CellRun
 from seqsuite.report.format import show
 from seqsuite.report.pictures import GREY, Look, look, save_picture
-from seqsuite.results.collect import baselines_of, metric_of, newest
+from seqsuite.results.collect import baselines_of, metric_of
 from seqsuite.results.figures import comparison, draw_baselines
+from seqsuite.results.groups import newest
 from seqsuite.results.looks import looks
 from seqsuite.results.scaling import IsoFlops, frontier, iso_flops
 from seqsuite.results.studies.laws import law_of

@@ -13,6 +13,7 @@ Mark = Literal[
     "as in the paper",
     "not as in the paper",
     "not enough seeds",
+    "not all runs",
     "seeds disagree",
     "no runs",
     "smoke only",
@@ -25,6 +26,7 @@ Mark = Literal[
 class Compared:
     """A pair of rows of which the first should be ahead."""
 
+    expected: Expected
     better: Row
     worse: Row
     metric: str
@@ -45,7 +47,8 @@ def compared(study: Study, results: Results) -> list[Compared]:
 def mark(study: Study, scale: str, pairs: Sequence[Compared]) -> Mark:
     """Return in a few words whether the order holds.
 
-    It holds if every pair's interval is above zero, and does not if one's is below it.
+    It holds if every pair's interval is above zero and each order that is expected has a pair, and does not
+    if one's is below it.
     """
     if not study.expected:
         return "–"
@@ -57,7 +60,8 @@ def mark(study: Study, scale: str, pairs: Sequence[Compared]) -> Mark:
     if "behind" in verdicts:
         return "not as in the paper"
     if all(verdict == "ahead" for verdict in verdicts):
-        return "as in the paper"
+        missing = [one for one in study.expected if all(pair.expected is not one for pair in pairs)]
+        return "not all runs" if missing else "as in the paper"
     few = any(pair.difference.seeds < ENOUGH_SEEDS for pair in pairs)
     return "not enough seeds" if few else "seeds disagree"
 
@@ -79,4 +83,4 @@ def _pairs(expected: Expected, section: Section) -> Iterator[Compared]:
                 found = difference(
                     first, second, section.metric.higher_is_better if higher is None else higher
                 )
-                yield Compared(better, worse, metric, found)
+                yield Compared(expected, better, worse, metric, found)
