@@ -181,17 +181,17 @@ def reproduce_study(
     over = [*settings, f"run.experiment={experiment}"] if experiment != "seqsuite" else settings
     cells = study_cells(name, found, scale, over)
     files = [FileReader(source) for source in sources]
-    shared = finished(cells, [run for file in files for run in file.cells()])
+    shared, elsewhere = finished(cells, [run for file in files for run in file.cells()])
     missing = [cell for cell in cells if identity_of(cell) not in shared]
     console = make_console(stderr=style != "table")
     if dry_run:
         told = (*found.grids[scale], *settings)
         if missing:
             print_plan(console, missing, probe=probe, matched=any("model.match" in text for text in told))
-        _tell_shared(console, len(shared), len(cells), sources)
+        _tell_shared(console, len(shared), elsewhere, len(cells), sources)
         return 0
     again = _command(study, scale, over, sources)
-    _tell_shared(console, len(shared), len(cells), sources)
+    _tell_shared(console, len(shared), elsewhere, len(cells), sources)
     outcomes = run_shown(console, missing, again, takeover=takeover) if missing else []
     if outcomes is None:
         return EXIT_INTERRUPTED
@@ -218,7 +218,9 @@ def _command(study: str, scale: str, settings: Sequence[str], sources: Sequence[
     return shlex.join(["seqsuite", "reproduce", study, "--scale", scale, *settings, *known])
 
 
-def _tell_shared(console: Console, count: int, cells: int, sources: Sequence[Path]) -> None:
+def _tell_shared(console: Console, count: int, elsewhere: int, cells: int, sources: Sequence[Path]) -> None:
     """Say how many of a study's cells were run elsewhere."""
     if sources:
         console.print(f"{count} of {cells} cells are finished in {', '.join(map(str, sources))}.")
+        if elsewhere:
+            console.print(f"{elsewhere} more were run on other data than is here, and do not count.")

@@ -14,7 +14,7 @@ from seqsuite.experiments.distributed.sequence import check_can_split
 from seqsuite.experiments.distributed.team import world_size
 from seqsuite.experiments.earlier import earlier_run
 from seqsuite.experiments.executors import check_executor, make_executor
-from seqsuite.experiments.executors.base import Plan, sharing
+from seqsuite.experiments.executors.base import Plan, is_elsewhere, sharing
 from seqsuite.experiments.memory import memory_faults, together_fault
 from seqsuite.experiments.tracking.events import journal_status
 from seqsuite.experiments.tracking.schema import FinalStatus
@@ -56,6 +56,22 @@ def check_cells(cells: Sequence[CellConfig]) -> list[UserError | None]:
         if key not in by_task:
             by_task[key] = _fault_in(_read_data, cell)
         faults.append(by_task[key] or _fault_in(_check_options, cell))
+    if not is_elsewhere(cells[0].run):
+        _check_memory(cells, faults)
+    for place, cell in enumerate(cells):
+        faults[place] = faults[place] or _fault_in(_check_writable, cell)
+    known = [fault for fault in faults if fault is not None]
+    if len(known) == len(cells):
+        raise known[0]
+    return faults
+
+
+def _check_memory(cells: Sequence[CellConfig], faults: list[UserError | None]) -> None:
+    """Note of cells without a fault which do not fit into this machine's memory.
+
+    Raises:
+        UserError: if those that fit do not so together.
+    """
     for device in {cell.run.device for cell, fault in zip(cells, faults, strict=True) if fault is None}:
         places = [
             place for place, fault in enumerate(faults) if fault is None and cells[place].run.device == device
@@ -63,18 +79,12 @@ def check_cells(cells: Sequence[CellConfig]) -> list[UserError | None]:
         found = memory_faults([cells[place] for place in places], choose_device(device))
         for place, fault in zip(places, found, strict=True):
             faults[place] = fault
-    for place, cell in enumerate(cells):
-        faults[place] = faults[place] or _fault_in(_check_writable, cell)
     whole = [cell for cell, fault in zip(cells, faults, strict=True) if fault is None]
     if whole:
         run = whole[0].run
-        fault = together_fault(whole, choose_device(run.device), sharing(run, len(whole)))
-        if fault is not None:
-            raise fault
-    known = [fault for fault in faults if fault is not None]
-    if len(known) == len(cells):
-        raise known[0]
-    return faults
+        together = together_fault(whole, choose_device(run.device), sharing(run, len(whole)))
+        if together is not None:
+            raise together
 
 
 def run_grid(
@@ -200,7 +210,8 @@ def _read_data(cell: CellConfig) -> None:
 
 def _check_options(cell: CellConfig) -> None:
     """Refuse options that contradict each other, and a device that is not there."""
-    choose_device(cell.run.device)
+    if not is_elsewhere(cell.run):
+        choose_device(cell.run.device)
     io = cell.make_task().io
     check_batches(cell.train, io)
     check_ranks(cell, io, world_size(cell.run))

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Score(NamedTuple):
-    """Mean over the seeds and sample standard deviation, ``None`` for a single seed or where one is not finite."""
+    """Mean over the seeds and sample standard deviation, ``None`` for one seed or where one is not finite."""
 
     mean: float
     spread: float | None

@@ -1,6 +1,7 @@
 """``seqsuite reproduce`` and ``report`` as users call them: a study of one's own, and those of the papers."""
 
 import json
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -190,3 +191,29 @@ def test_studies_of_papers_at_the_smallest_scale(
     told = f"{name} at scale=smoke: " if study.grids else "Found in the paper: "
     assert told in shown.stdout
     assert (shared_folder / f"{name}.svg").read_bytes().startswith(b"<?xml")
+
+
+@pytest.mark.parametrize("command", ["reproduce", "scorecard"])
+def test_the_command_that_goes_on_looks_where_the_runs_are(
+    seqsuite: Seqsuite, study: str, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    shown: list[str] = []
+
+    def stopped(console: object, cells: object, again: str, **options: object) -> None:
+        shown.append(again)
+
+    monkeypatch.setattr(f"seqsuite.commands.{command}.run_shown", stopped)
+    what = {"reproduce": [study], "scorecard": ["model=mamba", "--fresh"]}[command]
+    first = seqsuite(command, *what, "--scale", "smoke", "--experiment", "mine")
+    again = shlex.split(shown[0])
+    assert again[:2] == ["seqsuite", command]
+    second = seqsuite(*again[1:])
+    assert first.exit_code == second.exit_code == 130
+    assert "run.experiment=mine" in again
+    assert shown[1] == shown[0]
+    assert ("--fresh" in again) == (command == "scorecard")
+
+
+def test_no_picture_is_promised_of_given_models(seqsuite: Seqsuite) -> None:
+    refused = seqsuite("reproduce", "table3", "--figure", "table3.svg")
+    assert (refused.exit_code, refused.output.count("leave --figure out")) == (2, 1)

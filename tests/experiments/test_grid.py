@@ -127,3 +127,21 @@ def test_what_fails_on_the_way_is_a_sentence_and_a_rerun_goes_on(
     assert again.exit_code == 0
     assert "resumed at step 2" in again.output
     assert again.output.count("finished before") == 2
+
+
+@pytest.mark.parametrize("executor", ["slurm", "ray", "inline"])
+def test_a_gpu_that_is_elsewhere_need_not_be_here(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, executor: str
+) -> None:
+    """Grids are started where a cluster's users log in, where there seldom is one."""
+    pytest.importorskip({"slurm": "submitit", "ray": "ray"}.get(executor, "torch"))
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr(memory, "free_memory", lambda *_: 1)
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+    chosen = [*SMALL, *COPYING, f"run.output={tmp_path}", f"run.executor={executor}", "run.device=cuda"]
+    cells = resolve_grid(expand_grid(chosen))
+    if executor == "inline":
+        with pytest.raises(UserError, match=r"run\.device=cuda needs a GPU"):
+            check_cells(cells)
+    else:
+        assert check_cells(cells) == [None] * 3

@@ -1,5 +1,6 @@
 """Published numbers: the files, and what is said of those that cannot be used."""
 
+from dataclasses import replace
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
@@ -7,11 +8,16 @@ from typing import Any
 import pytest
 
 from seqsuite.errors import UserError
+from seqsuite.experiments.config.resolve import resolve
+from seqsuite.experiments.identity import identity_of
+from seqsuite.experiments.tracking import schema
 from seqsuite.experiments.tracking.store import flatten
 from seqsuite.results.studies import load_studies, read_study
 from seqsuite.results.studies import study as study_module
-from seqsuite.results.studies.plan import study_cells
+from seqsuite.results.studies.plan import finished, study_cells
 from seqsuite.results.studies.study import matches
+
+from .made_up import run
 
 STUDY = """
 title = "Copying"
@@ -144,3 +150,25 @@ def test_plug_ins_bring_studies_and_a_broken_one_stops_nothing(
     assert len(problems) == 2
     assert any("wrong.toml" in problem for problem in problems)
     assert any("'gone' of a plug-in" in problem for problem in problems)
+
+
+def test_runs_on_other_data_do_not_count() -> None:
+    ours = run({}, task="copying", model="mamba")
+    theirs = replace(ours, tags={**ours.tags, schema.TAG_DATA: "another file"})
+    cells = [resolve({"task": "copying", "model": model, "scale": "cpu"}) for model in ("mamba", "s4")]
+    mine = {identity_of(cells[0])}
+    assert finished(cells, [ours]) == finished(cells, [theirs, ours]) == (mine, 0)
+    assert finished(cells, [theirs]) == (set(), 1)
+    assert finished(cells, [replace(ours, status="FAILED")]) == (set(), 0)
+
+
+def test_where_the_data_is_not_here_runs_on_any_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    theirs = run({}, task="copying", model="mamba")
+    theirs = replace(theirs, tags={**theirs.tags, schema.TAG_DATA: "another file"})
+    cell = resolve({"task": "copying", "model": "mamba", "scale": "cpu"})
+
+    def fail(self: object) -> str:
+        raise UserError("It is not here.")
+
+    monkeypatch.setattr("seqsuite.tasks.copying.Copying.fingerprint", fail)
+    assert finished([cell], [theirs]) == ({identity_of(cell)}, 0)

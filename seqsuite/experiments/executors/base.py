@@ -116,10 +116,15 @@ def at_once(run: RunConfig, cells: int) -> int:
 
 def sharing(run: RunConfig, cells: int) -> int:
     """Return how many cells share this machine's memory, or that of one GPU; 1 where that is others'."""
-    if run.executor == "slurm" or (run.executor == "ray" and "RAY_ADDRESS" in os.environ):
+    if is_elsewhere(run):
         return 1
     gpus = visible_gpus(run)
     return -(-at_once(run, cells) // len(gpus)) if gpus else at_once(run, cells)
+
+
+def is_elsewhere(run: RunConfig) -> bool:
+    """Return whether cells run on other machines, whose devices and memory are not this one's."""
+    return run.executor == "slurm" or (run.executor == "ray" and "RAY_ADDRESS" in os.environ)
 
 
 def visible_gpus(run: RunConfig) -> list[str]:

@@ -1,7 +1,7 @@
 """From a study to the cells that answer it, and which of them stand in a store."""
 
 import shlex
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -81,10 +81,33 @@ def standing(cells: Sequence[CellConfig], runs: Sequence[CellRun]) -> Standing:
     )
 
 
-def finished(cells: Sequence[CellConfig], runs: Sequence[CellRun]) -> set[Identity]:
-    """Return the identities of those cells that have a finished run among some."""
-    done = {identity(run.params) for run in runs if run.status == "FINISHED"}
-    return done & {identity_of(cell) for cell in cells}
+def finished(cells: Sequence[CellConfig], runs: Sequence[CellRun]) -> tuple[set[Identity], int]:
+    """Return the identities of those cells that have a finished run among some, on the data that is here.
+
+    Where the data cannot be had here, a run on any counts.
+
+    Returns:
+        The identities, and how many further cells have a finished run on other data.
+    """
+    done: dict[Identity, set[str]] = defaultdict(set)
+    for run in runs:
+        if run.status == "FINISHED":
+            done[identity(run.params)].add(run.tags.get(schema.TAG_DATA, ""))
+    known = [(cell, found) for cell in cells if (found := done.get(identity_of(cell)))]
+    here: dict[str, str | None] = {}
+    for cell, _ in known:
+        if str(cell.task) not in here:
+            here[str(cell.task)] = _data_of(cell)
+    same = {identity_of(cell) for cell, found in known if here[str(cell.task)] in (None, *found)}
+    return same, len(known) - len(same)
+
+
+def _data_of(cell: CellConfig) -> str | None:
+    """Return the fingerprint of a cell's data, or ``None`` if that cannot be had."""
+    try:
+        return cell.make_task().fingerprint()
+    except UserError:
+        return None
 
 
 def study_benchmarks(study: Study, scale: str, benchmarks: Sequence[Benchmark]) -> list[Benchmark]:

@@ -331,6 +331,7 @@ def test_a_run_is_found_by_its_journal_and_is_there_until_it_is_deleted(store: S
     assert store.get(first).start_time == 1.0
     store.client.delete_run(other)
     assert [store.has_run(name) for name in (first, other, "none")] == [True, False, False]
+    assert not open_store("of others").has_run(first)
 
 
 def test_calls_have_the_largest_sizes_that_mlflow_takes() -> None:
