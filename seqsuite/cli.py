@@ -86,7 +86,7 @@ def run(settings: tuple[str, ...], **options: Any) -> None:
     \b
     Keys:
       task, model    what and with what; `seqsuite list` shows the names
-      scale          smoke (seconds), cpu (minutes), gpu (minutes on a GPU), paper (the exact protocol)
+      scale          smoke (seconds), cpu (minutes), gpu (one GPU), paper (the published protocol)
       seed           of the data and of the initial weights
       task.*         options of the task, such as task.path and task.seqlen
       model.*        model.size, model.d_model, model.n_layer; model.block, model.mixer, model.backbone and

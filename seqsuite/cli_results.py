@@ -126,7 +126,9 @@ def report(filters: tuple[str, ...], **options: Any) -> None:
 
 @click.command()
 @click.argument("settings", nargs=-1, required=True, metavar="KEY=VALUE...")
-@click.option("--scale", type=click.Choice(["smoke", "cpu"]), default="cpu", help="Seconds, or half an hour.")
+@click.option(
+    "--scale", type=click.Choice(["smoke", "cpu"]), default="cpu", help="A minute, or half an hour."
+)
 @click.option("--dry-run", is_flag=True, help="Show the cells and what they are equal in; run nothing.")
 @_PROBE
 @click.option("--output", type=_FILE, default=Path("scorecard.html"), help="HTML page to write.")

@@ -40,7 +40,8 @@ class EvalOptions:
     Attributes:
         tasks: Names of the harness's tasks or groups, or paths of YAML files that define one.
         include: Folder with more YAML files, or ``None``.
-        tokenizer: Folder or hub name of the tokenizer, where the model has none beside it.
+        tokenizer: Folder or hub name of the tokenizer, in place of the model's own.
+        usual_tokenizer: The same, where the model has none of its own.
         num_fewshot: Examples before each question; ``None`` leaves it to the task.
         limit: At most this many questions of each task; ``None`` is all.
         batch_size: Requests that are computed together.
@@ -51,6 +52,7 @@ class EvalOptions:
     tasks: Sequence[str]
     include: Path | None = None
     tokenizer: str | None = None
+    usual_tokenizer: str | None = None
     num_fewshot: int | None = None
     limit: int | None = None
     batch_size: int = 16
@@ -103,7 +105,7 @@ def evaluate(source: str, experiment: str, options: EvalOptions) -> tuple[list[S
     device = choose_device(options.device, "--device cuda")
     tasks = _task_manager(options)
     with open_source(source, experiment, reads_text, "is of text") as found:
-        tokenizer = tokenizer_for(found.folder, options.tokenizer, called=found.name)
+        tokenizer = tokenizer_for(found.folder, options.tokenizer, found.name, options.usual_tokenizer)
         model = from_pretrained(found.folder).to(device)
     harness = HarnessModel(model, tokenizer, batch_size=options.batch_size, seed=options.seed)
     results = _evaluate(harness, tasks, options)

@@ -14,9 +14,9 @@ from seqsuite.tasks import TASKS
 
 _SCALES = {
     "smoke": "seconds: does it run?",
-    "cpu": "minutes on two cores, and still shows the finding (the default)",
-    "gpu": "minutes on one GPU",
-    "paper": "the exact protocol",
+    "cpu": "minutes on two cores (the default)",
+    "gpu": "one GPU; not timed yet",
+    "paper": "the published protocol, as far as there is one",
 }
 
 

@@ -55,7 +55,7 @@ def reproduce_zero_shot(
         return 0
     from seqsuite.commands.eval import EvalOptions, evaluate  # the extra eval, which no other study needs
 
-    options = EvalOptions(tasks=list(plan.tasks), tokenizer=plan.tokenizer, limit=plan.limit)
+    options = EvalOptions(tasks=list(plan.tasks), usual_tokenizer=plan.tokenizer, limit=plan.limit)
     scores = {model: evaluate(model, experiment, options)[0] for model in plan.models}
     comparable = plan.tasks == study.zero_shot[scale].tasks and plan.limit is None
     write(_report(study, scores, plan, command, comparable=comparable), style, sys.stdout)
@@ -63,22 +63,27 @@ def reproduce_zero_shot(
 
 
 def _plan(plan: ZeroShot, settings: Sequence[str]) -> ZeroShot:
-    given = {key: [str(value) for value in values] for key, values in parse_arguments(settings).items()}
+    given = parse_arguments(settings)
     for key in given:
         if key not in _KEYS:
             raise UserError(
                 f"This study is of given models and takes {', '.join(_KEYS)}, no {key!r}: leave it out."
             )
-    models, tokenizer = given.get("model", plan.models), given.get("tokenizer", [plan.tokenizer])[0]
-    tasks = {name: plan.tasks.get(name, "") for name in given.get("tasks", plan.tasks)}
+    models, tasks = (
+        list(map(str, given.get(key, usual)))
+        for key, usual in (("model", plan.models), ("tasks", plan.tasks))
+    )
+    tokenizer, limit = given.get("tokenizer", [plan.tokenizer])[0], given.get("limit", [plan.limit])[0]
     if not models or not tasks:
         missing = "model=RUN, FOLDER or NAME" if not models else "tasks=NAME or FILE.yaml"
         raise UserError(f"At this scale the study leaves what is evaluated to you: say {missing}.")
-    limit = given.get("limit", [plan.limit])[0]
     if limit is not None and (not str(limit).isdecimal() or int(limit) < 1):
         raise UserError(f"limit={limit} is no number of questions: write limit=100.")
     return ZeroShot(
-        models=models, tasks=tasks, tokenizer=tokenizer, limit=None if limit is None else int(limit)
+        models=models,
+        tasks={name: plan.tasks.get(name, "") for name in tasks},
+        tokenizer=tokenizer if tokenizer is None else str(tokenizer),
+        limit=None if limit is None else int(str(limit)),
     )
 
 

@@ -81,13 +81,15 @@ def test_tokens_of_a_prepared_folder_are_not_taken_for_bytes(
     )
     assert copied.exit_code == 0, copied.output
     for name in ("prepared-hf", "prepared-native"):
-        found = tokenizer_for(shared_folder / name)
+        found = tokenizer_for(shared_folder / name, usual="of models that have none")
         assert found.encode(text) == ours.encode(text.encode()).tolist()
     # Without its tokenizer it is no model of bytes either: a vocabulary of 270 says so.
     for file in (shared_folder / "prepared-native").glob("tokenizer*"):
         file.unlink()
     with pytest.raises(UserError, match="it has no tokenizer, and its tokens are not bytes"):
         tokenizer_for(shared_folder / "prepared-native")
+    usual = tokenizer_for(shared_folder / "prepared-native", usual=str(shared_folder / "prepared-hf"))
+    assert usual.encode(text) == ours.encode(text.encode()).tolist()
     spoken = seqsuite(
         "generate",
         prepared_run,

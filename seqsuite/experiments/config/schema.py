@@ -160,7 +160,7 @@ class CellConfig(_Schema):
     run: RunConfig = RunConfig()
     """Where and as what it runs."""
     scale: Scale = "cpu"
-    """Preset of the task: smoke (seconds), cpu (minutes), gpu (minutes on a GPU), paper (its protocol)."""
+    """Preset of the task: smoke (seconds), cpu (minutes), gpu (one GPU), paper (the published protocol)."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     """Seed of the data and of the initial weights."""
 

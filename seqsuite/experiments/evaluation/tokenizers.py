@@ -130,13 +130,16 @@ class TextCodec(Codec):
         path.write_text(self.decode(tokens), encoding="utf-8")
 
 
-def tokenizer_for(folder: Path, name: str | None = None, called: str | None = None) -> Tokenizer:
-    """Return a model's tokenizer: the one named, or that of files beside it, or bytes if it reads them.
+def tokenizer_for(
+    folder: Path, name: str | None = None, called: str | None = None, usual: str | None = None
+) -> Tokenizer:
+    """Return a model's tokenizer: the one named, that beside it, bytes if it reads them, or the usual.
 
     Args:
         folder: The model's folder.
         name: Folder, or name on the hub, of a tokenizer.
         called: What to call the model in a message, by default its folder.
+        usual: Folder, or name on the hub, of the tokenizer of models that have none of their own.
 
     Raises:
         UserError: if it has none.
@@ -147,6 +150,8 @@ def tokenizer_for(folder: Path, name: str | None = None, called: str | None = No
         return Pretrained(folder)
     if reads_bytes(read_description(folder)):
         return Bytes()
+    if usual is not None:
+        return Pretrained(locate(usual, weights=False))
     raise UserError(
         f"The model {called or folder} is not one of text: it has no tokenizer, and its tokens are not "
         "bytes. If it is, say with --tokenizer where its tokenizer is."
