@@ -78,6 +78,9 @@ def check_keys(filters: Iterable[Filter], cells: Sequence[CellRun]) -> None:
             raise UserError(f"No run has a setting {wanted.key!r}: filter by task, model, scale, ….{hint}")
 
 
+_BOOLEANS = ("true", "false")
+
+
 def setting(cell: CellRun, key: str) -> str | None:
     """Return a cell's setting by its name on the command line; see :func:`setting_of`."""
     return setting_of(cell.params, key)
@@ -89,9 +92,13 @@ def setting_of(params: Mapping[str, str], key: str) -> str | None:
 
 
 def same_value(recorded: str, wanted: str) -> bool:
-    """Return whether two values are equal, as text or as numbers: ``1e-3`` is ``0.001``."""
+    """Return whether two values are equal, as text or as numbers: ``1e-3`` is ``0.001``, ``True`` ``true``."""
     number = as_number(wanted)
-    return recorded == wanted or (number is not None and number == as_number(recorded))
+    return (
+        recorded == wanted
+        or (number is not None and number == as_number(recorded))
+        or (wanted.lower() in _BOOLEANS and recorded == wanted.lower())
+    )
 
 
 def as_number(text: str) -> float | None:

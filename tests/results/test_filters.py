@@ -10,6 +10,7 @@ PARAMS = {
     "model.mixer.name": "s4d",
     "train.learning_rate": "0.001",
     "train.clip": "null",
+    "train.compile": "true",
 }
 CELL = CellRun("id", "name", "FINISHED", PARAMS, {}, {}, 0.0)
 
@@ -32,6 +33,9 @@ CELL = CellRun("id", "name", "FINISHED", PARAMS, {}, {}, 0.0)
         ("task.seqlen<1e3", True),
         ("train.learning_rate=1e-3", True),
         ("train.clip=none", True),
+        ("train.compile=True", True),
+        ("train.compile!=TRUE", False),
+        ("train.compile=false", False),
         ("train.clip>1", False),
         ("train.warmup=0", False),
         ("train.warmup!=0", False),
