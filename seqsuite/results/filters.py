@@ -92,7 +92,7 @@ def setting_of(params: Mapping[str, str], key: str) -> str | None:
 
 
 def same_value(recorded: str, wanted: str) -> bool:
-    """Return whether two values are equal, as text or as numbers: ``1e-3`` is ``0.001``, ``True`` ``true``."""
+    """Return whether two values are equal, as text or as numbers: also in other words: ``1e-3``, ``True``."""
     number = as_number(wanted)
     return (
         recorded == wanted
