@@ -117,6 +117,8 @@ def test_an_order_holds_only_where_all_intervals_say_so() -> None:
     both = STUDY.model_copy(update={"expected": (*STUDY.expected, further)})
     assert verdict(*runs(), study=both) == "not all runs"
     assert verdict(*runs(S4D, MAMBA), study=both) == "not as in the paper"
+    grid = ["task=selective_copying model=mamba model.mixer=s6,s4,s4d seed=0..2"]
+    assert verdict(*runs(), study=STUDY.model_copy(update={"grids": {"cpu": grid}})) == "not all runs"
     assert verdict(*runs(), scale="smoke") == "smoke only"
     assert verdict(*runs(), study=STUDY.model_copy(update={"expected": ()})) == "–"
 

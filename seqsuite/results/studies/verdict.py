@@ -1,9 +1,12 @@
 """Whether a study's runs are in the order that was found."""
 
+import shlex
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from seqsuite.experiments.config.overrides import parse_arguments
 from seqsuite.results.filters import setting_of
 from seqsuite.results.intervals import ENOUGH_SEEDS, Difference, difference
 from seqsuite.results.studies.study import Expected, Study, matches
@@ -60,10 +63,29 @@ def mark(study: Study, scale: str, pairs: Sequence[Compared]) -> Mark:
     if "behind" in verdicts:
         return "not as in the paper"
     if all(verdict == "ahead" for verdict in verdicts):
-        missing = [one for one in study.expected if all(pair.expected is not one for pair in pairs)]
-        return "not all runs" if missing else "as in the paper"
+        whole = all(_is_whole(study, scale, one, pairs) for one in study.expected)
+        return "as in the paper" if whole else "not all runs"
     few = any(pair.difference.seeds < ENOUGH_SEEDS for pair in pairs)
     return "not enough seeds" if few else "seeds disagree"
+
+
+def _is_whole(study: Study, scale: str, expected: Expected, pairs: Sequence[Compared]) -> bool:
+    """Return whether an order that is expected has a pair, and one of each value that the grids name."""
+    ours = [pair for pair in pairs if pair.expected is expected]
+    named: dict[str, set[str]] = defaultdict(set)
+    for line in study.grids.get(scale, ()):
+        for key, values in parse_arguments(shlex.split(line)).items():
+            named[key] |= set(map(str, values))
+    return bool(ours) and all(
+        any(matches({key: one}, row.settings) for row in rows)
+        for rows, wanted in (
+            ([pair.better for pair in ours], expected.better),
+            ([pair.worse for pair in ours], expected.worse),
+        )
+        for key, value in wanted.items()
+        for one in (value if isinstance(value, list) else [value])
+        if str(one) in named[key]
+    )
 
 
 def _pairs(expected: Expected, section: Section) -> Iterator[Compared]:
