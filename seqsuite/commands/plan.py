@@ -61,14 +61,17 @@ def tell_defaults(console: Console, cells: Sequence[CellConfig]) -> None:
 
 def tell_left_out(console: Console, cells: Sequence[CellConfig]) -> None:
     """Say of models whose layers take turns which of them have no turn: ``hybrid`` may be plain Mamba."""
-    for cell in {cell.model.name: cell for cell in reversed(cells) if left_out(cell.model)}.values():
-        model = cell.model
-        console.print(
-            f"The model {model.name!r} has no layer of {', '.join(left_out(model))} here: it comes after "
-            f"model.n_layer={model.n_layer} in model.backbone.pattern, so that it takes more layers.",
-            soft_wrap=True,
-            markup=False,
-        )
+    told = set[str]()
+    for cell in cells:
+        model, kinds = cell.model, left_out(cell.model)
+        if kinds and model.name not in told:
+            told.add(model.name)
+            console.print(
+                f"The model {model.name!r} has no layer of {', '.join(kinds)} here: it comes after "
+                f"model.n_layer={model.n_layer} in model.backbone.pattern, so that it takes more layers.",
+                soft_wrap=True,
+                markup=False,
+            )
 
 
 def tell_busy(console: Console, cells: Sequence[CellConfig]) -> None:

@@ -69,10 +69,8 @@ def _plan(plan: ZeroShot, settings: Sequence[str]) -> ZeroShot:
             raise UserError(
                 f"This study is of given models and takes {', '.join(_KEYS)}, no {key!r}: leave it out."
             )
-    models, tasks = (
-        list(map(str, given.get(key, usual)))
-        for key, usual in (("model", plan.models), ("tasks", plan.tasks))
-    )
+    models = list(map(str, given.get("model", plan.models)))
+    tasks = list(map(str, given.get("tasks", plan.tasks)))
     tokenizer, limit = given.get("tokenizer", [plan.tokenizer])[0], given.get("limit", [plan.limit])[0]
     if not models or not tasks:
         missing = "model=RUN, FOLDER or NAME" if not models else "tasks=NAME or FILE.yaml"

@@ -16,7 +16,7 @@ from seqsuite.results.groups import grouped, newest
 from seqsuite.results.intervals import uncarried
 from seqsuite.results.measured import measured
 from seqsuite.results.published import join_published
-from seqsuite.results.table import MetricInfo, Results, Row, Score, Section, settings_text
+from seqsuite.results.table import MetricInfo, Results, Row, Score, Section, settings_text, spread_of
 
 _NO_OPTIONS = ("task.name", "model.name", "scale", "seed")
 _NAMED = 12
@@ -297,8 +297,7 @@ def _scores(cells: Sequence[CellRun]) -> dict[str, Score]:
     found = {}
     for name in sorted({name for each in every for name in each}):
         values = [each[name] for each in every if name in each]
-        several = len(values) > 1 and all(map(math.isfinite, values))  # else there is no spread
-        found[name] = Score(statistics.fmean(values), statistics.stdev(values) if several else None)
+        found[name] = Score(statistics.fmean(values), spread_of(values))
     return found
 
 

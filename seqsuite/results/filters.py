@@ -92,7 +92,10 @@ def setting_of(params: Mapping[str, str], key: str) -> str | None:
 
 
 def same_value(recorded: str, wanted: str) -> bool:
-    """Return whether two values are equal, as text or as numbers: also in other words: ``1e-3``, ``True``."""
+    """Return whether two values are equal, as text, numbers or booleans: ``1e-3`` is ``0.001``.
+
+    A boolean is recorded as ``true`` or ``false``, and wanted in any case.
+    """
     number = as_number(wanted)
     return (
         recorded == wanted

@@ -18,7 +18,7 @@ from seqsuite.results.departures import departures, of_model
 from seqsuite.results.filters import as_number, setting
 from seqsuite.results.intervals import difference
 from seqsuite.results.measured import first_set, measured, of_samples, value_of
-from seqsuite.results.table import MetricInfo, labelled
+from seqsuite.results.table import MetricInfo, labelled, spread_of
 
 SET = "set"
 """In place of a setting: the evaluation sets, or of ``loss_by_position`` the positions."""
@@ -208,10 +208,9 @@ def _cell(found: Found, place: int) -> Cells:
         diverged = any(schema.TAG_DIVERGED in run.tags for run, _ in found)
         word = "diverged" if diverged else schema.status_in_words(found[0][0].status)
         return {f"mean_{place}": word}
-    spread = statistics.stdev(values) if len(values) > 1 and all(map(math.isfinite, values)) else None
     return {
         f"mean_{place}": statistics.fmean(values),
-        f"spread_{place}": spread,
+        f"spread_{place}": spread_of(values),
         f"seeds_{place}": len({run.tags[schema.TAG_SEED] for run, _ in found}),
     }
 

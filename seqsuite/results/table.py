@@ -1,6 +1,8 @@
 """What results are: rows of cells that differ in their seed only, in sections of what may be compared."""
 
-from collections.abc import Mapping
+import math
+import statistics
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -9,6 +11,11 @@ from seqsuite.results.measured import of_samples
 
 if TYPE_CHECKING:
     import pandas
+
+
+def spread_of(values: Sequence[float]) -> float | None:
+    """Return the sample standard deviation, ``None`` for one value or where one is not finite."""
+    return statistics.stdev(values) if len(values) > 1 and all(map(math.isfinite, values)) else None
 
 
 class Score(NamedTuple):

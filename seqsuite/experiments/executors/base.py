@@ -127,6 +127,11 @@ def is_elsewhere(run: RunConfig) -> bool:
     return run.executor == "slurm" or (run.executor == "ray" and "RAY_ADDRESS" in os.environ)
 
 
+def takes_gpus(run: RunConfig) -> bool:
+    """Return whether cells are to be given GPUs: those that are here, or that are asked for elsewhere."""
+    return bool(visible_gpus(run)) or (run.device == "cuda" and is_elsewhere(run))
+
+
 def visible_gpus(run: RunConfig) -> list[str]:
     """Return the GPUs that cells can use, as ``CUDA_VISIBLE_DEVICES`` names them; none on a CPU."""
     if run.device == "cpu" or not torch.cuda.is_available():

@@ -1,7 +1,5 @@
 """A card as a report: its scores and differences, what models cost, and what was run."""
 
-import math
-import statistics
 from collections.abc import Sequence
 
 from seqsuite.experiments.tracking import schema
@@ -9,6 +7,7 @@ from seqsuite.report import Column, Report, Section
 from seqsuite.report import Row as Cells
 from seqsuite.results.scorecard.card import Card, Line, verdict
 from seqsuite.results.scorecard.cost import ModelCost
+from seqsuite.results.table import spread_of
 
 SMOKE = "scale=smoke shows only that things run: its numbers say nothing about the models."
 
@@ -65,14 +64,10 @@ def _score_cells(card: Card, line: Line, keys: dict[str, str]) -> Cells:
     }
     for score in line.scores:
         values = list(score.values.values())
-        spread = (
-            f" ± {line.metric.show(statistics.stdev(values))}"
-            if len(values) > 1 and all(map(math.isfinite, values))
-            else ""
-        )
+        spread, mean = spread_of(values), line.metric.show(score.mean)
         key = keys[score.model]
         cells |= {
-            key: f"{line.metric.show(score.mean)}{spread}",
+            key: mean if spread is None else f"{mean} ± {line.metric.show(spread)}",
             f"{key}_mean": score.mean,
             f"{key}_values": values,
             f"{key}_rate": score.rate,

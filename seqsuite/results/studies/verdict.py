@@ -50,8 +50,8 @@ def compared(study: Study, results: Results) -> list[Compared]:
 def mark(study: Study, scale: str, pairs: Sequence[Compared]) -> Mark:
     """Return in a few words whether the order holds.
 
-    It holds if every pair's interval is above zero and each order that is expected has a pair, and does not
-    if one's is below it.
+    It holds if every pair's interval is above zero and each order that is expected has a pair of each model
+    that the study's grids name, and does not if one's is below it.
     """
     if not study.expected:
         return "–"

@@ -173,7 +173,7 @@ def test_a_ray_cluster_runs_all_cells_at_once_unless_told(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr("seqsuite.experiments.executors.ray.usable_cores", lambda: 1)
-    monkeypatch.setattr("seqsuite.experiments.executors.ray.visible_gpus", lambda run: ["0"])
+    monkeypatch.setattr("seqsuite.experiments.executors.base.visible_gpus", lambda run: ["0"])
     settings = ["seed=0..3", "run.threads=2"]
     for parallel, expected in (([], 4), (["run.parallel=2"], 2)):
         run(monkeypatch, "ray", tmp_path, [True] * 4, *settings, *parallel, ray_address="there")
@@ -183,6 +183,10 @@ def test_a_ray_cluster_runs_all_cells_at_once_unless_told(
         assert connected["include_dashboard"] is None
     run(monkeypatch, "ray", tmp_path, [True] * 4, *settings, "run.gpus=0.5", "run.parallel=3")
     assert (asked["num_gpus"], connected["num_cpus"]) == (0.5, 6)
+    monkeypatch.setattr("seqsuite.experiments.executors.base.visible_gpus", lambda run: [])
+    for device, expected in (("cuda", 1), ("auto", 0)):
+        run(monkeypatch, "ray", tmp_path, [True] * 4, *settings, f"run.device={device}", ray_address="there")
+        assert asked["num_gpus"] == expected
 
 
 def test_a_cell_that_was_lost_is_the_next_to_be_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
