@@ -3,6 +3,7 @@
     python docs/great_apes.py [--words 3,6,8] [--lengths 1024,4096,16384,65536] [--rows N] [--path ALIGNMENT]
     python docs/great_apes.py --regression [--words 4] [--lengths 256,1024]
     python docs/great_apes.py --gaps [--lengths 1024,4096,16384]
+    python docs/great_apes.py --model RUN [--lengths 1024,4096,16384]
 
 Words are counted in all training data of the alignment, or in N random training rows of the length that is
 asked about, which is what a model reads. Every segment of the split that overlaps no other
@@ -14,6 +15,7 @@ reads all training data once, each place in all species at a time, so that what 
 all four gradients and cancels. Segments are then the same places, too.
 
 With ``--gaps``, letters do not count, but the lengths of the runs of unknown ones (seqsuite/tasks/gaps.py).
+With ``--model`` it is the logits of a finished run's model, from the folder that the run was started in.
 
 The last column is why: by how much the log-likelihood ratio of two species differs between these two at one
 place, on average, in standard deviations of that ratio between places; the most of all pairs.
@@ -32,6 +34,7 @@ import numpy.typing as npt
 import torch
 from torch.nn.functional import cross_entropy
 
+from seqsuite.api import load
 from seqsuite.tasks import gaps
 from seqsuite.tasks.great_apes import GreatApes
 from seqsuite.tasks.kmers import count_words, log_frequencies, log_likelihoods
@@ -59,12 +62,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--path", type=Path, default=None)
     parser.add_argument("--regression", action="store_true")
     parser.add_argument("--gaps", action="store_true")
+    parser.add_argument("--model", default=None)
     chosen = parser.parse_args(arguments)
     task = GreatApes(seed=0, path=chosen.path)
     print("| told by | length | segments | stretches | right, % | 95 % interval | apart, sd |")
     print("|---|---:|---:|---:|---:|---:|---:|")
     confusions = []
-    for by, length, asked in (_by_gaps if chosen.gaps else _by_words)(task, chosen):
+    told_by = _by_model if chosen.model else _by_gaps if chosen.gaps else _by_words
+    for by, length, asked in told_by(task, chosen):
         print(_row(by, length, asked), flush=True)
         confusions.append((by, length, _confusion(asked)))
     print("\nUnknown letters that stand alone, in the training data")
@@ -97,6 +102,18 @@ def _by_gaps(task: GreatApes, chosen: argparse.Namespace) -> Iterator[Told]:
     score = partial(gaps.log_likelihoods, gaps.gap_rates(task.stretches("train"), N), unknown=N)
     for length in map(int, chosen.lengths.split(",")):
         yield "gaps", length, [_ask(stretches, length, score) for stretches in task.stretches("test")]
+
+
+def _by_model(task: GreatApes, chosen: argparse.Namespace) -> Iterator[Told]:
+    score = partial(_logits, load(chosen.model).eval())
+    for length in map(int, chosen.lengths.split(",")):
+        yield chosen.model, length, [_ask(stretches, length, score) for stretches in task.stretches("test")]
+
+
+@torch.no_grad()
+def _logits(model: torch.nn.Module, sequence: npt.NDArray[np.uint8]) -> Floats:
+    logits: Floats = model(torch.from_numpy(sequence.astype(np.int64))[None])[0].double().numpy()
+    return logits
 
 
 def _drawn(path: Path | None, length: int, rows: int) -> list[list[npt.NDArray[np.int64]]]:

@@ -9,10 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from seqsuite.errors import UserError
-from seqsuite.options import PositiveInt, UserPath
+from seqsuite.options import Fraction, PositiveInt, UserPath
 from seqsuite.tasks.base import SPLITS, Baseline, Batch, EvalSet, ModelIO, Split, Task
 from seqsuite.tasks.gaps import gap_baseline, gap_rates
 from seqsuite.tasks.kmers import Floats, kmer_baseline, log_frequencies
+from seqsuite.tasks.matched import WORDS, MatchedPlaces
 from seqsuite.tasks.random import Words, below, row_words
 from seqsuite.tasks.sources.duplicates import content_hash
 from seqsuite.tasks.sources.fasta import ALPHABET, SUFFIXES, N, Record
@@ -59,9 +60,14 @@ class GreatApes(Task):
         path: A folder with one FASTA file or folder of them a species, or an alignment in MAF.
         longest: Longest segments to evaluate: at four times ``seqlen``, sixteen times … up to this; or none.
         eval_examples: Rows of the first evaluation set, and of each length; a species has its share.
+        matched: Whether training rows show the same places of an alignment in all species, one after
+            another, so that what a place has of its own cancels. Evaluation rows stay independent.
+        near_gaps: With ``matched``, the share of training places that are drawn around a gap, a run of
+            unknown letters, that not all species have there. Evaluation rows are drawn as ever.
 
     Raises:
-        UserError: if the data is missing, unreadable, not DNA, or has no segment of a length.
+        UserError: if the data is missing, unreadable, not DNA, or has no segment of a length; if ``matched``
+            is asked of FASTA files, or ``near_gaps`` without ``matched``.
     """
 
     def __init__(
@@ -72,12 +78,16 @@ class GreatApes(Task):
         path: UserPath | None = None,
         longest: PositiveInt | None = None,
         eval_examples: PositiveInt = 512,
+        matched: bool = False,
+        near_gaps: Fraction = 0.0,
     ) -> None:
         super().__init__(seed=seed)
         self.path, self.seqlen = path, seqlen
         self.eval_examples = eval_examples
         self.eval_lengths = tuple(_fourfold(seqlen, longest or seqlen))
         self._alignment = _alignment(path)
+        self._check_matched(matched, near_gaps)
+        self.matched, self.near_gaps = matched, near_gaps
         self._files = None if self._alignment is not None or path is None else _files_by_species(path)
         names = self._files if self._alignment is None else species_in(self._alignment)
         self.class_names = tuple(sorted(names or ()))
@@ -91,11 +101,29 @@ class GreatApes(Task):
         )
         self._places: dict[tuple[Split, int, int], list[_Places]] = {}
 
+    def _check_matched(self, matched: bool, near_gaps: float) -> None:
+        if matched and self._alignment is None:
+            raise UserError("task.matched=true needs an alignment: give one in MAF by task.path=FILE.maf.")
+        if near_gaps and not matched:
+            raise UserError(f"task.near_gaps={near_gaps} is for task.matched=true: give both or neither.")
+
     def train_batch(self, rows: range) -> Batch:
-        """Return random segments of random species."""
+        """Return random segments of random species, or random places of one species after another."""
+        if self.matched:
+            return self._matched_batch(rows)
         words = row_words(self.seed, "train", rows, 2 + 2 * _TRIES)
         species = below(words[:, 0], len(self.class_names))
         return self._batch("train", self.seqlen, species, words)
+
+    def _matched_batch(self, rows: range) -> Batch:
+        """Return rows of one species after another, at one place before the next."""
+        count = len(self.class_names)
+        places = range(rows.start // count, -(-rows.stop // count))
+        words = row_words(self.seed, "train", places, WORDS)
+        segments = np.concatenate([self._matched_places.cut(word) for word in words])
+        first = places.start * count
+        inputs = segments[rows.start - first : rows.stop - first]
+        return Batch(inputs.astype(np.int64), np.arange(rows.start, rows.stop) % count)
 
     def eval_sets(self, split: Split) -> tuple[EvalSet, ...]:
         """Return all species together; of the test also by species and by length."""
@@ -149,6 +177,10 @@ class GreatApes(Task):
     @cached_property
     def _gap_rates(self) -> Floats:
         return gap_rates(self.stretches("train"), N)
+
+    @cached_property
+    def _matched_places(self) -> MatchedPlaces:
+        return MatchedPlaces(self.stretches("train"), self.seqlen, self.near_gaps)
 
     def stretches(self, split: Split) -> list[list[Record]]:
         """Return the stretches that segments of a split are cut from, by species, in order of their names."""

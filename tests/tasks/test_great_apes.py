@@ -132,21 +132,18 @@ def test_the_docs_table_of_words_tells_what_can_be_told(
     assert row.startswith("| gaps | 30 | 24 | 4 | 50.00 | 50.00 to 50.00 |")  # there are none
 
 
-def test_the_page_s_models_read_places_with_letters_that_stand_alone(tmp_path: Path) -> None:
-    """The chimpanzee's blocks have such a letter each."""
-    script = runpy.run_path(str(Path(__file__).parents[2] / "docs" / "great_apes_models.py"))
-    letters = "ACGTTGCA" * 50
-    alone = letters[:199] + "N" + letters[200:]
-    blocks = [
-        f"a\ns Hsap.22 {start} 400 + 99999 {letters}\ns Ptro.22 {start} 400 + 99999 {alone}\n\n"
-        for start in range(0, 10_000, 1000)
-    ]
-    (tmp_path / "a.maf").write_text("##maf version=1\n" + "".join(blocks))
-    task = GreatApes(seed=0, path=tmp_path / "a.maf")
-    rows, species = script["Places"](task, 1.0).draw()
-    assert (rows.shape, species.tolist()) == ((32, 256), [0, 1] * 16)
-    unknown = (rows == N).sum(1)  # those between blocks included, which both species have
-    assert (unknown[0::2] - unknown[1::2]).tolist() == [1] * 16
+def test_the_page_tells_how_far_a_letter_reaches(capsys: pytest.CaptureFixture[str]) -> None:
+    """In a state space model it is forgotten slowly, the slower the smaller the steps."""
+    script = runpy.run_path(str(Path(__file__).parents[2] / "docs" / "reach_of_a_letter.py"))
+    script["main"](["--distances", "20,40"])
+    _, _, *rows = capsys.readouterr().out.splitlines()
+    kept = {}
+    for row in rows:
+        name, *changes = (cell.strip() for cell in row.strip("|").split("|"))
+        near, far = (float(change) for change in changes)
+        kept[name] = far / near
+    assert list(kept) == ["mamba", "mamba, small steps", "s4", "hyena"]
+    assert kept["mamba"] < kept["mamba, small steps"]
 
 
 def block(start: int, letters: str) -> str:

@@ -54,6 +54,18 @@ def species(folder: Path) -> dict[str, Any]:
     return {"path": folder, "seqlen": 32}
 
 
+def aligned(folder: Path) -> dict[str, Any]:
+    random = np.random.RandomState(0)
+    blocks = []
+    for start in range(0, 20_000, 1000):
+        human = "".join(random.choice(list("ACGT"), 400))
+        rows = (("Hsap", human), ("Ptro", human[:199] + "N" + human[200:]))
+        told = "".join(f"s {name}.22 {start} 400 + 99999 {row}\n" for name, row in rows)
+        blocks.append(f"a\n{told}\n")
+    (folder / "apes.maf").write_text("##maf version=1\n" + "".join(blocks))
+    return {"path": folder / "apes.maf", "seqlen": 32}
+
+
 def sound(folder: Path) -> dict[str, Any]:
     random = np.random.RandomState(0)
     for index in range(10):
@@ -92,6 +104,8 @@ TASKS_OF: dict[str, tuple[str, dict[str, Any], Files]] = {
     "dna": ("dna", {}, genome),
     "dna, longer and longer": ("dna", {"length_warmup": 16, "warmup_from": 8}, genome),
     "great apes": ("great_apes", {}, species),
+    "great apes, aligned": ("great_apes", {}, aligned),
+    "great apes, matched": ("great_apes", {"matched": True, "near_gaps": 0.5}, aligned),
     "classes of dna": ("dna_classification", {"seqlen": 64}, nothing),
     "piano": ("piano", {}, sound),
     "piano, linear": ("piano", {"quantization": "linear16"}, sound),
@@ -117,6 +131,8 @@ DIGESTS = {
     "dna": "0ca895be559b",
     "dna, longer and longer": "c45b2419bdeb",
     "great apes": "66a06fd8f7fd",
+    "great apes, aligned": "e39951bafc52",
+    "great apes, matched": "cbfe2e8bdea6",
     "classes of dna": "728e54f297b6",
     "piano": "7b3bde1a18c7",
     "piano, linear": "8aa137375e27",

@@ -94,6 +94,28 @@ def great_apes(folder: Path) -> Checked:
     return Checked(TASKS.load("great_apes")(seed=0, seqlen=LENGTH, path=folder), is_right)
 
 
+def matched_apes(folder: Path) -> Checked:
+    """The segment is in the blocks of the species and of the split, and the row before has its place, too."""
+    rng = np.random.default_rng(0)
+    blocks, parts = [], []
+    for number in range(40):
+        human = "".join(rng.choice(list(LETTERS), 400))
+        parts.append([human[:199] + "N" + human[200:], human])  # chimpanzee, human
+        told = zip(("Ptro", "Hsap"), parts[-1], strict=True)
+        rows = "".join(f"s {name}.22 {2000 * number} 400 + 99999 {row}\n" for name, row in told)
+        blocks.append(f"a\n{rows}\n")
+    (folder / "a.maf").write_text("##maf version=1\n" + "".join(blocks))
+    blocks_of = {split: slice(*(int(40 * share) for share in CUTS[split])) for split in CUTS}
+
+    def is_right(inputs: np.ndarray, targets: np.ndarray, split: Split) -> bool:
+        segment = "".join((LETTERS + "N")[code] for code in inputs)
+        found = [block for block in parts[blocks_of[split]] if segment in block[int(targets)]]
+        return len(found) == 1 and (split != "train" or ("N" in segment) == (targets == 0))
+
+    options = {"seqlen": LENGTH, "path": folder / "a.maf", "matched": True, "near_gaps": 1.0}
+    return Checked(TASKS.load("great_apes")(seed=0, **options), is_right)
+
+
 def dna_classification(folder: Path) -> Checked:
     """The sequence is in the file of its class and split; what is validation's is never training's."""
     rng = np.random.default_rng(0)
@@ -136,7 +158,9 @@ def sc09(folder: Path) -> Checked:
     return Checked(TASKS.load("sc09")(seed=0, sample_rate=2000, path=folder / "digits"), is_right)
 
 
-MADE = {made.__name__: made for made in (text, piano, dna, great_apes, dna_classification, sc09)}
+MADE = {
+    made.__name__: made for made in (text, piano, dna, great_apes, matched_apes, dna_classification, sc09)
+}
 
 
 def check(checked: Checked, batch: Batch, split: Split) -> None:
