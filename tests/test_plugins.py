@@ -9,10 +9,10 @@ import pytest
 from click.testing import Result
 
 from seqsuite.errors import UserError
-from seqsuite.experiments.cell import sentence
 from seqsuite.experiments.config.keys import list_keys
 from seqsuite.experiments.config.resolve import override_keys, resolve
 from seqsuite.experiments.config.scales import preset
+from seqsuite.experiments.failures import sentence
 from seqsuite.registry import is_of_a_plugin
 
 TASK = """

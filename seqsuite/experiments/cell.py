@@ -5,10 +5,7 @@ checkpoint.
 """
 
 import logging
-import os
 import shutil
-import time
-import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
@@ -22,10 +19,10 @@ from seqsuite.errors import UserError
 from seqsuite.experiments.checkpoints import Checkpoints
 from seqsuite.experiments.config.schema import CellConfig
 from seqsuite.experiments.distributed.team import team, world_size
-from seqsuite.experiments.earlier import earlier_run
+from seqsuite.experiments.earlier import wait_for_earlier_run
 from seqsuite.experiments.evaluation.judge import open_judge
+from seqsuite.experiments.failures import best_effort, sentence
 from seqsuite.experiments.interruption import InterruptionFlag
-from seqsuite.experiments.memory import is_out_of_memory
 from seqsuite.experiments.plugin_code import plugin_code
 from seqsuite.experiments.tracking import schema
 from seqsuite.experiments.tracking.events import EVENTS, RunHeader, journal_tag
@@ -40,7 +37,6 @@ from seqsuite.experiments.training.divergence import DivergenceError
 from seqsuite.experiments.training.objectives import shape_of
 from seqsuite.experiments.training.placement import check_batches, check_ranks
 from seqsuite.experiments.training.publish import Published, publish
-from seqsuite.registry import place_of
 from seqsuite.tasks.base import EvalSet, Task
 from seqsuite.tasks.checks import check_evaluations
 
@@ -59,6 +55,7 @@ GOOD: tuple[Outcome, ...] = ("finished", "skipped")
 
 ASKING_SECONDS = 60.0
 """How long a cell without a journal waits for MLflow to say whether it was run before."""
+
 SENDING_SECONDS = 120.0
 """How long a cell that has ended waits for MLflow to take what is left."""
 SENDING_SECONDS_INTERRUPTED = 5.0
@@ -261,18 +258,17 @@ def _earlier(cell: _Cell, host: Host) -> CellRun | None:
 
     A store that is away is waited for where only it can tell that the cell is finished.
     """
-    deadline = time.monotonic() + (0.0 if (cell.folder / EVENTS).exists() else ASKING_SECONDS)
-    while True:
-        try:
-            return (
-                None if host.store is None else earlier_run(host.store, cell.config, cell.task.fingerprint())
-            )
-        except UserError as error:
-            if time.monotonic() < deadline and not host.interruption.requested:
-                time.sleep(1.0)
-                continue
-            log.warning("%s: %s The cell is run, and sent later.", cell.folder.name, error)
-            return None
+    if host.store is None:
+        return None
+    patience = 0.0 if (cell.folder / EVENTS).exists() else ASKING_SECONDS
+    data = cell.task.fingerprint()
+    try:
+        return wait_for_earlier_run(
+            host.store, cell.config, data, patience, lambda: host.interruption.requested
+        )
+    except UserError as error:
+        log.warning("%s: %s The cell is run, and sent later.", cell.folder.name, error)
+        return None
 
 
 def _start(cell: _Cell, host: Host, journal: Journal, earlier: CellRun | None) -> None:
@@ -299,7 +295,7 @@ def _train(cell: _Cell, host: Host, journal: Journal, uploader: Uploader) -> Cel
     except (Exception, SystemExit) as error:
         diverged = isinstance(error, DivergenceError)
         message = sentence(error, cell.folder)
-        with _best_effort():
+        with best_effort():
             tags = {schema.TAG_FAILURE: message}
             journal.tags(tags | ({schema.TAG_DIVERGED: message} if diverged else {}))
         unsent = _end(cell, host, journal, uploader, "FAILED")
@@ -320,7 +316,7 @@ def _end(cell: _Cell, host: Host, journal: Journal, uploader: Uploader, status: 
     if cell.lease.lost():
         uploader.close(0.0)
         return 0
-    with _best_effort():
+    with best_effort():
         journal.end(status)
     if status == "KILLED":
         return uploader.close(SENDING_SECONDS_INTERRUPTED)
@@ -362,44 +358,6 @@ def _send(
     return CellResult(
         cell.config, known, journal.run_id or "", published.sample, dict(published.metrics), unsent
     )
-
-
-def sentence(error: BaseException, folder: Path | None = None) -> str:
-    """Return what happened in one sentence; the traceback of what is nobody's input goes into a file.
-
-    Args:
-        error: What was raised.
-        folder: Where ``traceback.txt`` goes.
-    """
-    if isinstance(error, UserError | DivergenceError):
-        return str(error)
-    text = " ".join(str(error).split()).rstrip(".")
-    if isinstance(error, OSError) and error.errno is not None and error.filename is not None:
-        return f"{error.filename} cannot be used ({os.strerror(error.errno)}): mend that, and run it again."
-    if is_out_of_memory(error):
-        return (
-            "It needs more memory than there is: choose a smaller train.batch_size, train.eval_batch_size, "
-            "model or sequence, or a larger train.accumulate."
-        )
-    where = place_of(error)
-    line, at = (where.line, f" in {where.filename}, line {where.lineno}") if where else ("", "")
-    place = f"{type(error).__name__}{at}: {text or line}"
-    if folder is None:
-        return f"{place}."
-    with _best_effort():
-        (folder / "traceback.txt").write_text(
-            "".join(traceback.format_exception(error)), encoding="utf-8", errors="replace"
-        )
-    return f"{place} (the traceback is in {folder / 'traceback.txt'})."
-
-
-@contextmanager
-def _best_effort() -> Iterator[None]:
-    """Let a failure to write pass where another failure is being told."""
-    try:
-        yield
-    except (OSError, UserError, RuntimeError):
-        return
 
 
 @contextmanager

@@ -8,13 +8,14 @@ import torch
 
 from seqsuite.devices import choose_device
 from seqsuite.errors import UserError
-from seqsuite.experiments.cell import GOOD, CellResult, Host, sentence, work_folder
+from seqsuite.experiments.cell import GOOD, CellResult, Host, work_folder
 from seqsuite.experiments.config.schema import CellConfig
 from seqsuite.experiments.distributed.sequence import check_can_split
 from seqsuite.experiments.distributed.team import world_size
 from seqsuite.experiments.earlier import earlier_run
 from seqsuite.experiments.executors import check_executor, make_executor
 from seqsuite.experiments.executors.base import Plan, is_elsewhere, sharing
+from seqsuite.experiments.failures import sentence
 from seqsuite.experiments.memory import memory_faults, together_fault
 from seqsuite.experiments.tracking.events import journal_status
 from seqsuite.experiments.tracking.schema import FinalStatus

@@ -18,9 +18,9 @@ import torch
 from seqsuite.allocator import keep_freed_memory, process_bytes, reset_peak
 from seqsuite.devices import choose_device
 from seqsuite.errors import UserError
-from seqsuite.experiments.cell import sentence
 from seqsuite.experiments.config.schema import CellConfig
 from seqsuite.experiments.executors.worker import using_threads
+from seqsuite.experiments.failures import sentence
 from seqsuite.experiments.interruption import InterruptionFlag
 from seqsuite.experiments.memory import is_out_of_memory
 from seqsuite.experiments.training.assemble import assemble

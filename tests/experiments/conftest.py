@@ -1,4 +1,4 @@
-"""An MLflow server for tests, killed at their end."""
+"""A store of the tests of a session, and an MLflow server for tests, killed at their end."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from seqsuite.experiments.tracking import uploader as uploader_module
+from seqsuite.experiments.tracking.store import Store, open_store
 
 from .server import Server, eventually
 
@@ -27,3 +28,10 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
         yield server
     finally:
         server.kill()
+
+
+@pytest.fixture
+def store(shared_folder: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Store:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.chdir(shared_folder)
+    return open_store(request.node.name)

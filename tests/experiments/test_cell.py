@@ -1,118 +1,25 @@
-"""A cell's life: trained, skipped, stopped in any way and resumed exactly, diverged."""
+"""A cell's life: trained, stopped in any way and resumed exactly, diverged."""
 
-from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from seqsuite.errors import UserError
 from seqsuite.experiments import checkpoints
-from seqsuite.experiments.cell import CellResult, Host, run_cell, work_folder
-from seqsuite.experiments.config.resolve import resolve
+from seqsuite.experiments.cell import CellResult, Host, run_cell
 from seqsuite.experiments.config.schema import CellConfig
 from seqsuite.experiments.grid import failed_before
 from seqsuite.experiments.interruption import Interrupted, InterruptionFlag
-from seqsuite.experiments.tracking import schema, uploader
-from seqsuite.experiments.tracking.events import RunHeader
+from seqsuite.experiments.tracking import schema
 from seqsuite.experiments.tracking.journal import Journal
-from seqsuite.experiments.tracking.lease import Lease
-from seqsuite.experiments.tracking.store import CellRun, Store, open_store
-from seqsuite.experiments.tracking.uploader import sync
+from seqsuite.experiments.tracking.store import CellRun, Store
 from seqsuite.experiments.training.callbacks import Callback
-from seqsuite.experiments.training.publish import publish
 from seqsuite.tasks.selective_copying import SelectiveCopying
 
-
-class Watcher(Callback):
-    """Counts steps, and does something after a given one."""
-
-    def __init__(self, after: int | None, act: Callable[[], None]) -> None:
-        self.after, self.act = after, act
-        self.steps: list[int] = []
-
-    def stepped(self, step: int, loss: float | None, tokens_per_second: float) -> None:
-        self.steps.append(step)
-        if step == self.after:
-            self.act()
-
-
-@pytest.fixture
-def store(shared_folder: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Store:
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    monkeypatch.chdir(shared_folder)
-    return open_store(request.node.name)
-
-
-def cell(tmp_path: Path, **settings: Any) -> CellConfig:
-    quick = {
-        "task": "selective_copying",
-        "scale": "smoke",
-        "train.steps": "8",
-        "train.eval_every": "3",
-        "task.eval_examples": "16",
-        "run.output": str(tmp_path / "runs"),
-        "run.checkpoint_every": "2",
-    }
-    return resolve({**quick, **settings})
-
-
-def picture(journal: Journal, folder: Path) -> Path:
-    path = folder / "curve.txt"
-    path.write_text(str(journal.series("train/loss")))
-    return path
-
-
-def run(
-    config: CellConfig,
-    store: Store | None,
-    after: int | None = None,
-    act: Callable[[], None] | None = None,
-    **options: Any,
-) -> tuple[CellResult, list[int]]:
-    """Run a cell; after a step, ask to stop or do something else."""
-    flag = InterruptionFlag()
-
-    def interrupt() -> None:
-        flag.requested = True
-
-    watcher = Watcher(after, act or interrupt)
-    host = Host(store, lambda *_: nullcontext(watcher), picture, flag, **options)
-    return run_cell(config, host), watcher.steps
-
-
-def folder_of(config: CellConfig) -> Path:
-    return work_folder(config, config.cell_id(config.make_task().fingerprint()))
-
-
-def cell_run(store: Store, config: CellConfig) -> CellRun:
-    found = store.find_cell(config.cell_id(""))
-    assert found is not None
-    return found
-
-
-def weights(store: Store, result: CellResult, folder: Path) -> dict[str, torch.Tensor]:
-    return load_file(store.model_folder(result.run_id, folder) / "model.safetensors")
-
-
-def series(store: Store, run_id: str) -> dict[str, list[tuple[int, float]]]:
-    """Return all curves but those of time."""
-    timed = (
-        schema.SPEED,
-        schema.TRAIN_SECONDS,
-        schema.TOKENS_PER_SECOND,
-        schema.INPUT_WAIT,
-        schema.PEAK_MEMORY,
-        schema.FLOPS_PER_SECOND,
-    )
-    return {
-        key: [(point.step, point.value) for point in store.client.get_metric_history(run_id, key)]
-        for key in store.get(run_id).metrics
-        if key not in timed
-    }
+from .cells import cell, cell_run, folder_of, run, series, weights
 
 
 def test_a_finished_cell_has_all_it_is_compared_by(store: Store, tmp_path: Path) -> None:
@@ -159,25 +66,6 @@ def test_the_same_cell_gives_the_same_weights_and_another_seed_others(store: Sto
     for name, value in ours.items():
         assert torch.equal(value, same[name]), name
     assert any(not torch.equal(value, different[name]) for name, value in ours.items())
-
-
-def test_a_finished_cell_is_skipped(store: Store, tmp_path: Path) -> None:
-    first, _ = run(cell(tmp_path), store)
-    again, steps = run(cell(tmp_path), store)
-    assert (again.outcome, again.run_id, steps) == ("skipped", first.run_id, [])
-    assert again.metrics["test/accuracy"] == first.metrics["test/accuracy"]
-
-
-def test_a_cell_that_another_process_runs_is_left_alone_unless_taken_over(
-    store: Store, tmp_path: Path
-) -> None:
-    config = cell(tmp_path)
-    with Lease.take(folder_of(config)):
-        result, steps = run(config, store)
-        assert (result.outcome, steps) == ("busy", [])
-        assert "take over" in result.message
-        taken, _ = run(config, store, takeover=True)
-        assert taken.outcome == "finished"
 
 
 @pytest.mark.parametrize("after", [2, 3, 7, 8])
@@ -298,18 +186,6 @@ def test_a_model_of_nan_is_never_finished(store: Store, tmp_path: Path) -> None:
     assert "validation loss is nan after step 1" in result.message
 
 
-def test_a_cell_without_a_store_is_kept_until_it_is_sent(store: Store, tmp_path: Path) -> None:
-    config = cell(tmp_path)
-    result, _ = run(config, None)
-    assert result.outcome == "finished"
-    assert result.unsent > 0
-    assert store.find_cell(config.cell_id("")) is None
-    sent, steps = run(config, store)
-    assert (sent.outcome, sent.unsent, steps) == ("skipped", 0, [])
-    assert cell_run(store, config).status == "FINISHED"
-    assert not folder_of(config).exists()
-
-
 def test_a_kill_while_publishing_publishes_once(store: Store, tmp_path: Path) -> None:
     config = cell(tmp_path)
 
@@ -322,18 +198,6 @@ def test_a_kill_while_publishing_publishes_once(store: Store, tmp_path: Path) ->
     result, steps = run(config, store)
     assert (result.outcome, steps) == ("finished", [])
     assert all(len(points) == len(dict(points)) for points in series(store, result.run_id).values())
-
-
-def test_the_data_is_part_of_the_identity(store: Store, tmp_path: Path) -> None:
-    file = tmp_path / "text.txt"
-    settings = {"task": "text", "task.path": str(file), "task.seqlen": "16"}
-    file.write_text("many words, many words. " * 40)
-    config = cell(tmp_path, **settings, **{"train.steps": "2"})
-    first, _ = run(config, store)
-    file.write_text("other words, other words. " * 40)
-    second, steps = run(config, store)
-    assert (first.outcome, second.outcome, len(steps)) == ("finished", "finished", 2)
-    assert store.get(first.run_id).tags[schema.TAG_DATA] != store.get(second.run_id).tags[schema.TAG_DATA]
 
 
 def test_a_full_disk_at_a_checkpoint_keeps_the_one_before(
@@ -356,90 +220,3 @@ def test_a_full_disk_at_a_checkpoint_keeps_the_one_before(
     resumed, steps = run(config, store)
     assert resumed.outcome == "finished"
     assert steps[0] > 1
-
-
-def test_where_mlflow_is_gone_a_cell_is_run_and_kept(
-    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The store was there when the grid began."""
-    away = Store(store.uri, store.experiment_id, store.experiment, None)
-
-    def refuse(*_: object, **__: object) -> None:
-        raise UserError("no server answers there.")
-
-    for name in ("search", "find_journal", "start_cell", "log_points"):
-        monkeypatch.setattr(away, name, refuse)
-    monkeypatch.setattr("seqsuite.experiments.cell.ASKING_SECONDS", 0.0)
-    monkeypatch.setattr(uploader, "GIVE_UP_SECONDS", 0.0)
-    config = cell(tmp_path)
-    result, steps = run(config, away)
-    assert (result.outcome, result.run_id, len(steps)) == ("finished", "", 8)
-    assert result.unsent > 8
-    assert sync(folder_of(config), store) == result.unsent
-    assert cell_run(store, config).status == "FINISHED"
-
-
-def test_a_cell_that_fails_after_it_was_taken_over_leaves_its_run_to_the_other(
-    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail() -> None:
-        monkeypatch.setattr(Lease, "lost", lambda _: True)
-        raise ValueError("a fault of ours")
-
-    config = cell(tmp_path)
-    result, _ = run(config, store, 3, fail)
-    assert (result.outcome, result.unsent) == ("failed", 0)
-    left = store.find_cell(config.cell_id(""))
-    assert left is None or left.status == "RUNNING"  # sent or not, it has not ended
-
-
-def test_a_run_of_a_version_with_fewer_options_is_the_cell_s(store: Store, tmp_path: Path) -> None:
-    config = cell(tmp_path)
-    params = config.model_dump(mode="json")
-    del params["train"]["ema"]
-    tags = {schema.TAG_SCALE: config.scale, schema.TAG_SEED: str(config.seed)}
-    old = store.start_cell(RunHeader("of another version", "group", config.title, params, tags, None))
-    store.finish(old, "FINISHED")
-    assert (run(config, store)[0].outcome, run(config, store)[0].run_id) == ("skipped", old)
-    other, _ = run(config.model_copy(update={"seed": config.seed + 1}), store)
-    assert other.outcome == "finished"
-    assert run(config, store, force=True)[0].outcome == "finished"
-
-
-def test_a_forced_run_that_was_interrupted_goes_on_without_force(store: Store, tmp_path: Path) -> None:
-    """The command that is shown then has no --force, which would begin anew."""
-    config = cell(tmp_path)
-    quiet, _ = run(config, store)
-    with pytest.raises(Interrupted):
-        run(config, store, 5, force=True)
-    again, steps = run(config, store)
-    assert (again.outcome, again.run_id != quiet.run_id) == ("finished", True)
-    assert steps == [6, 7, 8]
-    assert run(config, store)[0].run_id == again.run_id
-    assert series(store, again.run_id) == series(store, quiet.run_id)
-
-
-def test_what_was_finished_without_a_store_has_its_metrics(tmp_path: Path) -> None:
-    first, _ = run(cell(tmp_path), None)
-    again, _ = run(cell(tmp_path), None)
-    assert again.outcome == "skipped"
-    assert again.metrics["test/accuracy"] == first.metrics["test/accuracy"]
-
-
-def test_who_lost_a_cell_while_publishing_leaves_its_folder(
-    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    lost = [False]
-    monkeypatch.setattr(Lease, "lost", lambda self: lost[0])
-
-    def and_lose(*args: Any, **options: Any) -> Any:
-        lost[0] = True
-        return publish(*args, **options)
-
-    monkeypatch.setattr("seqsuite.experiments.cell.publish", and_lose)
-    config = cell(tmp_path)
-    result, _ = run(config, store)
-    assert result.outcome == "busy"
-    assert "was taken over by another process" in result.message
-    assert folder_of(config).is_dir()
-    assert Journal.open(folder_of(config)).status is None

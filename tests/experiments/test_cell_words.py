@@ -1,6 +1,5 @@
 """What a cell says: of its data, of what stopped it, and how long it asks whether it was run before."""
 
-import errno
 from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,8 +10,8 @@ import torch
 
 from seqsuite.devices import hardware
 from seqsuite.errors import UserError
-from seqsuite.experiments import cell as cell_module
-from seqsuite.experiments.cell import Host, run_cell, sentence, work_folder
+from seqsuite.experiments import earlier
+from seqsuite.experiments.cell import Host, run_cell, work_folder
 from seqsuite.experiments.config.resolve import resolve
 from seqsuite.experiments.interruption import Interrupted, InterruptionFlag
 from seqsuite.experiments.tracking import schema, uploader
@@ -79,7 +78,7 @@ def test_a_store_that_is_away_is_asked_for_a_minute_where_only_it_can_tell(
 ) -> None:
     clock = [50.0]
     monkeypatch.setattr(
-        cell_module,
+        earlier,
         "time",
         SimpleNamespace(
             monotonic=lambda: clock[0], sleep=lambda seconds: clock.__setitem__(0, clock[0] + seconds)
@@ -98,33 +97,6 @@ def test_a_store_that_is_away_is_asked_for_a_minute_where_only_it_can_tell(
     with pytest.raises(Interrupted) if stopped else nullcontext():
         run(tmp_path, SimpleNamespace(find_cell=find_cell), flag)
     assert len(asked) == times
-
-
-def test_what_stopped_a_cell_is_one_sentence(tmp_path: Path) -> None:
-    def told(error: Exception, folder: Path | None = None) -> str:
-        try:
-            raise error
-        except Exception as raised:
-            return sentence(raised, folder)
-
-    assert told(UserError("Set task.path.")) == "Set task.path."
-    full = OSError(errno.ENOSPC, "full", "/data/x")
-    assert told(full) == ("/data/x cannot be used (No space left on device): mend that, and run it again.")
-    assert told(MemoryError()) == (
-        "It needs more memory than there is: choose a smaller train.batch_size, train.eval_batch_size, "
-        "model or sequence, or a larger train.accumulate."
-    )
-    line = told.__code__.co_firstlineno + 2
-    place = f"in {__file__}, line {line}: "
-    assert told(ValueError("a  b\nc.")) == f"ValueError {place}a b c."
-    assert told(ValueError()) == f"ValueError {place}raise error."
-    assert told(OSError("odd")) == f"OSError {place}odd."
-    assert told(OSError(errno.EIO, "without a file")) == f"OSError {place}[Errno 5] without a file."
-    kept = tmp_path / "traceback.txt"
-    assert told(KeyError("k"), tmp_path) == f"KeyError {place}'k' (the traceback is in {kept})."
-    assert kept.read_text().startswith("Traceback (most recent call last):\n")
-    gone = tmp_path / "none"
-    assert told(KeyError("k"), gone).endswith(f"(the traceback is in {gone / 'traceback.txt'}).")
 
 
 def test_a_task_that_exits_fails_its_cell_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,9 +10,10 @@ import pytest
 
 from seqsuite.errors import UserError
 from seqsuite.experiments import grid as module
-from seqsuite.experiments.cell import CellResult, Host, sentence, work_folder
+from seqsuite.experiments.cell import CellResult, Host, work_folder
 from seqsuite.experiments.config.resolve import resolve
 from seqsuite.experiments.config.schema import CellConfig
+from seqsuite.experiments.failures import sentence
 from seqsuite.experiments.grid import check_cells, failed_before, run_grid
 from seqsuite.experiments.interruption import Interrupted, InterruptionFlag
 from seqsuite.experiments.tracking.events import RunHeader
