@@ -18,6 +18,7 @@ from seqsuite.experiments.evaluation.tokenizers import tokenizer_for
 from seqsuite.experiments.sources import open_source, reads_text
 from seqsuite.models.pretrained import from_pretrained
 from seqsuite.registry import describe_error, did_you_mean
+from seqsuite.report.outputs import check_output
 
 try:
     import lm_eval.evaluator
@@ -85,6 +86,7 @@ def evaluate_model(source: str, experiment: str, options: EvalOptions, output: P
         UserError: if the model or a task is not there, the model is not one of text, or a file cannot be
             written.
     """
+    check_output("--output", output)
     scores, results = evaluate(source, experiment, options)
     show(make_console(), _table(scores))
     if output is not None:

@@ -25,6 +25,7 @@ from seqsuite.models.pretrained import from_pretrained
 from seqsuite.models.sampling import Sampling
 from seqsuite.models.sequence_model import LanguageModel
 from seqsuite.registry import describe_error
+from seqsuite.report.outputs import check_output
 from seqsuite.tasks.codecs.base import Codec, TokenIds
 
 T = TypeVar("T")
@@ -125,6 +126,7 @@ def generate_samples(source: str, experiment: str, request: Request) -> int:
     device = choose_device(request.device, "--device cuda")
     speaker = _load(source, experiment, request, device)
     output = _output(speaker, request)
+    check_output("--save-state", request.save_state)
     generation, samples = _begin(speaker, request)
     _check_length(generation, request.length)
     before, times = len(samples[0]), _Times()
@@ -183,6 +185,7 @@ def _output(speaker: _Speaker, request: Request) -> Path:
         raise UserError(
             f"--output {output} does not fit: {speaker.name} writes {speaker.codec.suffix} files."
         )
+    check_output("--output", output)
     return output
 
 

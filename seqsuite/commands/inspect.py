@@ -1,6 +1,5 @@
 """``seqsuite inspect``: what models let in, keep and would say at each token of an input, as a page."""
 
-import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from seqsuite.models.formats import native
 from seqsuite.models.formats.files import read_description
 from seqsuite.models.portable import MOST_PARAMETERS, portable
 from seqsuite.models.sequence_model import SequenceModel
+from seqsuite.report.outputs import check_output
 from seqsuite.report.pictures import SUFFIXES
 from seqsuite.results.inspection_page import write_page
 from seqsuite.tasks.base import Task
@@ -107,9 +107,7 @@ def inspect_to_file(
 def _check_output(output: Path) -> None:
     if output.suffix.lower() not in (*SUFFIXES, ".html", ".htm"):
         raise UserError(f"--output {output} must end in .html for a page, or {', '.join(SUFFIXES)}.")
-    folder = output.absolute().parent
-    if output.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise UserError(f"--output {output} cannot be written: there is no such folder, or it is not yours.")
+    check_output("--output", output)
 
 
 def _demonstration(texts: Sequence[str], experiment: str, console: Console) -> list[str]:

@@ -9,6 +9,7 @@ from seqsuite.commands.console import make_console
 from seqsuite.commands.results import reader_of
 from seqsuite.errors import UserError
 from seqsuite.experiments.tracking.store import open_store
+from seqsuite.report.outputs import check_output
 from seqsuite.results.benchmarks import Benchmark, read_benchmarks, recorded_benchmarks
 from seqsuite.results.filters import parse_filters
 from seqsuite.results.page import ReadSample, report_page
@@ -27,8 +28,7 @@ def write_report(filters: Sequence[str], *, output: Path, source: Path | None, e
     Raises:
         UserError: if there are no finished runs, or a file cannot be read or written.
     """
-    if not output.absolute().parent.is_dir():
-        raise UserError(f"--output {output} cannot be written: there is no such folder.")
+    check_output("--output", output)
     benchmarks = read_benchmarks(source) if source is not None else None
     reader = reader_of(source, experiment) if benchmarks is None else None
     sample: ReadSample | None = None

@@ -23,6 +23,7 @@ from seqsuite.experiments.tracking.reader import JoinedReader, open_reader
 from seqsuite.experiments.tracking.store import CellRun
 from seqsuite.report import Column, Report, Section
 from seqsuite.report import Row as Cells
+from seqsuite.report.outputs import check_output
 from seqsuite.report.pictures import check_picture
 from seqsuite.results.collect import collect
 from seqsuite.results.groups import newest
@@ -163,6 +164,7 @@ def reproduce_study(
     """
     if figure is not None:
         check_picture(figure)
+    check_output("--export", export)
     check_probe(probe, dry_run)
     name, found = find_study(study)
     if (sources or export is not None) and scale not in found.grids and (found.benches or found.zero_shot):

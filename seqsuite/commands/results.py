@@ -10,6 +10,7 @@ from seqsuite.commands.benchmarks import show_benchmarks
 from seqsuite.errors import UserError
 from seqsuite.experiments.tracking.export import FileReader, export_runs
 from seqsuite.experiments.tracking.reader import Reader, open_reader
+from seqsuite.report.outputs import check_output
 from seqsuite.report.pictures import check_picture
 from seqsuite.results.benchmarks import EXPERIMENT, read_benchmarks, recorded_benchmarks
 from seqsuite.results.collect import collect, nothing_found, select
@@ -52,6 +53,7 @@ def show_results(
     """
     if figure is not None:
         check_picture(figure)
+    check_output("--export", export)
     benchmarks = read_benchmarks(source) if source is not None else None
     if benchmarks is not None or (source is None and experiment == EXPERIMENT):
         show_benchmarks(benchmarks or recorded_benchmarks(), filters, style, figure, export)

@@ -24,6 +24,7 @@ from seqsuite.experiments.tracking.export import FileReader, export_runs
 from seqsuite.experiments.tracking.reader import JoinedReader, Reader, open_reader
 from seqsuite.experiments.tracking.store import CellRun
 from seqsuite.models import MIXERS
+from seqsuite.report.outputs import check_output
 from seqsuite.report.pictures import check_picture
 from seqsuite.results.scorecard.battery import Battery, Slot, labels, read_battery, slots
 from seqsuite.results.scorecard.card import Card, Runs, by_cell, further_seeds, make_card, sweep
@@ -72,7 +73,7 @@ def make_scorecard(
         UserError: if a setting is wrong, no cell can run, or a file cannot be read or written.
     """
     check_probe(probe, dry_run)
-    _check_files(output, figure)
+    _check_files(output, figure, export)
     battery = read_battery()
     if experiment != "seqsuite":
         settings = [*settings, f"run.experiment={experiment}"]
@@ -113,12 +114,12 @@ def make_scorecard(
     return exit_status(console, results, offline=False)
 
 
-def _check_files(output: Path, figure: Path | None) -> None:
+def _check_files(output: Path, figure: Path | None, export: Path | None) -> None:
     """Complain before any work about a file that cannot be written."""
     if figure is not None:
         check_picture(figure)
-    if output.is_dir() or not output.absolute().parent.is_dir():
-        raise UserError(f"--output {output} cannot be written: there is no such folder.")
+    check_output("--output", output)
+    check_output("--export", export)
 
 
 def _stored(scale: str) -> list[CellRun]:

@@ -1,11 +1,11 @@
 """What all pictures share: where they may be written, in which form, and how lines are told apart."""
 
 import io
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from seqsuite.errors import UserError
+from seqsuite.report.outputs import check_output
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -35,14 +35,12 @@ def check_picture(path: Path) -> None:
     """Complain about a picture's path before any work, not after it.
 
     Raises:
-        UserError: if the suffix is none of :data:`SUFFIXES`, or the folder cannot be written.
+        UserError: if the suffix is none of :data:`SUFFIXES`, or the file cannot be written.
     """
     if path.suffix.lower() not in SUFFIXES:
         given = f"the suffix {path.suffix!r}" if path.suffix else "no suffix"
         raise UserError(f"--figure {path} has {given}: let it end in {', '.join(SUFFIXES)}.")
-    folder = path.absolute().parent
-    if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise UserError(f"--figure {path} cannot be written: there is no such folder, or it is not yours.")
+    check_output("--figure", path)
 
 
 def svg_bytes(figure: "Figure") -> bytes:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from seqsuite.errors import UserError
 from seqsuite.tasks.base import Baseline
@@ -109,7 +110,7 @@ def test_what_an_assemblys_gaps_tell_is_a_baseline(tmp_path: Path) -> None:
 
 
 def test_the_docs_table_of_words_tells_what_can_be_told(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two species of which one has a letter less: all segments that do not overlap, and none twice."""
     rng = np.random.default_rng(0)
@@ -130,6 +131,16 @@ def test_the_docs_table_of_words_tells_what_can_be_told(
     script["main"](["--gaps", "--lengths", "30", "--path", str(tmp_path / "a.maf")])
     _, _, row, *_ = capsys.readouterr().out.splitlines()
     assert row.startswith("| gaps | 30 | 24 | 4 | 50.00 | 50.00 to 50.00 |")  # there are none
+
+    class HasT(torch.nn.Module):
+        def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+            return torch.stack([(tokens == 3).sum(1), torch.ones(len(tokens))], dim=1)
+
+    monkeypatch.setattr("seqsuite.api.load", {"mine": HasT()}.__getitem__)
+    script = runpy.run_path(str(Path(__file__).parents[2] / "docs" / "great_apes.py"))
+    script["main"](["--model", "mine", "--lengths", "30", "--path", str(tmp_path / "a.maf")])
+    _, _, row, *_ = capsys.readouterr().out.splitlines()
+    assert row.startswith("| mine | 30 | 24 | 4 | 100.00 | 100.00 to 100.00 |")
 
 
 def test_the_page_tells_how_far_a_letter_reaches(capsys: pytest.CaptureFixture[str]) -> None:
