@@ -15,6 +15,7 @@ from seqsuite.results.filters import Filter, check_keys, parse_filters
 from seqsuite.results.groups import grouped, newest
 from seqsuite.results.intervals import uncarried
 from seqsuite.results.measured import measured
+from seqsuite.results.order import natural
 from seqsuite.results.published import join_published
 from seqsuite.results.table import MetricInfo, Results, Row, Score, Section, settings_text, spread_of
 
@@ -133,7 +134,7 @@ def _sections(cells: Iterable[CellRun]) -> list[Section]:
     for cell in cells:
         place = cell.tags[schema.TAG_TASK], cell.tags[schema.TAG_SCALE], cell.tags[schema.TAG_METRIC]
         together[*place, *_evaluated_on(cell)].append(cell)
-    keys = sorted(together)
+    keys = sorted(together, key=lambda key: [natural(part) for part in key])
     apart = {key: _apart(key, together) for key in keys}
     return [_section(together[key], apart[key]) for key in keys]
 

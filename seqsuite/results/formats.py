@@ -9,6 +9,7 @@ from seqsuite.report import Column, Report
 from seqsuite.report import Row as Cells
 from seqsuite.results.collect import describe
 from seqsuite.results.measured import first_set, of_samples
+from seqsuite.results.order import natural
 from seqsuite.results.sample_table import sample_metrics, sample_table
 from seqsuite.results.table import MetricInfo, Results, Row, Section, Unmatched, settings_text
 
@@ -141,13 +142,7 @@ def _further_sets(section: Section) -> list[str]:
         for name in row.scores
         if name.endswith(ending) and of_samples(name) is None
     }
-    return sorted((name.removesuffix(ending) for name in names), key=_natural)
-
-
-def _natural(name: str) -> tuple[tuple[bool, int, str], ...]:
-    """Sort ``length_64`` before ``length_512``."""
-    parts = name.split("_")
-    return tuple((part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in parts)
+    return sorted((name.removesuffix(ending) for name in names), key=natural)
 
 
 def _by_set(section: Section, further: Sequence[str]) -> report.Section:

@@ -15,9 +15,10 @@ from seqsuite.report import Column
 from seqsuite.report import Row as Cells
 from seqsuite.results.collect import metric_of, unequal_code
 from seqsuite.results.departures import departures, of_model
-from seqsuite.results.filters import as_number, setting
+from seqsuite.results.filters import setting
 from seqsuite.results.intervals import difference
 from seqsuite.results.measured import first_set, measured, of_samples, value_of
+from seqsuite.results.order import natural
 from seqsuite.results.table import MetricInfo, labelled, spread_of
 
 SET = "set"
@@ -92,8 +93,8 @@ def _section(cells: Sequence[CellRun], axes: Axes) -> report.Section:
     metric = usual if is_usual else MetricInfo(name.rpartition("/")[2], "", False, 3)
     ranked = metric is usual
     values = _values(cells, axes, name)
-    rows = sorted({row for row, _ in values}, key=lambda row: [_order(text) for text in row])
-    cols = sorted({col for _, col in values}, key=_order)
+    rows = sorted({row for row, _ in values}, key=lambda row: [natural(text) for text in row])
+    cols = sorted({col for _, col in values}, key=natural)
     columns = [Column(f"row_{place}", key) for place, key in enumerate(axes.rows)]
     columns += [
         Column(f"mean_{place}", _heading(axes, col, name), "number", metric.digits, spread=f"spread_{place}")
@@ -192,14 +193,6 @@ def axis_value(cell: CellRun, key: str, told: Collection[str] = ()) -> str:
         return labelled(cell.params.get("model.name", "?"), found)
     value = setting(cell, key)
     return "–" if value is None else "none" if value == "null" else value
-
-
-def _order(text: str) -> tuple[tuple[bool, float, str], ...]:
-    """Sort numbers by size, also within words: ``length_64`` before ``length_512``."""
-    return tuple(
-        (False, number, "") if (number := as_number(part)) is not None else (True, 0.0, part)
-        for part in text.split("_")
-    )
 
 
 def _cell(found: Found, place: int) -> Cells:

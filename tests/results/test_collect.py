@@ -110,8 +110,8 @@ def test_generated_data_is_told_apart_by_the_tasks_options(reader: Reader, recor
         record("mamba", 50.0, **TABLE_1, tags=tags, options={"task.length": length})
     titles = [section.title for section in collect(reader).sections]
     assert titles == [
-        "selective_copying scale=cpu task.length=128",
         "selective_copying scale=cpu task.length=64",
+        "selective_copying scale=cpu task.length=128",
     ]
 
 

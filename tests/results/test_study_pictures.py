@@ -164,7 +164,7 @@ def test_bits_by_context_are_drawn_by_position() -> None:
     reader = Runs(*cells)
     by_length, by_position = study_figure(load_studies()[0]["fig7"], reader, collect(reader)).axes
     assert legend(by_length) == ["mamba"]
-    assert legend(by_position) == ["mamba seqlen=1024", "mamba seqlen=256"]
+    assert legend(by_position) == ["mamba seqlen=256", "mamba seqlen=1024"]
     np.testing.assert_allclose(by_position.lines[-1].get_xdata(), [16, 64, 256])
 
 

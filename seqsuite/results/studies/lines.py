@@ -14,6 +14,7 @@ from seqsuite.experiments.tracking.reader import LARGEST
 from seqsuite.experiments.tracking.store import CellRun
 from seqsuite.results.collect import metric_of
 from seqsuite.results.filters import as_number, setting
+from seqsuite.results.order import natural
 from seqsuite.results.pivot import SET, axis_value, metric_by_set
 from seqsuite.results.scaling import Run
 from seqsuite.results.studies.study import Picture, Published, Study
@@ -84,7 +85,7 @@ def lines_of(cells: Sequence[CellRun], picture: Picture) -> list[Line]:
             tuple(Point(x, tuple(values)) for x, values in sorted(found.items())),
             tuple(runs[label]),
         )
-        for label, found in sorted(points.items())
+        for label, found in sorted(points.items(), key=lambda line: natural(line[0]))
     ]
 
 

@@ -5,8 +5,10 @@ from collections.abc import Sequence
 from seqsuite.experiments.tracking.reader import Reader
 from seqsuite.report import Column, Report, Section
 from seqsuite.report import Row as Cells
+from seqsuite.results.filters import setting_of
 from seqsuite.results.formats import results_report
 from seqsuite.results.groups import newest
+from seqsuite.results.order import natural
 from seqsuite.results.pivot import SET, Axes, pivot, settings_of
 from seqsuite.results.studies.laws import laws
 from seqsuite.results.studies.study import Study
@@ -68,9 +70,11 @@ def study_laws(study: Study, reader: Reader) -> list[Section]:
 def order_table(pairs: Sequence[Compared]) -> Section:
     """Return the pairs of which the first was found to be ahead, with the interval of their difference."""
     digits = 3
+    places = [_place(pair) for pair in pairs]
     columns = (
         Column("better", "expected ahead"),
         Column("worse", "of"),
+        *([Column("at", "at")] if any(places) else []),
         Column("metric", "metric"),
         Column("mean", "ahead by", "number", digits),
         Column("low", "95 % from", "number", digits),
@@ -82,6 +86,7 @@ def order_table(pairs: Sequence[Compared]) -> Section:
         {
             "better": pair.better.label,
             "worse": pair.worse.label,
+            "at": place,
             "metric": pair.metric,
             "mean": pair.difference.mean,
             "low": pair.difference.low,
@@ -89,7 +94,13 @@ def order_table(pairs: Sequence[Compared]) -> Section:
             "seeds": pair.difference.seeds,
             "verdict": pair.difference.verdict,
         }
-        for pair in pairs
+        for pair, place in sorted(zip(pairs, places, strict=True), key=lambda both: natural(both[1]))
     ]
     note = "Differences are paired by seed, intervals by bootstrap. Fewer than three seeds carry nothing."
     return Section("order", "The order that was found, and ours", columns, rows, notes=[note])
+
+
+def _place(pair: Compared) -> str:
+    """Return the settings that a pair has in common, where the expectation names some: ``seqlen=256``."""
+    values = {key: setting_of(pair.better.settings, key) for key in pair.expected.within}
+    return " ".join(f"{key.rpartition('.')[2]}={value}" for key, value in values.items() if value is not None)
