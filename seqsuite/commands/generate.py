@@ -124,9 +124,10 @@ def generate_samples(source: str, experiment: str, request: Request) -> int:
     """
     console = Console(highlight=False, markup=False, soft_wrap=True)
     device = choose_device(request.device, "--device cuda")
+    check_output("--output", request.output)
+    check_output("--save-state", request.save_state)
     speaker = _load(source, experiment, request, device)
     output = _output(speaker, request)
-    check_output("--save-state", request.save_state)
     generation, samples = _begin(speaker, request)
     _check_length(generation, request.length)
     before, times = len(samples[0]), _Times()
@@ -185,7 +186,8 @@ def _output(speaker: _Speaker, request: Request) -> Path:
         raise UserError(
             f"--output {output} does not fit: {speaker.name} writes {speaker.codec.suffix} files."
         )
-    check_output("--output", output)
+    if request.output is None:
+        check_output("--output", output)
     return output
 
 

@@ -18,8 +18,8 @@ def check_output(option: str, path: Path | None) -> None:
     """
     if path is None:
         return
-    if path.is_dir():
+    if os.path.isdir(path):  # which pathlib raises for, below a folder that may not be entered
         raise UserError(f"{option} {path} cannot be written: there is a folder of that name.")
     folder = path.absolute().parent
-    if not folder.is_dir() or not os.access(path if path.exists() else folder, os.W_OK):
+    if not os.path.isdir(folder) or not os.access(path if os.path.lexists(path) else folder, os.W_OK):
         raise UserError(f"{option} {path} cannot be written: there is no such folder, or it is not yours.")

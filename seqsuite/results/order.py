@@ -2,9 +2,9 @@
 
 import re
 
-_NUMBER = re.compile(r"(\d+(?:\.\d+)?(?:e[+-]?\d+)?)")
+_NUMBER = re.compile(r"((?:(?:^|(?<==))-)?\d+(?:\.\d+)?(?:e[+-]?\d+)?)")
 
-Key = tuple[tuple[str, float], ...]
+Key = tuple[tuple[tuple[str, float], ...], str]
 
 
 def natural(text: str) -> Key:
@@ -13,4 +13,5 @@ def natural(text: str) -> Key:
     ``length_64`` is before ``length_512``, ``seqlen=256`` before ``seqlen=1024``, ``1e-3`` before ``0.1``.
     """
     parts = [*_NUMBER.split(text), ""]
-    return tuple((word, float(number or 0)) for word, number in zip(parts[::2], parts[1::2], strict=True))
+    pairs = zip(parts[::2], parts[1::2], strict=True)
+    return tuple((word, float(number or 0)) for word, number in pairs), text

@@ -61,9 +61,11 @@ class GreatApes(Task):
         longest: Longest segments to evaluate: at four times ``seqlen``, sixteen times … up to this; or none.
         eval_examples: Rows of the first evaluation set, and of each length; a species has its share.
         matched: Whether training rows show the same places of an alignment in all species, one after
-            another, so that what a place has of its own cancels. Evaluation rows stay independent.
+            another, so that what a place has of its own cancels where a batch has whole places: as many
+            rows as species, or a multiple. Evaluation rows stay independent.
         near_gaps: With ``matched``, the share of training places that are drawn around a gap, a run of
-            unknown letters, that not all species have there. Evaluation rows are drawn as ever.
+            unknown letters, of a length that not all species have as often in that stretch of the
+            alignment. Evaluation rows are drawn as ever.
 
     Raises:
         UserError: if the data is missing, unreadable, not DNA, or has no segment of a length; if ``matched``

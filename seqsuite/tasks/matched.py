@@ -25,22 +25,16 @@ class MatchedPlaces:
     Species differ in length by insertions and deletions: a place is a share of the way through a stretch.
 
     Args:
-        species: Stretches of each species, the same ones in the same order.
+        species: Stretches of each species, the same ones in the same order; empty where a species has none.
         length: Bases of a segment.
-        near_gaps: Share of places that are drawn around a gap, a run of unknown letters, of one species that
-            not all have; the others are anywhere.
+        near_gaps: Share of places that are drawn around a gap, a run of unknown letters, of a length that not
+            all species have as often in that stretch; the others are anywhere.
 
     Raises:
-        UserError: if the species have not as many stretches, none has a segment, or none has such a gap.
+        UserError: if no stretch has a segment in every species, or none has such a gap.
     """
 
     def __init__(self, species: Sequence[Sequence[Record]], length: int, near_gaps: float) -> None:
-        if len({len(stretches) for stretches in species}) > 1:
-            raise UserError(
-                "task.matched=true reads an alignment in which each stretch has every species; here they "
-                f"have {', '.join(str(len(stretches)) for stretches in species)} stretches. "
-                "Use task.matched=false."
-            )
         self._species, self._length, self._near_gaps = species, length, near_gaps
         shortest = np.array([min(map(len, parts)) for parts in zip(*species, strict=True)])
         starts = np.maximum(shortest - length + 1, 0)
@@ -53,12 +47,15 @@ class MatchedPlaces:
         self._gaps = self._find_gaps(starts > 0) if near_gaps else []
         if near_gaps and not self._gaps:
             raise UserError(
-                "No species has a gap that the others have not: task.near_gaps has nothing to draw. "
-                "Use task.near_gaps=0."
+                "No species has a gap of a length that the others have not: task.near_gaps has nothing to "
+                "draw. Use task.near_gaps=0."
             )
 
     def cut(self, words: Words) -> Record:
-        """Return the segments (species, L) at a place from random words: the first that are known enough."""
+        """Return the segments (species, L) at a place from random words.
+
+        It is the first of several places where half of each segment is known, or else the best of them.
+        """
         best, most = None, -1.0
         for few in words.reshape(_TRIES, _WORDS):
             segments = self._segments(*self._place(few))
@@ -86,7 +83,7 @@ class MatchedPlaces:
         return stretch, float(words[2]) * _UNIT
 
     def _find_gaps(self, usable: npt.NDArray[np.bool_]) -> list[tuple[int, float, int]]:
-        """Return each gap that not all have: its stretch, its middle, and the stretch's length there."""
+        """Return the stretch, the middle and the stretch's length of each gap that not all have as often."""
         found = []
         for number in np.flatnonzero(usable).tolist():
             stretches = [parts[number] for parts in self._species]

@@ -35,6 +35,11 @@ def test_a_folder_a_missing_one_and_a_foreign_one_are_told(
         check_output("--export", theirs)
 
 
+def test_what_no_system_can_name_is_told(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="cannot be written"):
+        check_output("--export", tmp_path / ("x" * 300) / "x.json")
+
+
 @pytest.mark.parametrize(
     "command",
     [
@@ -47,6 +52,8 @@ def test_a_folder_a_missing_one_and_a_foreign_one_are_told(
         "report --output none/x.html",
         "inspect --output none/x.html",
         "eval latest --tasks t --output none/x.json",
+        "generate latest --output none/x.txt",
+        "generate latest --save-state none/x.state",
         "bench scan --figure none/x.svg",
     ],
 )

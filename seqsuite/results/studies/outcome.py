@@ -103,4 +103,5 @@ def order_table(pairs: Sequence[Compared]) -> Section:
 def _place(pair: Compared) -> str:
     """Return the settings that a pair has in common, where the expectation names some: ``seqlen=256``."""
     values = {key: setting_of(pair.better.settings, key) for key in pair.expected.within}
-    return " ".join(f"{key.rpartition('.')[2]}={value}" for key, value in values.items() if value is not None)
+    told = {key.rpartition(".")[2]: value for key, value in values.items() if value not in (None, "null")}
+    return " ".join(f"{key}={value}" for key, value in told.items())

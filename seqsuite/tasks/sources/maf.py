@@ -83,25 +83,28 @@ def split_blocks(columns: Sequence[int]) -> list[Split]:
 def aligned_stretches(file: Path) -> dict[Split, dict[str, list[Record]]]:
     """Return the stretches of each split and species, without alignment gaps.
 
-    Blocks that follow one another in the first row's species with at most :data:`MAX_GAP` bases between them
-    make one stretch, in which those bases are N for every species: how long the N are tells no species.
+    Blocks that follow one another in the first row's species with at most :data:`MAX_GAP` bases between them,
+    and have the same species, make one stretch, in which those bases are N for every species: how long the N
+    are tells no species. All species have the same stretches in the same order; one that a species is not in
+    is empty.
 
     Raises:
         UserError: as :func:`read_maf`.
     """
     blocks = list(read_maf(file))
-    found: dict[Split, dict[str, list[Record]]] = {split: {} for split in SPLITS}
+    found: dict[Split, list[dict[str, list[Record]]]] = {split: [] for split in SPLITS}
     parts: dict[str, list[Record]] = {}
     before: tuple[Split, str, int, int] | None = None
     splits = split_blocks([len(block[0].codes) for block in blocks])
     for split, block in zip(splits, blocks, strict=True):
         first = block[0]
         gap = -1
-        if before is not None and before[:3] == (split, first.chrom, first.strand):
+        same = {species_name(row.species) for row in block} == parts.keys()
+        if same and before is not None and before[:3] == (split, first.chrom, first.strand):
             gap = first.start - before[3]
-        if not 0 <= gap <= MAX_GAP and before is not None:
-            _join(parts, found[before[0]])
+        if not 0 <= gap <= MAX_GAP:
             parts = {}
+            found[split].append(parts)
         for row in block:
             codes = row.codes[row.codes != GAP]
             joined = parts.setdefault(species_name(row.species), [])
@@ -110,9 +113,11 @@ def aligned_stretches(file: Path) -> dict[Split, dict[str, list[Record]]]:
             joined.append(codes)
         length = int((first.codes != GAP).sum())
         before = split, first.chrom, first.strand, first.start + length
-    if before is not None:
-        _join(parts, found[before[0]])
-    return found
+    names = dict.fromkeys(name for stretches in found.values() for parts in stretches for name in parts)
+    return {
+        split: {name: [_joined(parts.get(name, [])) for parts in stretches] for name in names}
+        for split, stretches in found.items()
+    }
 
 
 def species_in(file: Path) -> tuple[str, ...]:
@@ -130,9 +135,8 @@ def species_name(name: str) -> str:
     return GREAT_APES.get(name, name)
 
 
-def _join(parts: dict[str, list[Record]], into: dict[str, list[Record]]) -> None:
-    for species, joined in parts.items():
-        into.setdefault(species, []).append(np.concatenate(joined))
+def _joined(parts: list[Record]) -> Record:
+    return np.concatenate([np.zeros(0, np.uint8), *parts])
 
 
 def example_alignment() -> Path | None:

@@ -112,5 +112,5 @@ def test_blocks_near_one_another_make_one_stretch(tmp_path: Path, monkeypatch: p
         "human": ["ACGTNNCC", "GGTT", "A", "C", "G", "T" * 30],
         "other": ["AAAAANN", "TTGG", "A", "C", "G", "T" * 30],
     }
-    assert found["validation"] == found["test"] == {}
+    assert found["validation"] == found["test"] == {"human": [], "other": []}
     assert species_in(tmp_path / "a.maf") == ("human", "other")
