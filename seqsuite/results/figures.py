@@ -26,8 +26,9 @@ _BASELINE_STYLES = ("--", ":", "-.")
 _LABEL_WIDTH = 28
 _ROW_INCHES, _LEAST_ROWS = 0.42, 6
 _LEGEND_BELOW = 5
-_LEGEND_ROWS = 8
-"""Of more rows the curves have no legend: they look like the points of the ranking beside them."""
+_LEGEND_ROWS, _LEGEND_LINES = 8, 3
+"""Of more rows, or where a label has more lines, the curves have no legend: they look like the points of the
+ranking beside them."""
 _FAR = 2.0
 """A baseline stretches the axis to its side by at most this many times what the rest takes."""
 _LEAST_SHARE = 0.1
@@ -136,10 +137,11 @@ class _Learned(NamedTuple):
 
 def _draw_learning(axes: Axes, section: Section, learned: _Learned) -> None:
     """Draw how the rows learned, a line a row."""
-    for row, style, (steps, values) in zip(section.rows, _looks(section), learned.curves, strict=True):
+    labels = [textwrap.fill(row.label, _LABEL_WIDTH) for row in section.rows]
+    told = len(labels) <= _LEGEND_ROWS and all(text.count("\n") < _LEGEND_LINES for text in labels)
+    for label, style, (steps, values) in zip(labels, _looks(section), learned.curves, strict=True):
         if not len(steps):
             continue
-        label = textwrap.fill(row.label, _LABEL_WIDTH) if len(section.rows) <= _LEGEND_ROWS else None
         axes.plot(
             steps,
             values.mean(axis=0),
@@ -149,7 +151,7 @@ def _draw_learning(axes: Axes, section: Section, learned: _Learned) -> None:
             color=style.colour,
             linewidth=1,
             markersize=4,
-            label=label,
+            label=label if told else None,
         )
         if len(values) > 1:
             lowest, highest = values.min(axis=0), values.max(axis=0)

@@ -242,6 +242,17 @@ def test_a_comparison_is_drawn_as_expected(reader: Reader, record: Record) -> No
     check("comparison.txt", in_words(figures.comparison(reader, collect(reader))))
 
 
+def test_labels_of_many_lines_stand_at_the_ranking_alone(reader: Reader, record: Record) -> None:
+    """A legend of them was wider than the picture, and cut."""
+    departs = {"model.d_model": 32, "model.n_layer": 1, "model.mixer.d_state": 4, "model.mixer.dt_max": 1e-3}
+    few = dict(list(departs.items())[:2])
+    for options, shown in ((few, True), (departs | {"model.mixer.dt_min": 1e-5}, False)):
+        record("mamba", 1.9, losses=LOSSES, options={"model.name": "mamba", **options})
+        learning, ranking = figures.comparison(reader, collect(reader)).axes
+        assert any("mamba" in text for text in legend(learning)) is shown
+        assert any("n_layer=1" in text.get_text() for text in ranking.get_yticklabels())
+
+
 def test_curves_of_runs_are_drawn_as_expected(reader: Reader, record: Record) -> None:
     long, short = ({step: 2.0 - step / 100 for step in range(count)} for count in (20, 19))
     runs = [reader.get(record(f"model_{place}", 1.9, losses=short)) for place in range(6)]
