@@ -244,10 +244,10 @@ def test_a_comparison_is_drawn_as_expected(reader: Reader, record: Record) -> No
 
 def test_labels_of_many_lines_stand_at_the_ranking_alone(reader: Reader, record: Record) -> None:
     """A legend of them was wider than the picture, and cut."""
-    departs = {"model.d_model": 32, "model.n_layer": 1, "model.mixer.d_state": 4, "model.mixer.dt_max": 1e-3}
-    few = dict(list(departs.items())[:2])
-    for options, shown in ((few, True), (departs | {"model.mixer.dt_min": 1e-5}, False)):
-        record("mamba", 1.9, losses=LOSSES, options={"model.name": "mamba", **options})
+    model = {"model.name": "mamba", "model.block.name": "mamba", "model.mixer.name": "s6", "model.n_layer": 1}
+    mixer = {"model.mixer.d_state": 4, "model.mixer.dt_min": 1e-5, "model.mixer.dt_max": 1e-3}
+    for options, shown in ((model, True), (model | mixer | {"model.d_model": 48}, False)):
+        record("mamba", 1.9, losses=LOSSES, options=options)
         learning, ranking = figures.comparison(reader, collect(reader)).axes
         assert any("mamba" in text for text in legend(learning)) is shown
         assert any("n_layer=1" in text.get_text() for text in ranking.get_yticklabels())
