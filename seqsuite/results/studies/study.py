@@ -48,6 +48,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from seqsuite.errors import UserError
 from seqsuite.registry import did_you_mean
+from seqsuite.results.order import natural
 
 GROUP = "seqsuite.studies"
 """Entry points of packages whose ``*.toml`` files are studies."""
@@ -309,15 +310,8 @@ def _broken(point: EntryPoint, error: Exception) -> str:
 def _toml_files(folder: Traversable) -> list[Traversable]:
     return sorted(
         (path for path in folder.iterdir() if path.name.endswith(".toml")),
-        key=lambda path: _natural(path.name),
+        key=lambda path: natural(path.name.removesuffix(".toml")),
     )
-
-
-def _natural(name: str) -> tuple[str, int, str]:
-    """Sort ``table2`` before ``table10``."""
-    letters = name.removesuffix(".toml")
-    stem = letters.rstrip("0123456789")
-    return stem, int(letters[len(stem) :] or 0), name
 
 
 def matches(wanted: Mapping[str, Setting | list[Setting]], params: Mapping[str, str]) -> bool:
