@@ -17,6 +17,16 @@ from seqsuite.experiments.tracking.journal import Journal
 from seqsuite.experiments.tracking.store import CellRun, Store
 from seqsuite.experiments.training.callbacks import Callback
 
+TIMED = (
+    schema.SPEED,
+    schema.TRAIN_SECONDS,
+    schema.TOKENS_PER_SECOND,
+    schema.INPUT_WAIT,
+    schema.PEAK_MEMORY,
+    schema.FLOPS_PER_SECOND,
+)
+"""Metrics of time, which are others in each run."""
+
 
 class Watcher(Callback):
     """Counts steps, and does something after a given one."""
@@ -84,16 +94,8 @@ def weights(store: Store, result: CellResult, folder: Path) -> dict[str, torch.T
 
 def series(store: Store, run_id: str) -> dict[str, list[tuple[int, float]]]:
     """Return all curves but those of time."""
-    timed = (
-        schema.SPEED,
-        schema.TRAIN_SECONDS,
-        schema.TOKENS_PER_SECOND,
-        schema.INPUT_WAIT,
-        schema.PEAK_MEMORY,
-        schema.FLOPS_PER_SECOND,
-    )
     return {
         key: [(point.step, point.value) for point in store.client.get_metric_history(run_id, key)]
         for key in store.get(run_id).metrics
-        if key not in timed
+        if key not in TIMED
     }

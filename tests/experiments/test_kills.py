@@ -15,21 +15,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from seqsuite.experiments.tracking import schema
 from seqsuite.experiments.tracking.store import Store, open_store
 
+from .cells import TIMED
 from .server import Server, eventually
 
 EVERY = 2  # steps between checkpoints
 STEPS = 8
-TIMED = (
-    schema.SPEED,
-    schema.TRAIN_SECONDS,
-    schema.TOKENS_PER_SECOND,
-    schema.INPUT_WAIT,
-    schema.PEAK_MEMORY,
-    schema.FLOPS_PER_SECOND,
-)
 SMALL = [
     "scale=smoke",
     f"train.steps={STEPS}",

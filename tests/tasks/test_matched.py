@@ -11,6 +11,8 @@ from seqsuite.tasks.matched import WORDS, MatchedPlaces
 from seqsuite.tasks.random import row_words
 from seqsuite.tasks.sources.fasta import N, Record
 
+from .alignments import human_and_chimpanzee, write_maf
+
 
 def letters(seed: int, length: int) -> Record:
     return np.random.default_rng(seed).integers(0, 4, length).astype(np.uint8)
@@ -107,15 +109,8 @@ def test_what_cannot_be_drawn_is_said(
 
 def alignment(folder: Path) -> Path:
     """Blocks of a human and of a chimpanzee that differs from it by a letter that stands alone."""
-    random = np.random.default_rng(0)
-    blocks = []
-    for start in range(0, 10_000, 1000):
-        human = "".join(random.choice(list("ACGT"), 400))
-        rows = (("Hsap", human), ("Ptro", human[:199] + "N" + human[200:]))
-        told = "".join(f"s {name}.22 {start} 400 + 99999 {row}\n" for name, row in rows)
-        blocks.append(f"a\n{told}\n")
-    (folder / "a.maf").write_text("##maf version=1\n" + "".join(blocks))
-    return folder / "a.maf"
+    blocks = human_and_chimpanzee(np.random.default_rng(0), range(0, 10_000, 1000))
+    return write_maf(folder / "a.maf", blocks)
 
 
 def test_rows_of_great_apes_are_one_species_after_another_whatever_the_batch(tmp_path: Path) -> None:
@@ -134,14 +129,12 @@ def test_rows_of_great_apes_are_one_species_after_another_whatever_the_batch(tmp
 
 def test_species_that_miss_different_blocks_are_still_at_the_same_places(tmp_path: Path) -> None:
     """As many blocks each, but others: once the first of one was shown beside the first of the other."""
-    random, text = np.random.default_rng(0), "##maf version=1\n"
+    random, blocks = np.random.default_rng(0), []
     for number in range(30):
         row = "".join(random.choice(list("ACGT"), 200))
         missing = {3: "Ptro", 9: "Hsap", 12: "Ggor"}.get(number)
-        names = [name for name in ("Hsap", "Ptro", "Ggor") if name != missing]
-        told = "".join(f"s {name}.22 {250 * number} 200 + 99999 {row}\n" for name in names)
-        text += f"a\n{told}\n"
-    (tmp_path / "a.maf").write_text(text)
+        blocks.append((250 * number, {name: row for name in ("Hsap", "Ptro", "Ggor") if name != missing}))
+    write_maf(tmp_path / "a.maf", blocks)
     task = GreatApes(seed=0, seqlen=64, path=tmp_path / "a.maf", matched=True)
     inputs = task.train_batch(range(300)).inputs.reshape(100, 3, 64)
     np.testing.assert_array_equal(inputs, np.repeat(inputs[:, :1], 3, axis=1))

@@ -17,6 +17,8 @@ from seqsuite.tasks import TASKS
 from seqsuite.tasks.base import Batch, Split, Task
 from seqsuite.tasks.checks import check_batch
 
+from .alignments import human_and_chimpanzee, write_maf
+
 EVALUATED = 24
 """Rows of each evaluation set."""
 
@@ -55,15 +57,8 @@ def species(folder: Path) -> dict[str, Any]:
 
 
 def aligned(folder: Path) -> dict[str, Any]:
-    random = np.random.RandomState(0)
-    blocks = []
-    for start in range(0, 20_000, 1000):
-        human = "".join(random.choice(list("ACGT"), 400))
-        rows = (("Hsap", human), ("Ptro", human[:199] + "N" + human[200:]))
-        told = "".join(f"s {name}.22 {start} 400 + 99999 {row}\n" for name, row in rows)
-        blocks.append(f"a\n{told}\n")
-    (folder / "apes.maf").write_text("##maf version=1\n" + "".join(blocks))
-    return {"path": folder / "apes.maf", "seqlen": 32}
+    blocks = human_and_chimpanzee(np.random.RandomState(0), range(0, 20_000, 1000))
+    return {"path": write_maf(folder / "apes.maf", blocks), "seqlen": 32}
 
 
 def sound(folder: Path) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from seqsuite.tasks import TASKS
 from seqsuite.tasks.base import IGNORE, Batch, Split, Task
 
 from ..spoken import write_digits
+from .alignments import human_and_chimpanzee, write_maf
 
 ROWS, LENGTH = 2, 48
 LETTERS = "ACGT"
@@ -96,15 +97,9 @@ def great_apes(folder: Path) -> Checked:
 
 def matched_apes(folder: Path) -> Checked:
     """The segment is in the blocks of the species and of the split, and the row before has its place, too."""
-    rng = np.random.default_rng(0)
-    blocks, parts = [], []
-    for number in range(40):
-        human = "".join(rng.choice(list(LETTERS), 400))
-        parts.append([human[:199] + "N" + human[200:], human])  # chimpanzee, human
-        told = zip(("Ptro", "Hsap"), parts[-1], strict=True)
-        rows = "".join(f"s {name}.22 {2000 * number} 400 + 99999 {row}\n" for name, row in told)
-        blocks.append(f"a\n{rows}\n")
-    (folder / "a.maf").write_text("##maf version=1\n" + "".join(blocks))
+    blocks = human_and_chimpanzee(np.random.default_rng(0), range(0, 80_000, 2000))
+    write_maf(folder / "a.maf", blocks)
+    parts = [[rows["Ptro"], rows["Hsap"]] for _, rows in blocks]
     blocks_of = {split: slice(*(int(40 * share) for share in CUTS[split])) for split in CUTS}
 
     def is_right(inputs: np.ndarray, targets: np.ndarray, split: Split) -> bool:
