@@ -21,5 +21,5 @@ def check_output(option: str, path: Path | None) -> None:
     if os.path.isdir(path):  # which pathlib raises for, below a folder that may not be entered
         raise UserError(f"{option} {path} cannot be written: there is a folder of that name.")
     folder = path.absolute().parent
-    if not os.path.isdir(folder) or not os.access(path if os.path.lexists(path) else folder, os.W_OK):
+    if not os.path.isdir(folder) or not os.access(path if os.path.exists(path) else folder, os.W_OK):
         raise UserError(f"{option} {path} cannot be written: there is no such folder, or it is not yours.")

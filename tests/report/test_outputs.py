@@ -16,6 +16,8 @@ def test_what_can_be_written_is_no_complaint(tmp_path: Path, monkeypatch: pytest
     check_output("--export", Path("new.json"))
     (tmp_path / "old.json").write_text("{}")
     check_output("--export", tmp_path / "old.json")
+    (tmp_path / "link.json").symlink_to("not there yet.json")
+    check_output("--export", tmp_path / "link.json")
 
 
 def test_a_folder_a_missing_one_and_a_foreign_one_are_told(
