@@ -80,15 +80,18 @@ def run_cells(
 ) -> "list[CellResult]":
     """Run cells that are resolved already; see :func:`run`."""
     from seqsuite.allocator import keep_freed_memory
+    from seqsuite.experiments.afresh import begin_anew
     from seqsuite.experiments.grid import check_cells, failed_before, run_grid
 
     faults = check_cells(cells)
     keep_freed_memory()  # a step makes the tensors of the step before
-    with _host(cells, display, force=force, takeover=takeover, offline=offline, retry=retry_failed) as host:
+    with _host(cells, display, takeover=takeover, offline=offline, retry=retry_failed) as host:
+        whole = [cell for cell, fault in zip(cells, faults, strict=True) if fault is None]
         if retry_failed:
-            whole = [cell for cell, fault in zip(cells, faults, strict=True) if fault is None]
-            cells = failed_before(whole, host.store)
+            cells = whole = failed_before(whole, host.store)
             faults = [None] * len(cells)
+        if force:
+            begin_anew(whole, takeover=takeover)
         return run_grid(cells, host, after_cell or (lambda result: None), faults)
 
 
@@ -262,7 +265,6 @@ def _host(
     cells: "Sequence[CellConfig]",
     display: "Callable[..., Any] | None",
     *,
-    force: bool,
     takeover: bool,
     offline: bool,
     retry: bool,
@@ -291,7 +293,6 @@ def _host(
             make_display=display or (lambda config, task, start: nullcontext(Callback())),
             illustrate=illustrate,
             interruption=interruption,
-            force=force,
             takeover=takeover,
             retry_failed=retry,
         )

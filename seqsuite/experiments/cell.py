@@ -16,6 +16,7 @@ import torch
 
 from seqsuite.devices import choose_device, hardware
 from seqsuite.errors import UserError
+from seqsuite.experiments.afresh import is_marked, mark
 from seqsuite.experiments.checkpoints import Checkpoints
 from seqsuite.experiments.config.schema import CellConfig
 from seqsuite.experiments.distributed.team import team, world_size
@@ -93,7 +94,6 @@ class Host:
         make_display: Makes the progress display.
         illustrate: Draws a finished cell's curves, and describes it for MLflow's pages.
         interruption: Set when the user asks to stop.
-        force: Whether to start afresh in any case.
         takeover: Whether to take cells over from processes that seem to be running them.
         retry_failed: Whether to start a cell afresh that diverged.
     """
@@ -102,7 +102,6 @@ class Host:
     make_display: MakeDisplay
     illustrate: Illustrate
     interruption: InterruptionFlag
-    force: bool = False
     takeover: bool = False
     retry_failed: bool = False
 
@@ -136,11 +135,6 @@ def taken_over(folder: Path) -> str:
     return f"{folder.name} was taken over by another process"
 
 
-def work_folder(config: CellConfig, cell_id: str) -> Path:
-    """Return the folder that holds a cell's journal and checkpoints until it is finished and sent."""
-    return config.run.output / f"{config.label}-{cell_id}"
-
-
 def run_cell(config: CellConfig, host: Host, *, parent_run_id: str | None = None) -> CellResult:
     """Run one cell, unless it is finished; continue it if it ended in any other way.
 
@@ -157,8 +151,8 @@ def run_cell(config: CellConfig, host: Host, *, parent_run_id: str | None = None
     """
     try:
         task = config.make_task()
-        cell_id = config.cell_id(task.fingerprint())
-        folder = work_folder(config, cell_id)
+        data = task.fingerprint()
+        cell_id, folder = config.cell_id(data), config.work_folder(data)
         with Lease.take(folder, takeover=host.takeover) as lease:
             return _run_leased(_Cell(config, task, cell_id, folder, lease, parent_run_id), host)
     except LeaseHeld as held:
@@ -215,17 +209,19 @@ def _described(which: EvalSet) -> str:
 
 def _run_leased(cell: _Cell, host: Host) -> CellResult:
     """Run a cell whose lease is held."""
-    forced = host.force or journal_tag(cell.folder, schema.TAG_FORCED) is not None
-    earlier = None if forced else _earlier(cell, host)
+    anew = is_marked(cell.folder)
+    earlier = None if anew else _earlier(cell, host)
     if earlier is not None and earlier.status == "FINISHED":
         shutil.rmtree(cell.folder, ignore_errors=True)
         changed = plugin_code(cell.config) != earlier.tags.get(schema.TAG_CODE, "")
         message = "with other code of its plug-ins than now" if changed else ""
         return CellResult(cell.config, "skipped", earlier.run_id, message, metrics=earlier.metrics)
-    diverged = None if host.force else _diverged(cell, earlier)
-    if host.force or (diverged and host.retry_failed):
+    diverged = _diverged(cell, earlier)
+    if diverged and host.retry_failed:
         shutil.rmtree(cell.folder, ignore_errors=True)
         diverged = earlier = None
+        if anew:
+            mark(cell.folder)
     with Journal.open(cell.folder) as journal:
         if journal.status == "FINISHED":
             return _send(cell, host, journal, Published(journal.last_values(), ""), known="skipped")
@@ -235,8 +231,6 @@ def _run_leased(cell: _Cell, host: Host) -> CellResult:
             message = f"{diverged} It is tried again with --retry-failed or --force, or with other settings."
             return CellResult(cell.config, "diverged", run_id, message, unsent=unsent)
         _start(cell, host, journal, earlier)
-        if forced:
-            journal.tags({schema.TAG_FORCED: "true"})
         return _train(cell, host, journal, _uploader(journal, host))
 
 

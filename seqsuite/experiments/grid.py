@@ -8,7 +8,7 @@ import torch
 
 from seqsuite.devices import choose_device
 from seqsuite.errors import UserError
-from seqsuite.experiments.cell import GOOD, CellResult, Host, work_folder
+from seqsuite.experiments.cell import GOOD, CellResult, Host
 from seqsuite.experiments.config.schema import CellConfig
 from seqsuite.experiments.distributed.sequence import check_can_split
 from seqsuite.experiments.distributed.team import world_size
@@ -170,11 +170,9 @@ def failed_before(cells: Sequence[CellConfig], store: Store | None) -> list[Cell
     failed = []
     for cell in cells:
         data = cell.make_task().fingerprint()
-        cell_id = cell.cell_id(data)
         run = None if store is None else earlier_run(store, cell, data)
         if (run is not None and run.status == "FAILED") or (
-            (run is None or run.status != "FINISHED")
-            and journal_status(work_folder(cell, cell_id)) == "FAILED"
+            (run is None or run.status != "FINISHED") and journal_status(cell.work_folder(data)) == "FAILED"
         ):
             failed.append(cell)
     if not failed:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from seqsuite.errors import UserError
-from seqsuite.experiments.cell import CellResult, work_folder
+from seqsuite.experiments.cell import CellResult
 from seqsuite.experiments.config.schema import CellConfig
 from seqsuite.experiments.tracking import schema
 from seqsuite.experiments.tracking.events import EVENTS, Ended, Event, Measured, Started, read_events
@@ -64,11 +64,11 @@ class _Watched:
         self._offset = 0
         self._since: tuple[int, int] | None = None  # time in milliseconds, and the step then
         try:
-            cell_id = config.cell_id(config.make_task().fingerprint())
+            folder = config.work_folder(config.make_task().fingerprint())
         except Exception:  # the cell fails, perhaps of a plug-in, and says why
             self._is_over = True
         else:
-            self._path = work_folder(config, cell_id) / EVENTS
+            self._path = folder / EVENTS
 
     def end(self, result: CellResult) -> None:
         self._is_over = True

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
-from seqsuite.experiments.cell import CellResult, Host, run_cell, work_folder
+from seqsuite.experiments.afresh import begin_anew
+from seqsuite.experiments.cell import CellResult, Host, run_cell
 from seqsuite.experiments.config.resolve import resolve
 from seqsuite.experiments.config.schema import CellConfig
 from seqsuite.experiments.interruption import InterruptionFlag
@@ -65,9 +66,13 @@ def run(
     store: Store | None,
     after: int | None = None,
     act: Callable[[], None] | None = None,
+    *,
+    force: bool = False,
     **options: Any,
 ) -> tuple[CellResult, list[int]]:
-    """Run a cell; after a step, ask to stop or do something else."""
+    """Run a cell, with ``force`` anew; after a step, ask to stop or do something else."""
+    if force:
+        begin_anew([config])
     flag = InterruptionFlag()
 
     def interrupt() -> None:
@@ -79,7 +84,7 @@ def run(
 
 
 def folder_of(config: CellConfig) -> Path:
-    return work_folder(config, config.cell_id(config.make_task().fingerprint()))
+    return config.work_folder(config.make_task().fingerprint())
 
 
 def cell_run(store: Store, config: CellConfig) -> CellRun:

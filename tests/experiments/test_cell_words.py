@@ -11,7 +11,7 @@ import torch
 from seqsuite.devices import hardware
 from seqsuite.errors import UserError
 from seqsuite.experiments import earlier
-from seqsuite.experiments.cell import Host, run_cell, work_folder
+from seqsuite.experiments.cell import Host, run_cell
 from seqsuite.experiments.config.resolve import resolve
 from seqsuite.experiments.interruption import Interrupted, InterruptionFlag
 from seqsuite.experiments.tracking import schema, uploader
@@ -38,7 +38,7 @@ def run(tmp_path: Path, store: Any, flag: InterruptionFlag, **settings: str) -> 
     config = resolve(told)
     result = run_cell(config, Host(store, lambda *_: nullcontext(Callback()), broken, flag))
     assert result.outcome == "failed"
-    return work_folder(config, config.cell_id(config.make_task().fingerprint()))
+    return config.work_folder(config.make_task().fingerprint())
 
 
 def test_a_cell_is_recorded_with_what_its_results_are_compared_by(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from seqsuite.errors import UserError
 from seqsuite.experiments import grid as module
-from seqsuite.experiments.cell import CellResult, Host, work_folder
+from seqsuite.experiments.cell import CellResult, Host
 from seqsuite.experiments.config.resolve import resolve
 from seqsuite.experiments.config.schema import CellConfig
 from seqsuite.experiments.failures import sentence
@@ -98,12 +98,13 @@ def test_a_grid_s_run_ends_as_its_cells_do(
 
 def test_cells_have_failed_by_the_store_or_by_their_journals(tmp_path: Path) -> None:
     grid = cells(tmp_path, 6)
-    ids = [cell.cell_id(cell.make_task().fingerprint()) for cell in grid]
+    data = grid[0].make_task().fingerprint()
+    ids = [cell.cell_id(data) for cell in grid]
     recorded = ["FAILED", "FINISHED", None, "KILLED", None, None]
     journaled = [None, "FAILED", "FAILED", "FAILED", "KILLED", None]
-    for cell, cell_id, status in zip(grid, ids, journaled, strict=True):
+    for cell, status in zip(grid, journaled, strict=True):
         if status is not None:
-            with Journal.open(work_folder(cell, cell_id)) as journal:
+            with Journal.open(cell.work_folder(data)) as journal:
                 journal.start(RunHeader("c", "g", "n", {}, {}), None)
                 journal.end(status)  # type: ignore[arg-type]
     store: Any = Store({key: status for key, status in zip(ids, recorded, strict=True) if status})

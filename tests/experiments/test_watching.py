@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from seqsuite.experiments.cell import CellResult, work_folder
+from seqsuite.experiments.cell import CellResult
 from seqsuite.experiments.config.resolve import resolve
 from seqsuite.experiments.tracking import journal as journal_module
 from seqsuite.experiments.tracking.events import RunHeader
@@ -24,7 +24,7 @@ def test_a_cell_is_followed_from_its_start_to_its_end(
     other = config.model_copy(update={"seed": 1})
     watch = Watch([config, other])
     assert [progress.state for progress in watch.look()] == ["waiting", "waiting"]
-    with Journal.open(work_folder(config, config.cell_id(config.make_task().fingerprint()))) as journal:
+    with Journal.open(config.work_folder(config.make_task().fingerprint())) as journal:
         journal.start(RunHeader("c", "g", "n", {}, {}), None)
         assert watch.look()[0].state == "running"
         journal.metrics({"train/loss": 2.0}, 1)

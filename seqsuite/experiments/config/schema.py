@@ -187,6 +187,10 @@ class CellConfig(_Schema):
         """Return the identity that cells share which differ in their seed only."""
         return _digest(self.model_dump(mode="json", exclude={"run", "seed"}), fingerprint)
 
+    def work_folder(self, fingerprint: str) -> Path:
+        """Return the folder of the journal and checkpoints, until the cell is finished and sent."""
+        return self.run.output / f"{self.label}-{self.cell_id(fingerprint)}"
+
     def make_task(self) -> "Task":
         """Construct the task.
 

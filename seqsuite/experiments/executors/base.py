@@ -48,7 +48,6 @@ class Plan:
             threads=threads,
             store=None if host.store is None else StoreAddress.of(host.store),
             illustrate=host.illustrate,
-            force=host.force,
             takeover=host.takeover,
             retry_failed=host.retry_failed,
             parent_run_id=self.parent_run_id,

@@ -53,7 +53,6 @@ class Job:
         threads: Threads of PyTorch; ``None`` leaves them as they are.
         store: Where its run is recorded; ``None`` keeps it in its journal.
         illustrate: Draws its curves.
-        force: Whether to start afresh in any case.
         takeover: Whether to take it over from a process that seems to be running it.
         retry_failed: Whether to start afresh if it diverged.
         parent_run_id: Run of its grid.
@@ -66,7 +65,6 @@ class Job:
     threads: int | None
     store: StoreAddress | None
     illustrate: Illustrate
-    force: bool
     takeover: bool
     retry_failed: bool
     parent_run_id: str | None
@@ -89,9 +87,8 @@ def run_job(job: Job, interruption: InterruptionFlag) -> CellResult:
         make_display=lambda config, task, start: nullcontext(Callback()),
         illustrate=job.illustrate,
         interruption=interruption,
-        force=job.force and not job.attempt,  # what a worker that died did of it counts
         takeover=job.takeover,
-        retry_failed=job.retry_failed and not job.attempt,
+        retry_failed=job.retry_failed and not job.attempt,  # what a worker that died did of it counts
     )
     with using_threads(job.threads), _watching(job.stop_file, interruption):
         deadline = time.monotonic() + STALE_SECONDS + 10

@@ -2,7 +2,6 @@
 
 import pytest
 
-from seqsuite.experiments.cell import work_folder
 from seqsuite.experiments.config.grid import resolve_grid
 from seqsuite.experiments.config.overrides import expand_grid
 
@@ -71,6 +70,5 @@ def test_the_work_of_a_cell_is_found_by_any_grid() -> None:
     alone = resolve_grid(expand_grid(["task=dna", "model.d_model=8"]))[0]
     among = resolve_grid(expand_grid(["task=dna", "model.d_model=8,16"]))[0]
     assert alone.title != among.title
-    identity = alone.cell_id("data")
-    assert among.cell_id("data") == identity
-    assert work_folder(alone, identity) == work_folder(among, identity)
+    assert among.cell_id("data") == alone.cell_id("data")
+    assert among.work_folder("data") == alone.work_folder("data")

@@ -45,7 +45,6 @@ def job(folder: Path, settings: dict[str, Any] | None = None, **changes: Any) ->
         threads=1,
         store=None,
         illustrate=illustrate,
-        force=False,
         takeover=False,
         retry_failed=False,
         parent_run_id=None,
@@ -54,12 +53,10 @@ def job(folder: Path, settings: dict[str, Any] | None = None, **changes: Any) ->
     return replace(made, **changes)
 
 
-def test_a_finished_cell_is_run_again_only_if_forced_and_no_worker_died_with_it(tmp_path: Path) -> None:
+def test_a_cell_is_run_once(tmp_path: Path) -> None:
     flag = InterruptionFlag()
     assert run_job(job(tmp_path), flag).outcome == "finished"
     assert run_job(job(tmp_path), flag).outcome == "skipped"
-    assert run_job(job(tmp_path, force=True, attempt=1), flag).outcome == "skipped"
-    assert run_job(job(tmp_path, force=True), flag).outcome == "finished"
 
 
 def test_a_cell_that_diverged_is_tried_again_only_if_that_is_asked_for(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import torch
 from pydantic import ValidationError
 
 from seqsuite.errors import UserError
-from seqsuite.experiments.cell import Host, run_cell, work_folder
+from seqsuite.experiments.cell import Host, run_cell
 from seqsuite.experiments.config.resolve import resolve
 from seqsuite.experiments.config.schema import TrainConfig
 from seqsuite.experiments.interruption import InterruptionFlag
@@ -95,7 +95,7 @@ def test_a_fine_tuned_cell_leaves_its_confusion_matrix(pretrained: Path, apes: P
     assert result.metrics["test/length_128/accuracy"] > 90
     task = config.make_task()
     assert isinstance(task, GreatApes)
-    folder = work_folder(config, config.cell_id(task.fingerprint()))
+    folder = config.work_folder(task.fingerprint())
     rows = list(csv.reader((folder / "confusion.csv").read_text().splitlines()))
     assert rows[0] == ["true", "bonobo", "human"]
     counts = np.array([row[1:] for row in rows[1:]], dtype=int)
