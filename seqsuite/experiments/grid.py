@@ -150,7 +150,7 @@ def _check_executors(cells: Sequence[CellConfig]) -> None:
     run = cells[0].run
     shared = ["executor", "parallel", "threads", "gpus"]
     if run.executor != "inline":
-        shared += ["device", "output"]
+        shared += ["device", "nproc", "output"]
     for key in shared:
         if len({getattr(cell.run, key) for cell in cells}) > 1:
             raise UserError(f"A grid runs through one executor: give run.{key} a single value.")
@@ -158,6 +158,10 @@ def _check_executors(cells: Sequence[CellConfig]) -> None:
         raise UserError(
             f"run.parallel={run.parallel} needs processes: add run.executor=processes, or ray or slurm."
         )
+    if run.gpus is not None and any(cell.run.nproc > 1 for cell in cells):
+        raise UserError("Each process of run.nproc takes a GPU: leave out run.gpus.")
+    if run.gpus is not None and run.executor == "slurm":
+        raise UserError("Slurm gives whole GPUs: leave out run.gpus.")
     check_executor(run.executor)
 
 

@@ -145,7 +145,7 @@ class RunConfig(_Schema):
     threads: PositiveInt | None = None
     """Threads of a cell; by default its share of the cores. As many threads give the same bits anywhere."""
     gpus: Annotated[float, Field(gt=0, le=1)] | None = None
-    """Share of a GPU that a cell takes, such as 0.5; by default a whole one, where cells run on GPUs."""
+    """Share of a GPU that a cell takes, such as 0.5; by default a whole one for each of its processes."""
 
 
 class CellConfig(_Schema):

@@ -4,6 +4,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
+from itertools import cycle, islice
 from pathlib import Path
 
 import torch
@@ -107,7 +108,7 @@ def at_once(run: RunConfig, cells: int) -> int:
     if run.parallel is not None:
         wanted = run.parallel
     elif gpus := visible_gpus(run):
-        wanted = int(len(gpus) / (run.gpus or 1))
+        wanted = int(len(gpus) / gpus_of_a_cell(run))
     else:
         wanted = usable_cores() // (run.threads or 1)
     return max(1, min(wanted, cells))
@@ -118,7 +119,21 @@ def sharing(run: RunConfig, cells: int) -> int:
     if is_elsewhere(run):
         return 1
     gpus = visible_gpus(run)
-    return -(-at_once(run, cells) // len(gpus)) if gpus else at_once(run, cells)
+    return -(-at_once(run, cells) * run.nproc // len(gpus)) if gpus else at_once(run, cells)
+
+
+def gpus_of_a_cell(run: RunConfig) -> float:
+    """Return how many GPUs a cell takes, where there are: one for each of its processes, or a share."""
+    return run.nproc * (run.gpus or 1)
+
+
+def gpus_of_workers(run: RunConfig, workers: int) -> list[list[str]]:
+    """Return which visible GPUs each worker sees: one for each process of a cell, in turn; none on a CPU.
+
+    Workers that are more than the GPUs share them.
+    """
+    turn = cycle(visible_gpus(run))
+    return [list(dict.fromkeys(islice(turn, run.nproc))) for _ in range(workers)]
 
 
 def is_elsewhere(run: RunConfig) -> bool:

@@ -9,6 +9,7 @@ import logging
 import multiprocessing
 import os
 import threading
+import time
 from collections import deque
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -19,7 +20,7 @@ from typing import Any
 from seqsuite.errors import UserError
 from seqsuite.experiments.cell import CellResult
 from seqsuite.experiments.config.schema import CellConfig
-from seqsuite.experiments.executors.base import RETRIES, Executor, died, of, visible_gpus
+from seqsuite.experiments.executors.base import RETRIES, Executor, died, gpus_of_workers, of
 from seqsuite.experiments.executors.worker import Job, run_job
 from seqsuite.experiments.interruption import Interrupted, InterruptionFlag, deferred_interrupts
 
@@ -45,10 +46,9 @@ class Processes(Executor):
         waiting = deque(_Task(cell) for cell in cells)
         count = self.plan.parallel(len(cells))
         threads = self.plan.threads(count)
-        gpus = visible_gpus(self.plan.run)
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(self._preloaded())
-        workers = [_Worker(context, gpus[index % len(gpus)] if gpus else None) for index in range(count)]
+        workers = [_Worker(context, gpus) for gpus in gpus_of_workers(self.plan.run, count)]
         is_stopped = False
         try:
             while waiting or any(worker.task for worker in workers):
@@ -103,8 +103,8 @@ class _Worker:
         lost: The cell that it ran when it died, and how it died; set by :meth:`answer`.
     """
 
-    def __init__(self, context: Any, gpu: str | None) -> None:
-        self._context, self._gpu = context, gpu
+    def __init__(self, context: Any, gpus: Sequence[str]) -> None:
+        self._context, self._gpus = context, gpus
         self._connection: Connection
         self._lifeline: Connection
         self.task: _Task | None = None
@@ -126,8 +126,8 @@ class _Worker:
         """Return a process; the server that forks it is started again if it was killed."""
         reason = ""
         environment = dict(os.environ)
-        if self._gpu is not None:
-            environment["CUDA_VISIBLE_DEVICES"] = self._gpu
+        if self._gpus:
+            environment["CUDA_VISIBLE_DEVICES"] = ",".join(self._gpus)
         for _ in range(RETRIES + 1):
             process = self._context.Process(
                 target=work, args=(theirs, ends, environment), name="seqsuite", daemon=True
@@ -136,6 +136,7 @@ class _Worker:
                 process.start()
             except (EOFError, OSError) as error:
                 reason = str(error) or "the server that forks them ends"
+                time.sleep(_POLL_SECONDS)  # until it is seen that the server has ended
                 continue
             return process
         raise UserError(f"No process can be started for a cell ({reason}): try a smaller run.parallel.")

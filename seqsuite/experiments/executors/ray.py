@@ -19,7 +19,7 @@ from seqsuite.devices import usable_cores
 from seqsuite.errors import UserError
 from seqsuite.experiments.cell import CellResult
 from seqsuite.experiments.config.schema import CellConfig
-from seqsuite.experiments.executors.base import RETRIES, Executor, died, of, takes_gpus
+from seqsuite.experiments.executors.base import RETRIES, Executor, died, gpus_of_a_cell, of, takes_gpus
 from seqsuite.experiments.executors.worker import run_shared_job
 from seqsuite.experiments.interruption import Interrupted, InterruptionFlag
 
@@ -39,7 +39,7 @@ class Ray(Executor):
         folder = Path(mkdtemp(prefix=".ray-", dir=cells[0].run.output))
         try:
             with _cluster(address, max(parallel * threads, usable_cores())) as ray:
-                gpus = (self.plan.run.gpus or 1) if takes_gpus(self.plan.run) else 0
+                gpus = gpus_of_a_cell(self.plan.run) if takes_gpus(self.plan.run) else 0
                 remote = ray.remote(num_cpus=threads, num_gpus=gpus, max_retries=0)(run_shared_job)
                 yield from self._run(ray, remote, cells, threads, at_once, folder / "stop", stop)
         finally:

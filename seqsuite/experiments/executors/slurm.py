@@ -54,7 +54,7 @@ class Slurm(Executor):
             slurm_array_parallelism=self.plan.run.parallel or cells,
         )
         if self.plan.run.device == "cuda":
-            executor.update_parameters(gpus_per_node=1)
+            executor.update_parameters(gpus_per_node=self.plan.run.nproc)
         return executor
 
 

@@ -189,6 +189,17 @@ def test_a_ray_cluster_runs_all_cells_at_once_unless_told(
         assert asked["num_gpus"] == expected
 
 
+def test_a_cell_of_several_processes_asks_a_cluster_for_a_gpu_each(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It stops then for want of a GPU here; what was asked for is what counts."""
+    settings = ["run.device=cuda", "run.nproc=2"]
+    run(monkeypatch, "slurm", tmp_path, [True], *settings)
+    assert asked["gpus_per_node"] == 2
+    run(monkeypatch, "ray", tmp_path, [True], *settings, ray_address="there")
+    assert asked["num_gpus"] == 2
+
+
 def test_a_cell_that_was_lost_is_the_next_to_be_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     results = run(monkeypatch, "ray", tmp_path, [False, True, True], "seed=0,1", "run.parallel=1")
     assert attempts == [0, 1, 0]
@@ -212,7 +223,7 @@ def test_slurm_is_asked_for_a_gpu_and_queues_what_it_ends(
     monkeypatch.setattr("submitit.helpers.DelayedSubmission", lambda *given: calls.append(given))
     run(monkeypatch, "slurm", tmp_path, [True], "run.device=cuda")
     assert asked["gpus_per_node"] == 1
-    job = Job(None, 1, None, illustrate, False, False, False, None, tmp_path)  # type: ignore[arg-type]
+    job = Job(None, 1, None, illustrate, False, False, None, tmp_path)  # type: ignore[arg-type]
     RequeuedJob().checkpoint(job)
     [(call, again)] = calls
     assert isinstance(call, RequeuedJob)

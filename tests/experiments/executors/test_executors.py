@@ -27,15 +27,11 @@ from seqsuite.experiments.executors.base import Plan, at_once, sharing
 from seqsuite.experiments.executors.worker import StoreAddress
 from seqsuite.experiments.grid import check_cells
 from seqsuite.experiments.interruption import Interrupted, InterruptionFlag
-from seqsuite.experiments.tracking import schema
 from seqsuite.experiments.tracking.events import EVENTS, Measured, journal_status, read_events
 from seqsuite.experiments.training.callbacks import Callback
 from seqsuite.results.run_notes import illustrate
+from tests.experiments.cells import TIMED
 
-TIMED = (
-    *(schema.SPEED, schema.TRAIN_SECONDS, schema.TOKENS_PER_SECOND, schema.FLOPS_PER_SECOND),
-    *(schema.INPUT_WAIT, schema.PEAK_MEMORY),
-)
 LONG = 100_000  # steps of a cell that does not end by itself
 
 
@@ -204,6 +200,8 @@ def test_what_a_machine_has_is_split(monkeypatch: pytest.MonkeyPatch) -> None:
     assert sharing(plan("run.executor=slurm", "run.parallel=9").run, 12) == 1
     assert at_once(plan("run.executor=processes").run, 12) == 2
     assert sharing(plan("run.executor=processes", "run.parallel=3").run, 12) == 2
+    pairs = plan("run.executor=processes", "run.nproc=2").run
+    assert (at_once(pairs, 12), sharing(pairs, 12)) == (1, 1)
     monkeypatch.setattr(base, "visible_gpus", lambda run: [])
     assert plan("run.executor=processes").parallel(12) == 8
     assert plan("run.executor=processes", "run.threads=9").parallel(12) == 1
@@ -214,12 +212,27 @@ def test_what_a_machine_has_is_split(monkeypatch: pytest.MonkeyPatch) -> None:
         assert sharing(plan("run.executor=processes").run, 12) == 8
 
 
+def test_workers_see_as_many_gpus_as_a_cell_has_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    def seen(nproc: int, workers: int) -> list[list[str]]:
+        return base.gpus_of_workers(resolve({"task": "copying", "run.nproc": str(nproc)}).run, workers)
+
+    monkeypatch.setattr(base, "visible_gpus", lambda run: ["5", "6", "7", "8"])
+    assert seen(1, 5) == [["5"], ["6"], ["7"], ["8"], ["5"]]
+    assert seen(2, 2) == [["5", "6"], ["7", "8"]]
+    assert seen(6, 1) == [["5", "6", "7", "8"]]  # then the cell says what it lacks
+    monkeypatch.setattr(base, "visible_gpus", lambda run: [])
+    assert seen(2, 2) == [[], []]
+
+
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
         (["run.parallel=2"], "run.parallel=2 needs processes: add run.executor=processes"),
         (["run.executor=inline,processes"], "give run.executor a single value"),
         (["run.executor=processes", "run.threads=1,2"], "give run.threads a single value"),
+        (["run.executor=processes", "run.nproc=1,2"], "give run.nproc a single value"),
+        (["run.nproc=2", "run.gpus=0.5"], "Each process of run.nproc takes a GPU: leave out run.gpus"),
+        (["run.executor=slurm", "run.gpus=0.5"], "Slurm gives whole GPUs: leave out run.gpus"),
     ],
 )
 def test_a_grid_has_one_executor(settings: list[str], said: str) -> None:
