@@ -1,7 +1,7 @@
 """A grid of cells, run by an executor."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing, suppress
 
 import torch
@@ -14,8 +14,9 @@ from seqsuite.experiments.distributed.sequence import check_can_split
 from seqsuite.experiments.distributed.team import world_size
 from seqsuite.experiments.earlier import earlier_run
 from seqsuite.experiments.executors import check_executor, make_executor
-from seqsuite.experiments.executors.base import Plan, is_elsewhere, sharing
+from seqsuite.experiments.executors.base import Executor, Plan, is_elsewhere, sharing
 from seqsuite.experiments.failures import sentence
+from seqsuite.experiments.interruption import InterruptionFlag
 from seqsuite.experiments.memory import memory_faults, together_fault
 from seqsuite.experiments.tracking.events import journal_status
 from seqsuite.experiments.tracking.schema import FinalStatus
@@ -121,7 +122,7 @@ def run_grid(
             after_cell(results[index])
         run = cells[0].run
         executor = make_executor(run.executor, Plan(host, run, parent))
-        with closing(executor.run(whole, host.interruption)) as ended:
+        with closing(_ended(executor, whole, host.interruption)) as ended:
             for result in ended:
                 after_cell(result)
                 results[_index(cells, result.config)] = result
@@ -135,6 +136,27 @@ def run_grid(
             with suppress(UserError):  # a store that is gone must not hide what became of the cells
                 host.store.finish(parent, status)
     return [results[index] for index in sorted(results)]
+
+
+def _ended(
+    executor: Executor, cells: Sequence[CellConfig], stop: InterruptionFlag
+) -> Generator[CellResult, None, None]:
+    """Yield what became of each cell; those that other processes had are looked at again after the others.
+
+    By then they are finished, or their process has ended and they go on here.
+    """
+    busy = []
+    with closing(executor.run(cells, stop)) as ended:
+        for result in ended:
+            if result.outcome == "busy":
+                busy.append(result)
+            else:
+                yield result
+    if len(busy) == len(cells):
+        yield from busy
+    elif busy:
+        with closing(executor.run([result.config for result in busy], stop)) as ended:
+            yield from ended
 
 
 def _index(cells: Sequence[CellConfig], wanted: CellConfig) -> int:

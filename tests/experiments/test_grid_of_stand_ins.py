@@ -96,6 +96,32 @@ def test_a_grid_s_run_ends_as_its_cells_do(
         assert store.calls[-1] == ("parent", "FAILED")
 
 
+def test_cells_of_another_process_are_looked_at_again_after_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So the last of two that were started with one grid ends with all of it."""
+    rounds = []
+
+    def run(whole: Sequence[CellConfig], stop: InterruptionFlag) -> Iterator[CellResult]:
+        rounds.append([cell.seed for cell in whole])
+        for cell in whole:
+            yield CellResult(cell, "busy" if cell.seed in held else "finished", "")
+        held.discard(1)
+
+    monkeypatch.setattr(module, "make_executor", lambda name, plan: SimpleNamespace(run=run))
+    host = Host(None, None, None, InterruptionFlag())  # type: ignore[arg-type]
+    seen: list[CellResult] = []
+    held = {1, 2}
+    found = run_grid(cells(tmp_path, 4), host, seen.append)
+    assert rounds == [[0, 1, 2, 3], [1, 2]]
+    assert [result.outcome for result in found] == ["finished", "finished", "busy", "finished"]
+    assert [result.config.seed for result in seen] == [0, 3, 1, 2]
+    rounds.clear()
+    held = {0, 1}
+    assert [result.outcome for result in run_grid(cells(tmp_path, 2), host, seen.append)] == ["busy", "busy"]
+    assert rounds == [[0, 1]]  # nothing has been done meanwhile
+
+
 def test_cells_have_failed_by_the_store_or_by_their_journals(tmp_path: Path) -> None:
     grid = cells(tmp_path, 6)
     data = grid[0].make_task().fingerprint()
