@@ -144,8 +144,7 @@ def generate_samples(source: str, experiment: str, request: Request) -> int:
     for path, sample in zip(_numbered(output, len(samples)), samples, strict=True):
         _write(speaker.codec, sample, path)
         if not streaming:
-            more = "…" if len(sample) > _PREVIEW else ""
-            console.print(speaker.codec.decode(sample[:_PREVIEW]) + more, markup=False)
+            console.print(speaker.codec.preview(sample, _PREVIEW), markup=False)
         console.print(f"{len(sample)} tokens from {speaker.name}: {path}", markup=False)
     console.print(times.summary(len(samples)))
     if request.save_state is not None:

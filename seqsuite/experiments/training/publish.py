@@ -101,7 +101,7 @@ def publish(
         tokens = write_sample(model, parts.task, config.run.sample_length, journal.folder)
         for path in sorted(journal.folder.glob("sample.*")):
             journal.artifact(path)
-        sample = parts.task.codec.decode(tokens[:_PREVIEW])
+        sample = parts.task.codec.preview(tokens, _PREVIEW)
         metrics |= _measured_samples(model, parts.task, config, journal, judge, interruption)
     journal.metrics(metrics, progress.step)
     if progress.stopped:

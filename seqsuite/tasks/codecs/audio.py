@@ -11,7 +11,8 @@ from seqsuite.tasks.sources import audio
 from seqsuite.tasks.sources.quantization import MU_LAW, Quantization, Wave
 
 _BLOCKS = " ▁▂▃▄▅▆▇█"
-_COLUMN_SECONDS = 0.01
+_COLUMN_SECONDS = 0.01  # at least
+_COLUMNS = 40  # at most
 _WINDOW_SECONDS = 0.032  # of the spectrogram
 _FLOOR = -80.0  # decibels below full scale
 
@@ -47,15 +48,23 @@ class AudioCodec(Codec):
         return self._quantization.encode(resampled).astype(np.int64)
 
     def decode(self, tokens: Sequence[int] | TokenIds) -> str:
-        """Return a line with the duration, the peak level and the loudness of every hundredth of a second."""
+        """Return a line with the duration, the peak level and the loudness from beginning to end.
+
+        That is of every hundredth of a second, or of as many equal parts as a line has room for.
+        """
         wave = self.wave(tokens)
         if not len(wave):
             return "0.00 s"
-        columns = np.array_split(wave, max(round(len(wave) / (_COLUMN_SECONDS * self._sample_rate)), 1))
+        count = round(len(wave) / (_COLUMN_SECONDS * self._sample_rate))
+        columns = np.array_split(wave, min(max(count, 1), _COLUMNS))
         # A cube root spreads quiet levels over the blocks about as the ear does.
         heights = [round(float(np.abs(column).max()) ** (1 / 3) * (len(_BLOCKS) - 1)) for column in columns]
         drawn = "".join(_BLOCKS[height] for height in heights)
         return f"{len(wave) / self._sample_rate:.2f} s, peak {np.abs(wave).max():.2f} |{drawn}|"
+
+    def preview(self, tokens: Sequence[int] | TokenIds, length: int) -> str:
+        """Return what :meth:`decode` does, of all tokens: it is a line."""
+        return self.decode(tokens)
 
     def write(self, tokens: Sequence[int] | TokenIds, path: Path) -> None:
         """Write the samples as a WAV file, mono, 16 bits."""

@@ -37,6 +37,10 @@ class Codec(ABC):
     def decode(self, tokens: Sequence[int] | TokenIds) -> str:
         """Return tokens as text that a terminal can show."""
 
+    def preview(self, tokens: Sequence[int] | TokenIds, length: int) -> str:
+        """Return in a line or a few what tokens are: their beginning, by default the first ``length``."""
+        return self.decode(tokens[:length]) + ("…" if len(tokens) > length else "")
+
     @abstractmethod
     def write(self, tokens: Sequence[int] | TokenIds, path: Path) -> None:
         """Write tokens to a file."""

@@ -104,7 +104,7 @@ def test_a_finished_cell_is_summed_up(published, monkeypatch: pytest.MonkeyPatch
     assert f"baseline_validation/first/{name}" not in metrics
     model = model_of(trainer)
     assert task.codec is not None
-    assert found.sample == task.codec.decode(made(model, task.prompt(), LENGTH, 0)[:60])
+    assert found.sample == task.codec.preview(made(model, task.prompt(), LENGTH, 0), 60)
     # However they were batched, and as long as a training sequence whatever run.sample_length is.
     for number, sample in enumerate(task.measured):
         assert sample.tolist() == [*task.prompt(), *made(model, task.prompt(), 16, number)]

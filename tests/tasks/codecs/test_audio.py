@@ -30,6 +30,13 @@ def test_a_line_tells_how_loud_each_hundredth_of_a_second_is() -> None:
     assert AudioCodec(LINEAR, 2000).decode(steps([0.5, 0.0], 40)) == "0.04 s, peak 0.50 |▆▆  |"
 
 
+def test_of_a_second_a_line_shows_all_and_not_its_beginning() -> None:
+    """A terminal showed 60 samples of it: 0.00 s."""
+    codec, second = AudioCodec(LINEAR), steps([0.0, 0.25], 8000)
+    assert codec.preview(second, 60) == codec.decode(second)
+    assert codec.decode(second) == f"1.00 s, peak 0.25 |{' ' * 20}{'▅' * 20}|"
+
+
 def test_a_file_is_read_at_the_codecs_rate(tmp_path: Path) -> None:
     time = np.arange(16_000) / 16_000
     soundfile.write(tmp_path / "a.wav", 0.5 * np.sin(2 * np.pi * 100 * time), 16_000, subtype="FLOAT")

@@ -7,6 +7,7 @@ import pytest
 
 from seqsuite.errors import UserError
 from seqsuite.tasks import TASKS
+from seqsuite.tasks.codecs.bytes import BytesCodec
 
 TOKENS = {
     "text": np.frombuffer("naïve 漢字\n".encode() + b"\xff\x00", dtype=np.uint8).astype(np.int64),
@@ -43,3 +44,9 @@ def test_the_first_record_of_fasta_is_the_prompt(tmp_path: Path) -> None:
 def test_audio_cannot_be_typed() -> None:
     with pytest.raises(UserError, match="cannot be typed: give a file, with --prompt-file"):
         TASKS.load("piano")(seed=0).codec.encode("abc")
+
+
+def test_a_preview_is_the_beginning_and_says_when_there_is_more() -> None:
+    tokens = BytesCodec().encode("I want to order")
+    assert BytesCodec().preview(tokens, 6) == "I want…"
+    assert BytesCodec().preview(tokens, 15) == "I want to order"
