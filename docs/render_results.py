@@ -107,7 +107,7 @@ def _of_study(export: Path, study: Study, reader: FileReader) -> Iterator[Part]:
         if not stands.finished:
             continue
         ours = StudyReader(reader, cells)
-        results = collect(ours)
+        results = collect(ours, study=study)
         command = f"seqsuite reproduce {name} --scale {scale}"
         pictures = {f"{name}-{scale}.svg": study_figure(study, ours, results)} if study.figures else {}
         pictures[f"{name}-{scale}-learning.svg"] = comparison(ours, results)

@@ -116,7 +116,7 @@ def reproduce(study: str, *settings: str, scale: str = "cpu", **options: Any) ->
     name, found = find_study(study)
     cells = study_cells(name, found, scale, settings)
     run_cells(cells, **options)
-    return collect(StudyReader(open_reader(cells[0].run.experiment), cells))
+    return collect(StudyReader(open_reader(cells[0].run.experiment), cells), study=found)
 
 
 def build(

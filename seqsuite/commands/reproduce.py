@@ -202,7 +202,7 @@ def reproduce_study(
     if recorded and (shared or any(outcome.outcome in GOOD for outcome in outcomes)):
         stores = [open_reader(cells[0].run.experiment)] if missing else []
         reader = StudyReader(JoinedReader([*stores, *files]), cells)
-        results = collect(reader)
+        results = collect(reader, study=found)
         report.write(study_report(name, found, scale, reader, results, again), style, sys.stdout)
         if figure is not None:
             from seqsuite.results.studies.pictures import draw_study  # matplotlib, which no table needs

@@ -17,6 +17,7 @@ from seqsuite.results.intervals import uncarried
 from seqsuite.results.measured import measured
 from seqsuite.results.order import natural
 from seqsuite.results.published import join_published
+from seqsuite.results.studies.study import Study
 from seqsuite.results.table import MetricInfo, Results, Row, Score, Section, settings_text, spread_of
 
 _NO_OPTIONS = ("task.name", "model.name", "scale", "seed")
@@ -49,6 +50,7 @@ def collect(
     models: Collection[str] = (),
     scales: Collection[str] = (),
     paper: bool = True,
+    study: Study | None = None,
 ) -> Results:
     """Read the cells and group them; of a cell that was run again, only the newest finished run counts.
 
@@ -61,6 +63,7 @@ def collect(
         models: See ``tasks``.
         scales: See ``tasks``.
         paper: Whether to put published numbers beside ours.
+        study: The study whose published numbers they are; by default those of all studies.
 
     Raises:
         UserError: if no finished cell remains; the sentence says what there is instead.
@@ -73,7 +76,7 @@ def collect(
     sections = _sections(finished)
     problems: list[str] = []
     if paper:
-        sections, problems = join_published(sections)
+        sections, problems = join_published(sections, study)
     unfinished: Counter[str] = Counter(cell.status for cell in kept if cell.status != "FINISHED")
     return Results(tuple(sections), unfinished, tuple(problems))
 

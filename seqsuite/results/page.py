@@ -135,7 +135,7 @@ def _study_parts(name: str, study: Study, reader: Reader, sample: ReadSample | N
         if not stands.finished:
             continue
         ours = StudyReader(reader, cells)
-        title, results, shown = f"{name}: {study.title}", collect(ours), ours.cells()
+        title, results, shown = f"{name}: {study.title}", collect(ours, study=study), ours.cells()
         pairs = compared(study, results)
         details = [*([order_table(pairs)] if pairs else []), *results_report(results).sections]
         learned = _picture(comparison(ours, results), f"{title}: learning curves and test scores")

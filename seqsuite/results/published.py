@@ -14,13 +14,22 @@ _USUAL_BUDGET = ("train.steps", "train.batch_size", "model.n_layer", "model.d_mo
 """What is told of our runs where a study does not say what budget the paper's numbers had."""
 
 
-def join_published(sections: Sequence[Section]) -> tuple[list[Section], list[str]]:
-    """Return the sections with the published numbers of all studies, and a sentence about each problem."""
+def join_published(
+    sections: Sequence[Section], study: Study | None = None
+) -> tuple[list[Section], list[str]]:
+    """Return the sections with published numbers, and a sentence about each study that cannot be read.
+
+    Args:
+        sections: What to put them beside.
+        study: The study whose numbers they are; by default those of all that are installed.
+    """
+    if study is not None:
+        return [_join(section, sections, [study]) for section in sections], []
     studies, problems = load_studies()
-    return [_join(section, list(studies.values())) for section in sections], problems
+    return [_join(section, sections, list(studies.values())) for section in sections], problems
 
 
-def _join(section: Section, studies: Sequence[Study]) -> Section:
+def _join(section: Section, sections: Sequence[Section], studies: Sequence[Study]) -> Section:
     papers: list[dict[str, Paper]] = [{} for _ in section.rows]
     unmatched: list[Unmatched] = []
     notes: list[str] = []
@@ -46,7 +55,7 @@ def _join(section: Section, studies: Sequence[Study]) -> Section:
                         name: paper for name, paper in found.items() if name not in papers[place]
                     }
                     joined |= any(_is_shown(name, section) for name in found)
-                if not places:
+                if not places and _is_place(section, sections, entry):
                     unmatched += [
                         Unmatched(_label(entry), metric, paper)
                         for metric, paper in found.items()
@@ -62,6 +71,18 @@ def _is_of_its_data(published: Published, section: Section) -> bool:
     """Return whether numbers that are of certain settings of the task are of a section's."""
     wanted = {key: value for key, value in published.where.items() if key.startswith("task.")}
     return any(matches(wanted, row.settings) for row in section.rows)
+
+
+def _is_place(section: Section, sections: Sequence[Section], entry: PublishedRow) -> bool:
+    """Return whether numbers that stand beside no row are shown in a section.
+
+    That is the one whose rows have their settings of the task, or the last where none has: numbers at six
+    lengths are not shown again at each of ours.
+    """
+    alike = [other for other in sections if (other.task, other.scale) == (section.task, section.scale)]
+    wanted = {key: value for key, value in entry.settings.items() if key.startswith("task.")}
+    having = [other for other in alike if any(matches(wanted, row.settings) for row in other.rows)]
+    return section in having if having else section is alike[-1]
 
 
 def _ranks(metric: str, section: Section) -> bool:
