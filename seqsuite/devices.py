@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from seqsuite.errors import UserError
+from seqsuite.wording import counted
 
 if TYPE_CHECKING:
     import torch
@@ -70,7 +71,7 @@ def hardware(device: "torch.device") -> str:
 
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"{processor()}, {usable_cores()} cores"
+    return f"{processor()}, {counted(usable_cores(), 'core')}"
 
 
 def peak_flops(device: "torch.device", precision: Literal["fp32", "bf16", "fp16"]) -> float | None:

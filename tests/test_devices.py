@@ -29,5 +29,7 @@ def test_hardware_is_the_processor_with_its_cores_or_the_gpu(monkeypatch: pytest
     monkeypatch.setattr("seqsuite.devices.processor", lambda: "Processor 3000")
     monkeypatch.setattr("seqsuite.devices.usable_cores", lambda: 12)
     assert hardware(torch.device("cpu")) == "Processor 3000, 12 cores"
+    monkeypatch.setattr("seqsuite.devices.usable_cores", lambda: 1)
+    assert hardware(torch.device("cpu")) == "Processor 3000, 1 core"
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "NVIDIA H100")
     assert hardware(torch.device("cuda")) == "NVIDIA H100"

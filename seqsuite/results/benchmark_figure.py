@@ -14,6 +14,7 @@ from seqsuite.errors import UserError
 from seqsuite.report import Report, Row, Section
 from seqsuite.report.format import show
 from seqsuite.report.pictures import look, save_picture
+from seqsuite.wording import counted
 
 OURS = "seqsuite"
 """The peer that others are measured against, where that is ours."""
@@ -54,7 +55,7 @@ def benchmark_figure(reports: Sequence[Report]) -> Figure:
     for axes in places[len(panels) :]:
         axes.set_axis_off()
     machine = reports[0].machine
-    where = machine.get("GPU", f"{machine['processor']}, {machine['cores']} cores")
+    where = machine.get("GPU", f"{machine['processor']}, {counted(int(machine['cores']), 'core')}")
     commands = "; ".join(report.command for report in reports)
     figure.suptitle(f"{commands} — {where}, PyTorch {machine['PyTorch']}", fontsize=10)
     return figure
