@@ -10,6 +10,7 @@ from seqsuite.results.formats import results_report
 from seqsuite.results.groups import newest
 from seqsuite.results.order import natural
 from seqsuite.results.pivot import SET, Axes, pivot, settings_of
+from seqsuite.results.studies.beside import with_published
 from seqsuite.results.studies.laws import laws
 from seqsuite.results.studies.study import Study
 from seqsuite.results.studies.verdict import Compared, compared, mark
@@ -48,7 +49,7 @@ def _repeats(study: Study, section: Section) -> bool:
 
 
 def study_tables(study: Study, reader: Reader) -> list[Section]:
-    """Return the study's own table, if its file lays one out.
+    """Return the study's own table with the published numbers, if its file lays one out.
 
     It has the axes that the runs so far have: of an unfinished study perhaps none has an option of a mixer.
     """
@@ -59,7 +60,10 @@ def study_tables(study: Study, reader: Reader) -> list[Section]:
     wanted = [study.pivot.rows] if isinstance(study.pivot.rows, str) else study.pivot.rows
     rows = tuple(row for row in wanted if row in known)
     cols = study.pivot.cols if study.pivot.cols in known else None
-    return pivot(cells, Axes(rows, cols, study.pivot.metric)) if rows else []
+    if not rows:
+        return []
+    axes = Axes(rows, cols, study.pivot.metric)
+    return [with_published(section, study, cells, axes) for section in pivot(cells, axes)]
 
 
 def study_laws(study: Study, reader: Reader) -> list[Section]:
