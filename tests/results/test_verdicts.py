@@ -19,9 +19,9 @@ from seqsuite.results.filters import parse_filters
 from seqsuite.results.page import report_page
 from seqsuite.results.samples import Sample
 from seqsuite.results.studies import Study
-from seqsuite.results.studies.outcome import study_report
+from seqsuite.results.studies.outcome import order_table, study_report
 from seqsuite.results.studies.plan import StudyReader, standing, study_cells
-from seqsuite.results.studies.study import Picture
+from seqsuite.results.studies.study import Expected, Picture
 from seqsuite.results.studies.verdict import compared, mark
 
 from .drawn import check
@@ -133,6 +133,27 @@ def test_rows_are_compared_only_where_the_rest_is_the_same() -> None:
     assert pair.difference.mean == pytest.approx(13.0)
     assert pair.difference.seeds == 3
     assert pair.difference.verdict == "ahead"
+
+
+def test_runs_are_in_the_order_of_a_setting_though_it_makes_other_tests() -> None:
+    """Longer contexts are to be ahead of shorter ones, each on windows of its own length."""
+    mamba = {"model": "mamba"}
+    longer = Expected(task="selective_copying", better=mamba, worse=mamba, larger="task.length")
+    study = STUDY.model_copy(update={"expected": [longer]})
+    cells = [
+        run("mamba", seed, score, task__length=length)
+        for length, scores in (("96", (90.0, 91.0, 92.0)), ("768", (95.0, 96.0, 97.0)), ("1024", MAMBA))
+        for seed, score in enumerate(scores)
+    ]
+    found = collect(Runs(*cells))
+    pairs = compared(study, found)
+    order = {row["at"]: row["verdict"] for row in order_table(pairs).rows}
+    assert order == {
+        "length=768 over 96": "ahead",
+        "length=1024 over 96": "ahead",
+        "length=1024 over 768": "open",
+    }
+    assert mark(study, "cpu", pairs) == "seeds disagree"
 
 
 def test_what_of_a_study_exists() -> None:

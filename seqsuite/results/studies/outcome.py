@@ -105,7 +105,14 @@ def order_table(pairs: Sequence[Compared]) -> Section:
 
 
 def _place(pair: Compared) -> str:
-    """Return the settings that a pair has in common, where the expectation names some: ``seqlen=256``."""
+    """Return the settings that a pair has in common, where the expectation names some: ``seqlen=256``.
+
+    Of one by which it is ordered it has two: ``seqlen=1024 over 256``.
+    """
     values = {key: setting_of(pair.better.settings, key) for key in pair.expected.within}
+    if larger := pair.expected.larger:
+        values[larger] = (
+            f"{setting_of(pair.better.settings, larger)} over {setting_of(pair.worse.settings, larger)}"
+        )
     told = {key.rpartition(".")[2]: value for key, value in values.items() if value not in (None, "null")}
     return " ".join(f"{key}={value}" for key, value in told.items())

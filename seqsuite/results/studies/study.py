@@ -120,6 +120,8 @@ class Expected(_Schema):
     """Settings of the runs that are behind."""
     within: list[str] = []
     """Settings that two runs must have the same to be compared."""
+    larger: str = ""
+    """A setting with numbers: of two runs, that with the larger is ahead, also where tests differ by it."""
     metric: str = ""
     """``<metric>``, ``<evaluation set>/<metric>`` or ``sample/<name>``; by default the task's metric on its
     first set."""

@@ -1,5 +1,6 @@
 """Whether a study's runs are in the order that was found."""
 
+import math
 import shlex
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -38,13 +39,12 @@ class Compared:
 
 def compared(study: Study, results: Results) -> list[Compared]:
     """Return all pairs that a study expects an order of, and that have runs."""
-    return [
-        pair
-        for expected in study.expected
-        for section in results.sections
-        if section.task == expected.task
-        for pair in _pairs(expected, section)
-    ]
+    found: list[Compared] = []
+    for expected in study.expected:
+        sections = [section for section in results.sections if section.task == expected.task]
+        for together in [sections] if expected.larger else [[section] for section in sections]:
+            found += _pairs(expected, together)
+    return found
 
 
 def mark(study: Study, scale: str, pairs: Sequence[Compared]) -> Mark:
@@ -88,21 +88,34 @@ def _is_whole(study: Study, scale: str, expected: Expected, pairs: Sequence[Comp
     )
 
 
-def _pairs(expected: Expected, section: Section) -> Iterator[Compared]:
-    metric = expected.metric or section.metric.name
-    for better in section.rows:
-        if not matches(expected.better, better.settings):
-            continue
-        for worse in section.rows:
-            same = all(
-                setting_of(better.settings, key) == setting_of(worse.settings, key) for key in expected.within
-            )
-            if worse is better or not same or not matches(expected.worse, worse.settings):
-                continue
-            first, second = better.by_seed.get(metric, {}), worse.by_seed.get(metric, {})
-            if first and second:
-                higher = expected.higher_is_better
-                found = difference(
-                    first, second, section.metric.higher_is_better if higher is None else higher
-                )
-                yield Compared(expected, better, worse, metric, found)
+def _pairs(expected: Expected, sections: Sequence[Section]) -> Iterator[Compared]:
+    rows = [row for section in sections for row in section.rows]
+    for section in sections:
+        metric, higher = expected.metric or section.metric.name, expected.higher_is_better
+        higher = section.metric.higher_is_better if higher is None else higher
+        for better in section.rows:
+            for worse in rows:
+                if not _is_pair(expected, better, worse):
+                    continue
+                first, second = better.by_seed.get(metric, {}), worse.by_seed.get(metric, {})
+                if first and second:
+                    yield Compared(expected, better, worse, metric, difference(first, second, higher))
+
+
+def _is_pair(expected: Expected, better: Row, worse: Row) -> bool:
+    """Return whether the first of two rows was found to be ahead of the other."""
+    if worse is better or not matches(expected.better, better.settings):
+        return False
+    if expected.larger and not _number(better, expected.larger) > _number(worse, expected.larger):
+        return False
+    return matches(expected.worse, worse.settings) and all(
+        setting_of(better.settings, key) == setting_of(worse.settings, key) for key in expected.within
+    )
+
+
+def _number(row: Row, key: str) -> float:
+    """Return a setting's number; NaN, which is larger than none and smaller than none, where it has none."""
+    try:
+        return float(setting_of(row.settings, key) or "")
+    except ValueError:
+        return math.nan
