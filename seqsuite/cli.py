@@ -9,12 +9,13 @@ import click
 from click.core import ParameterSource
 
 from seqsuite import __version__
-from seqsuite.cli_results import FIGURE, FORMAT, report, reproduce, results, scorecard
+from seqsuite.cli_results import FORMAT, figure_options, report, reproduce, results, scorecard
 from seqsuite.cli_runs import runs
 from seqsuite.commands.data_group import data
 from seqsuite.commands.group import SeqsuiteGroup, require_address_space
 from seqsuite.commands.inspect_command import inspect_runs
 from seqsuite.errors import UserError
+from seqsuite.report.pictures import PictureFile
 
 if "_SEQSUITE_COMPLETE" in os.environ:  # a shell asks for completions
     from seqsuite.completion import register
@@ -277,7 +278,7 @@ _BENCHMARKS += ["tracking", "executors", "data", "host"]
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", help="Where to run.")
 @click.option("--dtype", type=click.Choice(["float32", "bfloat16"]), default="float32", help="Of sequences.")
 @FORMAT
-@FIGURE
+@figure_options
 @click.option("--quick", is_flag=True, help="Tiny sizes, in seconds: only to see that it works.")
 def bench(
     what: str,
@@ -291,7 +292,7 @@ def bench(
     device: str,
     dtype: str,
     style: str,
-    figure: Path | None,
+    figure: PictureFile | None,
     quick: bool,
 ) -> None:
     """Time a kernel or a model beside its peers, after checking each against float64.

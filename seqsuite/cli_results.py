@@ -1,18 +1,43 @@
 """``seqsuite results`` and ``reproduce`` on the command line: what was run, and the studies of papers."""
 
+import functools
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
 from seqsuite.commands.group import require_address_space
+from seqsuite.errors import UserError
 from seqsuite.report import FORMATS
+from seqsuite.report.pictures import STYLES, PictureFile, Style
 
 FORMAT = click.option("--format", "style", type=click.Choice(FORMATS), default="table", help="Form.")
-FIGURE = click.option(
-    "--figure", type=click.Path(path_type=Path), help="Also draw it here: a .png, .pdf or .svg."
-)
+
+
+def figure_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add --figure and --style to a command, which gets both as ``figure``."""
+
+    @click.option(
+        "--figure", type=click.Path(path_type=Path), help="Also draw it here: a .png, .pdf or .svg."
+    )
+    @click.option(
+        "--style",
+        "look",
+        type=click.Choice(STYLES),
+        help="Of the picture: `paper` has a paper's width and font.",
+    )
+    @functools.wraps(command)
+    def with_figure(*args: Any, figure: Path | None, look: Style | None, **options: Any) -> Any:
+        if figure is None and look is not None:
+            raise UserError(f"--style {look} is of a picture: say by --figure where it is drawn.")
+        file = None if figure is None else PictureFile(figure, look or "screen")
+        return command(*args, figure=file, **options)
+
+    return with_figure
+
+
 _FILE = click.Path(dir_okay=False, path_type=Path)
 _FROM = click.option("--from", "source", type=_FILE, help="Read this file of runs in place of MLflow.")
 _SHARED = click.option(
@@ -26,7 +51,7 @@ _SCALE = click.Choice(["smoke", "cpu", "gpu", "paper"])
 @click.argument("filters", nargs=-1, metavar="[KEY=VALUE]...")
 @FORMAT
 @click.option("--paper/--no-paper", default=True, help="Show published numbers beside ours.")
-@FIGURE
+@figure_options
 @click.option("--rows", help="Settings, by commas, whose values make the rows of a pivot table.")
 @click.option("--cols", help="Setting whose values make its columns; `set`: the evaluation sets.")
 @click.option("--metric", help="Metric in its cells, or SET/METRIC.  [default: each task's own]")
@@ -74,7 +99,7 @@ def results(filters: tuple[str, ...], **options: Any) -> None:
 @_SHARED
 @click.option("--export", type=_FILE, help="Also write the study's ended runs, as one file, for --from.")
 @FORMAT
-@FIGURE
+@figure_options
 @click.option("--experiment", default="seqsuite", help="MLflow experiment to look and to record in.")
 def reproduce(name: str | None, settings: tuple[str, ...], listing: bool, **options: Any) -> None:
     """Run what is missing of a study, and show it beside the paper's numbers.
@@ -133,7 +158,7 @@ def report(filters: tuple[str, ...], **options: Any) -> None:
 @_PROBE
 @click.option("--output", type=_FILE, default=Path("scorecard.html"), help="HTML page to write.")
 @FORMAT
-@FIGURE
+@figure_options
 @click.option("--stored/--fresh", default=True, help="Take runs of built-in models from the package.")
 @_SHARED
 @click.option("--export", type=_FILE, help="Also write the runs of these models, as one file.")

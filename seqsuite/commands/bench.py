@@ -6,7 +6,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
 import torch
 from rich.console import Console
@@ -16,7 +15,7 @@ from seqsuite.bench.settings import Settings
 from seqsuite.devices import usable_cores
 from seqsuite.errors import UserError
 from seqsuite.report import Report, write
-from seqsuite.report.pictures import check_picture
+from seqsuite.report.pictures import PictureFile, check_picture
 
 SIZES = {
     "scan": ("B", "L", "D", "N"),
@@ -49,7 +48,7 @@ def run_benchmark(
     device: str = "auto",
     dtype: str = "float32",
     style: str = "table",
-    figure: Path | None = None,
+    figure: PictureFile | None = None,
     quick: bool = False,
 ) -> Report:
     """Run one benchmark, print its report, draw it if asked to, and return it.

@@ -7,6 +7,7 @@ from pathlib import Path
 from seqsuite.errors import UserError
 from seqsuite.registry import did_you_mean
 from seqsuite.report import write
+from seqsuite.report.pictures import PictureFile
 from seqsuite.results.benchmarks import Benchmark, export_benchmarks
 from seqsuite.results.filters import parse_filters
 
@@ -15,7 +16,7 @@ def show_benchmarks(
     benchmarks: Sequence[Benchmark],
     filters: Sequence[str],
     style: str,
-    figure: Path | None,
+    figure: PictureFile | None,
     export: Path | None,
 ) -> None:
     """Print the reports of benchmarks, and draw and write them if asked to.

@@ -3,17 +3,16 @@
 import shlex
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from seqsuite import report
 from seqsuite.errors import UserError
 from seqsuite.experiments.tracking.reader import Reader
-from seqsuite.report.pictures import check_picture
+from seqsuite.report.pictures import PictureFile, check_picture
 from seqsuite.results.comparison import comparison_report, find_run
 
 
 def compare_runs(
-    reader: Reader, names: Sequence[str], style: str = "table", figure: Path | None = None
+    reader: Reader, names: Sequence[str], style: str = "table", figure: PictureFile | None = None
 ) -> None:
     """Print the settings in which two runs differ and their metrics, and draw their curves if asked to.
 

@@ -24,7 +24,7 @@ from seqsuite.experiments.tracking.store import CellRun
 from seqsuite.report import Column, Report, Section
 from seqsuite.report import Row as Cells
 from seqsuite.report.outputs import check_output
-from seqsuite.report.pictures import check_picture
+from seqsuite.report.pictures import PictureFile, check_picture
 from seqsuite.results.collect import collect
 from seqsuite.results.groups import newest
 from seqsuite.results.studies import Study, find_study, load_studies
@@ -59,7 +59,13 @@ def list_studies(style: str, experiment: str) -> None:
 
 
 def _run_benches(
-    study: Study, scale: str, settings: Sequence[str], *, dry_run: bool, style: str, figure: Path | None
+    study: Study,
+    scale: str,
+    settings: Sequence[str],
+    *,
+    dry_run: bool,
+    style: str,
+    figure: PictureFile | None,
 ) -> int:
     """Run the benchmarks of a study, or print their commands.
 
@@ -140,7 +146,7 @@ def reproduce_study(
     sources: Sequence[Path],
     export: Path | None,
     style: str,
-    figure: Path | None,
+    figure: PictureFile | None,
     experiment: str,
 ) -> int:
     """Run what is missing of a study, print its table, and draw it if asked to; return the exit status.

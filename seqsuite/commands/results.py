@@ -11,7 +11,7 @@ from seqsuite.errors import UserError
 from seqsuite.experiments.tracking.export import FileReader, export_runs
 from seqsuite.experiments.tracking.reader import Reader, open_reader
 from seqsuite.report.outputs import check_output
-from seqsuite.report.pictures import check_picture
+from seqsuite.report.pictures import PictureFile, check_picture
 from seqsuite.results.benchmarks import EXPERIMENT, read_benchmarks, recorded_benchmarks
 from seqsuite.results.collect import collect, nothing_found, select
 from seqsuite.results.filters import Filter, parse_filters
@@ -26,7 +26,7 @@ def show_results(
     *,
     style: str,
     paper: bool,
-    figure: Path | None,
+    figure: PictureFile | None,
     experiment: str,
     rows: str | None = None,
     cols: str | None = None,

@@ -25,7 +25,7 @@ from seqsuite.experiments.tracking.reader import JoinedReader, Reader, open_read
 from seqsuite.experiments.tracking.store import CellRun
 from seqsuite.models import MIXERS
 from seqsuite.report.outputs import check_output
-from seqsuite.report.pictures import check_picture
+from seqsuite.report.pictures import PictureFile, check_picture
 from seqsuite.results.scorecard.battery import Battery, Slot, labels, read_battery, slots
 from seqsuite.results.scorecard.card import Card, Runs, by_cell, further_seeds, make_card, sweep
 from seqsuite.results.scorecard.cost import Cost, ModelCost
@@ -46,7 +46,7 @@ def make_scorecard(
     scale: str,
     style: str,
     output: Path,
-    figure: Path | None,
+    figure: PictureFile | None,
     dry_run: bool,
     probe: bool,
     stored: bool,
@@ -114,7 +114,7 @@ def make_scorecard(
     return exit_status(console, results, offline=False)
 
 
-def _check_files(output: Path, figure: Path | None, export: Path | None) -> None:
+def _check_files(output: Path, figure: PictureFile | None, export: Path | None) -> None:
     """Complain before any work about a file that cannot be written."""
     if figure is not None:
         check_picture(figure)
@@ -183,7 +183,7 @@ def _show(
     scale: str,
     style: str,
     output: Path,
-    figure: Path | None,
+    figure: PictureFile | None,
 ) -> None:
     """Measure what models cost, and write the card in all its forms."""
     with console.status("Measuring time and memory by length"), using_threads(every[0].cell.run.threads):

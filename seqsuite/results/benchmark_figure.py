@@ -4,7 +4,6 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -13,7 +12,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLoca
 from seqsuite.errors import UserError
 from seqsuite.report import Report, Row, Section
 from seqsuite.report.format import show
-from seqsuite.report.pictures import look, save_picture
+from seqsuite.report.pictures import PictureFile, look, save_picture
 from seqsuite.wording import counted
 
 OURS = "seqsuite"
@@ -25,13 +24,13 @@ Draw = Callable[[Axes], None]
 Points = list[tuple[float, float]]
 
 
-def draw(reports: Sequence[Report], path: Path) -> None:
+def draw(reports: Sequence[Report], file: PictureFile) -> None:
     """Write a picture of reports as PNG, PDF or SVG, by the suffix.
 
     Raises:
         UserError: the file cannot be written.
     """
-    save_picture(benchmark_figure(reports), path)
+    save_picture(benchmark_figure(reports), file)
 
 
 def benchmark_figure(reports: Sequence[Report]) -> Figure:

@@ -10,17 +10,17 @@ from matplotlib.figure import Figure
 from seqsuite.experiments.tracking import schema
 from seqsuite.experiments.tracking.reader import Reader
 from seqsuite.experiments.tracking.store import CellRun
-from seqsuite.report.pictures import look, save_picture
+from seqsuite.report.pictures import PictureFile, look, save_picture
 from seqsuite.results.collect import metric_of
 
 
-def draw_curves(reader: Reader, runs: Sequence[CellRun], path: Path) -> Path:
-    """Write :func:`curves_figure` to ``path``, whose suffix names the form.
+def draw_curves(reader: Reader, runs: Sequence[CellRun], file: PictureFile) -> Path:
+    """Write :func:`curves_figure` to a file.
 
     Raises:
         UserError: if a run cannot be read or the picture cannot be written.
     """
-    return save_picture(curves_figure(reader, runs), path)
+    return save_picture(curves_figure(reader, runs), file)
 
 
 def curves_figure(reader: Reader, runs: Sequence[CellRun]) -> Figure:

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from seqsuite.experiments.tracking import schema
 from seqsuite.experiments.tracking.reader import Reader
 from seqsuite.experiments.tracking.store import CellRun
-from seqsuite.report.pictures import COLOURS, GREY, Look, save_picture
+from seqsuite.report.pictures import COLOURS, GREY, Look, PictureFile, save_picture
 from seqsuite.results.collect import baselines_of, metric_of
 from seqsuite.results.departures import model_label
 from seqsuite.results.formats import mean_and_spread, options_text
@@ -47,16 +47,16 @@ def loss_curve(cell: CellRun, series: Series, folder: Path) -> Path:
     Raises:
         UserError: if the folder cannot be written.
     """
-    return save_picture(loss_figure(cell, series), folder / "loss_curve.png")
+    return save_picture(loss_figure(cell, series), PictureFile(folder / "loss_curve.png"))
 
 
-def compare(reader: Reader, results: Results, path: Path) -> Path:
-    """Write the :func:`comparison` of results to ``path``, whose suffix names the form.
+def compare(reader: Reader, results: Results, file: PictureFile) -> Path:
+    """Write the :func:`comparison` of results to a file.
 
     Raises:
         UserError: if a run cannot be read or the picture cannot be written.
     """
-    return save_picture(comparison(reader, results), path)
+    return save_picture(comparison(reader, results), file)
 
 
 def loss_figure(cell: CellRun, series: Series) -> Figure:

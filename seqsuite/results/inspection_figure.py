@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from seqsuite.report.pictures import COLOURS, GREY, save_picture
+from seqsuite.report.pictures import COLOURS, GREY, PictureFile, save_picture
 
 _BLUE, _ORANGE, _, _PURPLE = COLOURS[:4]
 _MOST_LABELS = 64
@@ -29,7 +29,7 @@ def write_figure(data: Mapping[str, Any], output: Path) -> None:
     Raises:
         UserError: if it cannot be written.
     """
-    save_picture(inspection_figure(data), output)
+    save_picture(inspection_figure(data), PictureFile(output))
 
 
 def inspection_figure(data: Mapping[str, Any]) -> Figure:

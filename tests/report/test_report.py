@@ -12,11 +12,12 @@ from pathlib import Path
 
 import pytest
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from seqsuite.errors import UserError
 from seqsuite.report import FORMATS, Column, Report, Section, write
 from seqsuite.report.format import show
-from seqsuite.report.pictures import check_picture, save_picture
+from seqsuite.report.pictures import PictureFile, check_picture, save_picture
 
 SECTION = Section(
     kind="times",
@@ -245,11 +246,32 @@ def test_tables_stand_apart() -> None:
 def test_a_picture_has_the_form_that_its_suffix_names(tmp_path: Path, suffix: str, start: bytes) -> None:
     figure = Figure(figsize=(2, 1))
     figure.subplots().plot([1, 2])
-    path = tmp_path / f"a.{suffix}"
-    check_picture(path)
-    first = save_picture(figure, path).read_bytes()
+    file = PictureFile(tmp_path / f"a.{suffix}")
+    check_picture(file)
+    first = save_picture(figure, file).read_bytes()
     assert first.startswith(start)
-    assert save_picture(figure, path).read_bytes() == first
+    assert save_picture(figure, file).read_bytes() == first
+
+
+def test_a_picture_for_a_paper_has_its_width_and_its_letters(tmp_path: Path) -> None:
+    figure = Figure(figsize=(12, 4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    left.plot([1, 2], label="a line")
+    left.legend(fontsize=6)
+    left.set_title("a title", fontsize=11)
+    right.set_xlabel("$10^3$ tokens")
+    save_picture(figure, PictureFile(tmp_path / "a.svg", "paper"))
+    width, height = figure.get_size_inches()
+    assert (width, round(float(height), 2)) == (5.5, 1.9)
+    words = [text for text in figure.findobj(Text) if text.get_text()]
+    assert {text.get_fontname() for text in words} == {"STIXGeneral"}
+    assert {text.get_fontsize() for text in words} == {6.5, 8.0}
+    again = Figure(figsize=(4, 4))
+    again.subplots(2, 1)
+    first, second = (
+        save_picture(again, PictureFile(tmp_path / "b.pdf", "paper")).read_bytes() for _ in range(2)
+    )
+    assert first == second
 
 
 @pytest.mark.parametrize(
@@ -264,7 +286,7 @@ def test_a_picture_has_the_form_that_its_suffix_names(tmp_path: Path, suffix: st
 def test_a_picture_that_cannot_be_is_refused_before_any_work(tmp_path: Path, name: str, message: str) -> None:
     (tmp_path / "folder.png").mkdir()
     with pytest.raises(UserError, match=message):
-        check_picture(tmp_path / name)
+        check_picture(PictureFile(tmp_path / name))
 
 
 SMALL = Report(

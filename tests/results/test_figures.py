@@ -12,6 +12,7 @@ from matplotlib.lines import Line2D
 from seqsuite.errors import UserError
 from seqsuite.experiments.tracking.reader import Reader
 from seqsuite.experiments.tracking.store import CellRun
+from seqsuite.report.pictures import PictureFile
 from seqsuite.results import figures
 from seqsuite.results.collect import collect
 from seqsuite.results.curves import curves_figure
@@ -192,7 +193,7 @@ def test_a_comparison_is_written_in_the_form_asked_for(
     reader: Reader, record: Record, tmp_path: Path, name: str
 ) -> None:
     record("mamba", 1.9, losses=LOSSES)
-    path = figures.compare(reader, collect(reader), tmp_path / name)
+    path = figures.compare(reader, collect(reader), PictureFile(tmp_path / name))
     start = {"svg": b"<?xml", "pdf": b"%PDF", "png": b"\x89PNG"}[name[-3:]]
     assert path.read_bytes().startswith(start)
 

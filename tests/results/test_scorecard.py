@@ -15,6 +15,7 @@ from seqsuite.experiments.tracking import schema
 from seqsuite.experiments.tracking.store import CellRun, flatten
 from seqsuite.report import write
 from seqsuite.report.markup import markdown
+from seqsuite.report.pictures import PictureFile
 from seqsuite.results.scorecard.battery import Battery, Slot, Test, labels, read_battery, slots
 from seqsuite.results.scorecard.card import (
     Card,
@@ -219,7 +220,9 @@ def test_the_battery_names_sets_that_its_tasks_have() -> None:
 
 
 def test_the_picture_is_the_same_each_time(card: Card, tmp_path: Path) -> None:
-    first, second = (draw_card(card, tmp_path / name).read_bytes() for name in ("a.svg", "b.svg"))
+    first, second = (
+        draw_card(card, PictureFile(tmp_path / name)).read_bytes() for name in ("a.svg", "b.svg")
+    )
     assert first == second
 
 

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from seqsuite.report.pictures import GREY, save_picture
+from seqsuite.report.pictures import GREY, PictureFile, save_picture
 from seqsuite.results.scorecard.card import Card, Line, Score
 from seqsuite.results.scorecard.table import SMOKE
 
@@ -18,13 +18,13 @@ _TITLE_LETTERS = 30  # a line, in a panel beside long names
 _MARKS = "sD^vP"
 
 
-def draw_card(card: Card, path: Path) -> Path:
+def draw_card(card: Card, file: PictureFile) -> Path:
     """Write a card's picture to ``path``, whose suffix names the form.
 
     Raises:
         UserError: if it cannot be written.
     """
-    return save_picture(card_figure(card), path)
+    return save_picture(card_figure(card), file)
 
 
 def card_figure(card: Card) -> Figure:

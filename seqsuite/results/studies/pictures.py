@@ -15,7 +15,7 @@ from seqsuite.experiments.tracking import schema
 from seqsuite.experiments.tracking.reader import Reader
 from seqsuite.experiments.tracking.store import CellRun
 from seqsuite.report.format import show
-from seqsuite.report.pictures import GREY, Look, look, save_picture
+from seqsuite.report.pictures import GREY, Look, PictureFile, look, save_picture
 from seqsuite.results.collect import baselines_of, metric_of
 from seqsuite.results.figures import comparison, draw_baselines
 from seqsuite.results.groups import newest
@@ -35,13 +35,13 @@ _FEW_LINES = 4
 Draw = Callable[[Axes], None]
 
 
-def draw_study(study: Study, reader: Reader, results: Results, path: Path) -> Path:
+def draw_study(study: Study, reader: Reader, results: Results, file: PictureFile) -> Path:
     """Write the :func:`study_figure` to ``path``, whose suffix names the form.
 
     Raises:
         UserError: if it cannot be written.
     """
-    return save_picture(study_figure(study, reader, results), path)
+    return save_picture(study_figure(study, reader, results), file)
 
 
 def study_figure(study: Study, reader: Reader, results: Results) -> Figure:
