@@ -34,7 +34,7 @@ from seqsuite.results.scorecard.table import card_report
 from seqsuite.results.studies import Study, load_studies
 from seqsuite.results.studies.outcome import study_report
 from seqsuite.results.studies.pictures import study_figure
-from seqsuite.results.studies.plan import StudyReader, standing, study_benchmarks, study_cells
+from seqsuite.results.studies.plan import standing, study_benchmarks, study_cells, study_reader
 from seqsuite.results.studies.verdict import compared, mark
 
 RESULTS = Path(__file__).parent / "results"
@@ -106,7 +106,7 @@ def _of_study(export: Path, study: Study, reader: FileReader) -> Iterator[Part]:
         stands = standing(cells, reader.cells())
         if not stands.finished:
             continue
-        ours = StudyReader(reader, cells)
+        ours = study_reader(study, reader, cells)
         results = collect(ours, study=study)
         command = f"seqsuite reproduce {name} --scale {scale}"
         pictures = {f"{name}-{scale}.svg": study_figure(study, ours, results)} if study.figures else {}

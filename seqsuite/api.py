@@ -111,12 +111,12 @@ def reproduce(study: str, *settings: str, scale: str = "cpu", **options: Any) ->
     from seqsuite.experiments.tracking.reader import open_reader
     from seqsuite.results.collect import collect
     from seqsuite.results.studies import find_study
-    from seqsuite.results.studies.plan import StudyReader, study_cells
+    from seqsuite.results.studies.plan import study_cells, study_reader
 
     name, found = find_study(study)
     cells = study_cells(name, found, scale, settings)
     run_cells(cells, **options)
-    return collect(StudyReader(open_reader(cells[0].run.experiment), cells), study=found)
+    return collect(study_reader(found, open_reader(cells[0].run.experiment), cells), study=found)
 
 
 def build(

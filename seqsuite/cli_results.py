@@ -55,6 +55,7 @@ _SCALE = click.Choice(["smoke", "cpu", "gpu", "paper"])
 @click.option("--rows", help="Settings, by commas, whose values make the rows of a pivot table.")
 @click.option("--cols", help="Setting whose values make its columns; `set`: the evaluation sets.")
 @click.option("--metric", help="Metric in its cells, or SET/METRIC.  [default: each task's own]")
+@click.option("--best-of", help="Settings of a sweep, by commas: each row at its best on validation data.")
 @_FROM
 @click.option("--export", type=_FILE, help="Also write the ended runs, as one file, for --from.")
 @click.option("--experiment", default="seqsuite", help="MLflow experiment to read.")
@@ -75,6 +76,7 @@ def results(filters: tuple[str, ...], **options: Any) -> None:
       seqsuite results task=selective_copying 'task.length>=256' model.mixer=s4d,s6
       seqsuite results task=selective_copying --figure copying.svg
       seqsuite results --rows model --cols task.length --metric accuracy
+      seqsuite results task=text --best-of train.learning_rate
       seqsuite results scale=cpu --export runs.json && seqsuite results --from runs.json
     """
     from seqsuite.commands.results import reader_of, show_results

@@ -29,7 +29,7 @@ MAY_IMPORT = {
     "wording": set(),
     "errors": set(),
     "allocator": set(),
-    "devices": {"errors"},
+    "devices": {"errors", "wording"},
     "graphs": set(),
     "declarations": set(),
     "registry": {"errors", "declarations"},
@@ -46,7 +46,7 @@ MAY_IMPORT = {
     "commands": LEAVES
     | {"bench", "completion", "kernels", "tasks", "models", "experiments", "results", "api"},
     "cli": {"errors", "report", "cli_results", "cli_runs", "commands", "completion", "results"},
-    "cli_results": {"commands", "report"},
+    "cli_results": {"commands", "errors", "report"},
     "cli_runs": {"commands", "completion"},
     "__main__": {"cli"},
 }

@@ -29,7 +29,7 @@ from seqsuite.results.collect import collect
 from seqsuite.results.groups import newest
 from seqsuite.results.studies import Study, find_study, load_studies
 from seqsuite.results.studies.outcome import study_report
-from seqsuite.results.studies.plan import StudyReader, finished, standing, study_cells
+from seqsuite.results.studies.plan import StudyReader, finished, standing, study_cells, study_reader
 
 
 def list_studies(style: str, experiment: str) -> None:
@@ -207,7 +207,8 @@ def reproduce_study(
     recorded = not any(outcome.unsent for outcome in outcomes)  # else MLflow is not there to be read
     if recorded and (shared or any(outcome.outcome in GOOD for outcome in outcomes)):
         stores = [open_reader(cells[0].run.experiment)] if missing else []
-        reader = StudyReader(JoinedReader([*stores, *files]), cells)
+        everything = JoinedReader([*stores, *files])
+        reader = study_reader(found, everything, cells)
         results = collect(reader, study=found)
         report.write(study_report(name, found, scale, reader, results, again), style, sys.stdout)
         if figure is not None:
@@ -216,7 +217,8 @@ def reproduce_study(
             draw_study(found, reader, results, figure)
             print(f"The picture is in {figure}.", file=sys.stderr)
         if export is not None:
-            print(f"{export_runs(reader, newest(reader.cells()), export)} runs in {export}.", file=sys.stderr)
+            ours = StudyReader(everything, cells)  # those of a sweep that were not the best, too
+            print(f"{export_runs(ours, newest(ours.cells()), export)} runs in {export}.", file=sys.stderr)
     return exit_status(console, outcomes, offline=False)
 
 

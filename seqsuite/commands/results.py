@@ -13,11 +13,13 @@ from seqsuite.experiments.tracking.reader import Reader, open_reader
 from seqsuite.report.outputs import check_output
 from seqsuite.report.pictures import PictureFile, check_picture
 from seqsuite.results.benchmarks import EXPERIMENT, read_benchmarks, recorded_benchmarks
+from seqsuite.results.best import BestReader
 from seqsuite.results.collect import collect, nothing_found, select
 from seqsuite.results.filters import Filter, parse_filters
 from seqsuite.results.formats import COMMAND, print_results
 from seqsuite.results.groups import newest
 from seqsuite.results.pivot import Axes, pivot
+from seqsuite.results.selection import SelectedReader
 from seqsuite.wording import counted
 
 
@@ -33,6 +35,7 @@ def show_results(
     metric: str | None = None,
     source: Path | None = None,
     export: Path | None = None,
+    best_of: str | None = None,
 ) -> None:
     """Print the results that meet all filters, and draw and write them if asked to.
 
@@ -47,6 +50,7 @@ def show_results(
         metric: What it shows.
         source: File of runs to read in place of MLflow.
         export: File to write the runs to.
+        best_of: Settings, by commas, of which each row has the values that were best on validation data.
 
     Raises:
         UserError: if a filter cannot be used, nothing is left to show, or a file cannot be read or written.
@@ -62,6 +66,8 @@ def show_results(
         raise UserError("--cols and --metric are those of a pivot table: say what its rows are, by --rows.")
     conditions = parse_filters(filters)
     reader = reader_of(source, experiment)
+    if best_of is not None:
+        reader = BestReader(SelectedReader(reader, conditions), best_of.split(","))
     if rows is not None:
         _print_pivot(reader, conditions, Axes(tuple(rows.split(",")), cols, metric or ""), style)
     else:

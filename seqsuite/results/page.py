@@ -28,7 +28,7 @@ from seqsuite.results.selection import SelectedReader
 from seqsuite.results.studies import Study, load_studies
 from seqsuite.results.studies.outcome import order_table, study_laws, study_tables
 from seqsuite.results.studies.pictures import study_figure
-from seqsuite.results.studies.plan import StudyReader, standing, study_benchmarks, study_cells
+from seqsuite.results.studies.plan import standing, study_benchmarks, study_cells, study_reader
 from seqsuite.results.studies.verdict import Mark, compared, mark
 from seqsuite.results.table import Results
 from seqsuite.wording import counted
@@ -134,7 +134,7 @@ def _study_parts(name: str, study: Study, reader: Reader, sample: ReadSample | N
         stands = standing(cells, runs)
         if not stands.finished:
             continue
-        ours = StudyReader(reader, cells)
+        ours = study_reader(study, reader, cells)
         title, results, shown = f"{name}: {study.title}", collect(ours, study=study), ours.cells()
         pairs = compared(study, results)
         details = [*([order_table(pairs)] if pairs else []), *results_report(results).sections]

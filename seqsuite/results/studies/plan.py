@@ -14,6 +14,7 @@ from seqsuite.experiments.tracking import schema
 from seqsuite.experiments.tracking.reader import Points, Reader
 from seqsuite.experiments.tracking.store import CellRun
 from seqsuite.results.benchmarks import Benchmark
+from seqsuite.results.best import BestReader
 from seqsuite.results.studies.study import Study
 
 
@@ -115,6 +116,12 @@ def study_benchmarks(study: Study, scale: str, benchmarks: Sequence[Benchmark]) 
     by_command = {benchmark.report.command: benchmark for benchmark in benchmarks}
     commands = [bench.command for bench in study.benches[scale]]
     return [by_command[command] for command in commands if command in by_command]
+
+
+def study_reader(study: Study, reader: Reader, cells: Sequence[CellConfig]) -> Reader:
+    """Return a reader of the runs that a study shows: its cells', the best where its grids are a sweep."""
+    ours = StudyReader(reader, cells)
+    return BestReader(ours, study.best_of) if study.best_of else ours
 
 
 class StudyReader:

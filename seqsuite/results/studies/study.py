@@ -233,6 +233,9 @@ class Study(_Schema):
     """By scale, the benchmarks that answer it, where that takes no training."""
     zero_shot: dict[str, ZeroShot] = {}
     """By scale, the models to evaluate, where the study is of given ones."""
+    best_of: list[str] = []
+    """Settings that the grids sweep, such as ``train.learning_rate``: each model is shown with the values
+    that are best for it on validation data."""
     pivot: Layout | None = None
     """The table that shows them; by default one that ranks the runs."""
     figures: list[Picture] = []
