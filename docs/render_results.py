@@ -7,6 +7,7 @@ page with its tables, pictures, command, hours and machine, and a line in ``inde
 name sentences on what is seen; the sentences are typed, all else is made.
 """
 
+import json
 import sys
 import tomllib
 from collections.abc import Iterator, Sequence
@@ -38,6 +39,8 @@ from seqsuite.results.studies.plan import standing, study_benchmarks, study_cell
 from seqsuite.results.studies.verdict import compared, mark
 
 RESULTS = Path(__file__).parent / "results"
+TIMES = Path(__file__).parents[1] / "seqsuite/results/studies/times.json"
+"""How long the runs of studies took, which comes with the package."""
 CARDS = sorted((Path(__file__).parents[1] / "seqsuite/results/scorecard").glob("builtin-*.json"))
 """The runs of built-in models that come with the package, by scale."""
 
@@ -79,6 +82,22 @@ def render(exports: Path, cards: Sequence[Path] = ()) -> tuple[dict[str, str], d
         told = [notes[name]] if name in notes else []
         pages[name] = "\n\n".join([f"# {_headline(own[0])}", *told, *(part.text for part in own)]) + "\n"
     return pages, {file: figure for part in parts for file, figure in part.pictures.items()}
+
+
+def seconds_a_cell(exports: Path) -> dict[str, dict[str, int]]:
+    """Return by scale and study how long a finished cell trained, for ``seqsuite reproduce --list``."""
+    studies = load_studies()[0]
+    found: dict[str, dict[str, int]] = {}
+    for export in sorted(exports.glob("*.json")):
+        study = studies.get(export.stem)
+        if study is None or read_benchmarks(export) is not None:
+            continue
+        runs = FileReader(export).cells()
+        for scale in study.grids:
+            stands = standing(study_cells(export.stem, study, scale), runs)
+            if stands.finished:
+                found.setdefault(scale, {})[export.stem] = round(stands.seconds / stands.finished)
+    return found
 
 
 def parts_of(export: Path) -> Iterator[Part]:
@@ -249,4 +268,5 @@ if __name__ == "__main__":
         (RESULTS / f"{page}.md").write_text(text, encoding="utf-8")
     for file, figure in figures.items():
         (RESULTS / file).write_bytes(svg_bytes(figure))
+    TIMES.write_text(json.dumps(seconds_a_cell(RESULTS), indent=1) + "\n", encoding="utf-8")
     print(f"{len(texts)} pages and {len(figures)} pictures in {RESULTS}.", file=sys.stderr)

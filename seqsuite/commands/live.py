@@ -9,11 +9,12 @@ from rich.console import Console, JustifyMethod
 from rich.live import Live
 from rich.table import Table
 
-from seqsuite.commands.progress import duration, metric_text
+from seqsuite.commands.progress import metric_text
 from seqsuite.experiments.cell import CellResult
 from seqsuite.experiments.config.schema import CellConfig
 from seqsuite.experiments.tracking import schema
 from seqsuite.experiments.watching import Progress, Watch
+from seqsuite.report.format import duration
 
 _SECONDS = 0.5  # between looks at the journals
 _AROUND = 6  # lines of the terminal that the table leaves

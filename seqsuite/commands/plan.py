@@ -9,7 +9,7 @@ from rich.measure import Measurement
 from rich.table import Table
 
 from seqsuite.commands.console import show
-from seqsuite.commands.progress import count, duration
+from seqsuite.commands.progress import count
 from seqsuite.devices import choose_device, usable_cores
 from seqsuite.errors import UserError
 from seqsuite.experiments.config.scales import scales_of
@@ -22,6 +22,7 @@ from seqsuite.experiments.probe import PROBE_STEPS, Probe
 from seqsuite.experiments.probe import probe as probe_cells
 from seqsuite.models.build import left_out
 from seqsuite.registry import describe_error, is_of_a_plugin
+from seqsuite.report.format import duration
 from seqsuite.report.format import show as show_number
 
 _NUMBERS = (

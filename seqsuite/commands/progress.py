@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from seqsuite.experiments.config.schema import CellConfig
 from seqsuite.experiments.training.callbacks import Callback
+from seqsuite.report.format import duration
 
 _BAR = 10  # columns that the bar has at least
 _TIME = 8  # columns of the time that remains
@@ -143,13 +144,6 @@ class GridProgress:
 def _work(config: CellConfig) -> float:
     """Return what training takes, in no unit: models of one grid are thought to cost alike."""
     return float(config.train.steps) * config.train.batch_size
-
-
-def duration(seconds: float) -> str:
-    """Return a time in its largest unit that is not zero: ``45 s``, ``12 min``, ``3.5 h``."""
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def count(number: int, noun: str) -> str:

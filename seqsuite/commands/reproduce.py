@@ -29,7 +29,14 @@ from seqsuite.results.collect import collect
 from seqsuite.results.groups import newest
 from seqsuite.results.studies import Study, find_study, load_studies
 from seqsuite.results.studies.outcome import study_report
-from seqsuite.results.studies.plan import StudyReader, finished, standing, study_cells, study_reader
+from seqsuite.results.studies.plan import (
+    StudyReader,
+    finished,
+    standing,
+    study_cells,
+    study_reader,
+    usual_seconds,
+)
 
 
 def list_studies(style: str, experiment: str) -> None:
@@ -44,7 +51,7 @@ def list_studies(style: str, experiment: str) -> None:
         Column("steps", "steps", "quantity"),
         Column("finished", "finished", "count"),
         Column("other", "other"),
-        Column("seconds_left", "time left", "seconds", optional=True),
+        Column("seconds_left", "time left", "duration", optional=True),
     )
     rows = [row for name, study in studies.items() for row in _listed(name, study, runs)]
     notes = [
@@ -52,7 +59,8 @@ def list_studies(style: str, experiment: str) -> None:
     ]
     notes += [
         "Time left is that of the finished cells' training, for each that is missing; before there are any, "
-        "`seqsuite reproduce NAME --scale SCALE --dry-run --probe` takes a few steps of each and tells."
+        "that of the documentation's results, on one or two cores. `seqsuite reproduce NAME --scale SCALE "
+        "--dry-run --probe` takes a few steps of each and tells what it takes here."
     ]
     section = Section("studies", "Studies", columns, rows, notes=[*notes, *note, *problems])
     report.write(Report("seqsuite reproduce --list", {}, [section]), style, sys.stdout)
@@ -118,7 +126,8 @@ def _listed(name: str, study: Study, runs: Sequence[CellRun]) -> list[Cells]:
             lines.append(told | {"scale": scale, "other": str(error)})
             continue
         others = {status: number for status, number in stands.statuses.items() if status != "FINISHED"}
-        each = stands.seconds / stands.finished if stands.finished else None
+        each = stands.seconds / stands.finished if stands.finished else usual_seconds(scale, name)
+        left = stands.cells - stands.finished
         lines.append(
             told
             | {
@@ -129,7 +138,7 @@ def _listed(name: str, study: Study, runs: Sequence[CellRun]) -> list[Cells]:
                 "other": ", ".join(
                     f"{number} {schema.status_in_words(status)}" for status, number in others.items()
                 ),
-                "seconds_left": None if each is None else each * (stands.cells - stands.finished),
+                "seconds_left": each * left if each is not None and left else None,
             }
         )
     return lines

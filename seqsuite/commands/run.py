@@ -12,7 +12,7 @@ from seqsuite.api import run_cells
 from seqsuite.commands.console import make_console
 from seqsuite.commands.live import LiveTable
 from seqsuite.commands.plan import check_probe, print_plan, tell_busy, tell_defaults, tell_left_out
-from seqsuite.commands.progress import GridProgress, ProgressDisplay, count, duration, metric_text
+from seqsuite.commands.progress import GridProgress, ProgressDisplay, count, metric_text
 from seqsuite.errors import UserError
 from seqsuite.experiments.cell import GOOD, CellResult
 from seqsuite.experiments.config.grid import is_matched, resolve_grid, with_widths
@@ -25,6 +25,7 @@ from seqsuite.experiments.distributed.team import dismiss, launched_rank
 from seqsuite.experiments.interruption import Interrupted
 from seqsuite.experiments.tracking import schema
 from seqsuite.experiments.tracking.reader import open_reader
+from seqsuite.report.format import duration
 from seqsuite.results.collect import collect
 from seqsuite.results.formats import print_results
 from seqsuite.tasks.base import Task

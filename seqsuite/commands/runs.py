@@ -7,11 +7,12 @@ from datetime import datetime
 from rich.table import Table
 
 from seqsuite.commands.console import make_console, show
-from seqsuite.commands.progress import duration, metric_text
+from seqsuite.commands.progress import metric_text
 from seqsuite.errors import UserError
 from seqsuite.experiments.tracking import schema
 from seqsuite.experiments.tracking.reader import Reader, open_reader
 from seqsuite.experiments.tracking.store import CellRun, Store, open_store
+from seqsuite.report.format import duration
 from seqsuite.results.comparison import ENVIRONMENT, find_run
 
 _BARS = "▁▂▃▄▅▆▇█"

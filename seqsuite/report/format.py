@@ -14,8 +14,9 @@ def show(value: Any, kind: str, digits_after_point: int = 2) -> str:
     """Return a raw value for people; a dash for a number that is missing, nothing for missing words.
 
     Kinds: ``text``; ``count`` (``12 345``), ``quantity`` (a count or a rate in three digits, ``12.3 k``),
-    ``ratio`` (times ours), ``share`` (of 1), ``seconds``, ``range`` (two of seconds), ``bytes``, ``error``
-    (relative), ``number`` (with as many digits after the point as asked for). Words are shown as they are.
+    ``ratio`` (times ours), ``share`` (of 1), ``seconds``, ``duration`` (hours, of seconds), ``range`` (two of
+    seconds), ``bytes``, ``error`` (relative), ``number`` (with as many digits after the point as asked for).
+    Words are shown as they are.
     """
     if value is None or value == "":
         return "" if kind == "text" else MISSING
@@ -24,6 +25,13 @@ def show(value: Any, kind: str, digits_after_point: int = 2) -> str:
     if kind == "number":
         return f"{value:.{digits_after_point}f}"
     return _KINDS[kind](value)
+
+
+def duration(seconds: float) -> str:
+    """Return a time in its largest unit that is not zero: ``45 s``, ``12 min``, ``3.5 h``."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def digits(x: float) -> str:
@@ -56,6 +64,7 @@ _KINDS: dict[str, Callable[[Any], str]] = {
     "ratio": lambda x: f"{digits(x)} ×",
     "share": lambda x: f"{100 * x:.0f} %",
     "seconds": _seconds,
+    "duration": duration,
     "range": lambda x: f"{_seconds(x[0])} {MISSING} {_seconds(x[1])}",
     "bytes": lambda x: scaled(x, _BYTES),
     "error": lambda x: f"{x:.0e}",

@@ -9,9 +9,10 @@ from click.testing import Result
 from rich.console import Console
 
 from seqsuite.commands.plan import tell_busy
-from seqsuite.commands.progress import GridProgress, ProgressDisplay, count, duration, metric_text
+from seqsuite.commands.progress import GridProgress, ProgressDisplay, count, metric_text
 from seqsuite.experiments.config.grid import resolve_grid
 from seqsuite.experiments.config.overrides import expand_grid
+from seqsuite.report.format import duration
 
 CELLS = resolve_grid(
     expand_grid(["task=selective_copying", "model=transformer", "train.steps=5000", "seed=0..2"])

@@ -57,6 +57,10 @@ def test_the_pages_are_what_the_exports_say(rendered: Rendered) -> None:
     assert {path.name for path in (DOCS / "results").glob("*.svg")} == set(pictures)
 
 
+def test_the_times_of_studies_are_those_of_the_exports(renderer: ModuleType) -> None:
+    assert json.loads(renderer.TIMES.read_text()) == renderer.seconds_a_cell(DOCS / "results")
+
+
 @pytest.mark.parametrize("name", sorted(path.name for path in (DOCS / "results").glob("*.svg")))
 def test_the_pictures_are_what_the_exports_say(rendered: Rendered, name: str) -> None:
     """To half a point: how numbers are rounded differs by machine, and letters by release of matplotlib."""

@@ -1,9 +1,11 @@
 """From a study to the cells that answer it, and which of them stand in a store."""
 
+import json
 import shlex
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.resources import files
 
 from seqsuite.errors import UserError
 from seqsuite.experiments.config.grid import resolve_grid
@@ -80,6 +82,13 @@ def standing(cells: Sequence[CellConfig], runs: Sequence[CellRun]) -> Standing:
         statuses=Counter(run.status for run in ours),
         seconds=sum(run.metrics.get(schema.TRAIN_SECONDS, 0.0) for run in finished),
     )
+
+
+def usual_seconds(scale: str, name: str) -> float | None:
+    """Return how long a cell of a built-in study trained where the results of the documentation were made."""
+    times = json.loads((files(__package__) / "times.json").read_text(encoding="utf-8"))
+    seconds: float | None = times.get(scale, {}).get(name)
+    return seconds
 
 
 def finished(cells: Sequence[CellConfig], runs: Sequence[CellRun]) -> tuple[set[Identity], int]:
