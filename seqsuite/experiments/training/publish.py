@@ -201,8 +201,12 @@ def _generated(
 
 
 def _write(codec: Codec, tokens: list[int], folder: Path, name: str) -> None:
-    """Write a sample, and where there is one its picture beside it."""
-    codec.write(tokens, folder / f"{name}{codec.suffix}")
+    """Write a sample, and beside it its picture and its copy as text, of what has one."""
+    path = folder / f"{name}{codec.suffix}"
+    codec.write(tokens, path)
+    if codec.copied_as_text:
+        # Its whole name is kept, so that the sample itself stays the one file that is called `name`.
+        shutil.copyfile(path, path.with_name(f"{path.name}.txt"))
     codec.draw(tokens, folder / f"{name}.png")
 
 

@@ -17,6 +17,9 @@ class Codec(ABC):
     suffix: ClassVar[str]
     """Suffix of the files that :meth:`write` writes, such as ``".fasta"``."""
 
+    copied_as_text: ClassVar[bool] = False
+    """Whether they are text by a suffix that MLflow's pages do not show: a ``.txt`` is published beside."""
+
     @abstractmethod
     def encode(self, text: str) -> TokenIds:
         """Return the tokens (L,) of a prompt that a user typed.

@@ -13,6 +13,7 @@ class DNACodec(Codec):
     """A token is a base: A, C, G, T or N."""
 
     suffix = ".fasta"
+    copied_as_text = True
 
     def encode(self, text: str) -> TokenIds:
         """Return the bases of a line of letters."""

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from Bio import SeqIO
 
 from seqsuite.errors import UserError
 from seqsuite.experiments.checkpoint_loading import load_for_inference
@@ -22,6 +23,7 @@ from seqsuite.models.flops import training_flops
 from seqsuite.models.generation import generate
 from seqsuite.models.sequence_model import LanguageModel
 from seqsuite.tasks.base import IGNORE, Baseline, ModelIO
+from seqsuite.tasks.dna import DNA
 from seqsuite.tasks.text import Text
 
 from .curves import train
@@ -169,6 +171,18 @@ def test_a_sample_ends_where_learned_positions_do(make_trainer, tmp_path: Path) 
         tokens = write_sample(model, task, length, tmp_path)
         assert tokens == made(model, prompt, count, 0)
     assert (tmp_path / "sample.txt").read_text(errors="replace").startswith(task.codec.decode(prompt))
+
+
+def test_a_fasta_sample_has_a_copy_that_pages_show_as_text(make_trainer, tmp_path: Path) -> None:
+    file = tmp_path / "one.fa"
+    file.write_text(">one\n" + "ACGTTGCA" * 200)
+    task = DNA(seed=0, path=file, seqlen=16, eval_examples=2)
+    model = make_trainer(task=task, model__d_model="8").parts.model.eval()
+    write_sample(model, task, LENGTH, tmp_path)
+    sample = tmp_path / "sample.fasta"
+    assert str(SeqIO.read(sample, "fasta").seq).startswith(task.codec.decode(task.prompt()))
+    assert (tmp_path / "sample.fasta.txt").read_text() == sample.read_text()
+    assert [path for path in tmp_path.iterdir() if path.stem == "sample"] == [sample]
 
 
 @pytest.mark.parametrize(("system", "memory"), [("linux", 3072), ("darwin", 3)])
