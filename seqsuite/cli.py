@@ -344,8 +344,10 @@ def bench(
 @main.command()
 @click.option("--port", type=click.IntRange(1, 65535), default=5000, help="Port to serve on.")
 @click.option("--browser/--no-browser", default=True, help="Open the page in a browser.")
-@click.option("--experiment", default="seqsuite", help="MLflow experiment to open.")
-def ui(port: int, browser: bool, experiment: str) -> None:
+@click.option(
+    "--experiment", help="MLflow experiment to open; by default seqsuite, or else the latest that there is."
+)
+def ui(port: int, browser: bool, experiment: str | None) -> None:
     """Open MLflow's pages on the result table; stop with Ctrl-C."""
     from seqsuite.results.ui import launch
 

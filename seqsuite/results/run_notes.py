@@ -2,16 +2,18 @@
 
 import math
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 
+from seqsuite.experiments.config.grid import short_keys
 from seqsuite.experiments.tracking import schema
 from seqsuite.experiments.tracking.journal import Journal
 from seqsuite.experiments.tracking.store import CellRun, flatten
 from seqsuite.report.format import show
 from seqsuite.results.collect import baselines_of, metric_of
-from seqsuite.results.departures import departures, model_label
+from seqsuite.results.departures import departures, model_label, of_model
 from seqsuite.results.figures import loss_curve
-from seqsuite.results.table import MetricInfo
+from seqsuite.results.table import MetricInfo, labelled
 
 _FAR = 1e9  # from zero: no score is as large
 _COMMANDED = ("task.name", "model.name", "scale", "seed")
@@ -28,7 +30,7 @@ def columns(cell: CellRun) -> dict[str, str]:
     """Return a finished cell's model, size, score and speed as words, by tag, and by what it is sorted."""
     metric = metric_of(cell)
     found = {
-        schema.TAG_LABEL: model_label(cell.params),
+        schema.TAG_LABEL: _short_label(cell.params),
         schema.TAG_SCORE: _score(cell.metrics.get(schema.TEST + metric.name), metric),
         schema.TAG_ORDER: _order(cell, metric),
         schema.TAG_SIZE: show(cell.metrics.get(schema.PARAMETERS), "quantity"),
@@ -57,6 +59,13 @@ def description(cell: CellRun) -> str:
     return f"| | |\n|---|---|\n{table}\n\n```sh\n{_command(cell)}\n```\n"
 
 
+def _short_label(params: Mapping[str, str]) -> str:
+    """Return a model's label with the last words of its settings, which is what a column has room for."""
+    changed = of_model(departures(params))
+    keys = short_keys([key.removesuffix(".name") for key in changed])
+    return labelled(params.get("model.name", "?"), dict(zip(keys, changed.values(), strict=True)))
+
+
 def _command(cell: CellRun) -> str:
     """Return a command that trains the same cell: names, and what is not as they set it."""
     named = {key: cell.params[key] for key in _COMMANDED if key in cell.params}
@@ -70,9 +79,9 @@ def _with_unit(value: float | None, metric: MetricInfo) -> str:
 
 
 def _score(value: float | None, metric: MetricInfo) -> str:
-    """Return a score with what it is: ``1.946 bits per base``, ``98.00 % accuracy``."""
-    words = metric.name.replace("_", " ")
-    return _with_unit(value, metric).removesuffix(words.partition(" ")[0]).rstrip() + f" {words}"
+    """Return a score with its unit, or where it has none its name: ``1.946 bits``, ``12.65 perplexity``."""
+    text = _with_unit(value, metric)
+    return text if metric.unit else f"{text} {metric.name.replace('_', ' ')}"
 
 
 def _order(cell: CellRun, metric: MetricInfo) -> str:

@@ -4,7 +4,6 @@ import http.client
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -17,33 +16,43 @@ from typing import IO
 from seqsuite.errors import UserError
 from seqsuite.experiments.tracking import schema
 from seqsuite.experiments.tracking.addresses import public_uri, without_secrets
+from seqsuite.experiments.tracking.connection import MissingExperimentError
 from seqsuite.experiments.tracking.store import Store, open_store
+from seqsuite.results.ports import free_port
 from seqsuite.results.server import APP, HOST, has_first_page
 
+_USUAL = "seqsuite"
 _VIEW = "seqsuite"
-_COLUMNS = (
-    schema.TAG_TASK,
-    schema.TAG_LABEL,
-    schema.TAG_SCORE,
-    schema.TAG_SIZE,
-    schema.TAG_RATE,
-    schema.TAG_SCALE,
-    schema.TAG_SEED,
-)
+_COLUMNS = {
+    "attributes.`Run Name`": 100,
+    "runDateAndNestInfo": 131,
+    "params.`task.name`": 120,
+    f"tags.`{schema.TAG_LABEL}`": 363,
+    f"tags.`{schema.TAG_SIZE}`": 56,
+    "params.`seed`": 45,
+    f"tags.`{schema.TAG_SCORE}`": 80,
+    f"tags.`{schema.TAG_RATE}`": 75,
+    "params.`scale`": 90,
+    "duration": 80,
+    "params.`command`": 420,
+}
+"""Of MLflow's table, from the left, in pixels: which model is best at what is in sight at a width of 1280.
+Columns that no run of an experiment has, as the command of a benchmark, are not shown.
+"""
+_OPTIONAL = ("params.", "tags.")
 _SECTIONS = ("validation", "train", "test", "best", "model", "baseline", "baseline_validation")
 """Of MLflow's charts: curves first, then what has one value."""
 _OF_OTHER_SERVERS = {"MLFLOW_GUNICORN_OPTS", "MLFLOW_STATIC_PREFIX", "MLFLOW_UVICORN_OPTS"}
 """Settings of a server for others, with which ours would answer elsewhere or not at all."""
 _START_SECONDS = 90
 _STOP_SECONDS = 10
-_PORTS = 20  # to try, from the one asked for
 
 
 def launch(
     port: int = 5000,
     open_browser: bool = True,
     *,
-    experiment: str = "seqsuite",
+    experiment: str | None = None,
     say: Callable[[str], object] = print,
 ) -> None:
     """Serve MLflow's pages for the default store on this machine until Ctrl-C, and show the way to the table.
@@ -54,18 +63,21 @@ def launch(
     Args:
         port: TCP port to serve on; if it is in use, the next free one.
         open_browser: Whether to open the link in the user's browser.
-        experiment: Name of the MLflow experiment.
+        experiment: Name of the MLflow experiment; by default ``seqsuite``, or else the latest that there is.
         say: Called with each line for the user.
 
     Raises:
-        UserError: if there are no results yet, no port is free, or the server does not start.
+        UserError: if there are no results yet, browsers refuse the port, none is free, or the server does not
+            start.
     """
-    store = open_store(experiment, create=False)
+    store = _open(experiment, say)
     save_view(store)
     if store.uri.startswith(("http://", "https://")):
         _show(link(public_uri(store.uri), store), open_browser, say)
         return
-    port = _free_port(port)
+    wanted, port = port, free_port(port)
+    if port != wanted:
+        say(f"Port {wanted} is in use: the pages are on port {port}.")
     with tempfile.TemporaryFile("w+") as log:
         # A plain `kill` must not leave the server behind either.
         before = signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -91,13 +103,16 @@ def save_view(store: Store) -> None:
     MLflow keeps a view that a user shares as a tag of the experiment. Its own first view hides all metrics.
     """
     view = {
-        "searchFilter": f"tags.`{schema.TAG_KIND}` = 'cell'",
+        # Cells and benchmarks; MLflow has no OR.
+        "searchFilter": f"tags.`{schema.TAG_KIND}` != 'grid'",
         "orderByKey": f"tags.`{schema.TAG_ORDER}`",
         "orderByAsc": True,
         "lifecycleFilter": "Active",
         "modelVersionFilter": "All Runs",
         "startTime": "ALL",
-        "selectedColumns": [f"tags.`{tag}`" for tag in _COLUMNS],
+        "selectedColumns": [column for column in _COLUMNS if column.startswith(_OPTIONAL)],
+        "columnOrder": list(_COLUMNS),
+        "columnWidths": _COLUMNS,
         "viewMaximized": True,
         "runListHidden": False,
         "compareRunCharts": [],
@@ -119,24 +134,21 @@ def link(server: str, store: Store, first: str = "") -> str:
     return f"{server.rstrip('/')}/{first}{page}"
 
 
+def _open(experiment: str | None, say: Callable[[str], object]) -> Store:
+    """Open an experiment, or of a store the usual one, or the latest where it has others only."""
+    try:
+        return open_store(experiment or _USUAL, create=False)
+    except MissingExperimentError as missing:
+        if experiment is not None or not missing.others:
+            raise
+        say(f"There is no experiment {_USUAL!r} here: the pages are of {missing.others[0]!r}.")
+        return open_store(missing.others[0], create=False)
+
+
 def _show(address: str, open_browser: bool, say: Callable[[str], object]) -> None:
     say(f"Results: {address}")
     if open_browser:
         webbrowser.open(address)
-
-
-def _free_port(wanted: int) -> int:
-    """Return the first free port from ``wanted`` on."""
-    last = min(wanted + _PORTS - 1, 65535)
-    for port in range(wanted, last + 1):
-        with socket.socket() as probe, suppress(OSError):
-            # As the server does: a port that a server has just left is free.
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((HOST, port))
-            return port
-    raise UserError(
-        f"The ports {wanted} to {last} are in use: choose another, as in `seqsuite ui --port 6001`."
-    )
 
 
 def _start(store: Store, port: int, log: IO[str]) -> subprocess.Popen[bytes]:

@@ -1,5 +1,6 @@
 import math
 import shlex
+from dataclasses import replace
 
 import pytest
 
@@ -47,8 +48,8 @@ def journal(tmp_path):
 def test_a_run_says_in_words_what_it_is_and_how_well_it_does(journal, tmp_path) -> None:
     picture = illustrate(journal, tmp_path / "cell")
     assert picture.read_bytes().startswith(b"\x89PNG")
-    assert journal.tag(schema.TAG_LABEL) == "mamba + mixer.d_state=8"
-    assert journal.tag(schema.TAG_SCORE) == "1.946 bits per base"
+    assert journal.tag(schema.TAG_LABEL) == "mamba + d_state=8"
+    assert journal.tag(schema.TAG_SCORE) == "1.946 bits"
     assert journal.tag(schema.TAG_SIZE) == "66.5 k"
     assert journal.tag(schema.TAG_RATE) == "88.3 k"
     lines = journal.tag(schema.TAG_NOTE).splitlines()
@@ -73,7 +74,7 @@ def test_what_was_not_recorded_is_left_out_or_said_to_be_none() -> None:
     unknown = dict.fromkeys((schema.TAG_SIZE, schema.TAG_RATE), "–")
     found = columns(cell)
     assert found.pop(schema.TAG_ORDER) == "copying cpu 000999999987.655000"
-    assert found == {schema.TAG_LABEL: "mamba", schema.TAG_SCORE: "12.35 % accuracy", **unknown}
+    assert found == {schema.TAG_LABEL: "mamba", schema.TAG_SCORE: "12.35 %", **unknown}
     assert description(cell) == (
         "| | |\n"
         "|---|---|\n"
@@ -90,6 +91,22 @@ def test_what_was_not_recorded_is_left_out_or_said_to_be_none() -> None:
         "seqsuite run task=copying model=mamba scale=cpu seed=2\n"
         "```\n"
     )
+
+
+def test_what_tells_models_apart_is_short_in_a_column_and_whole_in_the_description() -> None:
+    settings = {"model__mixer__selective_B": "false", "model__mixer__selective_C": "false"}
+    cell = run({"test/accuracy": 12.0}, task="copying", model="mamba", **settings)
+    assert columns(cell)[schema.TAG_LABEL] == "mamba + selective_B=false selective_C=false"
+    assert "| Model | mamba + mixer.selective_B=false mixer.selective_C=false |" in description(cell)
+    other = run({"test/accuracy": 12.0}, task="copying", model="mamba", model__mixer__name="s4d")
+    assert columns(other)[schema.TAG_LABEL] == "mamba + mixer=s4d"
+
+
+def test_a_score_without_a_unit_says_what_it_is() -> None:
+    measured = {schema.TAG_METRIC: "perplexity", schema.TAG_METRIC_UNIT: "", schema.TAG_METRIC_DIGITS: "2"}
+    cell = run({"test/perplexity": 12.654}, task="text", model="mamba")
+    cell = replace(cell, tags={**cell.tags, **measured})
+    assert columns(cell)[schema.TAG_SCORE] == "12.65 perplexity"
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,13 @@ import signal
 import socket
 import subprocess
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from seqsuite.errors import UserError
-from seqsuite.experiments.tracking.store import Store
+from seqsuite.experiments.tracking.store import Store, open_store
 from seqsuite.results import ui
 
 Record = Callable[..., str]
@@ -90,25 +91,38 @@ def test_the_next_free_port_is_taken_and_the_servers_last_words_are_told(store: 
     assert signal.getsignal(signal.SIGTERM) is before
 
 
-@pytest.mark.parametrize(("port", "last"), [(5000, 5019), (65_530, 65_535), (65_516, 65_535)])
-def test_where_all_ports_are_in_use_another_is_asked_for(
-    store: Store, ports: Ports, port: int, last: int
+def test_another_port_than_the_one_asked_for_is_told(store: Store, ports: Ports) -> None:
+    said: list[str] = []
+    with pytest.raises(UserError):
+        ui.launch(experiment=store.experiment, say=said.append)
+    assert said == []
+    ports.used = range(5000, 5001)
+    with pytest.raises(UserError):
+        ui.launch(experiment=store.experiment, say=said.append)
+    assert said == ["Port 5000 is in use: the pages are on port 5001."]
+
+
+def test_where_the_usual_experiment_is_missing_the_latest_is_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ports.used = range(70_000)
-    with pytest.raises(UserError) as caught:
-        ui.launch(port, experiment=store.experiment)
-    assert str(caught.value) == (
-        f"The ports {port} to {last} are in use: choose another, as in `seqsuite ui --port 6001`."
-    )
-    assert ports.tried == list(range(port, last + 1))
-    assert servers == []
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    monkeypatch.setattr("subprocess.Popen", Ended)
+    said: list[str] = []
+    open_store("seqsuite-bench")
+    with pytest.raises(UserError, match="did not start"):
+        ui.launch(say=said.append)
+    assert said[0] == "There is no experiment 'seqsuite' here: the pages are of 'seqsuite-bench'."
+    with pytest.raises(UserError, match="it has no experiment 'seqsuite'"):
+        ui.launch(experiment="seqsuite", say=said.append)  # asked for by name
 
 
 def test_the_view_of_the_table_is_kept_with_the_experiment(store: Store) -> None:
     ui.save_view(store)
     tags = store.client.get_experiment(store.experiment_id).tags
     view = json.loads(tags["mlflow.sharedViewState.seqsuite"])
-    assert view["searchFilter"] == "tags.`seqsuite.kind` = 'cell'"
-    assert view["selectedColumns"][0] == "tags.`seqsuite.task`"
+    assert view["searchFilter"] == "tags.`seqsuite.kind` != 'grid'"
+    assert view["selectedColumns"][:2] == ["params.`task.name`", "tags.`model`"]
+    assert set(view["selectedColumns"]) < set(view["columnOrder"])
+    assert view["columnOrder"] == list(view["columnWidths"])
     assert (view["orderByKey"], view["orderByAsc"]) == ("tags.`seqsuite.order`", True)
     assert [section["name"] for section in view["compareRunSections"]][:3] == ["validation", "train", "test"]

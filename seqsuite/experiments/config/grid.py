@@ -71,7 +71,8 @@ def _titled(config: CellConfig, varied: dict[str, str]) -> CellConfig:
     told = {key: value for key, value in told.items() if not key.startswith("run.")}
     if not told:
         return config
-    text = ",".join(f"{name}={value}" for name, value in zip(_short(list(told)), told.values(), strict=True))
+    names = short_keys(list(told))
+    text = ",".join(f"{name}={value}" for name, value in zip(names, told.values(), strict=True))
     if len(text) > _LONGEST:
         text = f"{text[:_LONGEST]}…{config.cell_id('')[:4]}"
     text = re.sub(r"[^\w.,=+*…-]+", "_", text)
@@ -89,7 +90,7 @@ def _unusual_parts(config: CellConfig) -> dict[str, str]:
     return {f"model.{part}": name for part, name in chosen.items() if name != usual[part]["name"]}
 
 
-def _short(keys: Sequence[str]) -> list[str]:
+def short_keys(keys: Sequence[str]) -> list[str]:
     """Return the last words of dotted keys, as many as tell them apart."""
     names = []
     for key in keys:

@@ -9,7 +9,7 @@ import logging
 import os
 import sqlite3
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,10 +20,19 @@ from seqsuite.errors import UserError
 from seqsuite.experiments.tracking.addresses import shown_uri, without_secrets
 
 _LIBRARIES = ("mlflow", "sqlalchemy", "requests", "urllib3", "databricks")
+_UNUSED = "Default"  # MLflow makes it with each store
 _PATIENCE = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",  # seconds for a connection, and for each answer
 }
+
+
+class MissingExperimentError(UserError):
+    """There is no such experiment; ``others`` are those that there are, the latest first."""
+
+    def __init__(self, message: str, others: Sequence[str]) -> None:
+        super().__init__(message)
+        self.others = tuple(others)
 
 
 class Connection(NamedTuple):
@@ -78,8 +87,10 @@ def _connect(uri: str, experiment: str, artifacts: str | None, create: bool) -> 
         client = _client(uri)
         found = client.get_experiment_by_name(experiment)
         if found is None and not create:
-            raise UserError(
-                f"There are no results yet in {shown_uri(uri)}: it has no experiment {experiment!r}."
+            known = client.search_experiments(order_by=["last_update_time DESC"])
+            raise MissingExperimentError(
+                f"There are no results yet in {shown_uri(uri)}: it has no experiment {experiment!r}.",
+                [other.name for other in known if other.name != _UNUSED],
             )
         if found is None:
             found = client.get_experiment(_create_experiment(client, experiment, artifacts))
