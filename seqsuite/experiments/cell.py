@@ -213,9 +213,9 @@ def _run_leased(cell: _Cell, host: Host) -> CellResult:
     earlier = None if anew else _earlier(cell, host)
     if earlier is not None and earlier.status == "FINISHED":
         shutil.rmtree(cell.folder, ignore_errors=True)
-        changed = plugin_code(cell.config) != earlier.tags.get(schema.TAG_CODE, "")
-        message = "with other code of its plug-ins than now" if changed else ""
-        return CellResult(cell.config, "skipped", earlier.run_id, message, metrics=earlier.metrics)
+        return CellResult(
+            cell.config, "skipped", earlier.run_id, _known_of(earlier, cell.config), metrics=earlier.metrics
+        )
     diverged = _diverged(cell, earlier)
     if diverged and host.retry_failed:
         shutil.rmtree(cell.folder, ignore_errors=True)
@@ -232,6 +232,13 @@ def _run_leased(cell: _Cell, host: Host) -> CellResult:
             return CellResult(cell.config, "diverged", run_id, message, unsent=unsent)
         _start(cell, host, journal, earlier)
         return _train(cell, host, journal, _uploader(journal, host))
+
+
+def _known_of(earlier: CellRun, config: CellConfig) -> str:
+    """Return what is to be known of a cell's finished run: its name where it has another, and its code."""
+    name = [f"as {earlier.name}"] if earlier.name != config.title else []
+    changed = plugin_code(config) != earlier.tags.get(schema.TAG_CODE, "")
+    return ", ".join(name + ["with other code of its plug-ins than now"] * changed)
 
 
 def _uploader(journal: Journal, host: Host) -> Uploader:

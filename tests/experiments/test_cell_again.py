@@ -19,6 +19,9 @@ def test_a_finished_cell_is_skipped(store: Store, tmp_path: Path) -> None:
     again, steps = run(cell(tmp_path), store)
     assert (again.outcome, again.run_id, steps) == ("skipped", first.run_id, [])
     assert again.metrics["test/accuracy"] == first.metrics["test/accuracy"]
+    assert again.message == ""
+    other, _ = run(cell(tmp_path, **{"run.name": "mine"}), store)
+    assert (other.run_id, other.message) == (first.run_id, f"as {first.config.title}")
 
 
 def test_the_data_is_part_of_the_identity(store: Store, tmp_path: Path) -> None:
