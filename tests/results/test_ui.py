@@ -1,5 +1,4 @@
-import os
-import shutil
+import re
 import signal
 import socket
 import subprocess
@@ -7,13 +6,16 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
 from seqsuite.errors import UserError
+from seqsuite.experiments.tracking import schema
 from seqsuite.experiments.tracking.store import Store
 from seqsuite.results import ui
-from seqsuite.results.run_notes import columns
+from seqsuite.results.run_notes import columns, description
 
 Record = Callable[..., str]
 
@@ -23,6 +25,26 @@ from seqsuite.results.ui import launch
 signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored if the tests run in a shell's background
 launch(int(sys.argv[1]), False, experiment=sys.argv[2], say=lambda line: print(line, flush=True))
 """
+
+
+IN_SIGHT = """cells => {
+    const edge = document.querySelector(".ag-center-cols-viewport").getBoundingClientRect().right;
+    const seen = cell => {
+        const range = document.createRange();
+        const texts = document.createTreeWalker(cell, NodeFilter.SHOW_TEXT);
+        let right = 0;
+        while (texts.nextNode()) {
+            range.selectNodeContents(texts.currentNode);
+            right = Math.max(right, range.getBoundingClientRect().right);
+        }
+        const end = Math.min(edge, cell.getBoundingClientRect().right) + 0.5;
+        return right <= end ? cell.innerText : `${cell.innerText} (cut)`;
+    };
+    const left = cell => cell.getBoundingClientRect().left;
+    return cells.toSorted((one, other) => left(one) - left(other)).map(seen);
+}"""
+"""What cells say from left to right, and of which a part is out of sight."""
+UNSELECTIVE = {"name": "s6", "dt_rank": None, "selective_B": False, "selective_C": False}
 
 
 @pytest.fixture
@@ -44,13 +66,55 @@ def server(
             command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         ) as process:
             assert process.stdout is not None
-            first = process.stdout.readline()
-            assert first.startswith("Results: http://127.0.0.1:"), first + process.stdout.read()
-            link = first.split()[1]
+            told, shown = process.stdout.readline(), process.stdout.readline()
+            assert shown.startswith("Results: http://127.0.0.1:"), told + shown + process.stdout.read()
+            link = shown.split()[1]
             assert port < port_of(link) < port + 20
+            assert told == f"Port {port} is in use: the pages are on port {port_of(link)}.\n"
             yield process, link
             process.send_signal(signal.SIGTERM)
             process.wait()
+
+
+@pytest.fixture
+def look(browser: Any) -> Iterator[Callable[[str, int], Any]]:
+    """Open a page at a width; at the end none has had an error, but for what MLflow has not."""
+    errors: list[str] = []
+    contexts = []
+
+    def opened(address: str, width: int) -> Any:
+        context = browser.new_context(viewport={"width": width, "height": 900})
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda message: message.type == "error" and errors.append(place_of(message)))
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.goto(address)
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert set(errors) <= {"404 /ajax-api/2.0/mlflow/users/current"}
+
+
+def place_of(message: Any) -> str:
+    """Return what a message on the console is: of a request that failed, its status and path."""
+    status = re.search(r"status of (\d+)", message.text)
+    return f"{status[1]} {urlsplit(message.location['url']).path}" if status else message.text
+
+
+def columns_of(page: Any) -> list[str]:
+    return page.locator(".ag-header-viewport .ag-header-cell").evaluate_all(IN_SIGHT)
+
+
+def rows_of(page: Any) -> list[list[str]]:
+    """Return what is read in the table's rows, right of the runs' names."""
+    rows = page.locator(".ag-center-cols-container .ag-row")
+    found = {
+        int(row.get_attribute("row-index")): row.locator(".ag-cell").evaluate_all(IN_SIGHT)
+        for row in rows.all()
+    }
+    return [found[index] for index in sorted(found)]
 
 
 def port_of(link: str) -> int:
@@ -112,20 +176,53 @@ def test_the_server_dies_with_its_launcher_and_its_command_line_names_no_store(
     raise AssertionError("the server is still there")
 
 
-@pytest.mark.slow
-def test_the_link_opens_on_the_table_of_results(
-    server: tuple[subprocess.Popen[str], str], store: Store, tmp_path: Path
+@pytest.mark.browser
+def test_the_pages_show_what_matters_in_a_browser(
+    server: tuple[subprocess.Popen[str], str],
+    store: Store,
+    record: Record,
+    look: Callable[[str, int], Any],
+    tmp_path: Path,
 ) -> None:
-    """MLflow's saved views are undocumented, so the page itself is looked at."""
-    browser = next(filter(shutil.which, ("chromium", "chromium-browser", "google-chrome")), None)
-    if browser is None:
-        pytest.skip("needs Chromium or Chrome to look at MLflow's page")
-    options = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}"]
-    options += ["--window-size=1600,900", "--virtual-time-budget=25000", "--dump-dom"]
-    page = subprocess.run([browser, *options, server[1]], capture_output=True, text=True, env=os.environ)
-    assert "seqsuite.score" in page.stdout
-    assert "1.877 bits" in page.stdout  # in the digits that matter
-    assert "assistant-fab-label" in page.stdout  # MLflow's assistant is a button
-    assert "assistant.chat_panel" not in page.stdout  # and not a pane over a quarter of the table
-    assert "123 k" in page.stdout
-    assert "dna-mamba-cpu-seed0" in page.stdout
+    """MLflow's saved views are undocumented, so the pages themselves are looked at."""
+    options = {f"model.mixer.{key}": value for key, value in UNSELECTIVE.items()}
+    run_id = record("mamba", 1.9432, seed=1, options=options)
+    cell = store.get(run_id)
+    store.log_batch(run_id, tags=columns(cell) | {schema.TAG_NOTE: description(cell)})
+    sample = tmp_path / "sample.fasta.txt"
+    sample.write_text(">sample\nACGTTGCA\n")
+    store.artifact(run_id, sample)
+    store.finish(store.start_benchmark("scan", {"command": "seqsuite bench scan"}, "| a | b |"), "FINISHED")
+    store.finish(store.start_grid("grid of 2 cells", {}), "FINISHED")
+
+    page = look(server[1], 1800)
+    page.wait_for_selector("text=1.877 bits")
+    assert columns_of(page)[:8] == [
+        "task.name",
+        "model",
+        "size",
+        "seed",
+        "score",
+        "tokens/s",
+        "scale",
+        "Duration",
+    ]
+    first = ["dna", "mamba", "123 k", "0", "1.877 bits", "2.50 k", "cpu"]
+    whole = "mamba + dt_rank=none selective_B=false selective_C=false"
+    second = ["dna", whole, "123 k", "1", "1.943 bits", "2.50 k", "cpu"]
+    rows = rows_of(page)
+    assert [row[:7] for row in rows[:2]] == [first, second]
+    assert len(rows) == 3  # of the grid there is none, of the benchmark its command
+    assert rows[2][-1] == "seqsuite bench scan"
+    assert page.get_by_text("assistant", exact=False).count() == 1  # a button, and no pane over the table
+
+    page = look(server[1], 1280)
+    page.wait_for_selector("text=1.877 bits")
+    assert [row[:6] for row in rows_of(page)[:2]] == [first[:6], second[:6]]
+
+    runs = f"{server[1].partition('runs?')[0]}runs/{run_id}"
+    page = look(runs, 360)
+    page.wait_for_selector("text=Best validation bits per base")
+    assert page.get_by_text("1.943 bits").first.is_visible()
+    page = look(f"{runs}/artifacts/{sample.name}", 1280)
+    page.wait_for_selector("text=ACGTTGCA")
