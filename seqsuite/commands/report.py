@@ -12,8 +12,8 @@ from seqsuite.experiments.tracking.store import open_store
 from seqsuite.report.outputs import check_output
 from seqsuite.results.benchmarks import Benchmark, read_benchmarks, recorded_benchmarks
 from seqsuite.results.filters import parse_filters
-from seqsuite.results.page import ReadSample, report_page
-from seqsuite.results.samples import read_sample
+from seqsuite.results.page import ReadSamples, report_page
+from seqsuite.results.samples import read_samples
 
 
 def write_report(filters: Sequence[str], *, output: Path, source: Path | None, experiment: str) -> None:
@@ -31,14 +31,14 @@ def write_report(filters: Sequence[str], *, output: Path, source: Path | None, e
     check_output("--output", output)
     benchmarks = read_benchmarks(source) if source is not None else None
     reader = reader_of(source, experiment) if benchmarks is None else None
-    sample: ReadSample | None = None
+    samples: ReadSamples | None = None
     if source is None:
-        sample = partial(read_sample, open_store(experiment, create=False))
+        samples = partial(read_samples, open_store(experiment, create=False))
         benchmarks = _recorded()
     origin = f"the experiment {experiment}" if source is None else source.name
     conditions = parse_filters(filters)
     with make_console(stderr=True).status("Drawing the studies"):
-        page = report_page(reader, conditions, origin=origin, sample=sample, benchmarks=benchmarks or ())
+        page = report_page(reader, conditions, origin=origin, samples=samples, benchmarks=benchmarks or ())
     try:
         output.write_text(page, encoding="utf-8")
     except OSError as error:

@@ -42,8 +42,8 @@ _SIGNS: dict[Mark, str] = {
 }
 _LIBRARIES = ("torch", "numpy", "mlflow-skinny", "matplotlib")
 
-ReadSample = Callable[[str], Sample | None]
-"""Gives a run's sample by the run's id."""
+ReadSamples = Callable[[str], Sequence[Sample]]
+"""Gives the files of what a run's model generated, by the run's id."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def report_page(
     filters: Sequence[Filter],
     *,
     origin: str,
-    sample: ReadSample | None = None,
+    samples: ReadSamples | None = None,
     benchmarks: Sequence[Benchmark] = (),
 ) -> str:
     """Return the page.
@@ -87,7 +87,7 @@ def report_page(
         reader: Where runs are read; ``None`` for a page of benchmarks alone.
         filters: Conditions on settings that runs must meet.
         origin: Where the runs are from, for people.
-        sample: Gives what models generated; without it the page has no samples.
+        samples: Gives what models generated; without it the page has no samples.
         benchmarks: What the studies of benchmarks are shown by.
 
     Raises:
@@ -102,8 +102,8 @@ def report_page(
         everything, cells = collect(chosen), chosen.cells()
         told.insert(0, counted(_finished(everything), "finished run"))
         for name, study in studies.items():
-            parts += _study_parts(name, study, chosen, sample)
-        parts += _others(chosen, parts, filters, sample)
+            parts += _study_parts(name, study, chosen, samples)
+        parts += _others(chosen, parts, filters, samples)
     for name, study in studies.items():
         parts += _benchmark_parts(name, study, benchmarks)
     body = [
@@ -123,7 +123,7 @@ def report_page(
     )
 
 
-def _study_parts(name: str, study: Study, reader: Reader, sample: ReadSample | None) -> Iterable[Part]:
+def _study_parts(name: str, study: Study, reader: Reader, samples: ReadSamples | None) -> Iterable[Part]:
     """Yield the scales of a study that have a finished run."""
     runs = reader.cells()
     for scale in study.grids:
@@ -145,7 +145,7 @@ def _study_parts(name: str, study: Study, reader: Reader, sample: ReadSample | N
             f"<details><summary>All rows, and the published numbers</summary>{_tables(details)}</details>",
             f"<details><summary>How each model learned</summary>{learned}</details>" if study.figures else "",
             _settings(shown),
-            _samples(results, sample) if sample else "",
+            _samples(results, samples) if samples else "",
         ]
         yield Part(
             anchor=f"{name}-{scale}",
@@ -161,7 +161,7 @@ def _study_parts(name: str, study: Study, reader: Reader, sample: ReadSample | N
 
 
 def _others(
-    reader: Reader, parts: Sequence[Part], filters: Sequence[Filter], sample: ReadSample | None
+    reader: Reader, parts: Sequence[Part], filters: Sequence[Filter], samples: ReadSamples | None
 ) -> Iterable[Part]:
     """Yield the finished runs that are in no study, together."""
     shown = {run_id for part in parts for run_id in part.shown}
@@ -173,7 +173,7 @@ def _others(
         _tables(results_report(results).sections),
         _picture(comparison(rest, results), "Other runs: learning curves and test scores"),
         _settings(rest.cells()),
-        _samples(results, sample) if sample else "",
+        _samples(results, samples) if samples else "",
     ]
     yield Part(
         anchor="others",
@@ -277,14 +277,14 @@ def _settings(runs: Sequence[CellRun]) -> str:
     )
 
 
-def _samples(results: Results, sample: ReadSample) -> str:
+def _samples(results: Results, samples: ReadSamples) -> str:
     """Return what the first seed of each row generated."""
     shown = []
     for section in results.sections:
         for row in section.rows:
-            found = sample(row.run_ids[0])
-            if found is not None:
-                shown.append(f"<h3>{escape(f'{row.label}, {section.title}')}</h3>{found.html()}")
+            found = "".join(sample.html() for sample in samples(row.run_ids[0]))
+            if found:
+                shown.append(f"<h3>{escape(f'{row.label}, {section.title}')}</h3>{found}")
     if not shown:
         return ""
     return f"<details><summary>Samples</summary>{''.join(shown)}</details>"

@@ -1,0 +1,113 @@
+"""What the report shows of studies, of runs that are of none, and of benchmarks."""
+
+import base64
+import re
+
+import pytest
+
+from seqsuite.errors import UserError
+from seqsuite.experiments.tracking.reader import Reader
+from seqsuite.report import Column, Section
+from seqsuite.report import Report as TableReport
+from seqsuite.results.benchmarks import Benchmark
+from seqsuite.results.filters import parse_filters
+from seqsuite.results.page import report_page
+from seqsuite.results.samples import Sample
+from seqsuite.results.studies import Study
+from seqsuite.results.studies.study import Picture
+
+from .copying import STUDY, Runs, run, runs
+from .drawn import check
+
+
+@pytest.fixture
+def page(monkeypatch: pytest.MonkeyPatch):
+    """Return a function that makes the report of runs, with the one study above."""
+    monkeypatch.setattr("seqsuite.results.page.load_studies", lambda: ({"mine": STUDY}, ["A problem."]))
+
+    def make(reader: Reader, *filters: str, samples=None) -> str:
+        return report_page(reader, parse_filters(filters), origin="<here>", samples=samples)
+
+    return make
+
+
+def test_a_report_has_a_line_a_study_its_parts_and_what_is_of_none(page) -> None:
+    failed = run("s4d", 5, 0.0, "FAILED")
+    text = page(Runs(*runs(), run("mamba", 0, 93.0, task__length="50"), failed))
+    assert "7 finished runs from &lt;here&gt;." in text
+    summary = text.partition('<table id="summary">')[2].partition("</table>")[0]
+    words = [re.sub(r"<[^>]*>", "|", line) for line in summary.split("<tr>")[2:]]
+    assert [[word for word in line.split("|") if word] for line in words] == [
+        ["mine: Copying", "cpu", "6 of 6", "✓ as in the paper"],
+        ["Other runs", "cpu", "1", "–"],
+    ]
+    assert "A problem." in text
+    assert "seqsuite reproduce mine --scale cpu" in text
+    assert "Found: S6 is ahead." in text
+    assert 'id="mine-smoke"' not in text
+    settings = text.partition("That differ")[2].partition("</details>")[0]
+    assert "model.name=mamba,s4d" in settings
+    assert "seed=0,1,2" in settings
+    assert "task.name=selective_copying" in settings.partition("The same in all runs")[2]
+    assert "run.output" not in settings
+    picture = re.search(r'<img alt="mine: Copying: [^"]*" src="data:image/svg\+xml;base64,([^"]*)"', text)
+    assert picture is not None
+    assert b"<svg" in base64.b64decode(picture[1])
+    assert "Runs were made with seqsuite 0.1.0." in text
+    again = page(Runs(*runs()))
+    assert again == page(Runs(*runs()))  # of the same runs, the same bytes
+    assert 'id="others"' not in again
+
+
+def test_a_report_shows_only_what_filters_leave(page) -> None:
+    text = page(Runs(*runs()), "model=mamba")
+    assert "3 finished runs" in text
+    assert ">3 of 6<" in text
+    with pytest.raises(UserError):
+        page(Runs(*runs()), "model=transformer")
+
+
+def test_a_report_shows_the_samples_of_one_seed_a_row(page) -> None:
+    asked: list[str] = []
+
+    def samples(run_id: str) -> list[Sample]:
+        asked.append(run_id)
+        return [Sample("sample.txt", b"<to be> & more")] if run_id.startswith("mamba") else []
+
+    text = page(Runs(*runs()), samples=samples)
+    assert len(asked) == 2
+    assert "<pre>&lt;to be&gt; &amp; more</pre>" in text
+
+
+def test_a_report_is_what_is_expected(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = STUDY.model_copy(update={"figures": (Picture(x="task.length"),), "pivot": None})
+    timed = Study.model_validate({
+        "title": "Speed",
+        "source": "A paper, Figure 8",
+        "benches": {"cpu": [{"what": "scan", "sweep": True}, {"what": "conv"}], "smoke": [{"what": "host"}]},
+    })  # fmt: skip
+    studies = {"mine": STUDY, "drawn": drawn, "timed": timed}
+    monkeypatch.setattr("seqsuite.results.page.load_studies", lambda: (studies, ["A <problem>."]))
+    monkeypatch.setattr("seqsuite.results.page.svg_bytes", lambda figure: b"picture")
+    times = [{"peer": "seqsuite", "ratio": 1.0}, {"peer": "other", "ratio": 2.0}]
+    table = Section("times", "Times", (Column("peer", "peer"), Column("ratio", "ratio", "ratio")), times)
+    machine = {"processor": "one", "cores": "2", "PyTorch": "2"}
+    scan = Benchmark("scan", TableReport("seqsuite bench scan --sweep", machine, [table]))
+    other = [run("mamba", seed, 93.0, task__length="50") for seed in range(2)]
+    reader = Runs(*runs(), *other, run("s4d", 5, 0.0, "FAILED"))
+    text = report_page(
+        reader,
+        [],
+        origin="<here>",
+        samples=lambda run_id: [Sample("sample.txt", run_id.encode())] if "mamba" in run_id else [],
+        benchmarks=[scan],
+    )
+    text = re.sub(r"<style>.*?</style>|<p>This page: .*?</p>", "", text, flags=re.DOTALL)
+    check("report.html", text.replace("><", ">\n<"))
+    alone = report_page(None, [], origin="here", benchmarks=[scan, scan])
+    assert '<p class="soft">2 benchmarks from here.</p>' in alone
+    assert "timed: Speed</a></td>" in alone
+    single = report_page(Runs(run("mamba", 7, 90.0, task__length="50")), [], origin="here")
+    assert '<p class="soft">1 finished run from here.</p>' in single
+    with pytest.raises(UserError):
+        report_page(Runs(run("s4d", 5, 0.0, "FAILED")), [], origin="here")
