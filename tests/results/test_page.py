@@ -1,7 +1,12 @@
 """What the report shows of studies, of runs that are of none, and of benchmarks."""
 
 import base64
+import io
 import re
+import wave
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -111,3 +116,71 @@ def test_a_report_is_what_is_expected(monkeypatch: pytest.MonkeyPatch) -> None:
     assert '<p class="soft">1 finished run from here.</p>' in single
     with pytest.raises(UserError):
         report_page(Runs(run("s4d", 5, 0.0, "FAILED")), [], origin="here")
+
+
+def sound(seconds: float) -> bytes:
+    """Return a silent WAV file."""
+    file = io.BytesIO()
+    with wave.open(file, "wb") as out:
+        out.setparams((1, 2, 8000, 0, "NONE", ""))
+        out.writeframes(bytes(2 * int(8000 * seconds)))
+    return file.getvalue()
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize(("width", "scheme"), [(360, "dark"), (1600, "light")])
+def test_the_report_in_a_browser(
+    open_page: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    width: int,
+    scheme: str,
+) -> None:
+    studies = {"anunbreakablyverylongname": STUDY}
+    monkeypatch.setattr("seqsuite.results.page.load_studies", lambda: (studies, []))
+    other = run("mamba", 0, 93.0, task__length="50")
+    text = report_page(
+        Runs(*runs((80.0, 85.0, 84.0), (95.0, 97.0, 96.0)), other),
+        [],
+        origin="here",
+        samples=lambda run_id: [Sample("sample.wav", sound(0.5))] if "mamba" in run_id else [],
+    )
+    file = tmp_path / "report.html"
+    file.write_text(text, encoding="utf-8")
+    page = open_page(file.as_uri(), width, scheme)
+    lines = page.locator("#summary tbody tr")
+    assert lines.nth(0).locator("td").all_inner_texts()[1:] == ["cpu", "6 of 6", "✗ not as in the paper"]
+    assert page.locator("#summary thead th").count() == 4
+    for cell in page.locator("#summary th, #summary td").all():
+        box = cell.bounding_box()
+        assert box["x"] + box["width"] <= width
+        assert cell.evaluate("cell => cell.scrollWidth <= cell.clientWidth")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+    part = page.locator("#anunbreakablyverylongname-cpu")
+    lines.nth(0).locator("a").click()
+    assert page.url.endswith("#anunbreakablyverylongname-cpu")
+    assert part.locator("table").nth(0).locator("td").all_inner_texts() == [
+        *("mamba", "83.00 ± 2.65"),
+        *("s4d", "96.00 ± 1.00"),
+    ]
+    assert part.locator(".figure img").nth(0).evaluate("image => image.naturalWidth") > 0
+    part.locator("summary", has_text="Samples").click()
+    audio = part.locator("audio")
+    assert (audio.count(), audio.is_visible()) == (1, True)
+    seconds = audio.evaluate("""audio => new Promise((resolve, reject) => {
+        if (audio.readyState > 0) resolve(audio.duration);
+        audio.onloadedmetadata = () => resolve(audio.duration);
+        audio.onerror = reject;
+    })""")
+    assert seconds == pytest.approx(0.5)
+
+    light, black = "rgb(255, 255, 255)", "rgb(0, 0, 0)"
+    background = "getComputedStyle(document.body).backgroundColor"
+    assert (page.evaluate(background) == light) == (scheme == "light")
+    page.emulate_media(media="print")
+    assert page.evaluate(background) == light
+    assert page.evaluate("getComputedStyle(document.body).color") == black
+    assert not page.locator("audio").nth(0).is_visible()
+    page.set_viewport_size({"width": 703, "height": 1000})  # A4 within its margins
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
