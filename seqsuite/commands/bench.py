@@ -100,6 +100,10 @@ def run_benchmark(
     with _progress() as say, using_threads(settings.threads[0]):
         report: Report = benchmark.run(settings, say)
     seconds = time.perf_counter() - started
+    if quick:
+        from seqsuite.results.benchmarks import labelled
+
+        report = labelled(report)
     write(report, style, sys.stdout)
     if not quick:
         from seqsuite.results.benchmarks import EXPERIMENT, record_benchmark

@@ -2,9 +2,10 @@
 
 import json
 import re
+import shlex
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from seqsuite.report import Report, Section, as_json, from_json, write
 EXPERIMENT = "seqsuite-bench"
 """The experiment that benchmarks are recorded in."""
 FORMAT = "seqsuite benchmarks 1"
+QUICK = "--quick shows only that things run: its sizes are tiny, and its numbers say nothing about speed."
+"""What stands beside all that a quick benchmark measured."""
 _SECONDS = "bench/seconds"
 _NUMBERS = ("count", "quantity", "ratio", "share", "seconds", "bytes", "error", "number")
 _FORBIDDEN = re.compile(r"[^\w\-. :/]+")
@@ -137,6 +140,19 @@ def read_benchmarks(path: Path) -> list[Benchmark] | None:
         ]
     except (KeyError, TypeError) as error:
         raise UserError(f"The file {path} is damaged: {error!r} is wrong or missing.") from None
+
+
+def is_quick(report: Report) -> bool:
+    """Return whether a benchmark took tiny sizes, to see that it works."""
+    return "--quick" in shlex.split(report.command)
+
+
+def labelled(report: Report) -> Report:
+    """Return the report of a quick benchmark with :data:`QUICK` below each of its tables."""
+    return replace(
+        report,
+        sections=[replace(section, notes=[QUICK, *section.notes]) for section in report.sections],
+    )
 
 
 def _report(content: Any, told: str) -> Report:

@@ -1,36 +1,38 @@
 """The report: one HTML page of all studies and results, which needs neither network nor other files."""
 
-import base64
-import platform
 import shlex
-from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from html import escape
-from importlib.metadata import version
 from importlib.resources import files
 
-from matplotlib.figure import Figure
-
-from seqsuite import report
 from seqsuite.errors import UserError
 from seqsuite.experiments.tracking.reader import Reader
 from seqsuite.experiments.tracking.store import CellRun
-from seqsuite.report.markup import html_section
-from seqsuite.report.pictures import svg_bytes
 from seqsuite.results.benchmark_figure import benchmark_figure
-from seqsuite.results.benchmarks import Benchmark
+from seqsuite.results.benchmarks import QUICK, Benchmark, is_quick
 from seqsuite.results.collect import collect
 from seqsuite.results.figures import comparison
 from seqsuite.results.filters import Filter
 from seqsuite.results.formats import results_report
-from seqsuite.results.samples import Sample
+from seqsuite.results.page_parts import (
+    ReadSamples,
+    environment,
+    finished,
+    picture,
+    runs_of,
+    samples_of,
+    settings_of,
+    tables,
+    trained,
+)
 from seqsuite.results.selection import SelectedReader
 from seqsuite.results.studies import Study, load_studies
 from seqsuite.results.studies.outcome import order_table, study_laws, study_tables
 from seqsuite.results.studies.pictures import study_figure
 from seqsuite.results.studies.plan import standing, study_benchmarks, study_cells, study_reader
-from seqsuite.results.studies.verdict import Mark, compared, mark
-from seqsuite.results.table import Results
+from seqsuite.results.studies.verdict import Mark, compared, mark, shown
+from seqsuite.results.table import SMOKE, Results
 from seqsuite.wording import counted
 
 _SIGNS: dict[Mark, str] = {
@@ -39,11 +41,8 @@ _SIGNS: dict[Mark, str] = {
     "not enough seeds": "?",
     "seeds disagree": "?",
     "not all runs": "?",
+    "no pair to compare yet": "?",
 }
-_LIBRARIES = ("torch", "numpy", "mlflow-skinny", "matplotlib")
-
-ReadSamples = Callable[[str], Sequence[Sample]]
-"""Gives the files of what a run's model generated, by the run's id."""
 
 
 @dataclass(frozen=True)
@@ -54,23 +53,46 @@ class Part:
         anchor: Its place in the page.
         title: What it is about.
         scale: The scale.
+        label: What keeps it from being taken for evidence, if anything.
         about: Sentences on it.
+        found: What it shows, or does not.
         command: What to type for it.
         done: How much of it there is.
         mark: Whether the order of the models is the paper's.
         body: Its tables, pictures and settings, as HTML.
-        shown: Ids of the runs in it.
+        runs: The runs in it.
     """
 
     anchor: str
     title: str
     scale: str
+    label: str
     about: Sequence[str]
+    found: str
     command: str
     done: str
     mark: Mark
     body: str
-    shown: Collection[str] = ()
+    runs: Sequence[CellRun] = ()
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Where a part's content is from: runs, what they generated, and where their pages are."""
+
+    reader: Reader
+    samples: ReadSamples | None
+    pages: str
+
+    def of(self, reader: Reader) -> "_Source":
+        """Return the same for some of the runs."""
+        return replace(self, reader=reader)
+
+    def details(self, results: Results) -> str:
+        """Return the settings, the runs, and what they generated."""
+        runs = self.reader.cells()
+        generated = samples_of(results, self.samples) if self.samples else ""
+        return settings_of(runs) + runs_of(runs, self.pages) + generated
 
 
 def report_page(
@@ -79,6 +101,8 @@ def report_page(
     *,
     origin: str,
     samples: ReadSamples | None = None,
+    pages: str = "",
+    browse: str = "",
     benchmarks: Sequence[Benchmark] = (),
 ) -> str:
     """Return the page.
@@ -88,6 +112,8 @@ def report_page(
         filters: Conditions on settings that runs must meet.
         origin: Where the runs are from, for people.
         samples: Gives what models generated; without it the page has no samples.
+        pages: Address of the runs' pages in MLflow, which an id completes, where a server has them.
+        browse: The command that shows the runs in MLflow, where it takes one.
         benchmarks: What the studies of benchmarks are shown by.
 
     Raises:
@@ -97,22 +123,23 @@ def report_page(
     parts: list[Part] = []
     cells: list[CellRun] = []
     told = [counted(len(benchmarks), "benchmark")] if benchmarks else []
+    source = None
     if reader is not None:
-        chosen = SelectedReader(reader, filters)
-        everything, cells = collect(chosen), chosen.cells()
+        everything = collect(reader, filters=filters)
+        source = _Source(SelectedReader(reader, filters), samples, pages)
+        cells = source.reader.cells()
         told.insert(0, counted(_finished(everything), "finished run"))
-        for name, study in studies.items():
-            parts += _study_parts(name, study, chosen, samples)
-        parts += _others(chosen, parts, filters, samples)
     for name, study in studies.items():
+        parts += _study_parts(name, study, source) if source else []
         parts += _benchmark_parts(name, study, benchmarks)
+    parts += _others(source, parts) if source else []
     body = [
         "<h1>seqsuite: what was run, beside the papers</h1>",
-        f'<p class="soft">{" and ".join(told)} from {escape(origin)}.</p>',
+        f'<p class="soft">{" and ".join(told)} from {escape(origin)}.{_in_mlflow(pages, browse)}</p>',
         _summary(parts),
         *(f'<p class="notes">{escape(problem)}</p>' for problem in problems),
         *map(_part, parts),
-        _environment(cells),
+        environment(cells),
     ]
     style = (files("seqsuite.results") / "page_style.css").read_text(encoding="utf-8")
     return (
@@ -123,9 +150,16 @@ def report_page(
     )
 
 
-def _study_parts(name: str, study: Study, reader: Reader, samples: ReadSamples | None) -> Iterable[Part]:
+def _in_mlflow(pages: str, browse: str) -> str:
+    """Return where the runs are in MLflow, with their curves and files."""
+    if pages:
+        return f' They are <a href="{escape(pages.removesuffix("/"))}">in MLflow</a>, each linked below.'
+    return f" <code>{escape(browse)}</code> shows them in MLflow." if browse else ""
+
+
+def _study_parts(name: str, study: Study, source: _Source) -> Iterable[Part]:
     """Yield the scales of a study that have a finished run."""
-    runs = reader.cells()
+    runs = source.reader.cells()
     for scale in study.grids:
         try:
             cells = study_cells(name, study, scale)
@@ -134,56 +168,58 @@ def _study_parts(name: str, study: Study, reader: Reader, samples: ReadSamples |
         stands = standing(cells, runs)
         if not stands.finished:
             continue
-        ours = study_reader(study, reader, cells)
-        title, results, shown = f"{name}: {study.title}", collect(ours, study=study), ours.cells()
+        ours = study_reader(study, source.reader, cells)
+        title, results = f"{name}: {study.title}", collect(ours, study=study)
         pairs = compared(study, results)
         details = [*([order_table(pairs)] if pairs else []), *results_report(results).sections]
-        learned = _picture(comparison(ours, results), f"{title}: learning curves and test scores")
+        learned = picture(comparison(ours, results), f"{title}: learning curves and test scores")
         body = [
-            _tables([*study_tables(study, ours), *study_laws(study, ours)]),
-            *([_picture(study_figure(study, ours, results), title)] if study.figures else [learned]),
-            f"<details><summary>All rows, and the published numbers</summary>{_tables(details)}</details>",
+            tables([*study_tables(study, ours), *study_laws(study, ours)]),
+            *([picture(study_figure(study, ours, results), title)] if study.figures else [learned]),
+            f"<details><summary>All rows, and the published numbers</summary>{tables(details)}</details>",
             f"<details><summary>How each model learned</summary>{learned}</details>" if study.figures else "",
-            _settings(shown),
-            _samples(results, samples) if samples else "",
+            source.of(ours).details(results),
         ]
         yield Part(
             anchor=f"{name}-{scale}",
             title=title,
             scale=scale,
+            label=SMOKE if scale == "smoke" else "",
             about=_about(study),
-            command=shlex.join(["seqsuite", "reproduce", name, "--scale", scale]),
+            found=shown(study, scale, pairs),
+            command=_reproduce(name, scale),
             done=f"{stands.finished} of {stands.cells}",
             mark=mark(study, scale, pairs),
             body="".join(body),
-            shown={run.run_id for run in shown},
+            runs=ours.cells(),
         )
 
 
-def _others(
-    reader: Reader, parts: Sequence[Part], filters: Sequence[Filter], samples: ReadSamples | None
-) -> Iterable[Part]:
+def _others(source: _Source, parts: Sequence[Part]) -> Iterable[Part]:
     """Yield the finished runs that are in no study, together."""
-    shown = {run_id for part in parts for run_id in part.shown}
-    rest = SelectedReader(reader, filters, without=shown)
-    if not any(run.status == "FINISHED" for run in rest.cells()):
+    known = {run.run_id for part in parts for run in part.runs}
+    rest = SelectedReader(source.reader, (), without=known)
+    if not finished(rest.cells()):
         return
     results = collect(rest)
+    scales = sorted({section.scale for section in results.sections})
     body = [
-        _tables(results_report(results).sections),
-        _picture(comparison(rest, results), "Other runs: learning curves and test scores"),
-        _settings(rest.cells()),
-        _samples(results, samples) if samples else "",
+        tables(results_report(results).sections),
+        picture(comparison(rest, results), "Other runs: learning curves and test scores"),
+        source.of(rest).details(results),
     ]
     yield Part(
         anchor="others",
         title="Other runs",
-        scale=", ".join(sorted({section.scale for section in results.sections})),
+        scale=", ".join(scales),
+        label=SMOKE if scales == ["smoke"] else "",
         about=[],
+        found="",
         command="seqsuite results",
         done=str(_finished(results)),
         mark="–",
         body="".join(body),
+        runs=rest.cells(),
     )
 
 
@@ -198,24 +234,31 @@ def _benchmark_parts(name: str, study: Study, benchmarks: Sequence[Benchmark]) -
             "; ".join(f"{key}: {value}" for key, value in one.machine.items()) for one in reports
         )
         body = [
-            _picture(benchmark_figure(reports), study.title),
-            *(_tables(one.sections) for one in reports),
+            picture(benchmark_figure(reports), study.title),
+            *(tables(one.sections) for one in reports),
             *(f'<p class="notes">{escape(machine)}</p>' for machine in machines),
         ]
         yield Part(
             anchor=f"{name}-{scale}",
             title=f"{name}: {study.title}",
             scale=scale,
+            label=QUICK if any(map(is_quick, reports)) else "",
             about=_about(study),
-            command=shlex.join(["seqsuite", "reproduce", name, "--scale", scale]),
+            found="",
+            command=_reproduce(name, scale),
             done=f"{len(found)} of {len(study.benches[scale])}",
             mark="–",
             body="".join(body),
         )
 
 
+def _reproduce(name: str, scale: str) -> str:
+    return shlex.join(["seqsuite", "reproduce", name, "--scale", scale])
+
+
 def _about(study: Study) -> list[str]:
-    return [study.source, study.question, *([f"Found: {study.finding}"] if study.finding else [])]
+    found = [f"Found in the paper: {study.finding}"] if study.finding else []
+    return [text for text in (study.source, study.question, *found) if text]
 
 
 def _summary(parts: Sequence[Part]) -> str:
@@ -247,56 +290,11 @@ def _part(part: Part) -> str:
     return "".join(
         [
             f'<section id="{part.anchor}"><h2>{escape(part.title + scale)}</h2>',
-            *(f'<p class="soft">{escape(text)}</p>' for text in part.about if text),
-            f"<pre>{escape(part.command)}</pre>{part.body}</section>",
+            f'<p class="label">{escape(part.label)}</p>' if part.label else "",
+            *(f'<p class="soft">{escape(text)}</p>' for text in part.about),
+            f'<p class="found">{escape(f"Here: {part.found}")}</p>' if part.found else "",
+            f"<pre>{escape(part.command)}</pre>",
+            *(f'<p class="soft">{escape(text)}</p>' for text in trained(part.runs)),
+            f"{part.body}</section>",
         ]
-    )
-
-
-def _tables(sections: Iterable[report.Section]) -> str:
-    return "".join(f'<div class="wide">{html_section(section, 3)}</div>' for section in sections)
-
-
-def _picture(figure: Figure, title: str) -> str:
-    """Return a figure as a picture within the page."""
-    data = base64.b64encode(svg_bytes(figure)).decode()
-    text = escape(f"{title}; the tables have the numbers")
-    return f'<div class="figure"><img alt="{text}" src="data:image/svg+xml;base64,{data}"></div>'
-
-
-def _settings(runs: Sequence[CellRun]) -> str:
-    """Return the settings of runs: first those that all share, then the values of the others."""
-    keys = sorted({key for run in runs for key in run.params if not key.startswith("run.")})
-    values = {key: sorted({run.params[key] for run in runs if key in run.params}) for key in keys}
-    shared = "\n".join(f"{key}={found[0]}" for key, found in values.items() if len(found) == 1)
-    varied = "\n".join(f"{key}={','.join(found)}" for key, found in values.items() if len(found) > 1)
-    return (
-        "<details><summary>Settings</summary><h3>That differ</h3>"
-        f"<pre>{escape(varied)}</pre><h3>The same in all runs that have them</h3><pre>{escape(shared)}</pre>"
-        "</details>"
-    )
-
-
-def _samples(results: Results, samples: ReadSamples) -> str:
-    """Return what the first seed of each row generated."""
-    shown = []
-    for section in results.sections:
-        for row in section.rows:
-            found = "".join(sample.html() for sample in samples(row.run_ids[0]))
-            if found:
-                shown.append(f"<h3>{escape(f'{row.label}, {section.title}')}</h3>{found}")
-    if not shown:
-        return ""
-    return f"<details><summary>Samples</summary>{''.join(shown)}</details>"
-
-
-def _environment(runs: Sequence[CellRun]) -> str:
-    """Return with which versions runs were made, and this page was."""
-    versions = sorted({run.tags.get("seqsuite.version", "?") for run in runs})
-    libraries = ", ".join(f"{name} {version(name)}" for name in _LIBRARIES)
-    return (
-        '<section id="environment"><h2>Environment</h2>'
-        f"<p>Runs were made with seqsuite {escape(', '.join(versions))}.</p>"
-        f"<p>This page: Python {platform.python_version()}, {escape(libraries)}; {platform.machine()}.</p>"
-        "</section>"
     )

@@ -12,6 +12,9 @@ from seqsuite.results.measured import of_samples
 if TYPE_CHECKING:
     import pandas
 
+SMOKE = "scale=smoke shows only that things run: its numbers say nothing about the models."
+"""What stands beside all that was run at that scale."""
+
 
 def spread_of(values: Sequence[float]) -> float | None:
     """Return the sample standard deviation, ``None`` for one value or where one is not finite."""

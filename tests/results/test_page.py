@@ -5,24 +5,49 @@ import io
 import re
 import wave
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from seqsuite.errors import UserError
+from seqsuite.experiments.tracking import schema
 from seqsuite.experiments.tracking.reader import Reader
-from seqsuite.report import Column, Section
-from seqsuite.report import Report as TableReport
-from seqsuite.results.benchmarks import Benchmark
+from seqsuite.report import Column, Report, Section
+from seqsuite.results.benchmarks import QUICK, Benchmark
 from seqsuite.results.filters import parse_filters
 from seqsuite.results.page import report_page
 from seqsuite.results.samples import Sample
 from seqsuite.results.studies import Study
-from seqsuite.results.studies.study import Picture
+from seqsuite.results.studies.study import Bench, Picture
+from seqsuite.results.table import SMOKE
 
 from .copying import STUDY, Runs, run, runs
 from .drawn import check
+
+TIMED = Study.model_validate(
+    {
+        "title": "Speed",
+        "source": "A paper, Figure 8",
+        "benches": {"cpu": [{"what": "scan", "sweep": True}, {"what": "conv"}], "smoke": [{"what": "host"}]},
+    }
+)
+SCAN = Benchmark(
+    "scan",
+    Report(
+        "seqsuite bench scan --sweep",
+        {"processor": "one", "cores": "2", "PyTorch": "2"},
+        [
+            Section(
+                "times",
+                "Times",
+                (Column("peer", "peer"), Column("ratio", "ratio", "ratio")),
+                [{"peer": "seqsuite", "ratio": 1.0}, {"peer": "other", "ratio": 2.0}],
+            )
+        ],
+    ),
+)
 
 
 @pytest.fixture
@@ -30,8 +55,8 @@ def page(monkeypatch: pytest.MonkeyPatch):
     """Return a function that makes the report of runs, with the one study above."""
     monkeypatch.setattr("seqsuite.results.page.load_studies", lambda: ({"mine": STUDY}, ["A problem."]))
 
-    def make(reader: Reader, *filters: str, samples=None) -> str:
-        return report_page(reader, parse_filters(filters), origin="<here>", samples=samples)
+    def make(reader: Reader, *filters: str, **options: Any) -> str:
+        return report_page(reader, parse_filters(filters), origin="<here>", **options)
 
     return make
 
@@ -48,7 +73,8 @@ def test_a_report_has_a_line_a_study_its_parts_and_what_is_of_none(page) -> None
     ]
     assert "A problem." in text
     assert "seqsuite reproduce mine --scale cpu" in text
-    assert "Found: S6 is ahead." in text
+    assert "Found in the paper: S6 is ahead." in text
+    assert "Here: The order of the models is as in the paper (of 1 pair, 1 ahead). mamba is ahead" in text
     assert 'id="mine-smoke"' not in text
     settings = text.partition("That differ")[2].partition("</details>")[0]
     assert "model.name=mamba,s4d" in settings
@@ -59,16 +85,56 @@ def test_a_report_has_a_line_a_study_its_parts_and_what_is_of_none(page) -> None
     assert picture is not None
     assert b"<svg" in base64.b64decode(picture[1])
     assert "Runs were made with seqsuite 0.1.0." in text
+    environment = text.partition('<section id="environment">')[2]
+    assert "7 finished runs: 76 seconds of training on hardware that was not recorded." in environment
     again = page(Runs(*runs()))
     assert again == page(Runs(*runs()))  # of the same runs, the same bytes
     assert 'id="others"' not in again
+
+
+def test_a_report_says_where_its_runs_are(page) -> None:
+    cells = [replace(one, tags={**one.tags, schema.TAG_HARDWARE: "one <core>"}) for one in runs()]
+    cells[0] = replace(cells[0], metrics={**cells[0].metrics, schema.TRAIN_SECONDS: 3 * 3600.0})
+    text = page(Runs(*cells), pages="https://host/#/experiments/3/runs/")
+    assert '<a href="https://host/#/experiments/3/runs">in MLflow</a>' in text
+    linked = re.search(r'<tr><td><a href="https://host/#/experiments/3/runs/([^"]*)">(.*?)</tr>', text)
+    assert linked is not None
+    assert linked[1] == "mamba-0-FINISHED"
+    assert '<td class="number">3.0 hours</td><td>one &lt;core&gt;</td>' in linked[2]
+    assert text.count("6 finished runs: 3.0 hours of training on one &lt;core&gt;.") == 2
+    here = page(Runs(*cells), browse="seqsuite ui")
+    assert "<code>seqsuite ui</code> shows them in MLflow." in here
+    assert "<a href=" not in here.replace('<a href="#', "")
+
+
+def test_the_smallest_scale_is_no_evidence(page) -> None:
+    text = page(Runs(*runs(scale="smoke")))
+    part = text.partition('<section id="mine-smoke">')[2].partition("</section>")[0]
+    assert f'<p class="label">{SMOKE}</p>' in part
+    assert "Here: Nothing is shown: scale=smoke says only that things run." in part
+    assert "smoke only" in text.partition("</table>")[0]
+
+
+def test_studies_are_in_their_order_and_benchmarks_among_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    quick = TIMED.model_copy(
+        update={"title": "Quick", "benches": {"smoke": [Bench(what="conv", quick=True)]}}
+    )
+    studies = {"timed": TIMED, "mine": STUDY, "quick": quick}
+    monkeypatch.setattr("seqsuite.results.page.load_studies", lambda: (studies, []))
+    conv = Benchmark("conv", replace(SCAN.report, command="seqsuite bench conv --quick"))
+    other = run("mamba", 0, 93.0, task__length="50")
+    text = report_page(Runs(*runs(), other), [], origin="here", benchmarks=[conv, SCAN])
+    anchors = re.findall(r'<section id="([^"]*)">', text)
+    assert anchors == ["timed-cpu", "mine-cpu", "quick-smoke", "others", "environment"]
+    labels = re.findall(r'<section id="([^"]*)"><h2>[^<]*</h2><p class="label">([^<]*)</p>', text)
+    assert labels == [("quick-smoke", QUICK)]
 
 
 def test_a_report_shows_only_what_filters_leave(page) -> None:
     text = page(Runs(*runs()), "model=mamba")
     assert "3 finished runs" in text
     assert ">3 of 6<" in text
-    with pytest.raises(UserError):
+    with pytest.raises(UserError, match=r"^No cell matches; there is task=selective_copying model=mamba"):
         page(Runs(*runs()), "model=transformer")
 
 
@@ -86,18 +152,9 @@ def test_a_report_shows_the_samples_of_one_seed_a_row(page) -> None:
 
 def test_a_report_is_what_is_expected(monkeypatch: pytest.MonkeyPatch) -> None:
     drawn = STUDY.model_copy(update={"figures": (Picture(x="task.length"),), "pivot": None})
-    timed = Study.model_validate({
-        "title": "Speed",
-        "source": "A paper, Figure 8",
-        "benches": {"cpu": [{"what": "scan", "sweep": True}, {"what": "conv"}], "smoke": [{"what": "host"}]},
-    })  # fmt: skip
-    studies = {"mine": STUDY, "drawn": drawn, "timed": timed}
+    studies = {"mine": STUDY, "drawn": drawn, "timed": TIMED}
     monkeypatch.setattr("seqsuite.results.page.load_studies", lambda: (studies, ["A <problem>."]))
-    monkeypatch.setattr("seqsuite.results.page.svg_bytes", lambda figure: b"picture")
-    times = [{"peer": "seqsuite", "ratio": 1.0}, {"peer": "other", "ratio": 2.0}]
-    table = Section("times", "Times", (Column("peer", "peer"), Column("ratio", "ratio", "ratio")), times)
-    machine = {"processor": "one", "cores": "2", "PyTorch": "2"}
-    scan = Benchmark("scan", TableReport("seqsuite bench scan --sweep", machine, [table]))
+    monkeypatch.setattr("seqsuite.results.page_parts.svg_bytes", lambda figure: b"picture")
     other = [run("mamba", seed, 93.0, task__length="50") for seed in range(2)]
     reader = Runs(*runs(), *other, run("s4d", 5, 0.0, "FAILED"))
     text = report_page(
@@ -105,11 +162,11 @@ def test_a_report_is_what_is_expected(monkeypatch: pytest.MonkeyPatch) -> None:
         [],
         origin="<here>",
         samples=lambda run_id: [Sample("sample.txt", run_id.encode())] if "mamba" in run_id else [],
-        benchmarks=[scan],
+        benchmarks=[SCAN],
     )
     text = re.sub(r"<style>.*?</style>|<p>This page: .*?</p>", "", text, flags=re.DOTALL)
     check("report.html", text.replace("><", ">\n<"))
-    alone = report_page(None, [], origin="here", benchmarks=[scan, scan])
+    alone = report_page(None, [], origin="here", benchmarks=[SCAN, SCAN])
     assert '<p class="soft">2 benchmarks from here.</p>' in alone
     assert "timed: Speed</a></td>" in alone
     single = report_page(Runs(run("mamba", 7, 90.0, task__length="50")), [], origin="here")

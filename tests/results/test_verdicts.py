@@ -1,5 +1,7 @@
 """Of a study's runs: which exist, and whether the found order holds."""
 
+import math
+
 import pytest
 
 from seqsuite.errors import UserError
@@ -9,7 +11,7 @@ from seqsuite.results.studies import Study
 from seqsuite.results.studies.outcome import order_table, study_report
 from seqsuite.results.studies.plan import StudyReader, standing, study_cells
 from seqsuite.results.studies.study import Expected
-from seqsuite.results.studies.verdict import compared, mark
+from seqsuite.results.studies.verdict import compared, mark, shown
 
 from .copying import MAMBA, S4D, STUDY, Runs, run, runs
 
@@ -33,10 +35,33 @@ def test_an_order_holds_only_where_all_intervals_say_so() -> None:
     assert verdict(*runs(), study=STUDY.model_copy(update={"expected": ()})) == "–"
 
 
+def test_what_the_runs_show_is_told_in_sentences_with_differences_and_seeds() -> None:
+    def told(*cells: CellRun, scale: str = "cpu", study: Study = STUDY) -> str:
+        return shown(study, scale, compared(study, collect(Runs(*cells))))
+
+    assert told(*runs()) == (
+        "The order of the models is as in the paper (of 1 pair, 1 ahead). "
+        "mamba is ahead of s4d at length=96 by 13.000 in accuracy, the mean of 3 seeds."
+    )
+    at_both = [*runs(S4D, MAMBA), *runs((95.0, 96.0), (80.0, 81.0), task__length="50")]
+    assert told(*at_both) == (
+        "The order of the models is not as in the paper (of 2 pairs, 1 behind, 1 open). "
+        "The differences go from mamba behind s4d at length=96 by 13.000 to mamba ahead of s4d at length=50 "
+        "by 15.000 in accuracy, the mean of 2 to 3 seeds."
+    )
+    assert told(*runs((95.0, 96.0), (80.0, 81.0))).startswith("Nothing is shown: it takes three seeds (of 1")
+    assert told(*runs(mamba=(95.0, 60.0, 96.0))).startswith("Nothing is shown: the seeds disagree (of 1 pair")
+    assert told(*runs((math.nan,) * 3)) == "Nothing is shown: the seeds disagree (of 1 pair, 1 open)."
+    assert told(*runs(), scale="smoke") == "Nothing is shown: scale=smoke says only that things run."
+    assert told(*runs()[:3]) == "Nothing is shown yet: there are no two rows whose order was found."
+    none = STUDY.model_copy(update={"expected": ()})
+    assert told(*runs(), study=none).startswith("No order of models is expected")
+
+
 def test_rows_are_compared_only_where_the_rest_is_the_same() -> None:
     other = [run("s4d", seed, score, task__length="128") for seed, score in enumerate(S4D)]
     only_mamba = [cell for cell in runs() if cell.params["model.name"] == "mamba"]
-    assert verdict(*only_mamba, *other) == "no runs"
+    assert verdict(*only_mamba, *other) == "no pair to compare yet"
     assert not compared(STUDY, collect(Runs(*only_mamba)))
     (pair,) = compared(STUDY, collect(Runs(*runs())))
     assert (pair.better.model, pair.worse.model, pair.metric) == ("mamba", "s4d", "accuracy")

@@ -13,7 +13,8 @@ from seqsuite.report.markup import html_section
 from seqsuite.results.scorecard.card import Card, Line, Score, verdict
 from seqsuite.results.scorecard.cost import Cost, ModelCost
 from seqsuite.results.scorecard.plot import loglog_plot
-from seqsuite.results.scorecard.table import SMOKE, card_report, run_rows
+from seqsuite.results.scorecard.table import card_report, run_rows
+from seqsuite.results.table import SMOKE
 from seqsuite.wording import counted
 
 _PLOTS: tuple[tuple[str, str, Callable[[Cost], float | None]], ...] = (

@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 
 from seqsuite.report.pictures import GREY, PictureFile, save_picture
 from seqsuite.results.scorecard.card import Card, Line, Score
-from seqsuite.results.scorecard.table import SMOKE
+from seqsuite.results.table import SMOKE
 
 _COLUMNS = 3
 _PANEL_INCHES, _LANE_INCHES, _FRAME_INCHES = 3.5, 0.22, 0.85

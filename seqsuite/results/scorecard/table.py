@@ -7,9 +7,7 @@ from seqsuite.report import Column, Report, Section
 from seqsuite.report import Row as Cells
 from seqsuite.results.scorecard.card import Card, Line, verdict
 from seqsuite.results.scorecard.cost import ModelCost
-from seqsuite.results.table import spread_of
-
-SMOKE = "scale=smoke shows only that things run: its numbers say nothing about the models."
+from seqsuite.results.table import SMOKE, spread_of
 
 _DECODING = (
     "On a CPU stacks of Mamba or Mamba-2 blocks are decoded by one compiled kernel, all others by calls of "

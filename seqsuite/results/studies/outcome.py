@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from seqsuite.experiments.tracking.reader import Reader
 from seqsuite.report import Column, Report, Section
 from seqsuite.report import Row as Cells
-from seqsuite.results.filters import setting_of
 from seqsuite.results.formats import results_report
 from seqsuite.results.groups import newest
 from seqsuite.results.order import natural
@@ -74,11 +73,10 @@ def study_laws(study: Study, reader: Reader) -> list[Section]:
 def order_table(pairs: Sequence[Compared]) -> Section:
     """Return the pairs of which the first was found to be ahead, with the interval of their difference."""
     digits = 3
-    places = [_place(pair) for pair in pairs]
     columns = (
         Column("better", "expected ahead"),
         Column("worse", "of"),
-        *([Column("at", "at")] if any(places) else []),
+        *([Column("at", "at")] if any(pair.place for pair in pairs) else []),
         Column("metric", "metric"),
         Column("mean", "ahead by", "number", digits),
         Column("low", "95 % from", "number", digits),
@@ -90,7 +88,7 @@ def order_table(pairs: Sequence[Compared]) -> Section:
         {
             "better": pair.better.label,
             "worse": pair.worse.label,
-            "at": place,
+            "at": pair.place,
             "metric": pair.metric,
             "mean": pair.difference.mean,
             "low": pair.difference.low,
@@ -98,21 +96,7 @@ def order_table(pairs: Sequence[Compared]) -> Section:
             "seeds": pair.difference.seeds,
             "verdict": pair.difference.verdict,
         }
-        for pair, place in sorted(zip(pairs, places, strict=True), key=lambda both: natural(both[1]))
+        for pair in sorted(pairs, key=lambda pair: natural(pair.place))
     ]
     note = "Differences are paired by seed, intervals by bootstrap. Fewer than three seeds carry nothing."
     return Section("order", "The order that was found, and ours", columns, rows, notes=[note])
-
-
-def _place(pair: Compared) -> str:
-    """Return the settings that a pair has in common, where the expectation names some: ``seqlen=256``.
-
-    Of one by which it is ordered it has two: ``seqlen=1024 over 256``.
-    """
-    values = {key: setting_of(pair.better.settings, key) for key in pair.expected.within}
-    if larger := pair.expected.larger:
-        values[larger] = (
-            f"{setting_of(pair.better.settings, larger)} over {setting_of(pair.worse.settings, larger)}"
-        )
-    told = {key.rpartition(".")[2]: value for key, value in values.items() if value not in (None, "null")}
-    return " ".join(f"{key}={value}" for key, value in told.items())

@@ -48,10 +48,16 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from seqsuite.errors import UserError
 from seqsuite.registry import did_you_mean
-from seqsuite.results.order import natural
+from seqsuite.results.order import Key, natural
 
 GROUP = "seqsuite.studies"
 """Entry points of packages whose ``*.toml`` files are studies."""
+
+_IN_THE_PAPER = (
+    *("table1", "table2", "fig4", "table3", "fig5", "fig5context", "fig6", "fig7", "table4", "table5"),
+    *("fig8", "table6", "table7", "table8", "table9", "table10"),
+)
+"""The studies of the Mamba paper in the order in which its tables and figures appear."""
 
 Setting = str | int | float | bool
 """A setting's value; in a study's row ``""`` stands for any, and ``"none"`` for no value."""
@@ -265,7 +271,9 @@ def read_study(path: Traversable | Path) -> Study:
 
 
 def load_studies() -> tuple[dict[str, Study], list[str]]:
-    """Return all studies by name, the built-in ones first, and a sentence about each that cannot be used.
+    """Return all studies by name, and a sentence about each that cannot be used.
+
+    Those of the Mamba paper are first, in its order, then the other built-in ones.
 
     A package adds its own by an entry point in the group ``seqsuite.studies`` whose value is the package that
     has the ``*.toml`` files. A built-in name cannot be replaced.
@@ -315,8 +323,14 @@ def _broken(point: EntryPoint, error: Exception) -> str:
 def _toml_files(folder: Traversable) -> list[Traversable]:
     return sorted(
         (path for path in folder.iterdir() if path.name.endswith(".toml")),
-        key=lambda path: natural(path.name.removesuffix(".toml")),
+        key=lambda path: _place(path.name.removesuffix(".toml")),
     )
+
+
+def _place(name: str) -> tuple[int, Key]:
+    """Return what to sort studies by."""
+    known = _IN_THE_PAPER.index(name) if name in _IN_THE_PAPER else len(_IN_THE_PAPER)
+    return known, natural(name)
 
 
 def matches(wanted: Mapping[str, Setting | list[Setting]], params: Mapping[str, str]) -> bool:

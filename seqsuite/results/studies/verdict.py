@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from seqsuite.experiments.config.overrides import parse_arguments
+from seqsuite.report.format import show
 from seqsuite.results.filters import setting_of
 from seqsuite.results.intervals import ENOUGH_SEEDS, Difference, difference
 from seqsuite.results.studies.study import Expected, Study, matches
 from seqsuite.results.table import Results, Row, Section
+from seqsuite.wording import counted
 
 Mark = Literal[
     "as in the paper",
@@ -19,11 +21,21 @@ Mark = Literal[
     "not enough seeds",
     "not all runs",
     "seeds disagree",
-    "no runs",
+    "no pair to compare yet",
     "smoke only",
     "–",
 ]
 """``smoke only`` at a scale that says nothing about models, ``–`` for a study that has no order to hold."""
+_SHOWN: dict[Mark, str] = {
+    "as in the paper": "The order of the models is as in the paper",
+    "not as in the paper": "The order of the models is not as in the paper",
+    "not all runs": "The order of the models is as in the paper in what was run, which is not all",
+    "not enough seeds": "Nothing is shown: it takes three seeds",
+    "seeds disagree": "Nothing is shown: the seeds disagree",
+    "no pair to compare yet": "Nothing is shown yet: there are no two rows whose order was found",
+    "smoke only": "Nothing is shown: scale=smoke says only that things run",
+    "–": "No order of models is expected: the tables and pictures have what is seen",
+}
 
 
 @dataclass(frozen=True)
@@ -35,6 +47,19 @@ class Compared:
     worse: Row
     metric: str
     difference: Difference
+
+    @property
+    def place(self) -> str:
+        """The settings that both have, where the expectation names some: ``seqlen=256``.
+
+        Of one by which they are ordered there are two: ``seqlen=1024 over 256``.
+        """
+        values = {key: setting_of(self.better.settings, key) for key in self.expected.within}
+        if larger := self.expected.larger:
+            first, second = (setting_of(row.settings, larger) for row in (self.better, self.worse))
+            values[larger] = f"{first} over {second}"
+        told = {key.rpartition(".")[2]: value for key, value in values.items() if value not in (None, "null")}
+        return " ".join(f"{key}={value}" for key, value in told.items())
 
 
 def compared(study: Study, results: Results) -> list[Compared]:
@@ -58,7 +83,7 @@ def mark(study: Study, scale: str, pairs: Sequence[Compared]) -> Mark:
     if scale == "smoke":
         return "smoke only"
     if not pairs:
-        return "no runs"
+        return "no pair to compare yet"
     verdicts = [pair.difference.verdict for pair in pairs]
     if "behind" in verdicts:
         return "not as in the paper"
@@ -67,6 +92,43 @@ def mark(study: Study, scale: str, pairs: Sequence[Compared]) -> Mark:
         return "as in the paper" if whole else "not all runs"
     few = any(pair.difference.seeds < ENOUGH_SEEDS for pair in pairs)
     return "not enough seeds" if few else "seeds disagree"
+
+
+def shown(study: Study, scale: str, pairs: Sequence[Compared]) -> str:
+    """Return in sentences whether the runs show the order that was found, by how much, with which seeds."""
+    seen = mark(study, scale, pairs)
+    if not pairs or seen in ("–", "smoke only"):
+        return f"{_SHOWN[seen]}."
+    verdicts = [pair.difference.verdict for pair in pairs]
+    told = ((verdicts.count("ahead"), "ahead"), (verdicts.count("behind"), "behind"))
+    counts = [f"{count} {word}" for count, word in (*told, (verdicts.count("open"), "open")) if count]
+    sentences = [f"{_SHOWN[seen]} (of {counted(len(pairs), 'pair')}, {', '.join(counts)})."]
+    for metric in dict.fromkeys(pair.metric for pair in pairs):
+        known = [pair for pair in pairs if pair.metric == metric and math.isfinite(pair.difference.mean)]
+        if known:
+            sentences.append(_extent(metric, sorted(known, key=lambda pair: pair.difference.mean)))
+    return " ".join(sentences)
+
+
+def _extent(metric: str, pairs: Sequence[Compared]) -> str:
+    """Return by how much the first of each pair is ahead, of pairs in the order of that."""
+    seeds = sorted({pair.difference.seeds for pair in pairs})
+    over = counted(seeds[-1], "seed") if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]} seeds"
+    words = f"in {metric.replace('_', ' ')}, the mean of {over}"
+    least, most = pairs[0], pairs[-1]
+    if least is most:
+        return f"{least.better.label} is {_against(least)} {words}."
+    return (
+        f"The differences go from {least.better.label} {_against(least)} to {most.better.label} "
+        f"{_against(most)} {words}."
+    )
+
+
+def _against(pair: Compared) -> str:
+    """Return by how much the first row is ahead of the other: ``ahead of s4d at length=96 by 13.000``."""
+    side = "ahead of" if pair.difference.mean >= 0 else "behind"
+    place = f" at {pair.place}" if pair.place else ""
+    return f"{side} {pair.worse.label}{place} by {show(abs(pair.difference.mean), 'number', 3)}"
 
 
 def _is_whole(study: Study, scale: str, expected: Expected, pairs: Sequence[Compared]) -> bool:
