@@ -13,6 +13,7 @@ from seqsuite.errors import UserError
 from seqsuite.report import Report, Row, Section
 from seqsuite.report.format import show
 from seqsuite.report.pictures import PictureFile, look, save_picture
+from seqsuite.results.benchmarks import QUICK, is_quick
 from seqsuite.wording import counted
 
 OURS = "seqsuite"
@@ -57,6 +58,8 @@ def benchmark_figure(reports: Sequence[Report]) -> Figure:
     where = machine.get("GPU", f"{machine['processor']}, {counted(int(machine['cores']), 'core')}")
     commands = "; ".join(report.command for report in reports)
     figure.suptitle(f"{commands} — {where}, PyTorch {machine['PyTorch']}", fontsize=10)
+    if any(map(is_quick, reports)):
+        figure.supxlabel(QUICK, fontsize=9)
     return figure
 
 

@@ -19,7 +19,7 @@ from seqsuite.results.collect import baselines_of, metric_of
 from seqsuite.results.departures import model_label
 from seqsuite.results.formats import mean_and_spread, options_text
 from seqsuite.results.looks import looks
-from seqsuite.results.table import MetricInfo, Results, Row, Section
+from seqsuite.results.table import SMOKE, MetricInfo, Results, Row, Section
 
 _BLUE, _ORANGE = COLOURS[:2]
 _BASELINE_STYLES = ("--", ":", "-.")
@@ -111,6 +111,8 @@ def comparison(reader: Reader, results: Results) -> Figure:
     for (left, right), section, curves in zip(panels, results.sections, learned, strict=True):
         _draw_learning(left, section, curves)
         _draw_ranking(right, section)
+    if any(section.scale == "smoke" for section in results.sections):
+        figure.supxlabel(SMOKE, fontsize=9)
     return figure
 
 

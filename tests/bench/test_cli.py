@@ -12,6 +12,7 @@ from seqsuite.bench import peers as peers_module
 from seqsuite.bench.operations import Bench
 from seqsuite.bench.peers import FORWARD, OURS, Shape
 from seqsuite.bench.settings import Settings
+from seqsuite.results.benchmarks import QUICK
 
 Seqsuite = Callable[..., Result]
 
@@ -44,6 +45,8 @@ def test_scan_end_to_end(seqsuite: Seqsuite, tmp_path: Path) -> None:
         for row in rows.values():
             assert row["minimum_s"] <= row["quartiles_s"][0] <= row["median_s"] <= row["quartiles_s"][1]
             assert row["ratio"] == pytest.approx(row["median_s"] / rows[OURS]["median_s"])
+    labels = {section["notes"][0] for kind in found.values() for section in kind}
+    assert labels == {QUICK}  # beside what says which is faster
     only_sweep = ("bench", "scan", "--quick", "--sweep", "--threads", "1", "--peers", "fft-conv")
     assert sections(seqsuite(*only_sweep, "--format", "json")).keys() == {"check", "growth", "slopes"}
     lengths = {row["seqlen"] for row in found["growth"][0]["rows"]}

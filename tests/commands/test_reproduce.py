@@ -10,6 +10,7 @@ import pytest
 from click.testing import Result
 
 import seqsuite as package
+from seqsuite.results.benchmarks import QUICK
 from seqsuite.results.studies import load_studies
 
 from ..spoken import write_digits
@@ -153,6 +154,7 @@ def test_a_study_of_benchmarks(seqsuite: Seqsuite) -> None:
     run = seqsuite("reproduce", "s4table1", "--scale", "smoke")
     assert run.exit_code == 0, run.output
     assert "Exponents of their growth with L" in run.stdout
+    assert run.stdout.count(QUICK) == 2  # below the table of times and that of exponents
     assert "Found in the paper: In the length L" in run.stdout
 
 

@@ -2,6 +2,7 @@
 
 from seqsuite.report import Report, Section
 from seqsuite.results.benchmark_figure import benchmark_figure
+from seqsuite.results.benchmarks import QUICK
 
 from .drawn import check, in_words
 
@@ -24,6 +25,13 @@ def test_ratios_and_rates_are_drawn_as_expected() -> None:
     models = {f"model_{place}": 1000.0 * 2**place for place in range(8)}
     rates = Report("seqsuite bench models", MACHINE, [times("models", "tokens_per_second", **models)])
     check("benchmark_times.txt", in_words(benchmark_figure([ours, rates])))
+
+
+def test_a_quick_benchmark_is_labelled_where_it_is_drawn() -> None:
+    tables = [times("short", "ratio", seqsuite=1.0, other=2.5)]
+    for command, label in (("seqsuite bench scan", ""), ("seqsuite bench scan --sweep --quick", QUICK)):
+        figure = benchmark_figure([Report(command, MACHINE, tables)])
+        assert figure.get_supxlabel() == label
 
 
 def test_growth_and_complexity_are_drawn_as_expected() -> None:

@@ -1,6 +1,7 @@
 import io
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,11 @@ from seqsuite.report import Column, Report, Section, as_json, write
 from seqsuite.results.benchmark_figure import benchmark_figure
 from seqsuite.results.benchmarks import (
     EXPERIMENT,
+    QUICK,
     Benchmark,
     export_benchmarks,
+    is_quick,
+    labelled,
     metrics,
     read_benchmarks,
     record_benchmark,
@@ -71,6 +75,13 @@ def test_a_benchmark_is_a_run_with_its_tables(results_folder: Path, monkeypatch:
     (newest,) = recorded_benchmarks()  # of one command
     assert (newest.what, newest.seconds, newest.report.notes) == ("scan", 13.0, ["Later."])
     assert as_json(newest.report) == as_json(again)
+
+
+def test_a_quick_benchmark_is_labelled_below_each_table() -> None:
+    assert not is_quick(REPORT)
+    assert is_quick(replace(REPORT, command="seqsuite bench scan --sweep --quick"))
+    noted = replace(REPORT, sections=[replace(TIMES, notes=["Ours is faster."]), SAME])
+    assert [section.notes for section in labelled(noted).sections] == [[QUICK, "Ours is faster."], [QUICK]]
 
 
 def test_benchmarks_are_shared_as_a_file(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from seqsuite.report.pictures import PictureFile
 from seqsuite.results import figures
 from seqsuite.results.collect import collect
 from seqsuite.results.curves import curves_figure
-from seqsuite.results.table import MetricInfo
+from seqsuite.results.table import SMOKE, MetricInfo
 
 from .drawn import check, in_words
 
@@ -241,6 +241,15 @@ def test_a_comparison_is_drawn_as_expected(reader: Reader, record: Record) -> No
         on = {"task": "selective_copying", "metric": "accuracy", "seed": seed}
         record("mamba", value, options=settings, losses=losses, **on)
     check("comparison.txt", in_words(figures.comparison(reader, collect(reader))))
+
+
+def test_a_comparison_at_the_smallest_scale_says_that_it_is_no_evidence(
+    reader: Reader, record: Record
+) -> None:
+    record("mamba", 1.9)
+    assert figures.comparison(reader, collect(reader)).get_supxlabel() == ""
+    record("mamba", 1.9, scale="smoke")
+    assert figures.comparison(reader, collect(reader)).get_supxlabel() == SMOKE
 
 
 def test_labels_of_many_lines_stand_at_the_ranking_alone(reader: Reader, record: Record) -> None:

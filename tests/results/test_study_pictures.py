@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from seqsuite.errors import UserError
 from seqsuite.experiments.tracking import schema
+from seqsuite.experiments.tracking.store import CellRun
 from seqsuite.report import Report
 from seqsuite.report.markup import markdown
 from seqsuite.results.collect import collect
@@ -139,6 +140,31 @@ def test_two_sizes_have_no_law_and_the_table_says_so() -> None:
     figure = study_figure(load_studies()[0]["fig4"], reader, collect(reader))
     assert legend(figure.axes[0]) == ["mamba: no law"]
     assert {mark.get_markersize() for mark in figure.axes[0].get_lines()} == {5}
+
+
+def test_points_off_the_frontier_are_hollow_and_the_legend_says_so() -> None:
+    cells = [
+        run(
+            trained(size, flops) | {"test/bits_per_byte": loss},
+            task="text",
+            model="mamba",
+            model__d_model=width,
+        )
+        for width, size, flops, loss in ((32, 1e5, 1e12, 3.0), (48, 2e5, 2e12, 3.5), (64, 3e5, 3e12, 2.5))
+    ]
+    study = load_studies()[0]["fig4"]
+
+    def drawn(*cells: CellRun) -> tuple[list[str], list[str]]:
+        axes = study_figure(study, Runs(*cells), collect(Runs(*cells))).axes[0]
+        faces = [str(line.get_markerfacecolor()) for line in axes.lines if len(line.get_xdata()) == 1]
+        return faces, legend(axes)
+
+    faces, told = drawn(*cells)
+    assert [face == "none" for face in faces] == [False, True, False]
+    assert told[-1] == "hollow: beaten at no more FLOPs, not fitted"
+    faces, told = drawn(cells[0], cells[2])
+    assert "none" not in faces
+    assert not any("hollow" in text for text in told)
 
 
 def test_a_study_has_a_table_before_all_its_mixers_have_run() -> None:

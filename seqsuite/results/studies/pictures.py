@@ -24,13 +24,14 @@ from seqsuite.results.scaling import IsoFlops, frontier, iso_flops
 from seqsuite.results.studies.laws import law_of
 from seqsuite.results.studies.lines import MEASURES, Line, lines_of, metric_for, published_lines
 from seqsuite.results.studies.study import Picture, Study
-from seqsuite.results.table import MetricInfo, Results
+from seqsuite.results.table import SMOKE, MetricInfo, Results
 
 _COLUMNS, _PANEL_INCHES = 2, (5.4, 4.4)
 _LABEL = 0.12
 """How wide a tick's label is at most, as a share of the axis."""
 _FEW_TICKS = 7
 _FEW_LINES = 4
+_BESIDE = "hollow: beaten at no more FLOPs, not fitted"
 
 Draw = Callable[[Axes], None]
 
@@ -66,7 +67,7 @@ def study_figure(study: Study, reader: Reader, results: Results) -> Figure:
         panel.set_axis_off()
     figure.suptitle(f"{study.title}, scale={cells[0].tags[schema.TAG_SCALE]}", fontsize=11)
     if cells[0].tags[schema.TAG_SCALE] == "smoke":
-        figure.supxlabel("scale=smoke shows only that things run", fontsize=9)
+        figure.supxlabel(SMOKE, fontsize=9)
     return figure
 
 
@@ -101,6 +102,8 @@ def _draw_lines(
         _draw_line(axes, line, style, picture)
         if picture.fit:
             _draw_law(axes, line, style, picture)
+    if any(_beaten(line, picture) for line in lines):
+        axes.plot([], [], "o", color=GREY, markerfacecolor="none", markersize=5, label=_BESIDE)
     for line, style in zip(
         papers, looks([line.label.removeprefix("paper: ") for line in papers]), strict=True
     ):
@@ -128,7 +131,7 @@ def _draw_lines(
 
 def _draw_line(axes: Axes, line: Line, style: Look, picture: Picture) -> None:
     """Draw means, with bars from the least to the largest of the seeds; hollow beside a frontier."""
-    best = {run.flops for run in frontier(line.runs)} if picture.fit == "frontier" else None
+    beaten = _beaten(line, picture)
     for point in line.points:
         spread = [[point.mean - min(point.values)], [max(point.values) - point.mean]]
         axes.errorbar(
@@ -137,7 +140,7 @@ def _draw_line(axes: Axes, line: Line, style: Look, picture: Picture) -> None:
             yerr=spread if len(point.values) > 1 else None,
             marker=style.marker,
             color=style.colour,
-            markerfacecolor=style.colour if best is None or point.x in best else "none",
+            markerfacecolor="none" if point.x in beaten else style.colour,
             markersize=5,
             capsize=2.5,
             elinewidth=0.8,
@@ -153,6 +156,13 @@ def _draw_line(axes: Axes, line: Line, style: Look, picture: Picture) -> None:
             linewidth=1.4,
             label=line.label,
         )
+
+
+def _beaten(line: Line, picture: Picture) -> set[float]:
+    """Return where points are that are not on the frontier, in a picture that has one."""
+    if picture.fit != "frontier":
+        return set()
+    return {point.x for point in line.points} - {run.flops for run in frontier(line.runs)}
 
 
 def _draw_law(axes: Axes, line: Line, style: Look, picture: Picture) -> None:
