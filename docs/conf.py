@@ -12,12 +12,13 @@ from reference import write_reference
 project = "seqsuite"
 author = "the seqsuite authors"
 release = version = seqsuite.__version__
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "mathml"]
 exclude_patterns = ["python.ipynb"]
 html_theme = "furo"
 html_title = "seqsuite"
 html_show_copyright = False
 html_extra_path = ["python.ipynb"]
+html_math_renderer = "mathml"
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
 autodoc_member_order = "bysource"

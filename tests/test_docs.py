@@ -107,3 +107,9 @@ def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
     assert (built.returncode, built.stderr) == (0, "")
     for page in ("index", "generated/tasks/dna", "generated/studies/table1", "generated/cli", "python"):
         assert (tmp_path / f"{page}.html").exists()
+    assert "<math " in (tmp_path / "ideas.html").read_text(encoding="utf-8")
+    for page in tmp_path.rglob("*.html"):
+        loaded = re.findall(
+            r'<(?:script|link|img)[^>]*(?:src|href)="(?:https?:)?//[^"]*', page.read_text(encoding="utf-8")
+        )
+        assert not loaded, f"{page.name} needs a network"
