@@ -91,7 +91,7 @@ $(VENV)/.with-dev: pyproject.toml | $(VENV)/bin/python
 	@touch $@ $(VENV)/.with-samples
 
 $(VENV)/.with-docs: pyproject.toml | $(VENV)/bin/python
-	$(VENV)/bin/python -m pip install --quiet --editable '.[docs]'
+	$(VENV)/bin/python -m pip install --quiet --editable '.[samples,docs]'
 	@touch $@
 
 clean:

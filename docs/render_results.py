@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from matplotlib.figure import Figure
+from paper_order import place
 
 from seqsuite.errors import UserError
 from seqsuite.experiments.tracking import schema
@@ -75,7 +76,7 @@ def render(exports: Path, cards: Sequence[Path] = ()) -> tuple[dict[str, str], d
     why = exports / "why.toml"
     notes = tomllib.loads(why.read_text(encoding="utf-8")) if why.exists() else {}
     parts = [part for export in [*sorted(exports.glob("*.json")), *cards] for part in parts_of(export)]
-    parts.sort(key=lambda part: (part.name == part.title, part.name))
+    parts.sort(key=lambda part: (part.name == part.title, place(part.name)))
     pages = {"index": _index(parts)}
     for name in dict.fromkeys(part.name for part in parts):
         own = [part for part in parts if part.name == name]

@@ -82,10 +82,17 @@ def model_table() -> str:
     return _table(("model", "block", "mixer", "what it is"), rows)
 
 
-def size_table() -> str:
-    """Return the named sizes with their blocks, widths and parameter counts; equal ones share a row."""
+def size_table(models: Sequence[str] = ()) -> str:
+    """Return the named sizes with their blocks, widths and parameter counts; equal ones share a row.
+
+    Args:
+        models: The models whose sizes they are, or none for all.
+
+    Returns:
+        A Markdown table; empty if none of the models has named sizes.
+    """
     rows = []
-    for model in MODELS.names():
+    for model in models or MODELS.names():
         named = sizes(model)
         for settings in {str(settings): settings for settings in named.values()}.values():
             names = [size for size in named if named[size] == settings]
@@ -94,7 +101,7 @@ def size_table() -> str:
             parameters = count_parameters(config, ModelShape(vocab_size=vocab_size, seqlen=seqlen))
             size = ", ".join(f"`{name}`" for name in names)
             rows.append((f"`{model}`", size, str(config.n_layer), str(config.d_model), f"{parameters:,}"))
-    return _table(("model", "size", "blocks", "width", "parameters"), rows)
+    return _table(("model", "size", "blocks", "width", "parameters"), rows) if rows else ""
 
 
 TABLES: dict[str, Callable[[], str]] = {

@@ -61,6 +61,19 @@ def test_the_times_of_studies_are_those_of_the_exports(renderer: ModuleType) -> 
     assert json.loads(renderer.TIMES.read_text()) == renderer.seconds_a_cell(DOCS / "results")
 
 
+def test_the_index_has_the_papers_studies_in_its_order_and_then_all_others(rendered: Rendered) -> None:
+    names = re.findall(r"^\| \[.*?\]\((\w+)\.md\)", rendered[0]["index"], re.MULTILINE)
+    of_paper = [name for name in names if re.fullmatch(r"(table|fig)\d+(context)?", name)]
+    assert names[: len(of_paper)] == of_paper
+    assert of_paper[:3] == ["table1", "table2", "fig4"]
+    assert (
+        of_paper.index("fig8")
+        < of_paper.index("table6")
+        < of_paper.index("table9")
+        < of_paper.index("table10")
+    )
+
+
 @pytest.mark.parametrize("name", sorted(path.name for path in (DOCS / "results").glob("*.svg")))
 def test_the_pictures_are_what_the_exports_say(rendered: Rendered, name: str) -> None:
     """To half a point: how numbers are rounded differs by machine, and letters by release of matplotlib."""
