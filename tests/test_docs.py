@@ -7,22 +7,28 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from click.testing import Result
+
+DOCS = Path(__file__).parents[1] / "docs"
+ONE_PROCESS = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0", "RANK": "0", "WORLD_SIZE": "1"}
+"""What `torchrun` sets for a single process."""
 
 TASKS = dict(
     re.findall(
         r"```python\n# (\w+)\.py\n(.*?)```",
-        (Path(__file__).parents[1] / "docs" / "tasks.md").read_text(encoding="utf-8"),
+        (DOCS / "tasks.md").read_text(encoding="utf-8"),
         re.DOTALL,
     )
 )
+PAGES = ("checkpoints", "coming-from", "generation", "ideas", "inspect", "pytorch", "why", "zoo")
 SNIPPETS = {
     f"{page}-{number}": code
-    for page in ("ideas", "inspect", "why")
+    for page in PAGES
     for number, code in enumerate(
         re.findall(
             r"```python\n(.*?)```",
-            (Path(__file__).parents[1] / "docs" / f"{page}.md").read_text(encoding="utf-8"),
+            (DOCS / f"{page}.md").read_text(encoding="utf-8"),
             re.DOTALL,
         )
     )
@@ -94,15 +100,38 @@ def test_a_plug_in_has_scales_by_its_presets(seqsuite: Callable[..., Result]) ->
     assert "steps = 3" in planned.output
 
 
+@pytest.mark.filterwarnings("ignore:DTensor random operators may not have complete support on cpu")
 @pytest.mark.parametrize("name", SNIPPETS)
-def test_what_the_pages_claim_holds(name: str) -> None:
-    exec(compile(SNIPPETS[name], name, "exec"), {})
+def test_what_the_pages_claim_holds(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for variable, value in ONE_PROCESS.items():
+        monkeypatch.setenv(variable, value)
+    try:
+        exec(compile(SNIPPETS[name], name, "exec"), {})
+    finally:
+        if torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
+
+
+def test_no_page_has_a_sample_that_is_not_run() -> None:
+    pages = {path.stem for path in DOCS.glob("*.md") if "```python" in path.read_text(encoding="utf-8")}
+    assert pages == {*PAGES, "extending", "tasks"}  # test_extending.py, and above
 
 
 @pytest.mark.slow
 def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
-    docs = str(Path(__file__).parents[1] / "docs")
-    command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html", docs, str(tmp_path)]
+    command = [
+        sys.executable,
+        "-m",
+        "sphinx",
+        "-W",
+        "--keep-going",
+        "-q",
+        "-b",
+        "html",
+        str(DOCS),
+        str(tmp_path),
+    ]
     built = subprocess.run(command, capture_output=True, text=True)
     assert (built.returncode, built.stderr) == (0, "")
     for page in ("index", "generated/tasks/dna", "generated/studies/table1", "generated/cli", "python"):
