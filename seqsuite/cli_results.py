@@ -137,8 +137,8 @@ def report(filters: tuple[str, ...], **options: Any) -> None:
     """Write one HTML page of all studies and results: it works from disk, and prints.
 
     It begins with a line a study, which says whether the order of the models is the paper's. Each study has
-    its table, learning curves, settings, command, and what the models generated. KEY=VALUE are conditions as
-    those of `seqsuite results`.
+    what its runs show, its table, pictures, command, settings, runs, and what the models generated. KEY=VALUE
+    are conditions as those of `seqsuite results`.
 
     \b
     Examples:

@@ -292,7 +292,7 @@ def _part(part: Part) -> str:
             f'<section id="{part.anchor}"><h2>{escape(part.title + scale)}</h2>',
             f'<p class="label">{escape(part.label)}</p>' if part.label else "",
             *(f'<p class="soft">{escape(text)}</p>' for text in part.about),
-            f'<p class="found">{escape(f"Here: {part.found}")}</p>' if part.found else "",
+            f"<p><b>Here:</b> {escape(part.found)}</p>" if part.found else "",
             f"<pre>{escape(part.command)}</pre>",
             *(f'<p class="soft">{escape(text)}</p>' for text in trained(part.runs)),
             f"{part.body}</section>",

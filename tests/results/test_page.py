@@ -74,7 +74,7 @@ def test_a_report_has_a_line_a_study_its_parts_and_what_is_of_none(page) -> None
     assert "A problem." in text
     assert "seqsuite reproduce mine --scale cpu" in text
     assert "Found in the paper: S6 is ahead." in text
-    assert "Here: The order of the models is as in the paper (of 1 pair, 1 ahead). mamba is ahead" in text
+    assert "<b>Here:</b> The order of the models is as in the paper (of 1 pair, 1 ahead)." in text
     assert 'id="mine-smoke"' not in text
     settings = text.partition("That differ")[2].partition("</details>")[0]
     assert "model.name=mamba,s4d" in settings
@@ -111,7 +111,7 @@ def test_the_smallest_scale_is_no_evidence(page) -> None:
     text = page(Runs(*runs(scale="smoke")))
     part = text.partition('<section id="mine-smoke">')[2].partition("</section>")[0]
     assert f'<p class="label">{SMOKE}</p>' in part
-    assert "Here: Nothing is shown: scale=smoke says only that things run." in part
+    assert "<b>Here:</b> Nothing is shown: scale=smoke says only that things run." in part
     assert "smoke only" in text.partition("</table>")[0]
 
 

@@ -1,6 +1,7 @@
 """Of a study's runs: which exist, and whether the found order holds."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -41,19 +42,24 @@ def test_what_the_runs_show_is_told_in_sentences_with_differences_and_seeds() ->
 
     assert told(*runs()) == (
         "The order of the models is as in the paper (of 1 pair, 1 ahead). "
-        "mamba is ahead of s4d at length=96 by 13.000 in accuracy, the mean of 3 seeds."
+        "mamba is ahead of s4d at length=96 by 13.000 in accuracy, with 3 seeds."
     )
     at_both = [*runs(S4D, MAMBA), *runs((95.0, 96.0), (80.0, 81.0), task__length="50")]
     assert told(*at_both) == (
         "The order of the models is not as in the paper (of 2 pairs, 1 behind, 1 open). "
         "The differences go from mamba behind s4d at length=96 by 13.000 to mamba ahead of s4d at length=50 "
-        "by 15.000 in accuracy, the mean of 2 to 3 seeds."
+        "by 15.000 in accuracy, with 2 to 3 seeds."
     )
     assert told(*runs((95.0, 96.0), (80.0, 81.0))).startswith("Nothing is shown: it takes three seeds (of 1")
     assert told(*runs(mamba=(95.0, 60.0, 96.0))).startswith("Nothing is shown: the seeds disagree (of 1 pair")
     assert told(*runs((math.nan,) * 3)) == "Nothing is shown: the seeds disagree (of 1 pair, 1 open)."
     assert told(*runs(), scale="smoke") == "Nothing is shown: scale=smoke says only that things run."
     assert told(*runs()[:3]) == "Nothing is shown yet: there are no two rows whose order was found."
+    at_512 = [STUDY.expected[0].model_copy(update={"metric": "length_512/accuracy"})]
+    further = [replace(one, metrics=one.metrics | {"test/length_512/accuracy": 2.0}) for one in runs()]
+    assert told(*further, study=STUDY.model_copy(update={"expected": at_512})).endswith(
+        "mamba is level with s4d at length=96 in accuracy of length_512, with 3 seeds."
+    )
     none = STUDY.model_copy(update={"expected": ()})
     assert told(*runs(), study=none).startswith("No order of models is expected")
 

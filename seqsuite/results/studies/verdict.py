@@ -114,7 +114,8 @@ def _extent(metric: str, pairs: Sequence[Compared]) -> str:
     """Return by how much the first of each pair is ahead, of pairs in the order of that."""
     seeds = sorted({pair.difference.seeds for pair in pairs})
     over = counted(seeds[-1], "seed") if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]} seeds"
-    words = f"in {metric.replace('_', ' ')}, the mean of {over}"
+    group, _, name = metric.rpartition("/")
+    words = f"in {name.replace('_', ' ')}{f' of {group}' if group else ''}, with {over}"
     least, most = pairs[0], pairs[-1]
     if least is most:
         return f"{least.better.label} is {_against(least)} {words}."
@@ -126,9 +127,11 @@ def _extent(metric: str, pairs: Sequence[Compared]) -> str:
 
 def _against(pair: Compared) -> str:
     """Return by how much the first row is ahead of the other: ``ahead of s4d at length=96 by 13.000``."""
-    side = "ahead of" if pair.difference.mean >= 0 else "behind"
-    place = f" at {pair.place}" if pair.place else ""
-    return f"{side} {pair.worse.label}{place} by {show(abs(pair.difference.mean), 'number', 3)}"
+    mean = pair.difference.mean
+    other = pair.worse.label + (f" at {pair.place}" if pair.place else "")
+    if not mean:
+        return f"level with {other}"
+    return f"{'ahead of' if mean > 0 else 'behind'} {other} by {show(abs(mean), 'number', 3)}"
 
 
 def _is_whole(study: Study, scale: str, expected: Expected, pairs: Sequence[Compared]) -> bool:
