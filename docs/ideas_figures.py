@@ -84,7 +84,7 @@ def selectivity(kept: dict[str, Any]) -> Figure:
     axes.set_xticks(at, words)
     axes.set_ylabel("step size Δ")
     axes.set_title(f"How far layer {place + 1} opens to each word, mean of its channels", fontsize=10)
-    axes.legend(frameon=False)
+    axes.legend(frameon=False, loc="upper left")
     return figure
 
 

@@ -170,18 +170,19 @@ def _predicted(task: Task) -> str:
         + (f", in {metric.unit})" if metric.unit else ")")
         for metric in task.metrics
     )
+    ranks = "; the first ranks" if len(task.metrics) > 1 else ""
     return (
         f"A model reads {read} and predicts {what}. At `scale=smoke` training sequences have "
-        f"{io.seqlen:,} positions at most{longer}. Measured: {metrics}; the first ranks."
+        f"{io.seqlen:,} positions at most{longer}. Measured: {metrics}{ranks}."
     )
 
 
 def _example(task: Task, batch: Batch) -> str:
     row = batch.inputs[0]
     if batch.inputs.dtype.kind == "f":
-        lines = [f"input: {row.shape[0]} positions of {row.shape[1]} numbers each"]
+        lines = [f"input:  {row.shape[0]} positions of {row.shape[1]} numbers each"]
     elif task.codec is not None:
-        lines = [f"input: {task.codec.preview(row, _LETTERS)}"]
+        lines = [f"input:  {task.codec.preview(row, _LETTERS)}"]
     else:
         lines = [f"input:  {_numbers(row)}"]
     if task.io.n_classes is not None:
