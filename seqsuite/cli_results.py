@@ -87,6 +87,8 @@ def results(filters: tuple[str, ...], **options: Any) -> None:
         reader = reader_of(options["source"], options["experiment"])
         compare_runs(reader, filters[1:], options["style"], options["figure"])
         return
+    if filters[:1] == ("export",):
+        raise UserError("Runs are written to a file by an option: seqsuite results --export FILE.")
     show_results(filters, **options)
 
 

@@ -182,6 +182,9 @@ def reproduce_study(
     check_output("--export", export)
     check_probe(probe, dry_run)
     name, found = find_study(study)
+    for setting in settings:
+        if setting in load_studies()[0]:
+            raise UserError(f"Studies are run one after the other: leave {setting} for a command of its own.")
     if (sources or export is not None) and scale not in found.grids and (found.benches or found.zero_shot):
         raise UserError("This study has no cells, which alone are shared: leave --from and --export out.")
     if scale in found.zero_shot:

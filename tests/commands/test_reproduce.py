@@ -221,3 +221,19 @@ def test_the_command_that_goes_on_looks_where_the_runs_are(
 def test_no_picture_is_promised_of_given_models(seqsuite: Seqsuite) -> None:
     refused = seqsuite("reproduce", "table3", "--figure", "table3.svg")
     assert (refused.exit_code, refused.output.count("leave --figure out")) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["reproduce", "table7", "fig5", "--scale", "smoke"], "leave fig5 for a command of its own"),
+        (["results", "export", "a.json"], "seqsuite results --export FILE"),
+        (["results", "--style", "paper"], "say by --figure where it is drawn"),
+    ],
+)
+def test_what_is_nearly_a_command_is_told_how_it_is_written(
+    seqsuite: Seqsuite, arguments: list[str], said: str
+) -> None:
+    ended = seqsuite(*arguments)
+    assert ended.exit_code == 2
+    assert said in " ".join(ended.stderr.split())

@@ -128,6 +128,10 @@ def _model_preset(name: str) -> dict[str, Any]:
     Raises:
         UserError: if there is none such, or it is a plug-in that fails.
     """
+    if name not in MODELS.names():
+        for part, registry in _PARTS.items():
+            if name in registry.names():
+                raise UserError(f"{name!r} is a {part}, not a model: write model=mamba model.{part}={name}.")
     make = MODELS.load(name)
     try:
         return dict(make())

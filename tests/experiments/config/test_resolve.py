@@ -96,6 +96,7 @@ def test_identity_is_what_decides_the_result():
         ({"task": "dnb"}, "Unknown task 'dnb': choose from .*Did you mean 'dna'"),
         ({"task": None}, "Unknown task 'none'"),
         ({"model": "manba"}, "Unknown model 'manba'.*Did you mean 'mamba'"),
+        ({"model": "attention"}, "'attention' is a mixer, not a model: write .* model.mixer=attention"),
         ({"modle": "mamba"}, "Unknown key 'modle'.*Did you mean 'model'"),
         ({"scale": "cup"}, "Unknown scale 'cup'.*Did you mean 'cpu'"),
         ({"train.step": "5"}, "Unknown key 'train.step'.*Did you mean 'train.steps'"),
