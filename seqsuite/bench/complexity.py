@@ -48,13 +48,29 @@ _COLUMNS = (
 )
 _SLOPES = (
     Column("model", "model"),
+    Column("training", "training, known"),
+    Column("inference", "a token, known"),
     Column("parameters", "params", "quantity"),
     Column("counted", "operations", "number"),
     Column("train_slope", "train step", "number"),
     Column("memory_slope", "memory of training", "number"),
-    Column("decode_slope", "a token", "number"),
+    Column("decode_slope", "a token, measured", "number"),
     Column("state_slope", "state", "number"),
 )
+_LINEAR, _CONVOLUTION = ("O(L)", "O(1)"), ("O(L log L)", "O(1)")
+_KNOWN = {
+    "s6": _LINEAR,
+    "ssd": _LINEAR,
+    "retention": _LINEAR,
+    "linear_attention": _LINEAR,
+    "gated_delta": _LINEAR,
+    "shift": _LINEAR,
+    "s4": _CONVOLUTION,
+    "s4d": _CONVOLUTION,
+    "hyena": ("O(L log L)", "O(L)"),  # its filter is no recurrence: a token sums over all before
+    "attention": ("O(L²)", "O(L)"),
+}
+"""Training on L positions, and one more token, by mixer (S4, arXiv 2111.00396, Table 1, and successors)."""
 
 
 @dataclass(frozen=True)
@@ -154,14 +170,18 @@ def parameters_of_bytes(config: ModelConfig) -> int:
 
 
 def exponents(config: ModelConfig, found: Sequence[Growth]) -> Row:
-    """Return a model's parameters, the exponent of its counted operations, and those of what was measured."""
+    """Return a model's parameters, what is known of it, and exponents: of operations, and measured."""
     with torch.device("meta"):
         model = build_model(config, vocab_size=VOCAB, seqlen=1)
     counted = [training_flops(model, seqlen) for seqlen in _FAR]
+    alike = len({type(layer) for layer in model.blocks.layers()}) == 1
+    training, inference = _KNOWN.get(config.mixer.name, ("", "")) if alike else ("", "")
     lengths = [growth.seqlen for growth in found]
     known = [growth for growth in found if growth.train_bytes is not None]
     return {
         "parameters": parameters_of_bytes(config),
+        "training": training,
+        "inference": inference,
         "counted": math.log(counted[1] / counted[0]) / math.log(_FAR[1] / _FAR[0]),
         "train_slope": loglog_slope(lengths, [growth.train_seconds for growth in found]),
         "memory_slope": loglog_slope(

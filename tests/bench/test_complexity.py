@@ -14,6 +14,11 @@ def test_exponents_are_those_of_the_layer(name: str, operations: float, state: f
     found = measure(config, [16, 32], limit_s=60.0, repeats=1)
     assert [growth.seqlen for growth in found] == [16, 32]
     row = exponents(config, found)
+    assert (row["training"], row["inference"]) == {
+        "mamba": ("O(L)", "O(1)"),
+        "s4d": ("O(L log L)", "O(1)"),
+        "transformer++": ("O(L²)", "O(L)"),
+    }[name]
     assert row["counted"] == pytest.approx(operations, abs=0.03)
     assert row["state_slope"] == pytest.approx(state, abs=0.01)
     assert all(row[key] is not None for key in ("train_slope", "decode_slope", "memory_slope"))
