@@ -44,8 +44,9 @@ def test_another_metric_of_the_papers_is_named(reader: Reader, record: Record) -
         options = {"model.block.name": "mamba", "model.mixer.name": "s6", "model.mixer.dt_rank": rank}
         record("mamba", value, **BITS, options=options)
     (table,) = study_tables(find_study("table9")[1], reader)
-    assert titles(table) == ["model.mixer.dt_rank", "bits_per_byte", "paper's perplexity"]
+    assert titles(table) == ["model.mixer.dt_rank", "bits_per_byte", "paper"]
     assert rows(table) == [["1", "1.620", "8.97"], ["2", "1.610", "–"], ["none", "1.630", "9.12"]]
+    assert table.notes[-1].startswith("Paper (perplexity): Gu & Dao")
 
 
 def test_a_secondary_transcription_says_so(reader: Reader, record: Record) -> None:
@@ -53,7 +54,7 @@ def test_a_secondary_transcription_says_so(reader: Reader, record: Record) -> No
         record("mamba", 1.7, **BITS, options={"model.block.name": block, "model.mixer.name": "s6"})
     (table,) = study_tables(find_study("table6")[1], reader)
     assert rows(table) == [["s6", "1.700", "8.95", "1.700", "8.69"]]
-    notes = [note for note in table.notes if note.startswith("Paper: ")]
+    notes = [note for note in table.notes if note.startswith("Paper (perplexity): ")]
     assert [("secondary transcription" in note) for note in notes] == [False, True]
 
 

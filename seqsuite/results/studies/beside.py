@@ -17,7 +17,7 @@ _MOST = 4
 def with_published(section: Section, study: Study, cells: Sequence[CellRun], axes: Axes) -> Section:
     """Return a study's table with a column of published numbers beside each of ours that has some.
 
-    They are of the table's metric where that was published, else of the one that was, which is named.
+    They are of the table's metric where that was published, else of the one that was, which is named below.
 
     Args:
         section: A table of :func:`~seqsuite.results.pivot.pivot`.
@@ -42,11 +42,11 @@ def with_published(section: Section, study: Study, cells: Sequence[CellRun], axe
     for mean in means:
         key = mean.key.replace("mean", "paper")
         if _fill(rows, key, mean, axes, settings, published, metric, used):
-            paper = "paper" if metric == ours else f"paper's {metric}"
-            title = paper if axes.cols is None else f"{mean.title}, {paper}"
+            title = "paper" if axes.cols is None else f"{mean.title}, paper"
             digits = mean.digits if metric == ours else 2
             columns.insert(columns.index(mean) + 1, Column(key, title, "number", digits))
-    return replace(section, columns=tuple(columns), rows=rows, notes=[*section.notes, *_notes(study, used)])
+    notes = _notes(study, used, "" if metric == ours else metric)
+    return replace(section, columns=tuple(columns), rows=rows, notes=[*section.notes, *notes])
 
 
 def _place(cell: CellRun, axes: Axes) -> tuple[str, ...]:
@@ -89,9 +89,10 @@ def _value(
     return None
 
 
-def _notes(study: Study, used: Sequence[Published]) -> list[str]:
-    """Say where published numbers are from."""
+def _notes(study: Study, used: Sequence[Published], metric: str) -> list[str]:
+    """Say where published numbers are from, and of which metric where that is not ours."""
+    of = f" ({metric.removeprefix('sample/').replace('_', ' ')})" if metric else ""
     return [
-        f"Paper: {study.source}{' (secondary transcription)' if one.secondary else ''}; {one.protocol}."
+        f"Paper{of}: {study.source}{' (secondary transcription)' if one.secondary else ''}; {one.protocol}."
         for one in used
     ]
