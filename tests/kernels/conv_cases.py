@@ -53,6 +53,26 @@ def results(case: Case, backend: str, with_final_state: bool = True) -> dict[str
     return {"y": y.detach(), "final_state": final_state.detach(), **by_input}
 
 
+def added_up(case: Case) -> dict[str, Tensor]:
+    """Return of the gradients that are sums over positions what is added up, each term without its sign.
+
+    Rounding is relative to that: a sum of eighty numbers that is nearly zero has few correct digits.
+    """
+    plain = case | {"activation": False}
+    y, _ = causal_conv1d(**plain, return_final_state=True, backend="reference")
+    before = y.detach().requires_grad_()
+    after = torch.nn.functional.silu(before) if case["activation"] else before * 1
+    generator = torch.Generator().manual_seed(1)  # as that of the results
+    upstream = torch.randn(y.shape, generator=generator).to(y)
+    (terms,) = torch.autograd.grad(after, before, upstream)
+    size = {
+        name: None if case[name] is None else case[name].detach().abs() for name in ("x", "initial_state")
+    }
+    y, _ = causal_conv1d(**(plain | size | {"bias": None}), return_final_state=True, backend="reference")
+    (of_weight,) = torch.autograd.grad(y, case["weight"], terms.abs())
+    return {"dweight": of_weight, "dbias": terms.abs().sum((0, 1))}
+
+
 @st.composite
 def case_arguments(draw: st.DrawFn, most_rows: int, most_channels: int) -> dict[str, Any]:
     """Draw arguments of ``conv_case``: any options and shapes, packed sequences too, some of them empty."""

@@ -1,5 +1,7 @@
 """Inputs for the scan's tests, and what two backends make of them."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -94,19 +96,23 @@ def results(case: Case, backend: str, with_final_state: bool = True) -> dict[str
     return {"y": y.detach(), "final_state": final_state.detach(), **by_input}
 
 
-def relative_error(actual: Tensor, expected: Tensor) -> float:
-    """Return ‖actual − expected‖ / ‖expected‖ in float64."""
+def relative_error(actual: Tensor, expected: Tensor, size: Tensor | None = None) -> float:
+    """Return ‖actual − expected‖ / ‖size‖ in float64; the size is by default ``expected``."""
     dtype = like(expected, torch.float64)
     difference = (actual.to(dtype) - expected.to(dtype)).norm()
-    return float(difference / expected.to(dtype).norm().clamp_min(1e-30))
+    return float(difference / (expected if size is None else size).to(dtype).norm().clamp_min(1e-30))
 
 
 def assert_close(
-    actual: dict[str, Tensor], expected: dict[str, Tensor], forward: float, gradients: float
+    actual: dict[str, Tensor],
+    expected: dict[str, Tensor],
+    forward: float,
+    gradients: float,
+    sizes: Mapping[str, Tensor] = MappingProxyType({}),
 ) -> None:
-    """Check every result to its tolerance, relative in norm."""
+    """Check every result to its tolerance, relative in norm, of some to other sizes than the results' own."""
     assert actual.keys() == expected.keys()
     for name, value in actual.items():
         tolerance = gradients if name.startswith("d") else forward
-        error = relative_error(value, expected[name])
+        error = relative_error(value, expected[name], sizes.get(name))
         assert error <= tolerance, f"{name}: relative error {error:.2e}"
