@@ -7,16 +7,16 @@ from collections.abc import Collection, Sequence
 
 from seqsuite.errors import UserError
 from seqsuite.experiments.tracking import schema
-from seqsuite.experiments.tracking.reader import Points, Reader
+from seqsuite.experiments.tracking.reader import Reader
 from seqsuite.experiments.tracking.store import CellRun
 from seqsuite.registry import did_you_mean
 from seqsuite.results.collect import metric_of
 from seqsuite.results.filters import setting
-from seqsuite.results.groups import newest
 from seqsuite.results.pivot import settings_of
+from seqsuite.results.selection import SelectedReader
 
 
-class BestReader:
+class BestReader(SelectedReader):
     """Reads of runs that differ in some settings, such as the learning rate, those with the best values only.
 
     The values are those by which the task's metric is best on validation data, in the mean over the seeds
@@ -32,21 +32,8 @@ class BestReader:
     """
 
     def __init__(self, reader: Reader, settings: Collection[str]) -> None:
-        self.experiment = reader.experiment
-        self._reader = reader
-        self._cells = best_of(newest(reader.cells()), settings)
-
-    def cells(self) -> list[CellRun]:
-        """Return the runs, newest first."""
-        return list(self._cells)
-
-    def get(self, run_id: str) -> CellRun:
-        """Return one run."""
-        return self._reader.get(run_id)
-
-    def history(self, run_id: str, metric: str) -> Points:
-        """Return a metric by step."""
-        return self._reader.history(run_id, metric)
+        super().__init__(reader, ())
+        self._cells = best_of(self._cells, settings)
 
 
 def best_of(cells: Sequence[CellRun], settings: Collection[str]) -> list[CellRun]:
