@@ -5,14 +5,13 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from paper_order import place
-
 from seqsuite.errors import UserError
 from seqsuite.experiments.tracking.export import FileReader
 from seqsuite.results.benchmarks import read_benchmarks
 from seqsuite.results.collect import collect
 from seqsuite.results.studies import load_studies
 from seqsuite.results.studies.plan import study_cells
+from seqsuite.results.studies.study import place_of
 from seqsuite.results.table import Row, Section
 
 RESULTS = Path(__file__).parent / "results"
@@ -44,7 +43,7 @@ def sections() -> tuple[tuple[str, Section], ...]:
     """Return the tables of all exports of runs, each with its export's name, in the paper's order."""
     studies = load_studies()[0]
     found: list[tuple[str, Section]] = []
-    for export in sorted(RESULTS.glob("*.json"), key=lambda path: place(path.stem)):
+    for export in sorted(RESULTS.glob("*.json"), key=lambda path: place_of(path.stem)):
         if read_benchmarks(export) is None:
             results = collect(FileReader(export), study=studies.get(export.stem))
             found += [(export.stem, section) for section in results.sections]
@@ -71,7 +70,7 @@ def uses() -> tuple[Use, ...]:
 
 def _uses() -> Iterator[Use]:
     studies = load_studies()[0]
-    for name in sorted(studies, key=place):
+    for name in sorted(studies, key=place_of):
         for scale in studies[name].grids:
             try:
                 cells = study_cells(name, studies[name], scale)

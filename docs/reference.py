@@ -8,7 +8,6 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import click
-from paper_order import place
 from reference_pages import index, model_page, study_page, task_page
 from reference_text import key_table
 
@@ -16,6 +15,7 @@ from seqsuite.cli import main
 from seqsuite.experiments.config.keys import list_keys
 from seqsuite.models import MODELS
 from seqsuite.results.studies import load_studies
+from seqsuite.results.studies.study import place_of
 from seqsuite.tasks import TASKS
 
 
@@ -27,7 +27,7 @@ def write_reference(folder: Path) -> None:
         "tasks": index("Each task", "tasks", ((name, TASKS.summary(name)) for name in TASKS.names())),
         "models": index("Each model", "models", ((name, MODELS.summary(name)) for name in MODELS.names())),
         "studies": index(
-            "Each study", "studies", ((name, studies[name].title) for name in sorted(studies, key=place))
+            "Each study", "studies", ((name, studies[name].title) for name in sorted(studies, key=place_of))
         ),
         **{f"tasks/{name}": task_page(name, keys) for name in TASKS.names()},
         **{f"models/{name}": model_page(name, keys) for name in MODELS.names()},

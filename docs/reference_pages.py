@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import torch
 from committed import RESULTS, Use, best_rows, measured_in_benchmarks, sections, uses
-from paper_order import place
 from reference_text import in_markdown, key_table, prose, table
 
 from seqsuite.errors import UserError
@@ -20,6 +19,7 @@ from seqsuite.models.build import build_model
 from seqsuite.models.zoo import LENGTHS, WIDTH, size_table
 from seqsuite.registry import Registry
 from seqsuite.results.studies import Study, load_studies
+from seqsuite.results.studies.study import place_of
 from seqsuite.results.table import Row, Section
 from seqsuite.tasks import TASKS
 from seqsuite.tasks.base import IGNORE, Batch, Task
@@ -120,7 +120,7 @@ def _studies_of(model: str, mixer: str | None) -> str:
             used.setdefault(use.study, []).append(use)
     lines = []
     benchmarked = [study for study, models in measured_in_benchmarks().items() if model in models]
-    for study in sorted({*used, *benchmarked}, key=place):
+    for study in sorted({*used, *benchmarked}, key=place_of):
         found = used.get(study, [])
         own = any(use.model == model and mixer in (None, use.mixer) for use in found)
         how = "the model" if own else f"the mixer `{mixer}` in other models" if found else "measured"

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from matplotlib.figure import Figure
-from paper_order import place
 
 from seqsuite.errors import UserError
 from seqsuite.experiments.tracking import schema
@@ -37,6 +36,7 @@ from seqsuite.results.studies import Study, load_studies
 from seqsuite.results.studies.outcome import study_report
 from seqsuite.results.studies.pictures import study_figure
 from seqsuite.results.studies.plan import standing, study_benchmarks, study_cells, study_reader
+from seqsuite.results.studies.study import place_of
 from seqsuite.results.studies.verdict import compared, mark
 
 RESULTS = Path(__file__).parent / "results"
@@ -76,7 +76,7 @@ def render(exports: Path, cards: Sequence[Path] = ()) -> tuple[dict[str, str], d
     why = exports / "why.toml"
     notes = tomllib.loads(why.read_text(encoding="utf-8")) if why.exists() else {}
     parts = [part for export in [*sorted(exports.glob("*.json")), *cards] for part in parts_of(export)]
-    parts.sort(key=lambda part: (part.name == part.title, place(part.name)))
+    parts.sort(key=lambda part: (part.name == part.title, place_of(part.name)))
     pages = {"index": _index(parts)}
     for name in dict.fromkeys(part.name for part in parts):
         own = [part for part in parts if part.name == name]

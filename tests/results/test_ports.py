@@ -1,37 +1,11 @@
 """On which port the user interface is served."""
 
-import socket
-from collections.abc import Container
-
 import pytest
 
 from seqsuite.errors import UserError
 from seqsuite.results.ports import free_port
 
-
-class Sockets:
-    """Those of a machine some of whose ports are in use."""
-
-    def __init__(self) -> None:
-        self.used: Container[int] = ()
-        self.tried: list[int] = []
-
-    def __call__(self) -> "Sockets":
-        return self
-
-    def __enter__(self) -> "Sockets":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-    def setsockopt(self, *option: int) -> None:
-        assert option == (socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-
-    def bind(self, address: tuple[str, int]) -> None:
-        self.tried.append(address[1])
-        if address[1] in self.used:
-            raise OSError
+from .sockets import Sockets
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 import io
 import json
 import signal
-import socket
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -15,32 +14,9 @@ from seqsuite.errors import UserError
 from seqsuite.experiments.tracking.store import Store, open_store
 from seqsuite.results import ui
 
+from .sockets import Sockets
+
 Record = Callable[..., str]
-
-
-class Ports:
-    """Sockets of a machine some of whose ports are in use."""
-
-    def __init__(self, used: range) -> None:
-        self.used = used
-        self.tried: list[int] = []
-
-    def __call__(self) -> "Ports":
-        return self
-
-    def __enter__(self) -> "Ports":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-    def setsockopt(self, *option: int) -> None:
-        assert option == (socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-
-    def bind(self, address: tuple[str, int]) -> None:
-        self.tried.append(address[1])
-        if address[1] in self.used:
-            raise OSError
 
 
 class Ended:
@@ -69,16 +45,18 @@ servers: list[Ended] = []
 
 
 @pytest.fixture
-def ports(store: Store, record: Record, monkeypatch: pytest.MonkeyPatch) -> Ports:
+def ports(store: Store, record: Record, monkeypatch: pytest.MonkeyPatch) -> Sockets:
     record("mamba", 1.9)
-    found = Ports(range(0))
+    found = Sockets()
     monkeypatch.setattr("socket.socket", found)
     monkeypatch.setattr("subprocess.Popen", Ended)
     servers.clear()
     return found
 
 
-def test_the_next_free_port_is_taken_and_the_servers_last_words_are_told(store: Store, ports: Ports) -> None:
+def test_the_next_free_port_is_taken_and_the_servers_last_words_are_told(
+    store: Store, ports: Sockets
+) -> None:
     before = signal.getsignal(signal.SIGTERM)
     ports.used = range(5000, 5019)
     with pytest.raises(UserError, match=r"^The MLflow server did not start: no memory$"):
@@ -91,7 +69,7 @@ def test_the_next_free_port_is_taken_and_the_servers_last_words_are_told(store: 
     assert signal.getsignal(signal.SIGTERM) is before
 
 
-def test_another_port_than_the_one_asked_for_is_told(store: Store, ports: Ports) -> None:
+def test_another_port_than_the_one_asked_for_is_told(store: Store, ports: Sockets) -> None:
     said: list[str] = []
     with pytest.raises(UserError):
         ui.launch(experiment=store.experiment, say=said.append)

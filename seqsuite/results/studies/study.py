@@ -323,12 +323,12 @@ def _broken(point: EntryPoint, error: Exception) -> str:
 def _toml_files(folder: Traversable) -> list[Traversable]:
     return sorted(
         (path for path in folder.iterdir() if path.name.endswith(".toml")),
-        key=lambda path: _place(path.name.removesuffix(".toml")),
+        key=lambda path: place_of(path.name.removesuffix(".toml")),
     )
 
 
-def _place(name: str) -> tuple[int, Key]:
-    """Return what to sort studies by."""
+def place_of(name: str) -> tuple[int, Key]:
+    """Return what to sort studies by: those of the Mamba paper in its order, then all others by name."""
     known = _IN_THE_PAPER.index(name) if name in _IN_THE_PAPER else len(_IN_THE_PAPER)
     return known, natural(name)
 
