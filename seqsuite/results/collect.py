@@ -18,13 +18,12 @@ from seqsuite.results.measured import measured
 from seqsuite.results.order import natural
 from seqsuite.results.published import join_published
 from seqsuite.results.studies.study import Study
-from seqsuite.results.table import MetricInfo, Results, Row, Score, Section, settings_text, spread_of
+from seqsuite.results.table import SMOKE, MetricInfo, Results, Row, Score, Section, settings_text, spread_of
 
 _NO_OPTIONS = ("task.name", "model.name", "scale", "seed")
 _NAMED = 12
 """Cells that are named where none matches."""
 _UNEQUAL = 1.5
-_SMOKE = "scale=smoke shows only that things run: its numbers say nothing about the models."
 
 
 def find_results(*filters: str, experiment: str = "seqsuite", paper: bool = True) -> Results:
@@ -246,7 +245,7 @@ def _notes(
     task: str, scale: str, rows: Sequence[Row], changed: Sequence[Mapping[str, str] | None]
 ) -> Iterable[str]:
     if scale == "smoke":
-        yield _SMOKE
+        yield SMOKE
     shared = {
         key: value
         for key, value in (changed[0] or {}).items()

@@ -19,7 +19,7 @@ from seqsuite.results.filters import setting
 from seqsuite.results.intervals import difference
 from seqsuite.results.measured import first_set, measured, of_samples, value_of
 from seqsuite.results.order import natural
-from seqsuite.results.table import MetricInfo, labelled, spread_of
+from seqsuite.results.table import SMOKE, MetricInfo, labelled, spread_of
 
 SET = "set"
 """In place of a setting: the evaluation sets, or of ``loss_by_position`` the positions."""
@@ -252,7 +252,7 @@ def _notes(
         if told:
             notes.append(f"{run.name}: {told}")
     if _is_smoke(cells):
-        notes.append("scale=smoke shows only that things run: its numbers say nothing about the models.")
+        notes.append(SMOKE)
     return notes
 
 
