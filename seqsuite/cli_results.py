@@ -40,6 +40,9 @@ def figure_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 _FROM = click.option("--from", "source", type=_FILE, help="Read this file of runs in place of MLflow.")
+_INTERVALS = click.option(
+    "--interval", "intervals", is_flag=True, help="Show means with 95 % intervals, not ± deviations."
+)
 _SHARED = click.option(
     "--from", "sources", type=_FILE, multiple=True, help="Do not run what is finished in this file of runs."
 )
@@ -56,6 +59,7 @@ _SCALE = click.Choice(["smoke", "cpu", "gpu", "paper"])
 @click.option("--cols", help="Setting whose values make its columns; `set`: the evaluation sets.")
 @click.option("--metric", help="Metric in its cells, or SET/METRIC.  [default: each task's own]")
 @click.option("--best-of", help="Settings of a sweep, by commas: each row at its best on validation data.")
+@_INTERVALS
 @_FROM
 @click.option("--export", type=_FILE, help="Also write the ended runs, as one file, for --from.")
 @click.option("--experiment", default="seqsuite", help="MLflow experiment to read.")
@@ -103,6 +107,7 @@ def results(filters: tuple[str, ...], **options: Any) -> None:
 @_SHARED
 @click.option("--export", type=_FILE, help="Also write the study's ended runs, as one file, for --from.")
 @FORMAT
+@_INTERVALS
 @figure_options
 @click.option("--experiment", default="seqsuite", help="MLflow experiment to look and to record in.")
 def reproduce(name: str | None, settings: tuple[str, ...], listing: bool, **options: Any) -> None:

@@ -157,6 +157,7 @@ def reproduce_study(
     style: str,
     figure: PictureFile | None,
     experiment: str,
+    intervals: bool = False,
 ) -> int:
     """Run what is missing of a study, print its table, and draw it if asked to; return the exit status.
 
@@ -172,6 +173,7 @@ def reproduce_study(
         style: One of :data:`seqsuite.report.FORMATS`.
         figure: Picture to draw.
         experiment: MLflow experiment.
+        intervals: Whether tables show the intervals of means, and not their standard deviations.
 
     Raises:
         UserError: if there is no such study or scale, a setting is wrong, a file cannot be read or written,
@@ -222,7 +224,8 @@ def reproduce_study(
         everything = JoinedReader([*stores, *files])
         reader = study_reader(found, everything, cells)
         results = collect(reader, study=found)
-        report.write(study_report(name, found, scale, reader, results, again), style, sys.stdout)
+        shown = study_report(name, found, scale, reader, results, again)
+        report.write(report.with_intervals(shown) if intervals else shown, style, sys.stdout)
         if figure is not None:
             from seqsuite.results.studies.pictures import draw_study  # matplotlib, which no table needs
 

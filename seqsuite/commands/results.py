@@ -36,6 +36,7 @@ def show_results(
     source: Path | None = None,
     export: Path | None = None,
     best_of: str | None = None,
+    intervals: bool = False,
 ) -> None:
     """Print the results that meet all filters, and draw and write them if asked to.
 
@@ -50,6 +51,7 @@ def show_results(
         metric: What it shows.
         source: File of runs to read in place of MLflow.
         export: File to write the runs to.
+        intervals: Whether tables show the intervals of means, and not their standard deviations.
         best_of: Settings, by commas, of which each row has the values that were best on validation data.
 
     Raises:
@@ -69,10 +71,11 @@ def show_results(
     if best_of is not None:
         reader = BestReader(SelectedReader(reader, conditions), best_of.split(","))
     if rows is not None:
-        _print_pivot(reader, conditions, Axes(tuple(rows.split(",")), cols, metric or ""), style)
+        _print_pivot(reader, conditions, Axes(tuple(rows.split(",")), cols, metric or ""), style, intervals)
     else:
         found = collect(reader, filters=conditions, paper=paper)
-        print_results(found, style, command=shlex.join([*shlex.split(COMMAND), *filters]))
+        command = shlex.join([*shlex.split(COMMAND), *filters])
+        print_results(found, style, command=command, intervals=intervals)
     if figure is not None:
         from seqsuite.results.figures import compare
 
@@ -94,7 +97,9 @@ def reader_of(source: Path | None, experiment: str) -> Reader:
     return open_reader(experiment) if source is None else FileReader(source)
 
 
-def _print_pivot(reader: Reader, conditions: Sequence[Filter], axes: Axes, style: str) -> None:
+def _print_pivot(
+    reader: Reader, conditions: Sequence[Filter], axes: Axes, style: str, intervals: bool
+) -> None:
     cells = newest(reader.cells())
     kept = select(cells, conditions)
     if not kept:
@@ -103,4 +108,5 @@ def _print_pivot(reader: Reader, conditions: Sequence[Filter], axes: Axes, style
     options += ["--cols", axes.cols] if axes.cols else []
     options += ["--metric", axes.metric] if axes.metric else []
     command = shlex.join([*shlex.split(COMMAND), *options])
-    report.write(report.Report(command, {}, pivot(kept, axes)), style, sys.stdout)
+    found = report.Report(command, {}, pivot(kept, axes))
+    report.write(report.with_intervals(found) if intervals else found, style, sys.stdout)

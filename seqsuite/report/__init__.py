@@ -5,7 +5,7 @@ here, once.
 """
 
 from seqsuite.report.data import as_json, from_json
-from seqsuite.report.model import Column, Report, Row, Section
+from seqsuite.report.model import Column, Report, Row, Section, with_intervals
 from seqsuite.report.write import FORMATS, write
 
-__all__ = ["FORMATS", "Column", "Report", "Row", "Section", "as_json", "from_json", "write"]
+__all__ = ["FORMATS", "Column", "Report", "Row", "Section", "as_json", "from_json", "with_intervals", "write"]

@@ -1,7 +1,7 @@
 """What a report is made of: sections of rows, whose values are raw numbers."""
 
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from seqsuite.report.format import show
@@ -20,6 +20,8 @@ class Column:
         kind: How a value is shown; one of :func:`~seqsuite.report.format.show`'s.
         digits: Digits after the point, for the kind ``number``.
         spread: Key of the standard deviation to show behind the value, for the kind ``number``.
+        low: Key of the lower end of its interval, shown with ``high`` where no ``spread`` is named.
+        high: Key of the upper end.
         optional: Whether a table that is too wide for a terminal may do without; the last such column goes
             first.
     """
@@ -29,6 +31,8 @@ class Column:
     kind: str = "text"
     digits: int = 2
     spread: str | None = None
+    low: str | None = None
+    high: str | None = None
     optional: bool = False
 
     @property
@@ -38,9 +42,15 @@ class Column:
 
     def show(self, row: Mapping[str, Value]) -> str:
         """Return the row's value for people."""
-        text = show(row.get(self.key), self.kind, self.digits)
-        spread = row.get(self.spread) if self.spread else None
-        return text if spread is None else f"{text} ± {show(spread, self.kind, self.digits)}"
+        text = self._number(row, self.key)
+        if self.spread:
+            return text if row.get(self.spread) is None else f"{text} ± {self._number(row, self.spread)}"
+        if self.low and self.high and row.get(self.low) is not None:
+            return f"{text} ({self._number(row, self.low)} to {self._number(row, self.high)})"
+        return text
+
+    def _number(self, row: Mapping[str, Value], key: str) -> str:
+        return show(row.get(key), self.kind, self.digits)
 
 
 @dataclass(frozen=True)
@@ -82,3 +92,17 @@ class Report:
     machine: Mapping[str, str]
     sections: Sequence[Section]
     notes: Sequence[str] = ()
+
+
+def with_intervals(report: Report) -> Report:
+    """Return a report that shows intervals in place of standard deviations, where its rows have both."""
+    sections = [
+        replace(section, columns=tuple(_with_interval(column) for column in section.columns))
+        for section in report.sections
+    ]
+    note = "In brackets: the 95 % interval of the mean, by bootstrap over the seeds; one seed has none."
+    return replace(report, sections=sections, notes=[*report.notes, note])
+
+
+def _with_interval(column: Column) -> Column:
+    return replace(column, spread=None) if column.low is not None else column

@@ -17,8 +17,9 @@ from seqsuite.results.intervals import uncarried
 from seqsuite.results.measured import measured
 from seqsuite.results.order import natural
 from seqsuite.results.published import join_published
+from seqsuite.results.scores import Score, score_of
 from seqsuite.results.studies.study import Study
-from seqsuite.results.table import SMOKE, MetricInfo, Results, Row, Score, Section, settings_text, spread_of
+from seqsuite.results.table import SMOKE, MetricInfo, Results, Row, Section, settings_text
 
 _NO_OPTIONS = ("task.name", "model.name", "scale", "seed")
 _NAMED = 12
@@ -280,7 +281,7 @@ def _row(
         departures=of_model(changed),
         options=options,
         settings={key: value for key, value in params.items() if _is_setting(key)},
-        score=scores.get(metric.name, Score(math.nan, None)),
+        score=scores.get(metric.name, Score(math.nan)),
         values={int(cell.tags[schema.TAG_SEED]): math.nan for cell in cells} | _by_seed(cells, metric.name),
         by_seed={name: _by_seed(cells, name) for name in scores},
         scores=scores,
@@ -300,7 +301,7 @@ def _scores(cells: Sequence[CellRun]) -> dict[str, Score]:
     found = {}
     for name in sorted({name for each in every for name in each}):
         values = [each[name] for each in every if name in each]
-        found[name] = Score(statistics.fmean(values), spread_of(values))
+        found[name] = score_of(values)
     return found
 
 

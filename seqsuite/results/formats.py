@@ -11,16 +11,27 @@ from seqsuite.results.collect import describe
 from seqsuite.results.measured import first_set, of_samples
 from seqsuite.results.order import natural
 from seqsuite.results.sample_table import sample_metrics, sample_table
+from seqsuite.results.scores import score_cells, score_column
 from seqsuite.results.table import MetricInfo, Results, Row, Section, Unmatched, settings_text
 
 COMMAND = "seqsuite results"
+_TEST = "test_{}"
 
 
 def print_results(
-    results: Results, style: str = "table", file: TextIO | None = None, *, command: str = COMMAND
+    results: Results,
+    style: str = "table",
+    file: TextIO | None = None,
+    *,
+    command: str = COMMAND,
+    intervals: bool = False,
 ) -> None:
-    """Write results to ``file`` (standard output by default) in one of :data:`seqsuite.report.FORMATS`."""
-    report.write(results_report(results, command), style, file or sys.stdout)
+    """Write results to ``file`` (standard output by default) in one of :data:`seqsuite.report.FORMATS`.
+
+    Behind a mean stands its standard deviation over the seeds, or its interval.
+    """
+    found = results_report(results, command)
+    report.write(report.with_intervals(found) if intervals else found, style, file or sys.stdout)
 
 
 def results_report(results: Results, command: str = COMMAND) -> Report:
@@ -61,14 +72,14 @@ def options_text(row: Row, section: Section) -> str:
 
 def mean_and_spread(row: Row, metric: MetricInfo) -> str:
     """Return ``"mean ± standard deviation"``, or the value alone for a single seed."""
-    return Column("mean", "", "number", metric.digits, spread="spread").show(row.score._asdict())
+    return score_column("{}", "", metric.digits).show(score_cells("{}", row.score))
 
 
 def _ranking(section: Section) -> report.Section:
     metric = section.metric
     columns = [
         Column("label", "model"),
-        Column("test_mean", metric.label, "number", metric.digits, spread="test_spread"),
+        score_column(_TEST, metric.label, metric.digits),
         Column("paper", "paper", "number", metric.digits),
         Column("seeds", "seeds", "count"),
         Column("parameters", "params", "quantity"),
@@ -117,8 +128,7 @@ def _cells(row: Row, section: Section) -> Cells:
         "departures": dict(row.departures),
         "options": dict(row.options),
         "options_shown": options_text(row, section),
-        "test_mean": row.score.mean,
-        "test_spread": row.score.spread,
+        **score_cells(_TEST, row.score),
         "seeds": len(row.values),
         "values": dict(row.values),
         "scores": {name: score.mean for name, score in row.scores.items()},
@@ -152,19 +162,16 @@ def _by_set(section: Section, further: Sequence[str]) -> report.Section:
     if first := first_set(section.evals):
         keys = {first: metric.name, **keys}
     columns = [Column("label", "model")]
-    columns += [
-        Column(name, name.replace("_", " "), "number", metric.digits, spread=f"{name}_spread")
-        for name in keys
-    ]
+    columns += [score_column(f"{name}_{{}}", name.replace("_", " "), metric.digits) for name in keys]
     rows: list[Cells] = []
     for row in section.rows:
         cells: Cells = {"label": row.label}
         theirs: Cells = {"label": "  paper"}
         for name, key in keys.items():
             if key in row.scores:
-                cells |= {name: row.scores[key].mean, f"{name}_spread": row.scores[key].spread}
+                cells |= score_cells(f"{name}_{{}}", row.scores[key])
             if key in row.paper:
-                theirs[name] = row.paper[key].value
+                theirs[f"{name}_mean"] = row.paper[key].value
         rows += [cells, theirs] if len(theirs) > 1 else [cells]
     title = f"{section.title}: test {metric.label} by evaluation set"
     return report.Section("evaluation sets", title, tuple(columns), rows, about=_about(section))

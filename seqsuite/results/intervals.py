@@ -4,12 +4,13 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from seqsuite.results.table import MetricInfo, Row
+if TYPE_CHECKING:
+    from seqsuite.results.table import MetricInfo, Row
 
 ENOUGH_SEEDS = 3
 """Fewer seeds carry no ranking: with two, a bootstrap has three different means."""
@@ -77,7 +78,7 @@ def difference(first: Mapping[int, float], second: Mapping[int, float], higher_i
     return Difference(float(np.mean(found)), *interval(found), len(found))
 
 
-def uncarried(rows: Sequence[Row], metric: MetricInfo) -> list[str]:
+def uncarried(rows: Sequence["Row"], metric: "MetricInfo") -> list[str]:
     """Return a warning where the seeds do not carry that the first row is ahead of the second.
 
     Args:

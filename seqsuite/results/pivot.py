@@ -19,7 +19,8 @@ from seqsuite.results.filters import setting
 from seqsuite.results.intervals import difference
 from seqsuite.results.measured import first_set, measured, of_samples, value_of
 from seqsuite.results.order import natural
-from seqsuite.results.table import SMOKE, MetricInfo, labelled, spread_of
+from seqsuite.results.scores import score_cells, score_column, score_of
+from seqsuite.results.table import SMOKE, MetricInfo, labelled
 
 SET = "set"
 """In place of a setting: the evaluation sets, or of ``loss_by_position`` the positions."""
@@ -97,8 +98,7 @@ def _section(cells: Sequence[CellRun], axes: Axes) -> report.Section:
     cols = sorted({col for _, col in values}, key=natural)
     columns = [Column(f"row_{place}", key) for place, key in enumerate(axes.rows)]
     columns += [
-        Column(f"mean_{place}", _heading(axes, col, name), "number", metric.digits, spread=f"spread_{place}")
-        for place, col in enumerate(cols)
+        score_column(_key(place), _heading(axes, col, name), metric.digits) for place, col in enumerate(cols)
     ]
     shown: list[Cells] = []
     for row in rows:
@@ -200,17 +200,19 @@ def _cell(found: Found, place: int) -> Cells:
     if not values:
         diverged = any(schema.TAG_DIVERGED in run.tags for run, _ in found)
         word = "diverged" if diverged else schema.status_in_words(found[0][0].status)
-        return {f"mean_{place}": word}
-    return {
-        f"mean_{place}": statistics.fmean(values),
-        f"spread_{place}": spread_of(values),
-        f"seeds_{place}": len({run.tags[schema.TAG_SEED] for run, _ in found}),
-    }
+        return {_key(place).format("mean"): word}
+    seeds = len({run.tags[schema.TAG_SEED] for run, _ in found})
+    return {**score_cells(_key(place), score_of(values)), f"seeds_{place}": seeds}
+
+
+def _key(place: int) -> str:
+    """Return what a column's parts are called in rows."""
+    return f"{{}}_{place}"
 
 
 def _best(rows: Sequence[Cells], count: int, higher_is_better: bool) -> frozenset[tuple[int, str]]:
     best = set()
-    for key in (f"mean_{place}" for place in range(count)):
+    for key in (_key(place).format("mean") for place in range(count)):
         numbers = {
             number: row[key]
             for number, row in enumerate(rows)

@@ -6,6 +6,7 @@ from seqsuite import report
 from seqsuite.report import Column
 from seqsuite.report import Row as Cells
 from seqsuite.results.measured import of_samples
+from seqsuite.results.scores import score_cells, score_column
 from seqsuite.results.table import Row, Section
 
 _DIGITS = 3
@@ -26,10 +27,7 @@ def sample_table(section: Section, names: Sequence[str]) -> report.Section:
     metrics = list(dict.fromkeys(name.rpartition("/")[2] for name in names))
     groups = sorted({name.rpartition("/")[0] for name in names})
     columns = [Column("label", "model")]
-    columns += [
-        Column(metric, metric.replace("_", " "), "number", _DIGITS, spread=f"{metric}_spread")
-        for metric in metrics
-    ]
+    columns += [score_column(f"{metric}_{{}}", metric.replace("_", " "), _DIGITS) for metric in metrics]
     rows: list[Cells] = []
     for row in section.rows:
         for group in groups:
@@ -37,7 +35,7 @@ def sample_table(section: Section, names: Sequence[str]) -> report.Section:
             if len(cells) > 1:
                 rows.append(cells)
         paper: Cells = {
-            of_samples(name) or "": value.value for name, value in row.paper.items() if of_samples(name)
+            f"{of_samples(name)}_mean": value.value for name, value in row.paper.items() if of_samples(name)
         }
         if paper:
             rows.append({"label": "  paper", **paper})
@@ -51,5 +49,5 @@ def _cells(row: Row, group: str, metrics: Sequence[str]) -> Cells:
     for metric in metrics:
         score = row.scores.get(f"sample/{group}/{metric}" if group else f"sample/{metric}")
         if score is not None:
-            cells |= {metric: score.mean, f"{metric}_spread": score.spread}
+            cells |= score_cells(f"{metric}_{{}}", score)
     return cells

@@ -1,31 +1,18 @@
 """What results are: rows of cells that differ in their seed only, in sections of what may be compared."""
 
-import math
-import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from seqsuite.experiments.tracking import schema
 from seqsuite.results.measured import of_samples
+from seqsuite.results.scores import Score
 
 if TYPE_CHECKING:
     import pandas
 
 SMOKE = "scale=smoke shows only that things run: its numbers say nothing about the models."
 """What stands beside all that was run at that scale."""
-
-
-def spread_of(values: Sequence[float]) -> float | None:
-    """Return the sample standard deviation, ``None`` for one value or where one is not finite."""
-    return statistics.stdev(values) if len(values) > 1 and all(map(math.isfinite, values)) else None
-
-
-class Score(NamedTuple):
-    """Mean over the seeds and sample standard deviation, ``None`` for one seed or where one is not finite."""
-
-    mean: float
-    spread: float | None
 
 
 class Paper(NamedTuple):

@@ -44,6 +44,13 @@ def test_rows_name_their_model_and_stand_beside_the_paper(
     assert "99.80" not in seqsuite("results", *two_runs, "--no-paper").stdout
 
 
+@pytest.mark.parametrize("axes", [[], ["--rows", "model"]])
+def test_intervals_on_request(seqsuite: Seqsuite, two_runs: tuple[str, str], axes: list[str]) -> None:
+    told = "In brackets: the 95 % interval of the mean"
+    assert told in seqsuite("results", *two_runs, *axes, "--interval").stdout
+    assert told not in seqsuite("results", *two_runs, *axes).stdout
+
+
 def test_what_was_evaluated_is_recorded(
     two_runs: tuple[str, str], shared_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

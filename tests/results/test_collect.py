@@ -132,7 +132,7 @@ def test_several_baselines_and_evaluation_sets(reader: Reader, record: Record) -
     scores = section.rows[0].scores
     assert scores["length_512/bits_per_base"].mean == pytest.approx(1.9)
     assert scores["length_512/bits_per_base"].spread == pytest.approx(statistics.stdev((1.8, 2.0)))
-    assert scores["perplexity"] == (3.7, 0.0)
+    assert scores["perplexity"] == (3.7, 0.0, 3.7, 3.7)
 
 
 def test_rows_of_one_model_show_the_options_that_differ(reader: Reader, record: Record) -> None:

@@ -157,7 +157,7 @@ def test_csv_holds_full_precision_and_marks_published_numbers() -> None:
         "400 K steps",
     )
     by_set = [line for line in lines if line["section"] == "evaluation sets"]
-    assert (by_set[0]["length_512"], by_set[0]["length_512_spread"]) == ("98.0", "0.5")
+    assert (by_set[0]["length_512_mean"], by_set[0]["length_512_spread"]) == ("98.0", "0.5")
 
 
 def test_json_is_complete_and_valid() -> None:

@@ -70,9 +70,11 @@ def test_evaluation_sets_make_columns(reader: Reader, record: Record) -> None:
     record("mamba", 99.0, task="copying", metric="accuracy", metrics={"test/length_512/accuracy": 70.0})
     (section,) = pivot(reader.cells(), Axes(("model",), "set"))
     assert [column.title for column in section.columns] == ["model", "first", "length_512"]
+    one_seed = {"spread": None, "low": None, "high": None, "seeds": 1}
     assert section.rows == [
-        {"row_0": "mamba", "mean_0": 99.0, "spread_0": None, "seeds_0": 1}
-        | {"mean_1": 70.0, "spread_1": None, "seeds_1": 1}
+        {"row_0": "mamba"}
+        | {f"{part}_0": value for part, value in ({"mean": 99.0} | one_seed).items()}
+        | {f"{part}_1": value for part, value in ({"mean": 70.0} | one_seed).items()}
     ]
 
 

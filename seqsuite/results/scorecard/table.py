@@ -7,7 +7,8 @@ from seqsuite.report import Column, Report, Section
 from seqsuite.report import Row as Cells
 from seqsuite.results.scorecard.card import Card, Line, verdict
 from seqsuite.results.scorecard.cost import ModelCost
-from seqsuite.results.table import SMOKE, spread_of
+from seqsuite.results.scores import score_of
+from seqsuite.results.table import SMOKE
 
 _DECODING = (
     "On a CPU stacks of Mamba or Mamba-2 blocks are decoded by one compiled kernel, all others by calls of "
@@ -62,7 +63,7 @@ def _score_cells(card: Card, line: Line, keys: dict[str, str]) -> Cells:
     }
     for score in line.scores:
         values = list(score.values.values())
-        spread, mean = spread_of(values), line.metric.show(score.mean)
+        spread, mean = score_of(values).spread, line.metric.show(score.mean)
         key = keys[score.model]
         cells |= {
             key: mean if spread is None else f"{mean} ± {line.metric.show(spread)}",
