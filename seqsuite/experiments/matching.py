@@ -1,11 +1,11 @@
 """Fair grids: each model as large as another, in parameters, state or operations, by the width it gets.
 
 ``model.match=params`` is carried out before cells are resolved: what comes of it is an ordinary
-``model.d_model``, so that a cell is the same whether its width was matched or typed.
+``model.d_model``, and perhaps an ordinary ``model.mixer.n_heads``, so that a cell is the same whether its
+width was matched or typed.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
 from typing import Any
 
 import torch
@@ -28,6 +28,7 @@ _NAMES: dict[Quantity, str] = {
 }
 _WIDEST_STEP = 128
 """If no value up to this one can be used, then none can: heads that divide a width are fewer."""
+_HEADS = "model.mixer.n_heads"
 _NOT_THE_MODELS = ("train.", "run.")
 _PARTS_OF_A_MODEL = ("model.block", "model.mixer", "model.layers")
 """What makes a model another one, rather than smaller or larger."""
@@ -48,7 +49,7 @@ def match_grid(grid: Sequence[Overrides], base: Overrides) -> tuple[list[Overrid
     """
     plain = without_match(base)
     references: dict[str, CellConfig] = {}
-    chosen: dict[tuple[str, str], str] = {}
+    chosen: dict[tuple[str, str], Overrides] = {}
     cells = []
     for settings in grid:
         wanted = match_of(base | settings)
@@ -66,7 +67,7 @@ def match_grid(grid: Sequence[Overrides], base: Overrides) -> tuple[list[Overrid
         place = group, model.model_dump_json()
         if place not in chosen:
             chosen[place] = _matching(own, plain, wanted, references[group])
-        cells.append({**own, f"model.{wanted.match_by}": chosen[place]})
+        cells.append({**own, **chosen[place]})
     return cells, plain
 
 
@@ -110,8 +111,8 @@ def _reference(own: Overrides, plain: Overrides, wanted: MatchConfig) -> CellCon
     return resolve({**shared, "model": wanted.match_to})
 
 
-def _matching(own: Overrides, plain: Overrides, wanted: MatchConfig, reference: CellConfig) -> str:
-    """Return the value of the chosen key at which a model is nearest to the reference.
+def _matching(own: Overrides, plain: Overrides, wanted: MatchConfig, reference: CellConfig) -> Overrides:
+    """Return the settings with which a model is nearest to the reference: the chosen key, and perhaps heads.
 
     Raises:
         UserError: if it is not near, or no value can be used.
@@ -123,21 +124,15 @@ def _matching(own: Overrides, plain: Overrides, wanted: MatchConfig, reference: 
         raise UserError(
             f"model.match={quantity} cannot be met: {reference.model.name} has no {_NAMES[quantity]}."
         )
-    faults: list[UserError] = []
-
-    @cache
-    def size_at(value: int) -> int | None:
-        try:
-            return size_of(resolve({**own, key: str(value)}, plain), quantity)
-        except UserError as error:
-            faults.append(error)
-            return None
-
-    found = nearest(size_at, goal)
+    choices = _Choices(own, plain, quantity, key)
+    found = nearest(choices.size_at, goal)
+    if key == "model.d_model" and not _is_near(found, goal, wanted):
+        choices = _Choices(own, plain, quantity, key, fewer_heads=True)
+        found = nearest(choices.size_at, goal)
     if found is None:
-        raise faults[-1]
+        raise choices.faults[-1]
     value, size = found
-    if abs(size / goal - 1) > wanted.match_within:
+    if not _is_near(found, goal, wanted):
         model = resolve(own, plain).model
         raise UserError(
             f"model.match={quantity} cannot be met by {model.name} with mixer {model.mixer.name}: "
@@ -145,7 +140,52 @@ def _matching(own: Overrides, plain: Overrides, wanted: MatchConfig, reference: 
             f"with {key}={value}. Match another quantity, choose another key by model.match_by, or set its "
             "options so that more widths fit."
         )
-    return str(value)
+    return choices.settings_at(value)
+
+
+def _is_near(found: tuple[int, int] | None, goal: int, wanted: MatchConfig) -> bool:
+    return found is not None and abs(found[1] / goal - 1) <= wanted.match_within
+
+
+class _Choices:
+    """The sizes of a model by the values of a key.
+
+    With ``fewer_heads`` a width that the mixer's heads do not divide gets the most heads below theirs that
+    do, unless their number was given: so that more widths fit, and heads grow wider rather than narrower.
+    """
+
+    def __init__(
+        self, own: Overrides, plain: Overrides, quantity: Quantity, key: str, *, fewer_heads: bool = False
+    ) -> None:
+        self._own, self._plain, self._quantity, self._key = own, plain, quantity, key
+        self._heads: int | None = None
+        if fewer_heads and not (plain | own).keys() & {_HEADS, "model.mixer.head_dim"}:
+            self._heads = getattr(resolve(own, plain).model.mixer, "n_heads", None)
+        self._found: dict[int, tuple[Overrides, int] | None] = {}
+        self.faults: list[UserError] = []
+
+    def size_at(self, value: int) -> int | None:
+        """Return the size at a value, ``None`` where it cannot be used."""
+        if value not in self._found:
+            self._found[value] = self._first_usable(value)
+        found = self._found[value]
+        return None if found is None else found[1]
+
+    def settings_at(self, value: int) -> Overrides:
+        """Return the settings of a value that can be used."""
+        found = self._found[value]
+        assert found is not None
+        return found[0]
+
+    def _first_usable(self, value: int) -> tuple[Overrides, int] | None:
+        plainly: Overrides = {self._key: str(value)}
+        fewer = range((self._heads or 1) - 1, 0, -1)
+        for settings in [plainly, *({**plainly, _HEADS: str(heads)} for heads in fewer)]:
+            try:
+                return settings, size_of(resolve({**self._own, **settings}, self._plain), self._quantity)
+            except UserError as error:
+                self.faults.append(error)
+        return None
 
 
 def nearest(size_at: Callable[[int], int | None], goal: int) -> tuple[int, int] | None:

@@ -31,6 +31,21 @@ def test_models_get_as_many_as_the_first_of_the_grid(quantity: Quantity) -> None
         assert abs(size / first - 1) <= TOLERANCE
 
 
+@pytest.mark.parametrize("quantity", ["params", "state", "flops"])
+def test_heads_that_divide_few_widths_do_not_keep_a_model_from_being_equal(quantity: Quantity) -> None:
+    """Eight heads turn by their position at widths of 16, 32, … alone, and none of these is near."""
+    asked = (f"model.match={quantity}", "model.match_to=mamba")
+    (found,) = cells("model=transformer++", *asked)
+    (mamba,) = cells("model=mamba")
+    assert abs(size_of(found, quantity) / size_of(mamba, quantity) - 1) <= TOLERANCE
+    heads = int(found.model.mixer.model_dump()["n_heads"])
+    assert heads < 8
+    typed = (f"model.d_model={found.model.d_model}", f"model.mixer.n_heads={heads}")
+    assert cells("model=transformer++", *typed)[0].cell_id("") == found.cell_id("")
+    with pytest.raises(UserError, match="cannot be met by transformer"):
+        cells("model=transformer++", "model.mixer.n_heads=8", *asked)
+
+
 def test_the_state_is_matched_by_another_key_than_the_width() -> None:
     mamba, ssd = cells(
         "model=mamba,mamba2", "model.match=state", "model.match_by=mixer.d_state", "model.d_model=64"
@@ -76,7 +91,7 @@ def test_what_cannot_be_matched_is_one_sentence(settings: list[str], message: st
 
 
 def test_near_enough_is_what_the_tolerance_says() -> None:
-    settings = ("model=mamba,transformer", "model.match=params", "model.n_layer=1")
+    settings = ("model=mamba,s4d", "model.match=params", "model.n_layer=1")
     first, second = (size_of(cell, "params") for cell in cells(*settings))
     apart = abs(second / first - 1)
     assert apart > 0
