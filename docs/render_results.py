@@ -2,7 +2,8 @@
 
 An export is a file that ``seqsuite results --export`` wrote, of runs or of benchmarks, and called after the
 study that they are of; any other name is that of a table of all its runs. The runs of built-in models that
-come with the package, beside the battery of ``seqsuite scorecard``, make the page of the card. Each has a
+come with the package, beside the battery of ``seqsuite scorecard``, make the page of the card, and what
+``seqsuite scorecard … --format json > docs/results/scorecard.json`` wrote has its costs. Each has a
 page with its tables, pictures, command, hours and machine, and a line in ``index.md``. ``why.toml`` has by
 name sentences on what is seen; the sentences are typed, all else is made.
 """
@@ -11,7 +12,7 @@ import json
 import sys
 import tomllib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -20,7 +21,7 @@ from seqsuite.errors import UserError
 from seqsuite.experiments.tracking import schema
 from seqsuite.experiments.tracking.export import FileReader
 from seqsuite.experiments.tracking.store import CellRun
-from seqsuite.report import Report
+from seqsuite.report import Report, Section, from_json
 from seqsuite.report.markup import markdown
 from seqsuite.report.pictures import svg_bytes
 from seqsuite.results.benchmark_figure import benchmark_figure
@@ -31,7 +32,7 @@ from seqsuite.results.formats import results_report
 from seqsuite.results.scorecard.battery import read_battery, slots
 from seqsuite.results.scorecard.card import by_cell, make_card
 from seqsuite.results.scorecard.picture import card_figure
-from seqsuite.results.scorecard.table import card_report
+from seqsuite.results.scorecard.table import card_report, differences
 from seqsuite.results.studies import Study, load_studies
 from seqsuite.results.studies.outcome import study_report
 from seqsuite.results.studies.pictures import study_figure
@@ -44,6 +45,8 @@ TIMES = Path(__file__).parents[1] / "seqsuite/results/studies/times.json"
 """How long the runs of studies took, which comes with the package."""
 CARDS = sorted((Path(__file__).parents[1] / "seqsuite/results/scorecard").glob("builtin-*.json"))
 """The runs of built-in models that come with the package, by scale."""
+COSTS = "scorecard.json"
+"""What the models of the card cost: the card's own JSON, which holds no runs."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,7 @@ def render(exports: Path, cards: Sequence[Path] = ()) -> tuple[dict[str, str], d
     """Return the pages of all exports in a folder, and of cards, by name, and their pictures by file name."""
     why = exports / "why.toml"
     notes = tomllib.loads(why.read_text(encoding="utf-8")) if why.exists() else {}
-    parts = [part for export in [*sorted(exports.glob("*.json")), *cards] for part in parts_of(export)]
+    parts = [part for export in [*_exports(exports), *cards] for part in parts_of(export)]
     parts.sort(key=lambda part: (part.name == part.title, place_of(part.name)))
     pages = {"index": _index(parts)}
     for name in dict.fromkeys(part.name for part in parts):
@@ -85,11 +88,15 @@ def render(exports: Path, cards: Sequence[Path] = ()) -> tuple[dict[str, str], d
     return pages, {file: figure for part in parts for file, figure in part.pictures.items()}
 
 
+def _exports(folder: Path) -> list[Path]:
+    return [file for file in sorted(folder.glob("*.json")) if file.name != COSTS]
+
+
 def seconds_a_cell(exports: Path) -> dict[str, dict[str, int]]:
     """Return by scale and study how long a finished cell trained, for ``seqsuite reproduce --list``."""
     studies = load_studies()[0]
     found: dict[str, dict[str, int]] = {}
-    for export in sorted(exports.glob("*.json")):
+    for export in _exports(exports):
         study = studies.get(export.stem)
         if study is None or read_benchmarks(export) is not None:
             continue
@@ -191,10 +198,21 @@ def _of_scorecard(export: Path, reader: FileReader) -> Iterator[Part]:
             f"`{command}`: {len(used)} cells, {seconds / 3600:.1f} hours of training on {_hardware(used)}; "
             f"the runs are in `seqsuite/results/scorecard/{export.name}`."
         )
-        tables = markdown(card_report(card, [], {}))
+        report = card_report(card, [], {})
+        tables = markdown(replace(report, sections=[*report.sections, differences(card), *_costs(scale)]))
         text = _text(f"scale={scale}", told, pictures, tables, "How good is an architecture at small tests?")
         done = f"{len(used)} cells"
         yield Part("scorecard", "The card of models", scale, done, seconds, "–", text, pictures)
+
+
+def _costs(scale: str) -> list[Section]:
+    """Return the table of what the card's models cost, if it was measured at that scale."""
+    file = RESULTS / COSTS
+    if not file.exists():
+        return []
+    found = from_json(json.loads(file.read_text(encoding="utf-8")))
+    is_of_scale = any(section.about.get("scale") == scale for section in found.sections)
+    return [section for section in found.sections if section.kind == "cost" and is_of_scale]
 
 
 def _of_others(export: Path, reader: FileReader) -> Part:

@@ -10,6 +10,7 @@ from seqsuite.results.scorecard.cost import ModelCost
 from seqsuite.results.scores import score_of
 from seqsuite.results.table import SMOKE
 
+_PAIRED = "Differences are paired by seed, intervals by bootstrap: 95 %."
 _DECODING = (
     "On a CPU stacks of Mamba or Mamba-2 blocks are decoded by one compiled kernel, all others by calls of "
     "PyTorch."
@@ -48,8 +49,25 @@ def _scores(card: Card) -> Section:
         title=f"{card.candidate}: scorecard at scale={card.scale}",
         columns=tuple(columns),
         rows=[_score_cells(card, line, keys) for line in card.lines],
-        notes=["Differences are paired by seed, intervals by bootstrap: 95 %."],
+        notes=[_PAIRED],
         about={"scale": card.scale, "candidate": card.candidate, "reference": card.reference},
+    )
+
+
+def differences(card: Card) -> Section:
+    """Return by how much each model is ahead of the reference in each test, or that nothing shows it."""
+    others = [model for model in card.models if model != card.reference]
+    rows: list[Cells] = [
+        {"test": line.test.title}
+        | {score.model: verdict(score, card.reference, line.metric) for score in line.scores}
+        for line in card.lines
+    ]
+    return Section(
+        kind="differences",
+        title=f"Beside {card.reference}, with intervals",
+        columns=(Column("test", "test"), *(Column(model, model) for model in others)),
+        rows=rows,
+        notes=[_PAIRED],
     )
 
 
