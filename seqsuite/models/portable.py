@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from seqsuite.models.backbones.isotropic import Isotropic
-from seqsuite.models.base import Block, Mixer
+from seqsuite.models.base import Block, Mixer, is_plain_linear
 from seqsuite.models.blocks.mamba import MambaBlock
 from seqsuite.models.blocks.plain import PlainBlock
 from seqsuite.models.blocks.transformer import TransformerBlock
@@ -46,8 +46,9 @@ def portable(model: SequenceModel) -> dict[str, Any] | None:
     """Return a model as plain data, or ``None`` if it is larger or of other parts than a page can run.
 
     Those are models of tokens up to :data:`MOST_PARAMETERS`, of one width, whose blocks are ``mamba``,
-    ``none`` or ``transformer`` with S6 of a real A, S4, S4D or full attention inside, rotary or not: the
-    models mamba, s4, s4d, transformer, transformer++ and hybrid as they are, and mixtures of their parts.
+    ``none`` or ``transformer`` with S6 of a real A and a selective Δ, S4, S4D or full attention inside,
+    rotary or not: the models mamba, s4, s4d, transformer, transformer++ and hybrid as they are, and mixtures
+    of their parts.
 
     Returns:
         ``weights``, float32 numbers in base64; ``embedding``, ``positions`` (or ``None``), ``norm``,
@@ -109,10 +110,7 @@ def _block(block: Block, weights: _Weights) -> dict[str, Any] | None:
 
 def _mixer(mixer: Mixer, weights: _Weights) -> dict[str, Any] | None:
     if isinstance(mixer, S6):
-        scan = mixer.scan_weights()
-        if scan is None:
-            return None
-        return {"mixer": "s6", **{name: weights.put(value) for name, value in scan._asdict().items()}}
+        return _s6(mixer, weights)
     if isinstance(mixer, S4):
         return _s4(mixer, weights)
     if isinstance(mixer, S4D):
@@ -127,6 +125,24 @@ def _mixer(mixer: Mixer, weights: _Weights) -> dict[str, Any] | None:
             "out_proj": _linear(mixer.out_proj, weights),
         }
     return None
+
+
+def _s6(mixer: S6, weights: _Weights) -> dict[str, Any] | None:
+    """Return S6 of a real A whose Δ is selective; a B or C that is not, (D, N), stands for itself."""
+    if mixer.complex or mixer.x_proj is None or not mixer.dt_rank:
+        return None
+    if not is_plain_linear(mixer.x_proj, mixer.dt_proj):
+        return None
+    return {
+        "mixer": "s6",
+        "x_proj": weights.put(mixer.x_proj.weight),
+        "dt_proj": weights.put(mixer.dt_proj.weight),
+        "dt_bias": weights.put(mixer.dt_proj.bias),
+        "A": weights.put(-torch.exp(mixer.A_log)),
+        "B": weights.put(mixer.B),
+        "C": weights.put(mixer.C),
+        "D": weights.put(mixer.D),
+    }
 
 
 def _s4(mixer: S4, weights: _Weights) -> dict[str, Any]:

@@ -21,6 +21,12 @@ OTHER = "my sister wanted to cancel a taxi . i need to change a flight ."
 TASK = Hamburger(seed=0)
 NAMES = ("mamba", "s4d", "transformer")
 """Those of the page that is looked at."""
+SWITCHED = {
+    "without B": {"mixer": {"selective_B": False}, "block": {"d_conv": 2}},
+    "without C": {"mixer": {"selective_C": False}},
+    "only the step": {"mixer": {"selective_B": False, "selective_C": False}},
+}
+"""Mambas of which not all is selective."""
 
 pytestmark = pytest.mark.browser
 
@@ -73,6 +79,10 @@ def models() -> dict[str, Any]:
     made = {
         name: build_shaped(resolve_model(name, settings | own.get(name, {})), shape).eval()
         for name in (*NAMES, "s4")
+    }
+    made |= {
+        name: build_shaped(resolve_model("mamba", settings | switches), shape).eval()
+        for name, switches in SWITCHED.items()
     }
     with torch.no_grad():
         for model in made.values():
@@ -158,7 +168,7 @@ def test_what_a_model_does_not_show_takes_no_room(open_page: Callable[..., Any],
     assert visible == [2, 2, 1]  # attention has no state of one size
 
 
-@pytest.mark.parametrize("name", [*NAMES, "s4"])
+@pytest.mark.parametrize("name", [*NAMES, "s4", *SWITCHED])
 def test_python_and_page_agree(
     open_page: Callable[..., Any], tmp_path: Path, models: dict[str, Any], name: str
 ) -> None:

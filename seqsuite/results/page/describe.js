@@ -38,7 +38,7 @@ function statesOf(states, width, count, channels) {
 }
 
 function describeSelective({ delta, decay, state, C }) {
-  const length = delta.length, width = delta[0].length, states = C[0].length, size = width * states;
+  const length = delta.length, width = delta[0].length, size = state[0].length, states = size / width;
   const logs = decay.map((row) => row.map((v) => Math.log(Math.max(v, 1e-30))));
   const meanOf = (rows, at) => average(rows.map((row) => row[at]));
   const each = Array.from({ length: size }, (_, at) => at);
@@ -53,7 +53,7 @@ function describeSelective({ delta, decay, state, C }) {
     carried.push(state[t].map((v, at) => v - (t ? now[at] * state[t - 1][at] : 0)));
     return Array.from({ length }, (_, s) => (s > t ? 0 : total(Array.from({ length: width }, (__, d) => {
       let sum = 0;
-      for (let n = 0; n < states; n += 1) sum += carried[s][d * states + n] * C[t][n];
+      for (let at = d * states; at < (d + 1) * states; at += 1) sum += carried[s][at] * C[t][at % C[t].length];
       return Math.abs(sum);
     }))));
   });

@@ -71,17 +71,18 @@ function s6(inputs, p) {
   let h = new Float64Array(width * states);
   const outputs = inputs.map((x) => {
     const projected = linear(x, { weight: p.x_proj });
-    const B = projected.subarray(rank, rank + states), C = projected.subarray(rank + states);
+    const B = p.B ? p.B.values : projected.subarray(rank, rank + states); // of each channel, or of all
+    const C = p.C ? p.C.values : projected.subarray(projected.length - states);
     const delta = linear(projected.subarray(0, rank), { weight: p.dt_proj, bias: p.dt_bias }).map(softplus);
     const decay = p.A.values.map((a, at) => Math.exp(delta[Math.floor(at / states)] * a));
     h = h.map((v, at) => {
       const d = Math.floor(at / states);
-      return decay[at] * v + delta[d] * x[d] * B[at % states];
+      return decay[at] * v + delta[d] * x[d] * B[at % B.length];
     });
     seen.delta.push(delta); seen.decay.push(decay); seen.state.push(h); seen.C.push(C);
     return x.map((v, d) => {
       let sum = p.D.values[d] * v;
-      for (let n = 0; n < states; n += 1) sum += h[d * states + n] * C[n];
+      for (let at = d * states; at < (d + 1) * states; at += 1) sum += h[at] * C[at % C.length];
       return sum;
     });
   });
