@@ -20,6 +20,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
 import seqsuite
+from seqsuite.commands.inspect import DEMONSTRATION
 from seqsuite.models.description import describe
 from seqsuite.report.pictures import GREY, look, svg_bytes
 from seqsuite.results.benchmarks import read_benchmarks
@@ -28,7 +29,6 @@ DOCS = Path(__file__).parent
 IMAGES = DOCS / "images"
 KEPT = IMAGES / "ideas.json"
 SENTENCE = "i want to order a hamburger ."
-_TRAINED = ("task=hamburger", "model=mamba,s4d", "scale=cpu", "train.batch_size=32", "seed=0")
 _SCANS = {
     "seqsuite": "fused scan (ours)",
     "mambapy": "prefix scan in PyTorch (mambapy)",
@@ -61,7 +61,7 @@ def figures() -> dict[str, Figure]:
 def trained() -> dict[str, Any]:
     """Return the step sizes of the models that `seqsuite inspect` shows by default, for its sentence."""
     found = {}
-    for cell in seqsuite.run(*_TRAINED):
+    for cell in [cell for settings in DEMONSTRATION for cell in seqsuite.run(*settings)]:
         model = seqsuite.load(cell.run_id)
         first = describe(model, _ids(cell), str)["layers"]
         found[cell.config.model.name] = [layer["delta"]["mean"] for layer in first]

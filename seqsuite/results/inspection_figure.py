@@ -44,9 +44,9 @@ def inspection_figure(data: Mapping[str, Any]) -> Figure:
         step, kept, moved, says = panels[:, column]
         _bars(step, _step_sizes(layer, len(shown["tokens"])), shown["tokens"], _BLUE)
         step.set_ylim(0, largest * 1.05 or 1)
-        step.set_title(
-            f"{described['name']}\nlet in: Δ in layer {place + 1}, mean of the channels", fontsize=10
-        )
+        names = [described["name"], *([described["label"]] if described["label"] else [])]
+        told = [*names, f"let in: Δ in layer {place + 1}, mean of the channels"]
+        step.set_title("\n".join(told), fontsize=10)
         _draw_kept(kept, layer, shown["tokens"])
         _bars(moved, model["without"], shown["tokens"], _PURPLE)
         moved.set_ylim(0, 1.05)

@@ -23,7 +23,8 @@ def write_page(data: Mapping[str, Any], output: Path) -> None:
             - ``inputs``: each with ``text``, what it is called; ``tokens``, a label each; ``wave``, samples
               in [−1, 1], or ``None``; and ``models``, for each what
               :func:`seqsuite.models.description.describe` returns;
-            - ``models``: each with ``name``, ``parameters``, ``score``, how good it is in words, or
+            - ``models``: each with ``name``; ``label``, the model with its departures from its preset, or
+              ``None``; ``parameters``; ``score``, how good it is in words, or
               ``None``; ``live``, what :func:`seqsuite.models.portable.portable` returns; ``longest``, the
               tokens that it may be given in the page; and ``names`` of its outputs, for a live one;
             - ``reader``: how the page reads a sentence: ``kind`` (``words``, ``letters`` or ``bytes``),

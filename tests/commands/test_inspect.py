@@ -52,6 +52,7 @@ def test_a_page_holds_inputs_models_and_weights_and_is_kept_with_its_run(
     assert [one["tokens"][0] for one in data["inputs"]] == ["i", "what"]
     [model] = data["models"]
     assert model["score"].startswith("test accuracy ")
+    assert model["label"] == "mamba + d_model=8"
     assert model["live"]["weights"]
     assert data["why"] == ""
     assert data["scan"] is None
@@ -140,3 +141,11 @@ def test_without_a_run_the_demonstration_is_trained(
     answers = [model["answers"][-1][0][0] for model in data["inputs"][0]["models"]]
     assert answers[0] == "order_food"
     assert [model["live"] is not None for model in data["models"]] == [True, True]
+    mamba, s4d = data["inputs"][0]["models"]
+    steps = max((layer["delta"]["mean"] for layer in mamba["layers"]), key=lambda mean: max(mean) - min(mean))
+    words = data["inputs"][0]["tokens"]
+    assert {words[place] for place in sorted(range(len(words)), key=steps.__getitem__)[-2:]} == {
+        "order",
+        "hamburger",
+    }
+    assert all(isinstance(layer["delta"]["mean"], float) for layer in s4d["layers"])  # flat

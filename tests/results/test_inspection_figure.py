@@ -11,12 +11,19 @@ from seqsuite.results.inspection_figure import inspection_figure, most_selective
 from .drawn import check, in_words
 
 
+def named(name: str, label: str | None = None) -> dict[str, str | None]:
+    return {"name": name, "label": label}
+
+
 def page_data(*names: str) -> dict[str, object]:
     ids = torch.arange(6)
     models = [seqsuite.build(name, vocab_size=9, seqlen=9, seed=0, d_model=16).eval() for name in names]
     described = [describe(model, ids, lambda token: f"${token}") for model in models]
     tokens = ["a", " ", "$x", "y_1", "^", "b"]
-    return {"inputs": [{"tokens": tokens, "models": described}], "models": [{"name": name} for name in names]}
+    return {
+        "inputs": [{"tokens": tokens, "models": described}],
+        "models": [named(name) for name in names],
+    }
 
 
 def test_models_stand_side_by_side_on_one_scale() -> None:
@@ -67,13 +74,16 @@ def test_what_models_say_is_drawn_as_expected() -> None:
     ]
     data = {
         "inputs": [{"tokens": ["a", " ", "$b"], "models": models}],
-        "models": [{"name": name} for name in ("told", "constant", "pieces", "silent")],
+        "models": [named(name) for name in ("told", "constant", "pieces", "silent")],
     }
     check("inspection.txt", in_words(inspection_figure(data)))
     nothing = {**data, "inputs": [{"tokens": ["a"], "models": [told(1, layers=[silent])]}]}
-    step, *_ = inspection_figure({**nothing, "models": [{"name": "silent"}]}).axes
+    step, *_ = inspection_figure({**nothing, "models": [named("silent")]}).axes
     assert step.get_ylim() == (0, 1)
-    for length, named in ((64, 64), (65, 0)):
+    for length, count in ((64, 64), (65, 0)):
         tokens = {"tokens": ["a"] * length, "models": [told(length, layers=[silent])]}
-        moved = inspection_figure({"inputs": [tokens], "models": [{"name": "long"}]}).axes[2]
-        assert sum(label.get_text() == "a" for label in moved.get_xticklabels()) == named
+        step, _, moved, _ = inspection_figure(
+            {"inputs": [tokens], "models": [named("long", "mamba + x")]}
+        ).axes
+        assert step.get_title().startswith("long\nmamba + x\nlet in")
+        assert sum(label.get_text() == "a" for label in moved.get_xticklabels()) == count

@@ -41,6 +41,7 @@ def test_dna_stands_in_rows_of_sixty(open_page: Callable[..., Any], tmp_path: Pa
         {
             "name": "mamba",
             "parameters": 1,
+            "label": None,
             "score": None,
             "longest": 130,
             "live": portable(model),
@@ -82,7 +83,15 @@ def test_audio_is_a_waveform_that_plays(open_page: Callable[..., Any], tmp_path:
         }
     ]
     data["models"] = [
-        {"name": "mamba", "parameters": 1, "score": None, "longest": 256, "live": None, "names": None}
+        {
+            "name": "mamba",
+            "label": None,
+            "parameters": 1,
+            "score": None,
+            "longest": 256,
+            "live": None,
+            "names": None,
+        }
     ]
     write_page(data, tmp_path / "audio.html")
     page = open_page((tmp_path / "audio.html").as_uri(), 360)

@@ -50,6 +50,7 @@ def data_of(models: dict[str, Any], sentences: list[str], **changes: Any) -> dic
         {
             "name": name,
             "parameters": model.num_parameters(),
+            "label": f"{name} + d_state=4" if name == "mamba" else None,
             "score": None,
             "longest": 40,
             "live": portable(model),
@@ -160,6 +161,12 @@ def test_a_layer_and_a_head_can_be_chosen_and_what_is_kept_or_read(
     page.locator("#below").select_option("read")
     assert "share read now" in first.get_attribute("title")
     assert section.locator("svg.lines path").count() == 4  # from each earlier token
+
+
+def test_a_model_that_is_not_its_preset_says_so(open_page: Callable[..., Any], page_file: Path) -> None:
+    mamba, s4d, _ = open_page(page_file.as_uri()).locator("section").all()
+    assert "mamba + d_state=4" in mamba.inner_text()
+    assert "+" not in s4d.inner_text()
 
 
 def test_what_a_model_does_not_show_takes_no_room(open_page: Callable[..., Any], page_file: Path) -> None:

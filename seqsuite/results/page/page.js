@@ -102,7 +102,7 @@ class View {
   draw(largest) {
     const { state, delta } = this.shown, [held, heldName, heldTitle] = this.held(), { state_bytes: sizes, answers, without } = this.model;
     const described = data.models[this.index], most = Math.max(...shown.models.map((model) => Math.max(...model.state_bytes)));
-    this.about.textContent = [`${described.parameters.toLocaleString("en")} parameters`, described.score, `state after this token: ${bytes(sizes[position])}, ${sizes[0] === sizes[sizes.length - 1] ? "whatever the length" : "growing"}`].filter(Boolean).join(" · ");
+    this.about.textContent = [described.label, `${described.parameters.toLocaleString("en")} parameters`, described.score, `state after this token: ${bytes(sizes[position])}, ${sizes[0] === sizes[sizes.length - 1] ? "whatever the length" : "growing"}`].filter(Boolean).join(" · ");
     this.size.style.width = `${100 * sizes[position] / most}%`;
     this.strip.draw({ position, step: (t) => stepSize(this.shown, t), largest, held, heldName, without, layer: this.shown });
     this.lines.root.style.display = held ? "" : "none";
