@@ -29,6 +29,7 @@ from seqsuite.results.benchmarks import Benchmark, read_benchmarks
 from seqsuite.results.collect import collect
 from seqsuite.results.figures import comparison
 from seqsuite.results.formats import results_report
+from seqsuite.results.growth_tables import with_growth_tables
 from seqsuite.results.scorecard.battery import read_battery, slots
 from seqsuite.results.scorecard.card import by_cell, make_card
 from seqsuite.results.scorecard.picture import card_figure
@@ -93,12 +94,19 @@ def _exports(folder: Path) -> list[Path]:
 
 
 def seconds_a_cell(exports: Path) -> dict[str, dict[str, int]]:
-    """Return by scale and study how long a finished cell trained, for ``seqsuite reproduce --list``."""
+    """Return by scale and study how long a cell trained, or a benchmark took, for ``reproduce --list``."""
     studies = load_studies()[0]
     found: dict[str, dict[str, int]] = {}
     for export in _exports(exports):
         study = studies.get(export.stem)
-        if study is None or read_benchmarks(export) is not None:
+        if study is None:
+            continue
+        benchmarks = read_benchmarks(export)
+        if benchmarks is not None:
+            for scale in study.benches:
+                times = [one.seconds for one in study_benchmarks(study, scale, benchmarks)]
+                if times and None not in times:
+                    found.setdefault(scale, {})[export.stem] = round(sum(filter(None, times)) / len(times))
             continue
         runs = FileReader(export).cells()
         for scale in study.grids:
@@ -243,7 +251,8 @@ def _alt(file: str) -> str:
 def _with_machine(report: Report) -> str:
     """Return a report's tables in Markdown, below its command and the machine."""
     machine = "; ".join(f"{key}: {value}" for key, value in report.machine.items())
-    sections = markdown(Report(report.command, {}, report.sections, report.notes))
+    shown = with_growth_tables(report)
+    sections = markdown(Report(report.command, {}, shown.sections, report.notes))
     return f"`{report.command}` on {machine}.\n\n{sections}"
 
 

@@ -31,7 +31,16 @@ QUICK_SHAPES = [Shape(2, 64, 32, 4)]
 SWEEP = Shape(1, 0, 512, 16)
 SWEEP_LENGTHS = [128, 256, 512, 1024, 4096, 16384, 65536]
 QUICK_LENGTHS = [32, 64, 128]
-SWEEP_PEERS = [OURS, "mamba-ssm", "mambapy", "transformers", "compiled-chunks", "sdpa", "fft-conv"]
+SWEEP_PEERS = [
+    OURS,
+    "mamba-ssm",
+    "prefix-scan",
+    "mambapy",
+    "transformers",
+    "compiled-chunks",
+    "sdpa",
+    "fft-conv",
+]
 SLOPE_FROM = 1024
 """Slopes are fitted from this length on, where a call's overhead no longer counts."""
 

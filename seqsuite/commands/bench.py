@@ -14,8 +14,9 @@ from seqsuite.bench.operations import using_threads
 from seqsuite.bench.settings import Settings
 from seqsuite.devices import usable_cores
 from seqsuite.errors import UserError
-from seqsuite.report import Report, write
+from seqsuite.report import Report
 from seqsuite.report.pictures import PictureFile, check_picture
+from seqsuite.results.growth_tables import write_benchmark
 
 SIZES = {
     "scan": ("B", "L", "D", "N"),
@@ -104,7 +105,7 @@ def run_benchmark(
         from seqsuite.results.benchmarks import labelled
 
         report = labelled(report)
-    write(report, style, sys.stdout)
+    write_benchmark(report, style, sys.stdout)
     if not quick:
         from seqsuite.results.benchmarks import EXPERIMENT, record_benchmark
 

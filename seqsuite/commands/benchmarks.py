@@ -6,10 +6,10 @@ from pathlib import Path
 
 from seqsuite.errors import UserError
 from seqsuite.registry import did_you_mean
-from seqsuite.report import write
 from seqsuite.report.pictures import PictureFile
 from seqsuite.results.benchmarks import Benchmark, export_benchmarks
 from seqsuite.results.filters import parse_filters
+from seqsuite.results.growth_tables import write_benchmark
 
 
 def show_benchmarks(
@@ -35,7 +35,7 @@ def show_benchmarks(
     for place, benchmark in enumerate(chosen):
         if place:
             print()
-        write(benchmark.report, style, sys.stdout)
+        write_benchmark(benchmark.report, style, sys.stdout)
     if figure is not None:
         from seqsuite.results.benchmark_figure import draw  # matplotlib, which no table needs
 

@@ -2,7 +2,7 @@
 
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from pathlib import Path
 
 from rich.console import Console
@@ -25,6 +25,7 @@ from seqsuite.report import Column, Report, Section
 from seqsuite.report import Row as Cells
 from seqsuite.report.outputs import check_output
 from seqsuite.report.pictures import PictureFile, check_picture
+from seqsuite.results.benchmarks import recorded_commands
 from seqsuite.results.collect import collect
 from seqsuite.results.groups import newest
 from seqsuite.results.studies import Study, find_study, load_studies
@@ -43,6 +44,7 @@ def list_studies(style: str, experiment: str) -> None:
     """Print each study with its budget at each scale, and what of it exists."""
     studies, problems = load_studies()
     runs, note = _recorded(experiment)
+    timed = recorded_commands()
     columns = (
         Column("study", "study"),
         Column("title", "title"),
@@ -53,14 +55,15 @@ def list_studies(style: str, experiment: str) -> None:
         Column("other", "other"),
         Column("seconds_left", "time left", "duration", optional=True),
     )
-    rows = [row for name, study in studies.items() for row in _listed(name, study, runs)]
+    rows = [row for name, study in studies.items() for row in _listed(name, study, runs, timed)]
     notes = [
         "`seqsuite reproduce NAME --scale SCALE` runs what is missing. – published numbers only, so far."
     ]
     notes += [
         "Time left is that of the finished cells' training, for each that is missing; before there are any, "
-        "that of the documentation's results, on one or two cores. `seqsuite reproduce NAME --scale SCALE "
-        "--dry-run --probe` takes a few steps of each and tells what it takes here."
+        "and of benchmarks, that of the documentation's results, on one or two cores. `seqsuite reproduce "
+        "NAME --scale SCALE --dry-run --probe` takes a few steps of each and tells what it takes here. Quick "
+        "benchmarks, those of scale=smoke, are not kept."
     ]
     section = Section("studies", "Studies", columns, rows, notes=[*notes, *note, *problems])
     report.write(Report("seqsuite reproduce --list", {}, [section]), style, sys.stdout)
@@ -106,8 +109,8 @@ def _recorded(experiment: str) -> tuple[list[CellRun], list[str]]:
         return [], [str(error)]
 
 
-def _listed(name: str, study: Study, runs: Sequence[CellRun]) -> list[Cells]:
-    """Return a study's lines, one a scale."""
+def _listed(name: str, study: Study, runs: Sequence[CellRun], timed: Set[str]) -> list[Cells]:
+    """Return a study's lines, one a scale, of which there are runs and commands of benchmarks."""
     told: Cells = {"study": name, "title": study.title}
     if not study.grids and not study.benches and not study.zero_shot:
         return [told | {"scale": "–"}]
@@ -115,10 +118,15 @@ def _listed(name: str, study: Study, runs: Sequence[CellRun]) -> list[Cells]:
     for scale, plan in study.zero_shot.items():
         models = count(len(plan.models), "model") if plan.models else "a model of yours"
         lines.append(told | {"scale": scale, "other": f"evaluates {models}"})
-    lines += [
-        told | {"scale": scale, "other": count(len(benches), "benchmark")}
-        for scale, benches in study.benches.items()
-    ]
+    for scale, benches in study.benches.items():
+        kept = [bench.command in timed for bench in benches if not bench.quick]
+        each, left = usual_seconds(scale, name), kept.count(False)
+        lines.append(
+            told
+            | {"scale": scale, "other": count(len(benches), "benchmark")}
+            | {"finished": sum(kept) if kept else None}
+            | {"seconds_left": each * left if each is not None and left else None}
+        )
     for scale in study.grids:
         try:
             stands = standing(study_cells(name, study, scale), runs)

@@ -12,7 +12,8 @@ from typing import Any
 from seqsuite.errors import UserError
 from seqsuite.experiments.tracking import schema
 from seqsuite.experiments.tracking.store import open_store
-from seqsuite.report import Report, Section, as_json, from_json, write
+from seqsuite.report import Report, Section, as_json, from_json
+from seqsuite.results.growth_tables import write_benchmark
 
 EXPERIMENT = "seqsuite-bench"
 """The experiment that benchmarks are recorded in."""
@@ -59,7 +60,7 @@ def record_benchmark(what: str, report: Report, seconds: float) -> str:
         for style in ("json", "md"):
             files.append(Path(folder) / f"{what}.{style}")
             with files[-1].open("w", encoding="utf-8") as file:
-                write(report, style, file)
+                write_benchmark(report, style, file)
         note = files[-1].read_text(encoding="utf-8")
         run_id = store.start_benchmark(what, {"command": report.command, **report.machine}, note)
         store.metrics(run_id, dict(metrics(report)) | {_SECONDS: seconds})
@@ -98,6 +99,15 @@ def recorded_benchmarks() -> list[Benchmark]:
     if not found:
         raise UserError("No benchmark was recorded yet: start with `seqsuite bench scan`.")
     return list(found.values())
+
+
+def recorded_commands() -> set[str]:
+    """Return the commands of the benchmarks that finished; none where there is no store."""
+    try:
+        runs = open_store(EXPERIMENT, create=False).search(f"tags.`{schema.TAG_KIND}` = 'benchmark'")
+    except UserError:
+        return set()
+    return {run.params.get("command", "") for run in runs if run.status == "FINISHED"}
 
 
 def export_benchmarks(benchmarks: Sequence[Benchmark], path: Path) -> None:

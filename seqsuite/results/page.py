@@ -15,6 +15,7 @@ from seqsuite.results.collect import collect
 from seqsuite.results.figures import comparison
 from seqsuite.results.filters import Filter
 from seqsuite.results.formats import results_report
+from seqsuite.results.growth_tables import with_growth_tables
 from seqsuite.results.page_parts import (
     ReadSamples,
     environment,
@@ -235,7 +236,7 @@ def _benchmark_parts(name: str, study: Study, benchmarks: Sequence[Benchmark]) -
         )
         body = [
             picture(benchmark_figure(reports), study.title),
-            *(tables(one.sections) for one in reports),
+            *(tables(with_growth_tables(one).sections) for one in reports),
             *(f'<p class="notes">{escape(machine)}</p>' for machine in machines),
         ]
         yield Part(

@@ -108,6 +108,8 @@ def test_the_list_shows_what_exists(seqsuite: Seqsuite) -> None:
     assert rows["table1", "cpu"]["finished"] == 0
     assert rows["table3", "smoke"]["other"] == "evaluates a model of yours"
     assert rows["table3", "cpu"]["other"] == "evaluates 1 model"
+    assert (rows["fig8", "cpu"]["finished"], rows["fig8", "cpu"]["other"]) == (0, "2 benchmarks")
+    assert rows["fig8", "smoke"]["finished"] is None  # a quick one is not kept
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from seqsuite.results.benchmarks import (
     read_benchmarks,
     record_benchmark,
     recorded_benchmarks,
+    recorded_commands,
 )
 
 TIMES = Section(
@@ -75,6 +76,7 @@ def test_a_benchmark_is_a_run_with_its_tables(results_folder: Path, monkeypatch:
     (newest,) = recorded_benchmarks()  # of one command
     assert (newest.what, newest.seconds, newest.report.notes) == ("scan", 13.0, ["Later."])
     assert as_json(newest.report) == as_json(again)
+    assert recorded_commands() == {REPORT.command}
 
 
 def test_a_quick_benchmark_is_labelled_below_each_table() -> None:
