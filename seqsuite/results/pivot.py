@@ -24,7 +24,11 @@ from seqsuite.results.table import SMOKE, MetricInfo, labelled
 
 SET = "set"
 """In place of a setting: the evaluation sets, or of ``loss_by_position`` the positions."""
+MODEL = "model"
+"""The setting that is a model with its departures."""
 _ALL = "all"
+_MOST_NAMED = 4
+"""Columns or rows that a sentence names, rather than to say that it is true of all."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,8 @@ class Axes:
 
     Attributes:
         rows: Settings whose values make the rows; ``model`` is a model with its departures.
-        cols: A setting whose values make the columns, ``"set"``, or ``None`` for a single column.
+        cols: A setting whose values make the columns, ``"set"``, or ``None`` for a single column. Numbers of
+            one column are compared; of ``"model"`` those of one row.
         metric: The metric, ``<metric>`` or ``<evaluation set>/<metric>``; empty for the one of each task.
     """
 
@@ -107,8 +112,8 @@ def _section(cells: Sequence[CellRun], axes: Axes) -> report.Section:
             found = values.get((row, col))
             line |= _cell(found, place) if found else {}
         shown.append(line)
-    best = _best(shown, len(cols), metric.higher_is_better) if ranked else frozenset()
-    warnings = _uncarried(values, cols, axes, metric) if ranked and not _is_smoke(cells) else []
+    best = _best(shown, len(cols), metric.higher_is_better, axes) if ranked else frozenset()
+    warnings = _uncarried(values, rows, cols, axes, metric) if ranked and not _is_smoke(cells) else []
     first = cells[0].tags
     where = f"{first[schema.TAG_TASK]} scale={first[schema.TAG_SCALE]}"
     across = f" by {axes.cols}" if axes.cols else ""
@@ -133,7 +138,7 @@ def _label(metric: MetricInfo, name: str) -> str:
 def _heading(axes: Axes, col: str, name: str) -> str:
     if axes.cols is None:
         return name
-    return col if axes.cols == SET else f"{axes.cols.rpartition('.')[2]}={col}"
+    return col if axes.cols in (SET, MODEL) else f"{axes.cols.rpartition('.')[2]}={col}"
 
 
 Found = list[tuple[CellRun, float | None]]
@@ -184,7 +189,7 @@ def axis_value(cell: CellRun, key: str, told: Collection[str] = ()) -> str:
         key: The setting.
         told: Settings that are told elsewhere, and need not stand among departures.
     """
-    if key == "model":
+    if key == MODEL:
         found = {
             name: value
             for name, value in of_model(departures(cell.params)).items()
@@ -210,17 +215,22 @@ def _key(place: int) -> str:
     return f"{{}}_{place}"
 
 
-def _best(rows: Sequence[Cells], count: int, higher_is_better: bool) -> frozenset[tuple[int, str]]:
+def _best(
+    rows: Sequence[Cells], count: int, higher_is_better: bool, axes: Axes
+) -> frozenset[tuple[int, str]]:
+    keys = [_key(place).format("mean") for place in range(count)]
+    columns = [[(number, key) for number in range(len(rows))] for key in keys]
+    lines = [[(number, key) for key in keys] for number in range(len(rows))]
     best = set()
-    for key in (_key(place).format("mean") for place in range(count)):
+    for places in lines if axes.cols == MODEL else columns:
         numbers = {
-            number: row[key]
-            for number, row in enumerate(rows)
-            if isinstance(row.get(key), float) and math.isfinite(row[key])
+            (number, key): rows[number][key]
+            for number, key in places
+            if isinstance(rows[number].get(key), float) and math.isfinite(rows[number][key])
         }
         if len(numbers) > 1:
             top = (max if higher_is_better else min)(numbers.values())
-            best |= {(number, key) for number, value in numbers.items() if value == top}
+            best |= {place for place, value in numbers.items() if value == top}
     return frozenset(best)
 
 
@@ -263,24 +273,43 @@ def _is_smoke(cells: Sequence[CellRun]) -> bool:
 
 
 def _uncarried(
-    values: Mapping[tuple[tuple[str, ...], str], Found], cols: Sequence[str], axes: Axes, metric: MetricInfo
+    values: Mapping[tuple[tuple[str, ...], str], Found],
+    rows: Sequence[tuple[str, ...]],
+    cols: Sequence[str],
+    axes: Axes,
+    metric: MetricInfo,
 ) -> list[str]:
-    """Return a warning that names the columns in which seeds do not carry that the best row is ahead."""
+    """Return a warning that names where seeds do not carry that the best is ahead of the next."""
     if "seed" in axes.settings:  # each cell is of one seed
         return []
-    open_cols = []
-    for col in cols:
-        by_row = [_by_seed(found) for (_, other), found in values.items() if other == col]
-        ranked = sorted(filter(None, by_row), key=lambda seeds: _rank(seeds, metric))
-        if len(ranked) < 2:
-            continue
-        ahead = difference(ranked[0], ranked[1], metric.higher_is_better)
-        if ahead.verdict != "ahead":
-            open_cols.append(_heading(axes, col, metric.name))
-    if not open_cols:
+    by_row = axes.cols == MODEL
+    groups: dict[str, list[dict[int, float]]] = defaultdict(list)
+    for row in rows:
+        for col in cols:
+            where = _row_heading(axes, row) if by_row else _heading(axes, col, "")
+            groups[where].append(_by_seed(values.get((row, col), [])))
+    ranked = {where: _ranked(group, metric) for where, group in groups.items()}
+    compared = {where: best for where, best in ranked.items() if len(best) > 1}
+    uncarried = [
+        where
+        for where, (first, second, *_) in compared.items()
+        if difference(first, second, metric.higher_is_better).verdict != "ahead"
+    ]
+    if not uncarried:
         return []
-    where = f" in {', '.join(open_cols)}" if axes.cols else ""
-    return [f"Seeds do not carry that the best is ahead of the next{where}."]
+    told = f" in {', '.join(uncarried)}" if axes.cols else ""
+    if len(uncarried) == len(compared) > _MOST_NAMED:
+        told = f" in any {'row' if by_row else 'column'}"
+    return [f"Seeds do not carry that the best is ahead of the next{told}."]
+
+
+def _ranked(group: Sequence[dict[int, float]], metric: MetricInfo) -> list[dict[int, float]]:
+    """Return those of a group that reached something, best first."""
+    return sorted(filter(None, group), key=lambda seeds: _rank(seeds, metric))
+
+
+def _row_heading(axes: Axes, row: Sequence[str]) -> str:
+    return " ".join(f"{key.rpartition('.')[2]}={value}" for key, value in zip(axes.rows, row, strict=True))
 
 
 def _by_seed(found: Found) -> dict[int, float]:

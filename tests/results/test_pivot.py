@@ -148,6 +148,20 @@ def test_seeds_that_carry_nothing_are_said_by_column(reader: Reader, record: Rec
     (section,) = pivot(reader.cells(), Axes(("model",), "task.length"))
     assert section.notes[-1] == "Seeds do not carry that the best is ahead of the next in length=256."
 
+    (turned,) = pivot(reader.cells(), Axes(("task.length",), "model"))  # models beside each other: by row
+    assert [column.title for column in turned.columns] == ["task.length", "mamba", "s4"]
+    assert turned.bold == {(0, "mean_0"), (1, "mean_0"), (1, "mean_1")}  # both have 65 at 256
+    assert turned.notes[-1] == "Seeds do not carry that the best is ahead of the next in length=256."
+
+
+def test_where_no_seeds_carry_anything_one_word_says_so(reader: Reader, record: Record) -> None:
+    for length in (32, 64, 128, 256, 512):
+        for model in ("mamba", "s4"):
+            record(model, 90.0, task="copying", metric="accuracy", options={"task.length": length})
+    for axes, told in ((Axes(("model",), "task.length"), "column"), (Axes(("task.length",), "model"), "row")):
+        (section,) = pivot(reader.cells(), axes)
+        assert section.notes[-1].endswith(f"the best is ahead of the next in any {told}.")
+
 
 def test_a_family_of_metrics_makes_columns(reader: Reader, record: Record) -> None:
     further = {f"test/loss_by_position/{place}": 3.0 - place / 100 for place in (1, 16, 4)}

@@ -77,7 +77,7 @@ def test_the_lowest_of_bits_is_best_and_one_row_is_best_of_none() -> None:
     assert table(cells, Axes(("train.steps",), "model")) == (
         "### text scale=cpu: test bits per byte by model\n"
         "\n"
-        "| train.steps | model=mamba | model=s4 |\n"
+        "| train.steps | mamba | s4 |\n"
         "| --- | ---: | ---: |\n"
         "| 20 | 1.810 ± 0.010 | – |\n"
         "| 100 | **1.510 ± 0.010** | 1.610 ± 0.010 |\n"

@@ -7,7 +7,7 @@ from seqsuite.experiments.tracking import schema
 from seqsuite.experiments.tracking.store import CellRun
 from seqsuite.report import Column, Section
 from seqsuite.report import Row as Cells
-from seqsuite.results.pivot import SET, Axes, axis_value
+from seqsuite.results.pivot import MODEL, SET, Axes, axis_value
 from seqsuite.results.studies.study import Published, Study, matches
 
 _MOST = 4
@@ -70,7 +70,8 @@ def _fill(
     found = False
     for row in rows:
         place = tuple(str(row[f"row_{number}"]) for number in range(len(axes.rows)))
-        params = settings.get((*place, mean.title.partition("=")[2]) if axes.cols else place)
+        col = mean.title if axes.cols == MODEL else mean.title.partition("=")[2]
+        params = settings.get((*place, col) if axes.cols else place)
         value = None if params is None else _value(params, published, metric, used)
         if value is not None:
             row[key], found = value, True
