@@ -5,7 +5,18 @@ here, once.
 """
 
 from seqsuite.report.data import as_json, from_json
-from seqsuite.report.model import Column, Report, Row, Section, with_intervals
+from seqsuite.report.model import Column, Report, Row, Section, section_with_intervals, with_intervals
 from seqsuite.report.write import FORMATS, write
 
-__all__ = ["FORMATS", "Column", "Report", "Row", "Section", "as_json", "from_json", "with_intervals", "write"]
+__all__ = [
+    "FORMATS",
+    "Column",
+    "Report",
+    "Row",
+    "Section",
+    "as_json",
+    "from_json",
+    "section_with_intervals",
+    "with_intervals",
+    "write",
+]

@@ -96,12 +96,16 @@ class Report:
 
 def with_intervals(report: Report) -> Report:
     """Return a report that shows intervals in place of standard deviations, where its rows have both."""
-    sections = [
-        replace(section, columns=tuple(_with_interval(column) for column in section.columns))
-        for section in report.sections
-    ]
+    return replace(report, sections=[section_with_intervals(section) for section in report.sections])
+
+
+def section_with_intervals(section: Section) -> Section:
+    """Return a table that shows intervals in place of standard deviations, where its rows have both."""
+    columns = tuple(_with_interval(column) for column in section.columns)
+    if columns == section.columns:
+        return section
     note = "In brackets: the 95 % interval of the mean, by bootstrap over the seeds; one seed has none."
-    return replace(report, sections=sections, notes=[*report.notes, note])
+    return replace(section, columns=columns, notes=[*section.notes, note])
 
 
 def _with_interval(column: Column) -> Column:

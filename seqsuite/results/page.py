@@ -9,6 +9,7 @@ from importlib.resources import files
 from seqsuite.errors import UserError
 from seqsuite.experiments.tracking.reader import Reader
 from seqsuite.experiments.tracking.store import CellRun
+from seqsuite.report import section_with_intervals
 from seqsuite.results.benchmark_figure import benchmark_figure
 from seqsuite.results.benchmarks import QUICK, Benchmark, is_quick
 from seqsuite.results.collect import collect
@@ -175,7 +176,7 @@ def _study_parts(name: str, study: Study, source: _Source) -> Iterable[Part]:
         details = [*([order_table(pairs)] if pairs else []), *results_report(results).sections]
         learned = picture(comparison(ours, results), f"{title}: learning curves and test scores")
         body = [
-            tables([*study_tables(study, ours), *study_laws(study, ours)]),
+            tables([*map(section_with_intervals, study_tables(study, ours)), *study_laws(study, ours)]),
             *([picture(study_figure(study, ours, results), title)] if study.figures else [learned]),
             f"<details><summary>All rows, and the published numbers</summary>{tables(details)}</details>",
             f"<details><summary>How each model learned</summary>{learned}</details>" if study.figures else "",

@@ -218,8 +218,8 @@ def test_the_report_in_a_browser(
     lines.nth(0).locator("a").click()
     assert page.url.endswith("#anunbreakablyverylongname-cpu")
     assert part.locator("table").nth(0).locator("td").all_inner_texts() == [
-        *("mamba", "83.00 ± 2.65"),
-        *("s4d", "96.00 ± 1.00"),
+        *("mamba", "83.00 (80.87 to 84.78)"),
+        *("s4d", "96.00 (95.22 to 96.78)"),
     ]
     assert part.locator(".figure img").nth(0).evaluate("image => image.naturalWidth") > 0
     part.locator("summary", has_text="Samples").click()
