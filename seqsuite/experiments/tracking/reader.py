@@ -95,17 +95,23 @@ def only_run(experiment: str, runs: Sequence[CellRun], name: str) -> CellRun | N
     """Return the newest of the runs that a name or the beginning of an id stands for, or ``None``.
 
     Raises:
-        UserError: if they are of several cells; they are listed by id, with the settings that differ.
+        UserError: if they are of several cells; they are listed by id, with the settings that differ, or by
+            their names where these are not the same.
     """
-    matching = [run for run in runs if run.name == name] or [
-        run for run in runs if run.run_id.startswith(name)
-    ]
+    named = [run for run in runs if run.name == name]
+    matching = named or [run for run in runs if run.run_id.startswith(name)]
     newest = {run.tags.get(schema.TAG_CELL, run.run_id): run for run in reversed(matching)}
     cells = list(reversed(newest.values()))
     if len(cells) < 2:
         return cells[0] if cells else None
-    told = [f"{run.run_id[:8]} ({_differing(run, cells)})" for run in cells[:_NAMES]]
     more = ", …" if len(cells) > _NAMES else ""
+    if not named:
+        told = [f"{run.run_id[:8]} ({run.name})" for run in cells[:_NAMES]]
+        raise UserError(
+            f"{len(cells)} runs in experiment {experiment!r} have an id that begins with {name!r}: give more "
+            f"of it, {', '.join(told)}{more}."
+        )
+    told = [f"{run.run_id[:8]} ({_differing(run, cells)})" for run in cells[:_NAMES]]
     raise UserError(
         f"{len(cells)} cells in experiment {experiment!r} are called {name!r}: say which by the id of "
         f"its run, {', '.join(told)}{more}."

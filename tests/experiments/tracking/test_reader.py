@@ -165,6 +165,15 @@ def test_of_runs_with_one_name_a_few_are_listed() -> None:
         only_run("e", runs, "it")
 
 
+def test_of_ids_with_one_beginning_each_is_listed_with_its_name() -> None:
+    runs = [cell_run(n, f"run{n}", seed=str(n)) for n in (1, 10, 11)]
+    assert only_run("e", runs, "11") is runs[2]
+    with pytest.raises(UserError) as raised:
+        only_run("e", runs, "1")
+    told = "give more of it, 12345678 (run1), 10234567 (run10), 11234567 (run11)."
+    assert str(raised.value) == f"3 runs in experiment 'e' have an id that begins with '1': {told}"
+
+
 def test_of_values_at_one_step_the_last_in_time_counts() -> None:
     points = [(2, 9, 5.0), (2, 3, 6.0), (1, 7, 2.0), (1, 7, 1.0), (3, 1, 1e308), (4, 1, 1.7e308)]
     client = SimpleNamespace(
