@@ -1,7 +1,7 @@
 """The published numbers in columns of a study's own table."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 from seqsuite.experiments.tracking import schema
 from seqsuite.experiments.tracking.store import CellRun
@@ -38,14 +38,14 @@ def with_published(section: Section, study: Study, cells: Sequence[CellRun], axe
         if (cell.tags[schema.TAG_TASK], cell.tags[schema.TAG_SCALE]) == (task, scale)
     }
     columns, rows = list(section.columns), [dict(row) for row in section.rows]
-    used: list[Published] = []
+    source = _Source(settings, published, metric)
     for mean in means:
         key = mean.key.replace("mean", "paper")
-        if _fill(rows, key, mean, axes, settings, published, metric, used):
+        if _fill(rows, key, mean, axes, source):
             title = "paper" if axes.cols is None else f"{mean.title}, paper"
             digits = mean.digits if metric == ours else 2
             columns.insert(columns.index(mean) + 1, Column(key, title, "number", digits))
-    notes = _notes(study, used, "" if metric == ours else metric)
+    notes = _notes(study, source.used, "" if metric == ours else metric)
     return replace(section, columns=tuple(columns), rows=rows, notes=[*section.notes, *notes])
 
 
@@ -56,38 +56,45 @@ def _place(cell: CellRun, axes: Axes) -> tuple[str, ...]:
     )
 
 
-def _fill(
-    rows: Sequence[Cells],
-    key: str,
-    mean: Column,
-    axes: Axes,
-    settings: Mapping[tuple[str, ...], Mapping[str, str]],
-    published: Sequence[Published],
-    metric: str,
-    used: list[Published],
-) -> bool:
-    """Write the published values beside one column of ours, and note where they are from."""
+@dataclass
+class _Source:
+    """Finds published values, and remembers where they were from.
+
+    Attributes:
+        settings: Settings of runs, by the row and column that they are in.
+        published: Published numbers of the task.
+        metric: Which of them.
+        used: Those that a value was taken from.
+    """
+
+    settings: Mapping[tuple[str, ...], Mapping[str, str]]
+    published: Sequence[Published]
+    metric: str
+    used: list[Published] = field(default_factory=list)
+
+    def value(self, place: tuple[str, ...]) -> float | None:
+        """Return the first published value of the settings in a place."""
+        params = self.settings.get(place)
+        if params is None:
+            return None
+        for one in self.published:
+            for entry in one.entries():
+                if self.metric in entry.values and matches(entry.settings, params):
+                    self.used += [one] if one not in self.used else []
+                    return entry.values[self.metric]
+        return None
+
+
+def _fill(rows: Sequence[Cells], key: str, mean: Column, axes: Axes, source: _Source) -> bool:
+    """Write the published values beside one column of ours; return whether there are any."""
     found = False
     for row in rows:
         place = tuple(str(row[f"row_{number}"]) for number in range(len(axes.rows)))
         col = mean.title if axes.cols == MODEL else mean.title.partition("=")[2]
-        params = settings.get((*place, col) if axes.cols else place)
-        value = None if params is None else _value(params, published, metric, used)
+        value = source.value((*place, col) if axes.cols else place)
         if value is not None:
             row[key], found = value, True
     return found
-
-
-def _value(
-    params: Mapping[str, str], published: Sequence[Published], metric: str, used: list[Published]
-) -> float | None:
-    """Return the first published value of runs with such settings, and note where it is from."""
-    for one in published:
-        for entry in one.entries():
-            if metric in entry.values and matches(entry.settings, params):
-                used += [one] if one not in used else []
-                return entry.values[metric]
-    return None
 
 
 def _notes(study: Study, used: Sequence[Published], metric: str) -> list[str]:
