@@ -3,7 +3,7 @@
 An export is a file that ``seqsuite results --export`` wrote, of runs or of benchmarks, and called after the
 study that they are of; any other name is that of a table of all its runs. The runs of built-in models that
 come with the package, beside the battery of ``seqsuite scorecard``, make the page of the card, and what
-``seqsuite scorecard … --format json > docs/results/scorecard.json`` wrote has its costs. Each has a
+``seqsuite scorecard … --format json > docs/results/costs/scorecard.json`` wrote has its costs. Each has a
 page with its tables, pictures, command, hours and machine, and a line in ``index.md``. ``why.toml`` has by
 name sentences on what is seen; the sentences are typed, all else is made.
 """
@@ -46,7 +46,7 @@ TIMES = Path(__file__).parents[1] / "seqsuite/results/studies/times.json"
 """How long the runs of studies took, which comes with the package."""
 CARDS = sorted((Path(__file__).parents[1] / "seqsuite/results/scorecard").glob("builtin-*.json"))
 """The runs of built-in models that come with the package, by scale."""
-COSTS = "scorecard.json"
+COSTS = RESULTS / "costs/scorecard.json"
 """What the models of the card cost: the card's own JSON, which holds no runs."""
 
 
@@ -79,7 +79,7 @@ def render(exports: Path, cards: Sequence[Path] = ()) -> tuple[dict[str, str], d
     """Return the pages of all exports in a folder, and of cards, by name, and their pictures by file name."""
     why = exports / "why.toml"
     notes = tomllib.loads(why.read_text(encoding="utf-8")) if why.exists() else {}
-    parts = [part for export in [*_exports(exports), *cards] for part in parts_of(export)]
+    parts = [part for export in [*sorted(exports.glob("*.json")), *cards] for part in parts_of(export)]
     parts.sort(key=lambda part: (part.name == part.title, place_of(part.name)))
     pages = {"index": _index(parts)}
     for name in dict.fromkeys(part.name for part in parts):
@@ -89,15 +89,11 @@ def render(exports: Path, cards: Sequence[Path] = ()) -> tuple[dict[str, str], d
     return pages, {file: figure for part in parts for file, figure in part.pictures.items()}
 
 
-def _exports(folder: Path) -> list[Path]:
-    return [file for file in sorted(folder.glob("*.json")) if file.name != COSTS]
-
-
 def seconds_a_cell(exports: Path) -> dict[str, dict[str, int]]:
     """Return by scale and study how long a cell trained, or a benchmark took, for ``reproduce --list``."""
     studies = load_studies()[0]
     found: dict[str, dict[str, int]] = {}
-    for export in _exports(exports):
+    for export in sorted(exports.glob("*.json")):
         study = studies.get(export.stem)
         if study is None:
             continue
@@ -215,10 +211,9 @@ def _of_scorecard(export: Path, reader: FileReader) -> Iterator[Part]:
 
 def _costs(scale: str) -> list[Section]:
     """Return the table of what the card's models cost, if it was measured at that scale."""
-    file = RESULTS / COSTS
-    if not file.exists():
+    if not COSTS.exists():
         return []
-    found = from_json(json.loads(file.read_text(encoding="utf-8")))
+    found = from_json(json.loads(COSTS.read_text(encoding="utf-8")))
     is_of_scale = any(section.about.get("scale") == scale for section in found.sections)
     return [section for section in found.sections if section.kind == "cost" and is_of_scale]
 
