@@ -126,11 +126,13 @@ def reproduce(name: str | None, settings: tuple[str, ...], listing: bool, **opti
       seqsuite reproduce table1 --from theirs.json --export ours.json
       seqsuite reproduce my-study.toml --scale cpu
     """
-    from seqsuite.commands.reproduce import list_studies, reproduce_study
-
     if listing or name is None:
+        from seqsuite.commands.studies import list_studies
+
         list_studies(options["style"], options["experiment"])
         return
+    from seqsuite.commands.reproduce import reproduce_study
+
     require_address_space()
     sys.exit(reproduce_study(name, settings, **options))
 

@@ -1,8 +1,8 @@
-"""``seqsuite reproduce``: the studies, and running what is missing of one."""
+"""``seqsuite reproduce NAME``: run what is missing of a study, and show it."""
 
 import shlex
 import sys
-from collections.abc import Sequence, Set
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -11,62 +11,20 @@ from seqsuite import report
 from seqsuite.commands.bench import run_benchmark
 from seqsuite.commands.console import make_console
 from seqsuite.commands.plan import check_probe, print_plan
-from seqsuite.commands.progress import count
 from seqsuite.commands.run import EXIT_INTERRUPTED, exit_status, print_failures, run_shown
 from seqsuite.commands.zero_shot import reproduce_zero_shot
 from seqsuite.errors import UserError
 from seqsuite.experiments.cell import GOOD
 from seqsuite.experiments.identity import identity_of
-from seqsuite.experiments.tracking import schema
 from seqsuite.experiments.tracking.export import FileReader, export_runs
-from seqsuite.experiments.tracking.reader import JoinedReader, open_reader
-from seqsuite.experiments.tracking.store import CellRun
-from seqsuite.report import Column, Report, Section
-from seqsuite.report import Row as Cells
+from seqsuite.experiments.tracking.reader import JoinedReader, Reader, open_reader
 from seqsuite.report.outputs import check_output
 from seqsuite.report.pictures import PictureFile, check_picture
-from seqsuite.results.benchmarks import recorded_commands
 from seqsuite.results.collect import collect
 from seqsuite.results.groups import newest
 from seqsuite.results.studies import Study, find_study, load_studies
 from seqsuite.results.studies.outcome import study_report
-from seqsuite.results.studies.plan import (
-    StudyReader,
-    finished,
-    standing,
-    study_cells,
-    study_reader,
-    usual_seconds,
-)
-
-
-def list_studies(style: str, experiment: str) -> None:
-    """Print each study with its budget at each scale, and what of it exists."""
-    studies, problems = load_studies()
-    runs, note = _recorded(experiment)
-    timed = recorded_commands()
-    columns = (
-        Column("study", "study"),
-        Column("title", "title"),
-        Column("scale", "scale"),
-        Column("cells", "cells", "count"),
-        Column("steps", "steps", "quantity"),
-        Column("finished", "finished", "count"),
-        Column("other", "other"),
-        Column("seconds_left", "time left", "duration", optional=True),
-    )
-    rows = [row for name, study in studies.items() for row in _listed(name, study, runs, timed)]
-    notes = [
-        "`seqsuite reproduce NAME --scale SCALE` runs what is missing. – published numbers only, so far."
-    ]
-    notes += [
-        "Time left is that of the finished cells' training, for each that is missing; before there are any, "
-        "and of benchmarks, that of the documentation's results, on one or two cores. `seqsuite reproduce "
-        "NAME --scale SCALE --dry-run --probe` takes a few steps of each and tells what it takes here. Quick "
-        "benchmarks, those of scale=smoke, are not kept."
-    ]
-    section = Section("studies", "Studies", columns, rows, notes=[*notes, *note, *problems])
-    report.write(Report("seqsuite reproduce --list", {}, [section]), style, sys.stdout)
+from seqsuite.results.studies.plan import StudyReader, finished, study_cells, study_reader
 
 
 def _run_benches(
@@ -99,57 +57,6 @@ def _run_benches(
         draw(reports, figure)
         print(f"The picture is in {figure}.", file=sys.stderr)
     return 0
-
-
-def _recorded(experiment: str) -> tuple[list[CellRun], list[str]]:
-    """Return the runs there are, and a sentence where there is no store yet."""
-    try:
-        return open_reader(experiment).cells(), []
-    except UserError as error:
-        return [], [str(error)]
-
-
-def _listed(name: str, study: Study, runs: Sequence[CellRun], timed: Set[str]) -> list[Cells]:
-    """Return a study's lines, one a scale, of which there are runs and commands of benchmarks."""
-    told: Cells = {"study": name, "title": study.title}
-    if not study.grids and not study.benches and not study.zero_shot:
-        return [told | {"scale": "–"}]
-    lines = []
-    for scale, plan in study.zero_shot.items():
-        models = count(len(plan.models), "model") if plan.models else "a model of yours"
-        lines.append(told | {"scale": scale, "other": f"evaluates {models}"})
-    for scale, benches in study.benches.items():
-        kept = [bench.command in timed for bench in benches if not bench.quick]
-        each, left = usual_seconds(scale, name), kept.count(False)
-        lines.append(
-            told
-            | {"scale": scale, "other": count(len(benches), "benchmark")}
-            | {"finished": sum(kept) if kept else None}
-            | {"seconds_left": each * left if each is not None and left else None}
-        )
-    for scale in study.grids:
-        try:
-            stands = standing(study_cells(name, study, scale), runs)
-        except UserError as error:  # such as a task of a plug-in that is not installed
-            lines.append(told | {"scale": scale, "other": str(error)})
-            continue
-        others = {status: number for status, number in stands.statuses.items() if status != "FINISHED"}
-        each = stands.seconds / stands.finished if stands.finished else usual_seconds(scale, name)
-        left = stands.cells - stands.finished
-        lines.append(
-            told
-            | {
-                "scale": scale,
-                "cells": stands.cells,
-                "steps": stands.steps,
-                "finished": stands.finished,
-                "other": ", ".join(
-                    f"{number} {schema.status_in_words(status)}" for status, number in others.items()
-                ),
-                "seconds_left": each * left if each is not None and left else None,
-            }
-        )
-    return lines
 
 
 def reproduce_study(
@@ -195,8 +102,8 @@ def reproduce_study(
     for setting in settings:
         if setting in load_studies()[0]:
             raise UserError(f"Studies are run one after the other: leave {setting} for a command of its own.")
-    if (sources or export is not None) and scale not in found.grids and (found.benches or found.zero_shot):
-        raise UserError("This study has no cells, which alone are shared: leave --from and --export out.")
+    if scale not in found.grids and (found.benches or found.zero_shot):
+        _refuse_options_of_cells(shared=bool(sources) or export is not None, intervals=intervals)
     if scale in found.zero_shot:
         if figure is not None:
             raise UserError(
@@ -230,19 +137,40 @@ def reproduce_study(
     if recorded and (shared or any(outcome.outcome in GOOD for outcome in outcomes)):
         stores = [open_reader(cells[0].run.experiment)] if missing else []
         everything = JoinedReader([*stores, *files])
-        reader = study_reader(found, everything, cells)
-        results = collect(reader, study=found)
-        shown = study_report(name, found, scale, reader, results, again)
-        report.write(report.with_intervals(shown) if intervals else shown, style, sys.stdout)
-        if figure is not None:
-            from seqsuite.results.studies.pictures import draw_study  # matplotlib, which no table needs
-
-            draw_study(found, reader, results, figure)
-            print(f"The picture is in {figure}.", file=sys.stderr)
+        _show(name, found, scale, study_reader(found, everything, cells), again, style, figure, intervals)
         if export is not None:
             ours = StudyReader(everything, cells)  # those of a sweep that were not the best, too
             print(f"{export_runs(ours, newest(ours.cells()), export)} runs in {export}.", file=sys.stderr)
     return exit_status(console, outcomes, offline=False)
+
+
+def _refuse_options_of_cells(*, shared: bool, intervals: bool) -> None:
+    """Raise :class:`~seqsuite.errors.UserError` for options that only a study of cells has a use for."""
+    if shared:
+        raise UserError("This study has no cells, which alone are shared: leave --from and --export out.")
+    if intervals:
+        raise UserError("This study has no cells, whose seeds make an interval: leave --interval out.")
+
+
+def _show(
+    name: str,
+    study: Study,
+    scale: str,
+    reader: Reader,
+    command: str,
+    style: str,
+    figure: PictureFile | None,
+    intervals: bool,
+) -> None:
+    """Print what the runs of a study show, and draw it if asked to."""
+    results = collect(reader, study=study)
+    shown = study_report(name, study, scale, reader, results, command)
+    report.write(shown, style, sys.stdout, intervals=intervals)
+    if figure is not None:
+        from seqsuite.results.studies.pictures import draw_study  # matplotlib, which no table needs
+
+        draw_study(study, reader, results, figure)
+        print(f"The picture is in {figure}.", file=sys.stderr)
 
 
 def _command(study: str, scale: str, settings: Sequence[str], sources: Sequence[Path]) -> str:

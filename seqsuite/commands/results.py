@@ -62,6 +62,10 @@ def show_results(
     check_output("--export", export)
     benchmarks = read_benchmarks(source) if source is not None else None
     if benchmarks is not None or (source is None and experiment == EXPERIMENT):
+        of_runs = {"--rows": rows, "--cols": cols, "--metric": metric, "--best-of": best_of}
+        given = [option for option, value in (of_runs | {"--interval": intervals}).items() if value]
+        if given:
+            raise UserError(f"Benchmarks have tables of their own: leave {', '.join(given)} out.")
         show_benchmarks(benchmarks or recorded_benchmarks(), filters, style, figure, export)
         return
     if rows is None and (cols or metric):
@@ -108,5 +112,4 @@ def _print_pivot(
     options += ["--cols", axes.cols] if axes.cols else []
     options += ["--metric", axes.metric] if axes.metric else []
     command = shlex.join([*shlex.split(COMMAND), *options])
-    found = report.Report(command, {}, pivot(kept, axes))
-    report.write(report.with_intervals(found) if intervals else found, style, sys.stdout)
+    report.write(report.Report(command, {}, pivot(kept, axes)), style, sys.stdout, intervals=intervals)

@@ -126,8 +126,8 @@ def _matching(own: Overrides, plain: Overrides, wanted: MatchConfig, reference: 
         )
     choices = _Choices(own, plain, quantity, key)
     found = nearest(choices.size_at, goal)
-    if key == "model.d_model" and not _is_near(found, goal, wanted):
-        choices = _Choices(own, plain, quantity, key, fewer_heads=True)
+    if key == "model.d_model" and not _is_near(found, goal, wanted) and (heads := _heads(own, plain)):
+        choices = _Choices(own, plain, quantity, key, heads)
         found = nearest(choices.size_at, goal)
     if found is None:
         raise choices.faults[-1]
@@ -143,6 +143,13 @@ def _matching(own: Overrides, plain: Overrides, wanted: MatchConfig, reference: 
     return choices.settings_at(value)
 
 
+def _heads(own: Overrides, plain: Overrides) -> int | None:
+    """Return how many heads a model's mixer has, ``None`` if it has none, or their number was given."""
+    if (plain | own).keys() & {_HEADS, "model.mixer.head_dim"}:
+        return None
+    return getattr(resolve(own, plain).model.mixer, "n_heads", None)
+
+
 def _is_near(found: tuple[int, int] | None, goal: int, wanted: MatchConfig) -> bool:
     return found is not None and abs(found[1] / goal - 1) <= wanted.match_within
 
@@ -150,17 +157,15 @@ def _is_near(found: tuple[int, int] | None, goal: int, wanted: MatchConfig) -> b
 class _Choices:
     """The sizes of a model by the values of a key.
 
-    With ``fewer_heads`` a width that the mixer's heads do not divide gets the most heads below theirs that
-    do, unless their number was given: so that more widths fit, and heads grow wider rather than narrower.
+    Of ``heads``, a width that they do not divide gets the most below them that do: so that more widths fit,
+    and heads grow wider rather than narrower.
     """
 
     def __init__(
-        self, own: Overrides, plain: Overrides, quantity: Quantity, key: str, *, fewer_heads: bool = False
+        self, own: Overrides, plain: Overrides, quantity: Quantity, key: str, heads: int = 1
     ) -> None:
         self._own, self._plain, self._quantity, self._key = own, plain, quantity, key
-        self._heads: int | None = None
-        if fewer_heads and not (plain | own).keys() & {_HEADS, "model.mixer.head_dim"}:
-            self._heads = getattr(resolve(own, plain).model.mixer, "n_heads", None)
+        self._heads = heads
         self._found: dict[int, tuple[Overrides, int] | None] = {}
         self.faults: list[UserError] = []
 
@@ -179,7 +184,7 @@ class _Choices:
 
     def _first_usable(self, value: int) -> tuple[Overrides, int] | None:
         plainly: Overrides = {self._key: str(value)}
-        fewer = range((self._heads or 1) - 1, 0, -1)
+        fewer = range(self._heads - 1, 0, -1)
         for settings in [plainly, *({**plainly, _HEADS: str(heads)} for heads in fewer)]:
             try:
                 return settings, size_of(resolve({**self._own, **settings}, self._plain), self._quantity)

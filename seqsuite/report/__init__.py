@@ -5,7 +5,7 @@ here, once.
 """
 
 from seqsuite.report.data import as_json, from_json
-from seqsuite.report.model import Column, Report, Row, Section, section_with_intervals, with_intervals
+from seqsuite.report.model import Column, Report, Row, Section, section_with_intervals
 from seqsuite.report.write import FORMATS, write
 
 __all__ = [
@@ -17,6 +17,5 @@ __all__ = [
     "as_json",
     "from_json",
     "section_with_intervals",
-    "with_intervals",
     "write",
 ]

@@ -5,7 +5,7 @@ from typing import TextIO
 
 from seqsuite.report.data import as_csv, as_json
 from seqsuite.report.markup import html, latex, markdown
-from seqsuite.report.model import Report
+from seqsuite.report.model import Report, with_intervals
 
 _WRITERS: dict[str, Callable[[Report], str]] = {
     "md": markdown,
@@ -17,8 +17,13 @@ _WRITERS: dict[str, Callable[[Report], str]] = {
 FORMATS = ("table", *_WRITERS)
 
 
-def write(report: Report, style: str, file: TextIO) -> None:
-    """Write a report in one of :data:`FORMATS`; a ``table`` fits the terminal that it goes to."""
+def write(report: Report, style: str, file: TextIO, *, intervals: bool = False) -> None:
+    """Write a report in one of :data:`FORMATS`; a ``table`` fits the terminal that it goes to.
+
+    With ``intervals`` means have those behind them, in place of standard deviations.
+    """
+    if intervals:
+        report = with_intervals(report)
     if style == "table":
         from seqsuite.report.terminal import write_table  # Rich, which the command line loads only here
 

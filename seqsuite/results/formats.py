@@ -30,8 +30,7 @@ def print_results(
 
     Behind a mean stands its standard deviation over the seeds, or its interval.
     """
-    found = results_report(results, command)
-    report.write(report.with_intervals(found) if intervals else found, style, file or sys.stdout)
+    report.write(results_report(results, command), style, file or sys.stdout, intervals=intervals)
 
 
 def results_report(results: Results, command: str = COMMAND) -> Report:

@@ -126,6 +126,8 @@ def test_the_list_shows_what_exists(seqsuite: Seqsuite) -> None:
         (["table1", "scale=smoke"], "by --scale"),
         (["table1", "--probe"], "--probe belongs to --dry-run"),
         (["table3", "--scale", "smoke", "--export", "runs.json"], "leave --from and --export out"),
+        (["table3", "--interval"], "leave --interval out"),
+        (["fig8", "--interval"], "leave --interval out"),
     ],
 )
 def test_what_cannot_be_reproduced(seqsuite: Seqsuite, arguments: list[str], message: str) -> None:

@@ -147,5 +147,8 @@ def test_the_commands_show_draw_and_share_them(seqsuite: Callable[..., Result], 
     refused = seqsuite(*source, "task=dna")
     assert refused.exit_code == 2
     assert "chosen by benchmark=NAME alone" in refused.output
+    for option in (["--interval"], ["--rows", "model"], ["--best-of", "train.learning_rate"]):
+        ended = seqsuite(*source, *option)
+        assert (ended.exit_code, f"leave {option[0]} out" in ended.output) == (2, True)
     missing = seqsuite(*source, "benchmark=scna")
     assert "there is conv, scan. Did you mean 'scan'?" in missing.output

@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from seqsuite.report import Report, Section, with_intervals, write
+from seqsuite.report import Report, Section, write
 from seqsuite.results.intervals import interval
 from seqsuite.results.scores import Score, score_cells, score_column, score_of
 
@@ -19,7 +19,7 @@ def table(*values: float, intervals: bool = False) -> str:
         "seqsuite results", {}, [Section("results", "", columns, [score_cells("test_{}", score_of(values))])]
     )
     out = io.StringIO()
-    write(with_intervals(report) if intervals else report, "md", out)
+    write(report, "md", out, intervals=intervals)
     return out.getvalue()
 
 
