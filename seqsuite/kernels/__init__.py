@@ -5,12 +5,12 @@ from seqsuite.kernels.causal_conv1d import BACKENDS as CAUSAL_CONV1D_BACKENDS
 from seqsuite.kernels.causal_conv1d import causal_conv1d
 from seqsuite.kernels.compatibility import selective_scan_fn
 from seqsuite.kernels.gated_delta_rule import gated_delta_rule, gated_delta_update
+from seqsuite.kernels.impulse_response import impulse_response
 from seqsuite.kernels.long_conv import long_conv
 from seqsuite.kernels.mamba_decoder import BACKENDS as MAMBA_DECODER_BACKENDS
 from seqsuite.kernels.mamba_decoder import mamba_decoder
 from seqsuite.kernels.mamba_inner import BACKENDS as MAMBA_INNER_BACKENDS
 from seqsuite.kernels.mamba_inner import InnerStates, ScanWeights, mamba_inner
-from seqsuite.kernels.matrix_power import times_matrix_power
 from seqsuite.kernels.parallel_scan import parallel_scan
 from seqsuite.kernels.precision import full_precision
 from seqsuite.kernels.rms_norm import BACKENDS as RMS_NORM_BACKENDS
@@ -30,6 +30,7 @@ __all__ = [
     "full_precision",
     "gated_delta_rule",
     "gated_delta_update",
+    "impulse_response",
     "long_conv",
     "mamba_decoder",
     "mamba_inner",
@@ -40,7 +41,6 @@ __all__ = [
     "selective_state_update",
     "ssd",
     "ssd_state_update",
-    "times_matrix_power",
 ]
 
 

@@ -15,6 +15,7 @@ from seqsuite.kernels import (
     ScanWeights,
     causal_conv1d,
     gated_delta_rule,
+    impulse_response,
     long_conv,
     mamba_inner,
     parallel_scan,
@@ -23,7 +24,6 @@ from seqsuite.kernels import (
     selective_state_update,
     ssd,
     ssd_state_update,
-    times_matrix_power,
 )
 
 # PyTorch's forward mode compiles its rules with torch.jit, which it has deprecated.
@@ -340,7 +340,10 @@ def test_packed_sequences(name: str, backend: str) -> None:
 PLAIN: dict[str, tuple[Operation, tuple[Tensor, ...]]] = {
     "long_conv": (long_conv, (numbers(B, L, D), numbers(D, L))),
     "parallel_scan": (parallel_scan, (numbers(B, L), numbers(B, L))),
-    "times_matrix_power": (lambda x, m: times_matrix_power(x, m, 5), (numbers(B, 1, N), numbers(B, N, N))),
+    "impulse_response": (
+        lambda *x: impulse_response(*x, 5),
+        (numbers(B, N, N), numbers(B, N), numbers(B, N)),
+    ),
     "selective_state_update": (
         lambda *x: flat(selective_state_update(*x)),
         (numbers(B, D, N), numbers(B, D), numbers(B, D), A, numbers(B, N), numbers(B, N)),
@@ -382,20 +385,19 @@ def test_functional_call() -> None:
 def test_compiled_gradients_keep_their_precision() -> None:
     """What is computed anew in a compiled backward pass is in float32, not rounded as under autocast."""
     inputs = tuple(x.float().requires_grad_() for x in INPUTS["gated_delta_rule"])
-    m = (0.3 * numbers(B, N, N)).float().requires_grad_()
-    x = numbers(B, 1, N).float().requires_grad_()
+    system = tuple(x.float().requires_grad_() for x in (0.3 * numbers(B, N, N), numbers(B, N), numbers(B, N)))
     compiled = torch.compile(
-        lambda x, m, *others: (times_matrix_power(x, m, 5), delta_rule("chunked")(*others)),
+        lambda A, b, c, *others: (impulse_response(A, b, c, 5), delta_rule("chunked")(*others)),
         backend="aot_eager",
         fullgraph=True,
     )
     plain = (
-        times_matrix_power(x.double(), m.double(), 5),
+        impulse_response(*map(torch.Tensor.double, system), 5),
         delta_rule("reference")(*map(torch.Tensor.double, inputs)),
     )
-    leaves = (x, m, *inputs)
+    leaves = (*system, *inputs)
     found, expected = (
         torch.autograd.grad(sum(y.square().sum() for y in outputs), leaves)
-        for outputs in (compiled(x, m, *inputs), plain)
+        for outputs in (compiled(*leaves), plain)
     )
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)

@@ -1,18 +1,20 @@
 """S4: the structured state space model with diagonal plus low-rank A (Gu et al., 2022, arXiv 2111.00396).
 
 Each channel is x' = A x + B u, y = C x with A = Λ − P P* in conjugate pairs, started at HiPPO-LegS and
-discretised by the bilinear transform. The convolution kernel is computed in the frequency domain from its
-truncated generating function, by Cauchy products and the Woodbury identity (the paper's Algorithm 1).
+discretised by the bilinear transform. The paper computes the convolution kernel in the frequency domain, by
+N L divisions of complex numbers (its Algorithm 1, Cauchy products); here the same numbers come of matrix
+products, which take less time and memory.
 
 Conjugate pairs are stored once. Written in real coordinates (Re x, Im x) the same system has a real N × N
-matrix, which is what powers and chunk boundaries are computed with.
+matrix, which is what the kernel and chunk boundaries are computed with.
 """
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from seqsuite.kernels import times_matrix_power
+from seqsuite.kernels import impulse_response
+from seqsuite.kernels.impulse_response.powers import krylov, rows_times, squarings
 from seqsuite.models.initialization import assign, hippo_legs, log_uniform
 from seqsuite.models.mixers.lti import Carry, TimeInvariantSSM
 from seqsuite.models.precision import widened
@@ -61,22 +63,9 @@ class S4(TimeInvariantSSM):
         assign(self.C, torch.randn(self.d_model, self.d_state // 2, 2) * 0.5**0.5)
 
     def kernel(self, seqlen: int) -> Tensor:
-        """See :meth:`TimeInvariantSSM.kernel`: Cauchy products at the roots of unity, (D, seqlen)."""
-        A, P, B, C = self._system()
-        # The generating function of a kernel cut after `seqlen` steps is that of the endless one with
-        # C (I − Ā^seqlen) for C.
-        row = _to_row(C).unsqueeze(1)
-        C = _from_row((row - times_matrix_power(row, self._real_transition(), seqlen)).squeeze(1))
-        dt = torch.exp(widened(self.log_dt)).unsqueeze(1)
-        k = torch.arange(seqlen // 2 + 1, device=dt.device, dtype=dt.dtype)
-        z = torch.polar(torch.ones_like(k), -2 * torch.pi * k / seqlen)
-        # K(z) = C̃ (I − zĀ)⁻¹ B̄ = Δ C̃ [(1 − z) − Δ/2 (1 + z) A]⁻¹ B: no root of unity is a special case.
-        low_rank = dt / 2 * (1 + z)
-        weights = torch.stack([C * B, C * P, P.conj() * B, P.conj() * P], dim=1)
-        direct, left, right, both = _cauchy(weights, A, 1 - z, low_rank).unbind(1)
-        woodbury = low_rank * left * right / (1 + low_rank * both)
-        kernel: Tensor = torch.fft.irfft(dt * (direct - woodbury), n=seqlen)
-        return kernel
+        """See :meth:`TimeInvariantSSM.kernel`: the impulse response in real coordinates, (D, seqlen)."""
+        _, _, _, C = self._system()
+        return impulse_response(self._real_transition(), self._fed_once(), _to_row(C), seqlen)
 
     def carrier(self, longest: int, batch: int) -> Carry:
         """See :meth:`TimeInvariantSSM.carrier`, in real coordinates.
@@ -85,16 +74,15 @@ class S4(TimeInvariantSSM):
         Σ_k Ā^k B̄ u_k take tables of M powers, and powers of Ā^M between the blocks. All of them come from a
         few squarings of Ā.
         """
-        _, _, B, C = self._system()
+        _, _, _, C = self._system()
         transition, bits = self._real_transition(), longest.bit_length()
         inner = min((batch * longest).bit_length() // 2, bits)
         width = 1 << inner
         # A row v times Āᵀ is the state after v, so that states can be rows.
-        squarings = _squarings(transition, bits)
-        advancing = [matrix.mT for matrix in squarings]
-        rows = _krylov(_to_row(C).unsqueeze(1) @ transition, squarings[:inner])
-        fed_once = self.advance(B.real.new_ones(1, self.d_model), torch.zeros_like(B).unsqueeze(0))[1]
-        columns = _krylov(_to_column(fed_once).transpose(0, 1), advancing[:inner])
+        powers = squarings(transition, bits)
+        advancing = [matrix.mT for matrix in powers]
+        rows = krylov(_to_row(C).unsqueeze(1) @ transition, powers[:inner])
+        columns = krylov(self._fed_once().unsqueeze(1), advancing[:inner])
 
         def carry(h: Tensor, backwards: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
             batch, length, _ = backwards.shape
@@ -102,7 +90,7 @@ class S4(TimeInvariantSSM):
             blocks = -(-length // width)
             levels = advancing[inner : inner + max(blocks - 1, 0).bit_length()]
             states = _to_column(h).transpose(0, 1)
-            entering = _krylov(states.unsqueeze(2), levels)[:, :, :blocks]
+            entering = krylov(states.unsqueeze(2), levels)[:, :, :blocks]
             added = (entering.flatten(1, 2) @ rows[:, :taken].mT).reshape(self.d_model, batch, blocks * taken)
             inputs = F.pad(backwards, (0, 0, 0, blocks * taken - length)).permute(2, 0, 1)
             sums = inputs.reshape(self.d_model, batch * blocks, taken) @ columns[:, :taken]
@@ -133,6 +121,12 @@ class S4(TimeInvariantSSM):
         P, B, C = (torch.view_as_complex(widened(pairs)) for pairs in (self.P, self.B, self.C))
         return torch.complex(-torch.exp(widened(self.A_real_log)), widened(self.A_imag)), P, B, C
 
+    def _fed_once(self) -> Tensor:
+        """Return B̄ in real coordinates (D, N): the state after a single one."""
+        _, _, B, _ = self._system()
+        state = self.advance(B.real.new_ones(1, self.d_model), torch.zeros_like(B).unsqueeze(0))[1]
+        return _to_column(state).squeeze(0)
+
     def _real_transition(self) -> Tensor:
         """Return Ā = 2 (I − Δ/2 A)⁻¹ − I in real coordinates, (D, N, N), by the Woodbury identity."""
         A, P, _, _ = self._system()
@@ -144,30 +138,6 @@ class S4(TimeInvariantSSM):
         scale = dt / (1 + dt * (left * _to_column(P)).sum(-1, keepdim=True))
         inverse = inverse - (scale * left).unsqueeze(2) * right.unsqueeze(1)
         return 2 * inverse - torch.eye(self.d_state, device=dt.device, dtype=dt.dtype)
-
-
-def _cauchy(weights: Tensor, A: Tensor, g: Tensor, c: Tensor) -> Tensor:
-    """Return Σ_n w_n / (g − c A_n) over both halves of each conjugate pair.
-
-    The halves are added first, w / (g − c A) + w̄ / (g − c Ā) = (2 Re w g − 2 Re(w Ā) c) / d, with
-    d = g² − 2 Re A g c + |A|² c²: one division a pair, and sums with real weights.
-
-    Args:
-        weights: w, complex (D, W, N/2).
-        A: Complex (D, N/2).
-        g: Complex (K,).
-        c: Complex (D, K).
-
-    Returns:
-        Complex (D, W, K).
-    """
-    c = c.unsqueeze(1)
-    squares = (A.real.square() + A.imag.square()).unsqueeze(-1)
-    inverse = 1 / (g * g - 2 * A.real.unsqueeze(-1) * (g * c) + squares * (c * c))
-    real = torch.cat([2 * weights.real, -2 * (weights * A.conj().unsqueeze(1)).real], dim=1)
-    sums = torch.complex(real @ inverse.real, real @ inverse.imag)
-    with_g, with_c = sums.chunk(2, dim=1)
-    return g * with_g + c * with_c
 
 
 def _to_column(pairs: Tensor) -> Tensor:
@@ -185,19 +155,6 @@ def _to_row(pairs: Tensor) -> Tensor:
     return torch.cat([2 * pairs.real, -2 * pairs.imag], dim=-1)
 
 
-def _from_row(row: Tensor) -> Tensor:
-    real, imaginary = row.chunk(2, dim=-1)
-    return torch.complex(real / 2, -imaginary / 2)
-
-
-def _squarings(matrix: Tensor, count: int) -> list[Tensor]:
-    """Return the matrix (D, N, N) to the powers 1, 2, 4, …: ``count`` of them."""
-    squarings = [matrix][:count]
-    while len(squarings) < count:
-        squarings.append(squarings[-1] @ squarings[-1])
-    return squarings
-
-
 def _times_powers(rows: Tensor, squarings: list[Tensor], exponents: Tensor) -> Tensor:
     """Return rows (D, R, N) times a matrix to the power of each row's exponent (R,), or one for all (1,)."""
     for bit, matrix in enumerate(squarings):
@@ -205,22 +162,9 @@ def _times_powers(rows: Tensor, squarings: list[Tensor], exponents: Tensor) -> T
     return rows
 
 
-def _krylov(start: Tensor, squarings: list[Tensor]) -> Tensor:
-    """Return start · matrix^k for k < 2^(number of squarings) as (D, …, 2^…, N), from start (D, …, 1, N)."""
-    rows = start
-    for matrix in squarings:
-        rows = torch.cat([rows, _rows_times(rows, matrix)], dim=-2)
-    return rows
-
-
 def _polynomial(terms: Tensor, squarings: list[Tensor]) -> Tensor:
     """Return Σ_a terms_a · matrix^a (D, R, N), from terms (D, R, up to 2^(number of squarings), N)."""
     for matrix in squarings:
         terms = F.pad(terms, (0, 0, 0, terms.shape[2] % 2))
-        terms = terms[:, :, ::2] + _rows_times(terms[:, :, 1::2], matrix)
+        terms = terms[:, :, ::2] + rows_times(terms[:, :, 1::2], matrix)
     return terms.sum(2)  # of one term, or of none for a chunk without positions
-
-
-def _rows_times(rows: Tensor, matrix: Tensor) -> Tensor:
-    """Return rows (D, …, N) times a matrix (D, N, N)."""
-    return (rows.flatten(1, -2) @ matrix).view(rows.shape)
