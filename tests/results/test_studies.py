@@ -44,6 +44,7 @@ def test_the_built_in_studies_can_be_read_and_their_grids_run() -> None:
         "mqar",
         "needle",
         "s4table1",
+        "selectivity",
         "statetracking",
     ]
     assert list(studies) == [*of_the_paper, *beyond]
