@@ -9,7 +9,8 @@ import click
 from click.core import ParameterSource
 
 from seqsuite import __version__
-from seqsuite.cli_results import FORMAT, figure_options, report, reproduce, results, scorecard
+from seqsuite.cli_options import FORCE, FORMAT, RETRY_FAILED, TAKEOVER, figure_options
+from seqsuite.cli_results import report, reproduce, results, scorecard
 from seqsuite.cli_runs import runs
 from seqsuite.commands.data_group import data
 from seqsuite.commands.group import SeqsuiteGroup, require_address_space
@@ -58,9 +59,9 @@ def main() -> None:
 @main.command()
 @click.argument("settings", nargs=-1, metavar="KEY=VALUE...", shell_complete=_complete_setting)
 @click.option("--dry-run", is_flag=True, help="Show the cells and their parameter counts; run nothing.")
-@click.option("--force", is_flag=True, help="Start afresh, even cells that are finished or interrupted.")
-@click.option("--takeover", is_flag=True, help="Take cells over from a process that seems to run them.")
-@click.option("--retry-failed", is_flag=True, help="Run only what failed or diverged before.")
+@FORCE
+@TAKEOVER
+@RETRY_FAILED
 @click.option("--probe", is_flag=True, help="With --dry-run: time a few steps, and measure memory.")
 @click.option("--offline", is_flag=True, help="Record to files only; `seqsuite sync` sends them later.")
 @click.option("--config", "file", type=_FILE, help="TOML file of settings or a grid; arguments are over it.")

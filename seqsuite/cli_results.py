@@ -1,42 +1,15 @@
 """``seqsuite results`` and ``reproduce`` on the command line: what was run, and the studies of papers."""
 
-import functools
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
+from seqsuite.cli_options import FORCE, FORMAT, RETRY_FAILED, TAKEOVER, figure_options
 from seqsuite.commands.group import require_address_space
 from seqsuite.errors import UserError
-from seqsuite.report import FORMATS
-from seqsuite.report.pictures import STYLES, PictureFile, Style
-
-FORMAT = click.option("--format", "style", type=click.Choice(FORMATS), default="table", help="Form.")
-
-
-def figure_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add --figure and --style to a command, which gets both as ``figure``."""
-
-    @click.option(
-        "--figure", type=click.Path(path_type=Path), help="Also draw it here: a .png, .pdf or .svg."
-    )
-    @click.option(
-        "--style",
-        "look",
-        type=click.Choice(STYLES),
-        help="Of the picture: `paper` has a paper's width and font.",
-    )
-    @functools.wraps(command)
-    def with_figure(*args: Any, figure: Path | None, look: Style | None, **options: Any) -> Any:
-        if figure is None and look is not None:
-            raise UserError(f"--style {look} is of a picture: say by --figure where it is drawn.")
-        file = None if figure is None else PictureFile(figure, look or "screen")
-        return command(*args, figure=file, **options)
-
-    return with_figure
-
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 _FROM = click.option("--from", "source", type=_FILE, help="Read this file of runs in place of MLflow.")
@@ -103,14 +76,24 @@ def results(filters: tuple[str, ...], **options: Any) -> None:
 @click.option("--scale", type=_SCALE, default="cpu", help="How large: seconds, minutes, a GPU, the paper.")
 @click.option("--dry-run", is_flag=True, help="Show the cells and their parameter counts; run nothing.")
 @_PROBE
-@click.option("--takeover", is_flag=True, help="Take cells over from a process that seems to run them.")
+@FORCE
+@TAKEOVER
+@RETRY_FAILED
 @_SHARED
 @click.option("--export", type=_FILE, help="Also write the study's ended runs, as one file, for --from.")
 @FORMAT
 @_INTERVALS
 @figure_options
 @click.option("--experiment", default="seqsuite", help="MLflow experiment to look and to record in.")
-def reproduce(name: str | None, settings: tuple[str, ...], listing: bool, **options: Any) -> None:
+@click.pass_context
+def reproduce(
+    ctx: click.Context,
+    /,
+    name: str | None,
+    settings: tuple[str, ...],
+    listing: bool,
+    **options: Any,
+) -> None:
     """Run what is missing of a study, and show it beside the paper's numbers.
 
     NAME is a table or figure of a paper, as --list shows them, or a TOML file of your own. Finished cells are
@@ -129,7 +112,8 @@ def reproduce(name: str | None, settings: tuple[str, ...], listing: bool, **opti
     if listing or name is None:
         from seqsuite.commands.studies import list_studies
 
-        list_studies(options["style"], options["experiment"])
+        is_given = ctx.get_parameter_source("scale") is ParameterSource.COMMANDLINE
+        list_studies(options["style"], options["experiment"], options["scale"] if is_given else None)
         return
     from seqsuite.commands.reproduce import reproduce_study
 
@@ -167,6 +151,8 @@ def report(filters: tuple[str, ...], **options: Any) -> None:
 )
 @click.option("--dry-run", is_flag=True, help="Show the cells and what they are equal in; run nothing.")
 @_PROBE
+@FORCE
+@TAKEOVER
 @click.option("--output", type=_FILE, default=Path("scorecard.html"), help="HTML page to write.")
 @FORMAT
 @figure_options

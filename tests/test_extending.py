@@ -65,14 +65,59 @@ def test_code_that_has_changed_since_is_told(seqsuite: Callable[..., Result], tm
     )
 
 
+FAULTS = {  # of a layer, and what is said of each
+    "return torch.stack(outputs, dim=1), None if": (
+        "return torch.stack(outputs[1:], dim=1), None if",
+        "of the shape of its inputs (B, L, D), which is (32, 8, 128), but returned (32, 7, 128)",
+    ),
+    "return torch.stack(outputs, dim=1), None if state is None else carried": (
+        "return torch.stack(outputs, dim=1)",
+        "must return two values, outputs and a state (or None, if it was given none), but returned a value",
+    ),
+    "decay = self.logit.sigmoid()": (
+        "decay = self.logit.sigmoid() * float('nan')",
+        "the loss is nan at step 1, before anything was learned",
+    ),
+}
+
+
+@pytest.mark.parametrize("line", FAULTS)
+@pytest.mark.usefixtures("plugins")
+def test_a_layer_with_a_fault_is_told_of_it(
+    seqsuite: Callable[..., Result], tmp_path: Path, line: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    faulty, said = FAULTS[line]
+    assert line in SNIPPETS["ema.py"]
+    (tmp_path / "ema.py").write_text(SNIPPETS["ema.py"].replace(line, faulty), encoding="utf-8")
+    small = ["task=parity", "task.length=8", "model.mixer=ema", "train.steps=2", "train.eval_every=2"]
+    ended = seqsuite("run", *small, "train.batch_size=32", "model.d_model=64", "run.experiment=faults")
+    assert ended.exit_code == 1
+    told = " ".join(ended.output.split())
+    assert said in told
+    assert ("EMA.forward (" in told) == ("returned" in said)
+    assert "Traceback" not in capfd.readouterr().err  # PyTorch's own, of the estimate of memory
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("plugins")
-def test_the_pages_layer_gets_its_card(seqsuite: Callable[..., Result], shared_folder: Path) -> None:
+def test_the_pages_layer_gets_its_card(
+    seqsuite: Callable[..., Result], shared_folder: Path, tmp_path: Path
+) -> None:
     settings = ["model=mamba", "model.mixer=ema", "train.steps=2", "train.eval_every=2"]
     made = seqsuite("scorecard", *settings, "--scale", "smoke", "--experiment", "ema", "--output", "ema.html")
     assert made.exit_code == 0, made.output
     assert "mamba + mixer=ema: scorecard at scale=smoke" in made.stdout
     assert "an exponential moving average of each channel" in (shared_folder / "ema.html").read_text()
+    command = ["scorecard", *settings, "--scale", "smoke", "--experiment", "ema", "--output", "ema.html"]
+    (tmp_path / "ema.py").write_text(SNIPPETS["ema.py"] + "# faster\n", encoding="utf-8")
+    changed = seqsuite(*command)
+    assert "finished before, with other code of its plug-ins than now" in " ".join(changed.output.split())
+    said = "9 runs of mamba + mixer=ema had other code of its plug-ins than there is now: --force"
+    assert said in changed.stdout
+    assert said in (shared_folder / "ema.html").read_text()
+    anew = seqsuite(*command, "--force")
+    assert "finished before" not in anew.output
+    assert "other code" not in anew.output
 
 
 @pytest.mark.usefixtures("plugins")

@@ -45,8 +45,10 @@ MAY_IMPORT = {
     "api": LEAVES | {"kernels", "tasks", "models", "experiments", "results"},
     "commands": LEAVES
     | {"bench", "completion", "kernels", "tasks", "models", "experiments", "results", "api"},
-    "cli": {"errors", "report", "cli_results", "cli_runs", "commands", "completion", "results"},
-    "cli_results": {"commands", "errors", "report"},
+    "cli": {"errors", "report", "cli_options", "cli_results", "cli_runs"}
+    | {"commands", "completion", "results"},
+    "cli_options": {"errors", "report"},
+    "cli_results": {"cli_options", "commands", "errors"},
     "cli_runs": {"commands", "completion"},
     "__main__": {"cli"},
 }

@@ -9,9 +9,10 @@ from typing import Any, NoReturn
 import click
 
 from seqsuite.errors import UserError
+from seqsuite.experiments.interruption import Interrupted
 from seqsuite.registry import describe_error, is_of_a_plugin
 
-EXIT_USAGE = 2
+EXIT_USAGE, EXIT_INTERRUPTED = 2, 130
 
 _OUTPUT = (errno.ENOSPC, errno.EIO, errno.EBADF, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 _NO_MEMORY = ("cannot allocate memory", "failed to map segment", "can't start new thread", "can't allocate")
@@ -58,6 +59,12 @@ class SeqsuiteGroup(click.Group):
         except UserError as error:
             click.echo(f"Error: {error}", err=True)
             ctx.exit(EXIT_USAGE)
+        except Interrupted:
+            click.echo("Stopped; the work so far is saved, and the same command goes on.", err=True)
+            ctx.exit(EXIT_INTERRUPTED)
+        except KeyboardInterrupt:  # where nothing is kept, or nothing had begun
+            click.echo("Stopped.", err=True)
+            ctx.exit(EXIT_INTERRUPTED)
         except (click.exceptions.Exit, click.ClickException, click.Abort, MemoryError):
             raise
         except Exception as error:

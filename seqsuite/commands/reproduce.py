@@ -10,8 +10,9 @@ from rich.console import Console
 from seqsuite import report
 from seqsuite.commands.bench import run_benchmark
 from seqsuite.commands.console import make_console
+from seqsuite.commands.group import EXIT_INTERRUPTED
 from seqsuite.commands.plan import check_probe, print_plan
-from seqsuite.commands.run import EXIT_INTERRUPTED, exit_status, print_failures, run_shown
+from seqsuite.commands.run import exit_status, print_failures, run_shown
 from seqsuite.commands.zero_shot import reproduce_zero_shot
 from seqsuite.errors import UserError
 from seqsuite.experiments.cell import GOOD
@@ -66,7 +67,9 @@ def reproduce_study(
     scale: str,
     dry_run: bool,
     probe: bool,
+    force: bool,
     takeover: bool,
+    retry_failed: bool,
     sources: Sequence[Path],
     export: Path | None,
     style: str,
@@ -82,7 +85,9 @@ def reproduce_study(
         scale: One of its scales.
         dry_run: Whether to show the cells only.
         probe: Whether a dry run takes a few steps of each cell.
-        takeover: Whether to take cells over from a process that seems to run them.
+        force: See :func:`~seqsuite.commands.run.run_settings`, as for the next two.
+        takeover: See ``force``.
+        retry_failed: See ``force``.
         sources: Files of exported runs: what is finished in them is not run again.
         export: File to write the ended runs of the study to, those of ``sources`` among them.
         style: One of :data:`seqsuite.report.FORMATS`.
@@ -129,7 +134,8 @@ def reproduce_study(
         return 0
     again = _command(study, scale, over, sources)
     _tell_shared(console, len(shared), elsewhere, len(cells), sources)
-    outcomes = run_shown(console, missing, again, takeover=takeover) if missing else []
+    rerun = {"force": force, "takeover": takeover, "retry_failed": retry_failed}
+    outcomes = run_shown(console, missing, again, **rerun) if missing else []
     if outcomes is None:
         return EXIT_INTERRUPTED
     print_failures(console, outcomes)

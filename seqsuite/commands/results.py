@@ -107,7 +107,7 @@ def _print_pivot(
     cells = newest(reader.cells())
     kept = select(cells, conditions)
     if not kept:
-        raise UserError(nothing_found(reader, cells, kept))
+        raise UserError(nothing_found(reader, cells, kept, conditions))
     options = ["--rows", ",".join(axes.rows)]
     options += ["--cols", axes.cols] if axes.cols else []
     options += ["--metric", axes.metric] if axes.metric else []

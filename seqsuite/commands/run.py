@@ -10,6 +10,7 @@ from rich.console import Console
 
 from seqsuite.api import run_cells
 from seqsuite.commands.console import make_console
+from seqsuite.commands.group import EXIT_INTERRUPTED
 from seqsuite.commands.live import LiveTable
 from seqsuite.commands.plan import check_probe, print_plan, tell_busy, tell_defaults, tell_left_out
 from seqsuite.commands.progress import GridProgress, ProgressDisplay, count, metric_text
@@ -30,7 +31,7 @@ from seqsuite.results.collect import collect
 from seqsuite.results.formats import print_results
 from seqsuite.tasks.base import Task
 
-EXIT_FAILED, EXIT_INTERRUPTED = 1, 130
+EXIT_FAILED = 1
 
 _LOOK_NEXT = {
     "seqsuite results": "all results, also as md, csv, json, latex or a figure",

@@ -14,8 +14,9 @@ from seqsuite import report
 from seqsuite.bench.complexity import measure, parameters_of_bytes
 from seqsuite.bench.machine import describe_machine
 from seqsuite.commands.console import make_console
+from seqsuite.commands.group import EXIT_INTERRUPTED
 from seqsuite.commands.plan import check_probe, print_plan
-from seqsuite.commands.run import EXIT_INTERRUPTED, exit_status, print_failures, run_shown
+from seqsuite.commands.run import exit_status, print_failures, run_shown
 from seqsuite.errors import UserError
 from seqsuite.experiments.cell import CellResult
 from seqsuite.experiments.config.schema import CellConfig
@@ -49,6 +50,8 @@ def make_scorecard(
     figure: PictureFile | None,
     dry_run: bool,
     probe: bool,
+    force: bool,
+    takeover: bool,
     stored: bool,
     sources: Sequence[Path],
     export: Path | None,
@@ -64,6 +67,8 @@ def make_scorecard(
         figure: Picture to draw.
         dry_run: Whether to show the cells only.
         probe: Whether a dry run takes a few steps of each cell.
+        force: Whether to start afresh what is finished or was interrupted of the models asked for.
+        takeover: Whether to take cells over from processes that seem to run them.
         stored: Whether runs that come with the package count as finished.
         sources: Files of exported runs, which count as finished, too.
         export: File to write the runs of the models asked for to, those of ``sources`` among them.
@@ -83,19 +88,19 @@ def make_scorecard(
     ours = [slot for slot in every if slot.model in asked]
     files = [FileReader(source) for source in sources]
     console = make_console(stderr=style != "table")
+    shared = by_cell(_shared(scale, stored, files))
     runs = _known(experiment, scale, stored, files)
-    first = _missing(sweep(ours), runs)
     if dry_run:
-        _show_plan(console, battery, scale, ours, first, probe)
+        _show_plan(console, battery, scale, ours, _missing(sweep(ours), runs), probe)
         return 0
     given = [part for source in sources for part in ("--from", str(source))]
     given += [] if stored else ["--fresh"]
     again = shlex.join(["seqsuite", "scorecard", *settings, "--scale", scale, *given])
     results: list[CellResult] = []
     for is_sweep in (True, False):
-        cells = _missing(sweep(ours) if is_sweep else further_seeds(ours, runs), runs)
+        cells = _missing(sweep(ours) if is_sweep else further_seeds(ours, runs), shared)
         if cells:
-            outcomes = run_shown(console, cells, again)
+            outcomes = run_shown(console, cells, again, force=force, takeover=takeover)
             if outcomes is None:
                 return EXIT_INTERRUPTED
             results += outcomes
@@ -139,10 +144,15 @@ def _store(experiment: str) -> list[Reader]:
         return []
 
 
+def _shared(scale: str, stored: bool, files: Sequence[FileReader]) -> list[CellRun]:
+    """Return the runs of files, and, where ``stored``, of the package: their cells are not run here."""
+    return [run for file in files for run in file.cells()] + (_stored(scale) if stored else [])
+
+
 def _known(experiment: str, scale: str, stored: bool, files: Sequence[FileReader]) -> Runs:
-    """Return the runs of an experiment, of files, and, where ``stored``, of the package."""
-    runs = [run for reader in (*_store(experiment), *files) for run in reader.cells()]
-    return by_cell([*runs, *(_stored(scale) if stored else [])])
+    """Return the runs of an experiment, and what is shared."""
+    runs = [run for reader in _store(experiment) for run in reader.cells()]
+    return by_cell([*runs, *_shared(scale, stored, files)])
 
 
 def _missing(wanted: Sequence[Slot], runs: Runs) -> list[CellConfig]:

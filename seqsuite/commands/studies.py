@@ -16,22 +16,24 @@ from seqsuite.results.studies import Study, load_studies
 from seqsuite.results.studies.plan import standing, study_cells, usual_seconds
 
 
-def list_studies(style: str, experiment: str) -> None:
-    """Print each study with its budget at each scale, and what of it exists."""
+def list_studies(style: str, experiment: str, scale: str | None = None) -> None:
+    """Print each study with its budget at each scale, or at one, and what of it exists."""
     studies, problems = load_studies()
     runs, note = _recorded(experiment)
     timed = recorded_commands()
     columns = (
         Column("study", "study"),
-        Column("title", "title"),
+        Column("title", "title", optional=True),
         Column("scale", "scale"),
         Column("cells", "cells", "count"),
         Column("steps", "steps", "quantity"),
         Column("finished", "finished", "count"),
-        Column("other", "other"),
-        Column("seconds_left", "time left", "duration", optional=True),
+        Column("other", "other", optional=True),
+        Column("seconds_left", "time left", "duration"),
     )
     rows = [row for name, study in studies.items() for row in _listed(name, study, runs, timed)]
+    if scale is not None:
+        rows = [row for row in rows if row["scale"] == scale]
     notes = [
         "`seqsuite reproduce NAME --scale SCALE` runs what is missing. – published numbers only, so far."
     ]

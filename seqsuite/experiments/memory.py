@@ -1,13 +1,16 @@
 """How much memory training a cell takes, estimated without training it, and how much is free."""
 
+import logging
 import resource
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch._subclasses import fake_tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from seqsuite.errors import UserError
@@ -72,7 +75,7 @@ def estimate_memory(config: CellConfig, io: ModelIO) -> MemoryEstimate:
     eval_batch = config.train.eval_batch_size
     io = replace(io, seqlen=min(io.seqlen, config.train.chunk or io.seqlen))
     shape, seqlen = shape_of(io), io.seqlen
-    with FakeTensorMode(allow_non_fake_inputs=True):
+    with FakeTensorMode(allow_non_fake_inputs=True), _unheard(fake_tensor.log):
         model = build_shaped(config.model, shape)
         weights = sum(parameter.nbytes for parameter in model.parameters())
         kept = _kept(model, io, batch)
@@ -86,6 +89,17 @@ def estimate_memory(config: CellConfig, io: ModelIO) -> MemoryEstimate:
             kept + working + batch * logits, working * eval_batch // batch + eval_batch * logits
         )
     return MemoryEstimate(weights, weights, _ADAM * weights, activations)
+
+
+@contextmanager
+def _unheard(log: logging.Logger) -> Iterator[None]:
+    """Keep PyTorch from printing the traceback of a layer's fault, which training will tell in a sentence."""
+    before = log.disabled
+    log.disabled = True
+    try:
+        yield
+    finally:
+        log.disabled = before
 
 
 def _kept(model: torch.nn.Module, io: ModelIO, batch: int) -> int | None:

@@ -14,6 +14,7 @@ from seqsuite.models.backbones.base import MAIN, Backbone
 from seqsuite.models.backbones.isotropic import expand_pattern
 from seqsuite.models.base import Block, Mixer
 from seqsuite.models.config import LayerConfig, ModelConfig, ModelShape
+from seqsuite.models.contract import check_outputs
 from seqsuite.models.sequence_model import (
     NORMS,
     LanguageModel,
@@ -110,7 +111,10 @@ def build_mixer(choice: Options, width: int, seqlen: int) -> Mixer:
     """
     mixer_class = MIXERS.load(choice.name)
     told = {"seqlen": seqlen} if "seqlen" in inspect.signature(mixer_class).parameters else {}
-    return mixer_class(width, **told, **choice.arguments())
+    mixer: Mixer = mixer_class(width, **told, **choice.arguments())
+    if MIXERS.is_plugin(choice.name):
+        mixer.register_forward_hook(check_outputs)
+    return mixer
 
 
 def _build_backbone(config: ModelConfig, seqlen: int) -> Backbone:

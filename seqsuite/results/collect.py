@@ -10,8 +10,9 @@ from seqsuite.experiments.config.scales import scales_of
 from seqsuite.experiments.tracking import schema
 from seqsuite.experiments.tracking.reader import LARGEST, Reader, open_reader
 from seqsuite.experiments.tracking.store import CellRun
+from seqsuite.registry import did_you_mean
 from seqsuite.results.departures import departures, of_model
-from seqsuite.results.filters import Filter, check_keys, parse_filters
+from seqsuite.results.filters import Filter, check_keys, parse_filters, setting
 from seqsuite.results.groups import grouped, newest
 from seqsuite.results.intervals import uncarried
 from seqsuite.results.measured import measured
@@ -72,7 +73,7 @@ def collect(
     kept = select(cells, filters, tasks=tasks, models=models, scales=scales)
     finished = [cell for cell in kept if cell.status == "FINISHED"]
     if not finished:
-        raise UserError(nothing_found(reader, cells, kept))
+        raise UserError(nothing_found(reader, cells, kept, filters))
     sections = _sections(finished)
     problems: list[str] = []
     if paper:
@@ -109,7 +110,9 @@ def _keeps(wanted: Collection[str], name: str | None) -> bool:
     return not wanted or name in wanted
 
 
-def nothing_found(reader: Reader, cells: Sequence[CellRun], kept: Sequence[CellRun]) -> str:
+def nothing_found(
+    reader: Reader, cells: Sequence[CellRun], kept: Sequence[CellRun], filters: Sequence[Filter] = ()
+) -> str:
     """Return why there is nothing to show, and what there is instead."""
     if not cells:
         return (
@@ -117,6 +120,14 @@ def nothing_found(reader: Reader, cells: Sequence[CellRun], kept: Sequence[CellR
             "`seqsuite run task=dna model=mamba`."
         )
     if not kept:
+        for wanted in filters:
+            there = sorted({str(setting(cell, wanted.key)) for cell in cells} - {"None"}, key=natural)
+            if there and not any(map(wanted.keeps, cells)):
+                near = did_you_mean(wanted.values[0], there) if wanted.relation == "=" else ""
+                return (
+                    f"No cell has {wanted.key}{wanted.relation}{','.join(wanted.values)}; there is "
+                    f"{wanted.key}={', '.join(there[:_NAMED])}.{near}"
+                )
         names = {"task": schema.TAG_TASK, "model": schema.TAG_MODEL, "scale": schema.TAG_SCALE}
         there = sorted(
             {" ".join(f"{key}={cell.tags.get(tag)}" for key, tag in names.items()) for cell in cells}

@@ -6,8 +6,12 @@ import subprocess
 import sys
 from collections.abc import Callable
 
+import click
 import pytest
-from click.testing import Result
+from click.testing import CliRunner, Result
+
+from seqsuite.commands.group import SeqsuiteGroup
+from seqsuite.experiments.interruption import Interrupted
 
 
 def run(shell: str) -> subprocess.CompletedProcess[str]:
@@ -83,3 +87,22 @@ def test_address_space_without_a_limit_is_fine(
 ) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda which: (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     assert seqsuite("run", "task=selective_copying", "--dry-run").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("stop", "said"),
+    [
+        (Interrupted, "Stopped; the work so far is saved, and the same command goes on.\n"),
+        (KeyboardInterrupt, "Stopped.\n"),
+    ],
+)
+def test_what_was_stopped_says_so_without_a_traceback(stop: type[BaseException], said: str) -> None:
+    @click.group(cls=SeqsuiteGroup)
+    def group() -> None: ...
+
+    @group.command()
+    def work() -> None:
+        raise stop
+
+    ended = CliRunner().invoke(group, ["work"])
+    assert (ended.exit_code, ended.output) == (130, said)

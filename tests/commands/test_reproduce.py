@@ -57,6 +57,8 @@ def test_a_study_of_ones_own_from_its_file_to_the_report(
     kinds = [section["kind"] for section in json.loads(skipped.stdout)["sections"]]
     assert kinds[0] == "pivot"
     assert kinds[-1] == "order"
+    (row,) = json.loads(skipped.stdout)["sections"][-1]["rows"]
+    assert (row["low"], row["seeds"]) == (None, 1)  # of one seed there is no interval
 
     written = seqsuite("report", "--experiment", "tiny", "--output", "page.html")
     assert written.exit_code == 0, written.output
@@ -110,6 +112,8 @@ def test_the_list_shows_what_exists(seqsuite: Seqsuite) -> None:
     assert rows["table3", "cpu"]["other"] == "evaluates 1 model"
     assert (rows["fig8", "cpu"]["finished"], rows["fig8", "cpu"]["other"]) == (0, "2 benchmarks")
     assert rows["fig8", "smoke"]["finished"] is None  # a quick one is not kept
+    of_one = json.loads(seqsuite("reproduce", "--list", "--scale", "gpu", "--format", "json").stdout)
+    assert {row["scale"] for row in of_one["sections"][0]["rows"]} == {"gpu"}
 
 
 @pytest.mark.parametrize(

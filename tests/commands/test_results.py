@@ -70,7 +70,9 @@ def test_filters_on_any_setting(seqsuite: Seqsuite, two_runs: tuple[str, str]) -
     assert models("model.mixer=s4d", "task.length>=16") == ["mamba + mixer=s4d"]
     assert models("model.mixer.d_state<64") == ["mamba"]
     for arguments, message in [
-        (["task.length>16"], "No cell matches"),
+        (["task.length>16"], "No cell has task.length>16; there is task.length=16.\n"),
+        (["model.mixer=s5d"], "there is model.mixer=s4d, s6. Did you mean 's4d'?"),
+        (["model.mixer=s6", "model.mixer.d_state=64"], "No cell matches; there is task=selective_copying"),
         (["task.lenth=16"], "Did you mean 'task.length'"),
         (["mamba"], "is no filter"),
         (["task.length>many"], "compares with one number"),

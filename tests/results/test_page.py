@@ -134,7 +134,7 @@ def test_a_report_shows_only_what_filters_leave(page) -> None:
     text = page(Runs(*runs()), "model=mamba")
     assert "3 finished runs" in text
     assert ">3 of 6<" in text
-    with pytest.raises(UserError, match=r"^No cell matches; there is task=selective_copying model=mamba"):
+    with pytest.raises(UserError, match=r"^No cell has model=transformer; there is model=mamba, "):
         page(Runs(*runs()), "model=transformer")
 
 

@@ -134,7 +134,7 @@ def test_the_card_tells_how_many_seeds_there_are(every: list[Slot], card: Card) 
 
 def test_what_the_seeds_carry(card: Card, every: list[Slot]) -> None:
     assert card.models == ["mamba", "s4d", "hyena"]
-    assert card.missing == ()
+    assert card.problems == ()
     assert card.seconds == 2 * 3 * 2.0
     copying, induction = card.lines
     assert [score.mean for score in induction.scores][:2] == [98.0, 62.0]
@@ -172,9 +172,9 @@ def test_chance_is_on_the_scale_though_every_model_is_behind_it(card: Card) -> N
 def test_a_card_without_the_reference_says_so(every: list[Slot]) -> None:
     runs = by_cell([fake(slot) for slot in every if slot.model == "hyena"])
     found = make_card(BATTERY, "smoke", every, runs, candidate="hyena", about="", command="")
-    assert found.missing == (
+    assert found.problems == (
         "mamba, which models are compared with, has no finished run at scale=smoke: "
-        "model=mamba,… runs it, too.",
+        "`seqsuite scorecard model=mamba --scale smoke` runs it.",
     )
     assert "hyena and mamba" not in markdown(card_report(found, [], {}))
     assert "○ mamba" not in card_page(found, [], {})
@@ -183,7 +183,7 @@ def test_a_card_without_the_reference_says_so(every: list[Slot]) -> None:
 def test_what_has_not_run_is_said(every: list[Slot]) -> None:
     runs = by_cell([fake(slot) for slot in every if slot.model != "hyena"])
     found = make_card(BATTERY, "smoke", every, runs, candidate="hyena", about="", command="")
-    assert found.missing == (
+    assert found.problems == (
         "Copying: hyena has no finished run.",
         "Induction: hyena has no finished run.",
     )

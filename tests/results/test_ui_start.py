@@ -94,6 +94,21 @@ def test_where_the_usual_experiment_is_missing_the_latest_is_opened(
         ui.launch(experiment="seqsuite", say=said.append)  # asked for by name
 
 
+def test_a_store_that_cannot_be_written_is_shown_with_other_columns(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*arguments: object) -> None:
+        raise OSError("(sqlite3.OperationalError) attempt to write a readonly database [SQL: INSERT …]")
+
+    monkeypatch.setattr("subprocess.Popen", Ended)
+    monkeypatch.setattr(type(store.client), "set_experiment_tag", refused)
+    said: list[str] = []
+    with pytest.raises(UserError, match="did not start"):
+        ui.launch(say=said.append)
+    assert said[1].startswith("MLflow shows columns of its own choice. Cannot write to the MLflow store ")
+    assert said[1].endswith("it is read-only; let yourself write to it, or copy it to another folder.")
+
+
 def test_the_view_of_the_table_is_kept_with_the_experiment(store: Store) -> None:
     ui.save_view(store)
     tags = store.client.get_experiment(store.experiment_id).tags

@@ -128,6 +128,8 @@ def _client(uri: str) -> Any:
 
         # Where something else imported MLflow first, it did not see the level.
         logging.getLogger("mlflow").setLevel(os.environ["MLFLOW_LOGGING_LEVEL"].upper())
+        # It prints the traceback of what `store_errors` tells in a sentence.
+        logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
         return MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 
@@ -151,7 +153,9 @@ def _short(error: Exception, uri: str) -> str:
     text = " ".join(str(error).split())
     if "Max retries exceeded" in text or "Connection" in text or "timed out" in text:
         return "no server answers there; start it, or correct MLFLOW_TRACKING_URI."
-    text = without_secrets(text, uri)
+    if "readonly database" in text:
+        return "it is read-only; let yourself write to it, or copy it to another folder."
+    text = without_secrets(text.partition(" [SQL: ")[0], uri)
     return text if len(text) <= 300 else text[:299] + "…"
 
 

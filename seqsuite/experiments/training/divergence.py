@@ -30,6 +30,11 @@ def check_step(
     """
     if math.isfinite(loss) and (math.isfinite(norm) or scaled):
         return
+    if step == 1 and not math.isfinite(loss) and _parameters_are_finite(model, placement):
+        raise DivergenceError(
+            f"the loss is {loss} at step 1, before anything was learned: with its first weights the model "
+            "gives numbers that are not finite; look at what its layers divide by, or take roots of."
+        )
     for kind in ("parameter", "gradient"):
         for name, parameter in model.named_parameters():
             values: Tensor | None = parameter if kind == "parameter" else parameter.grad
@@ -42,6 +47,10 @@ def check_step(
         f"the loss is {loss} at step {step} though every parameter and gradient is finite: the outputs "
         "have overflowed; try a lower train.learning_rate."
     )
+
+
+def _parameters_are_finite(model: nn.Module, placement: Placement) -> bool:
+    return all(bool(placement.whole(parameter).isfinite().all()) for parameter in model.parameters())
 
 
 def check_evaluation(step: int, loss: float, value: float) -> None:

@@ -2,12 +2,14 @@
 
 import math
 import statistics
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
 from seqsuite.experiments.config.schema import CellConfig
 from seqsuite.experiments.identity import Identity, identity, identity_of
+from seqsuite.experiments.plugin_code import plugin_code
 from seqsuite.experiments.tracking import schema
 from seqsuite.experiments.tracking.reader import LARGEST
 from seqsuite.experiments.tracking.store import CellRun
@@ -15,6 +17,7 @@ from seqsuite.results.collect import metric_of
 from seqsuite.results.intervals import ENOUGH_SEEDS, Difference, difference, interval
 from seqsuite.results.scorecard.battery import Battery, Slot, Test
 from seqsuite.results.table import MetricInfo
+from seqsuite.wording import counted
 
 Runs = Callable[[CellConfig], CellRun | None]
 """Gives a cell's finished run, if there is one."""
@@ -95,7 +98,7 @@ class Card:
         rates: The learning rates that were tried.
         lines: The tests.
         command: The command that makes it.
-        missing: What has not finished, a sentence each.
+        problems: What has not finished, and what is of other code than now, a sentence each.
     """
 
     candidate: str
@@ -106,7 +109,7 @@ class Card:
     rates: tuple[float, ...]
     lines: tuple[Line, ...]
     command: str
-    missing: tuple[str, ...]
+    problems: tuple[str, ...]
 
     @property
     def models(self) -> list[str]:
@@ -196,7 +199,7 @@ def make_card(
         command: The command that makes it.
     """
     rates = best_rates(slots, runs)
-    lines, missing = [], []
+    lines, problems, aged = [], [], Counter[str]()
     for test in battery.tests:
         ours = [slot for slot in slots if slot.test.name == test.name]
         found: dict[str, list[tuple[Slot, CellRun]]] = {}
@@ -204,15 +207,22 @@ def make_card(
             run = runs(slot.cell) if rates.get((test.name, slot.model)) == slot.rate else None
             if run is not None and test.metric_at(scale) in _scores(run):
                 found.setdefault(slot.model, []).append((slot, run))
+                aged[slot.model] += plugin_code(slot.cell) != run.tags.get(schema.TAG_CODE, "")
         if candidate not in found:
-            missing.append(f"{test.title}: {candidate} has no finished run.")
+            problems.append(f"{test.title}: {candidate} has no finished run.")
         if found:
             lines.append(_line(test, scale, found, battery.reference, candidate))
     if lines and not any(score.model == battery.reference for line in lines for score in line.scores):
-        missing.append(
+        problems.append(
             f"{battery.reference}, which models are compared with, has no finished run at scale={scale}: "
-            f"model={battery.reference},… runs it, too."
+            f"`seqsuite scorecard model={battery.reference} --scale {scale}` runs it."
         )
+    problems += [
+        f"{counted(number, 'run')} of {model} had other code of its plug-ins than there is now: --force runs "
+        "what is asked for again."
+        for model, number in aged.items()
+        if number
+    ]
     return Card(
         candidate=candidate,
         about=about,
@@ -222,7 +232,7 @@ def make_card(
         rates=tuple(battery.rates),
         lines=tuple(lines),
         command=command,
-        missing=tuple(missing),
+        problems=tuple(problems),
     )
 
 

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from importlib.resources import files
 from string import Template
@@ -10,9 +10,11 @@ from string import Template
 from seqsuite.report import Column, Section
 from seqsuite.report.format import show
 from seqsuite.report.markup import html_section
+from seqsuite.report.pictures import Look
+from seqsuite.results.looks import looks
 from seqsuite.results.scorecard.card import Card, Line, Score, verdict
 from seqsuite.results.scorecard.cost import Cost, ModelCost
-from seqsuite.results.scorecard.plot import loglog_plot
+from seqsuite.results.scorecard.plot import loglog_plot, mark
 from seqsuite.results.scorecard.table import card_report, run_rows
 from seqsuite.results.table import SMOKE
 from seqsuite.wording import counted
@@ -34,10 +36,12 @@ def card_page(card: Card, costs: Sequence[ModelCost], machine: dict[str, str]) -
         machine: Where that was measured.
     """
     folder = files("seqsuite.results.scorecard")
+    models = list(dict.fromkeys([*card.models, *(cost.model for cost in costs)]))
+    seen = dict(zip(models, looks(models), strict=True))
     body = [_head(card, costs)]
-    body.append(f'<div class="tests">{"".join(_test(card, line) for line in card.lines)}</div>')
+    body.append(f'<div class="tests">{"".join(_test(card, line, seen) for line in card.lines)}</div>')
     if costs:
-        body.append(f"<h2>cost</h2>{_costs(card, costs, machine)}")
+        body.append(f"<h2>cost</h2>{_costs(card, costs, machine, seen)}")
     body.append(_details(card, costs, machine))
     page = Template((folder / "page.html").read_text(encoding="utf-8"))
     return page.substitute(
@@ -69,16 +73,15 @@ def _head(card: Card, costs: Sequence[ModelCost]) -> str:
         f"<h1>{escape(card.candidate)}</h1><p>{escape(card.about)}</p>"
         + (f'<p class="label">{escape(SMOKE)}</p>' if card.scale == "smoke" else "")
         + f'<dl class="facts">{listed}</dl><pre>{escape(card.command)}</pre>'
-        + "".join(f'<p class="soft">{escape(text)}</p>' for text in (*card.missing, _legend(card)))
+        + "".join(f'<p class="soft">{escape(text)}</p>' for text in (*card.problems, _legend(card)))
     )
 
 
 def _legend(card: Card) -> str:
-    """Return what the marks are."""
-    reference = f"○ {card.reference}; " if _is_compared(card) else ""
+    """Return what is drawn."""
     return (
-        f"● {card.candidate}; {reference}◇ other models; bars: 95 % interval of the mean over seeds; dotted: "
-        "what chance or a trivial predictor reaches."
+        f"Filled: {card.candidate}; hollow: other models; bars: 95 % interval of the mean over seeds; "
+        "dotted: what chance or a trivial predictor reaches."
     )
 
 
@@ -92,7 +95,7 @@ def _date(card: Card) -> str:
     return time.strftime("%Y-%m-%d", time.gmtime(newest))
 
 
-def _test(card: Card, line: Line) -> str:
+def _test(card: Card, line: Line, seen: Mapping[str, Look]) -> str:
     worst, best = line.ends
     trivial = "chance" if line.test.perfect is not None else "trivial predictor"
     left = f"{line.metric.show(worst)}{f' {trivial}' if line.chance == worst else ''}"
@@ -108,17 +111,16 @@ def _test(card: Card, line: Line) -> str:
         f'<section class="test" id="{escape(line.test.name)}"><p class="group">{escape(line.test.group)}</p>'
         f"<h3>{escape(line.test.title)}</h3>"
         f'<p class="soft">{escape(line.test.about)}; {escape(", ".join(told))}</p>'
-        f'<div class="lanes">{"".join(_lane(card, line, score) for score in line.scores)}</div>'
+        f'<div class="lanes">{"".join(_lane(card, line, score, seen) for score in line.scores)}</div>'
         f'<p class="ends"><span><span>{escape(left)}</span><span>{escape(right)}</span></span></p>'
         + (f'<p class="verdict">{escape(sentence)}</p>' if sentence else "")
         + "</section>"
     )
 
 
-def _lane(card: Card, line: Line, score: Score) -> str:
+def _lane(card: Card, line: Line, score: Score, seen: Mapping[str, Look]) -> str:
     """Return a model's line: its mark on the scale, and its interval."""
-    kind = "candidate" if score.model == card.candidate else ""
-    kind = kind or ("reference" if score.model == card.reference else "other")
+    ours = score.model == card.candidate
     mean = line.metric.show(score.mean)
     marks = ""
     if line.chance is not None:
@@ -127,18 +129,20 @@ def _lane(card: Card, line: Line, score: Score) -> str:
         low, high = sorted((line.place(score.low), line.place(score.high)))
         marks += (
             f'<span class="bar" style="left:{100 * low:.2f}%;width:{100 * (high - low):.2f}%"></span>'
-            f'<span class="mark" style="left:{100 * line.place(score.mean):.2f}%"></span>'
+            f'<svg class="mark" viewBox="-6 -6 12 12" style="left:{100 * line.place(score.mean):.2f}%">'
+            f"{mark(seen[score.model], 0, 0, strong=ours)}</svg>"
         )
     title = f"{counted(len(score.values), 'seed')}, 95 % interval {line.metric.show(score.low)} to "
     title += f"{line.metric.show(score.high)}, learning rate {score.rate:g}, {score.parameters:,} parameters"
     return (
-        f'<div class="lane {kind}" title="{escape(title)}"><span class="name">{escape(score.model)}</span>'
+        f'<div class="lane{" candidate" if ours else ""}" title="{escape(title)}">'
+        f'<span class="name">{escape(score.model)}</span>'
         f'<span class="track" aria-hidden="true">{marks}</span>'
         f'<span class="value">{mean}</span></div>'
     )
 
 
-def _costs(card: Card, costs: Sequence[ModelCost], machine: dict[str, str]) -> str:
+def _costs(card: Card, costs: Sequence[ModelCost], machine: dict[str, str], seen: Mapping[str, Look]) -> str:
     plots = "".join(
         loglog_plot(
             title,
@@ -149,6 +153,7 @@ def _costs(card: Card, costs: Sequence[ModelCost], machine: dict[str, str]) -> s
                 ]
                 for cost in costs
             },
+            seen,
             strong=card.candidate,
         )
         for title, unit, read in _PLOTS

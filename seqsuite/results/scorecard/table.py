@@ -26,7 +26,7 @@ def card_report(card: Card, costs: Sequence[ModelCost], machine: dict[str, str])
         machine: Where that was measured.
     """
     sections = [_scores(card), *([_costs(costs, machine)] if costs else [])]
-    return Report(card.command, {}, sections, [*card.missing, *_notes(card)])
+    return Report(card.command, {}, sections, [*card.problems, *_notes(card)])
 
 
 def _notes(card: Card) -> list[str]:
@@ -49,7 +49,7 @@ def _scores(card: Card) -> Section:
         title=f"{card.candidate}: scorecard at scale={card.scale}",
         columns=tuple(columns),
         rows=[_score_cells(card, line, keys) for line in card.lines],
-        notes=[_PAIRED],
+        notes=[_PAIRED] if len(card.models) > 1 else [],
         about={"scale": card.scale, "candidate": card.candidate, "reference": card.reference},
     )
 

@@ -42,7 +42,8 @@ def with_published(section: Section, study: Study, cells: Sequence[CellRun], axe
     for mean in means:
         key = mean.key.replace("mean", "paper")
         if _fill(rows, key, mean, axes, source):
-            title = "paper" if axes.cols is None else f"{mean.title}, paper"
+            paper = "paper" if metric == ours else f"paper ({_in_words(metric)})"
+            title = paper if axes.cols is None else f"{mean.title}, {paper}"
             digits = mean.digits if metric == ours else 2
             columns.insert(columns.index(mean) + 1, Column(key, title, "number", digits))
     notes = _notes(study, source.used, "" if metric == ours else metric)
@@ -97,9 +98,13 @@ def _fill(rows: Sequence[Cells], key: str, mean: Column, axes: Axes, source: _So
     return found
 
 
+def _in_words(metric: str) -> str:
+    return metric.removeprefix("sample/").replace("_", " ")
+
+
 def _notes(study: Study, used: Sequence[Published], metric: str) -> list[str]:
     """Say where published numbers are from, and of which metric where that is not ours."""
-    of = f" ({metric.removeprefix('sample/').replace('_', ' ')})" if metric else ""
+    of = f" ({_in_words(metric)})" if metric else ""
     return [
         f"Paper{of}: {study.source}{' (secondary transcription)' if one.secondary else ''}; {one.protocol}."
         for one in used

@@ -91,8 +91,8 @@ def order_table(pairs: Sequence[Compared]) -> Section:
             "at": pair.place,
             "metric": pair.metric,
             "mean": pair.difference.mean,
-            "low": pair.difference.low,
-            "high": pair.difference.high,
+            "low": pair.difference.low if pair.difference.seeds > 1 else None,
+            "high": pair.difference.high if pair.difference.seeds > 1 else None,
             "seeds": pair.difference.seeds,
             "verdict": pair.difference.verdict,
         }
