@@ -166,12 +166,12 @@ def test_an_evaluation_that_is_not_finite_is_divergence(make_trainer, monkeypatc
 
 
 def test_outputs_that_overflow_are_told_from_weights_that_do(make_trainer, monkeypatch) -> None:
-    real = CrossEntropy.loss
-    monkeypatch.setattr(CrossEntropy, "loss", lambda *given: real(*given) + math.inf)
+    real, added = CrossEntropy.loss, itertools.chain([0.0], itertools.repeat(math.inf))
+    monkeypatch.setattr(CrossEntropy, "loss", lambda *given: real(*given) + next(added))
     with pytest.raises(DivergenceError) as raised:
         train(make_trainer)
     assert str(raised.value) == (
-        "the loss is inf at step 1 though every parameter and gradient is finite: the outputs have "
+        "the loss is inf at step 2 though every parameter and gradient is finite: the outputs have "
         "overflowed; try a lower train.learning_rate."
     )
 
