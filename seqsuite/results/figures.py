@@ -3,6 +3,7 @@
 import math
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -25,10 +26,12 @@ _BLUE, _ORANGE = COLOURS[:2]
 _BASELINE_STYLES = ("--", ":", "-.")
 _LABEL_WIDTH = 28
 _ROW_INCHES, _LEAST_ROWS = 0.42, 6
-_LEGEND_BELOW = 5
-_LEGEND_ROWS, _LEGEND_LINES = 8, 3
-"""Of more rows, or where a label has more lines, the curves have no legend: they look like the points of the
-ranking beside them."""
+_LINE_INCHES = 0.15
+"""Of a label at the ranking."""
+_AROUND_INCHES = 1.0
+"""Of what is above and below a panel."""
+_LEGEND_COLUMNS, _LEGEND_POINTS = 2, 13
+"""Points of a line of the legend between a panel and its title."""
 _FAR = 2.0
 """A baseline stretches the axis to its side by at most this many times what the rest takes."""
 _LEAST_SHARE = 0.1
@@ -99,14 +102,12 @@ def comparison(reader: Reader, results: Results) -> Figure:
 
     The left panel has the mean over the seeds, in a band from the least to the largest where there are
     several, and the baselines on the validation set, or the training loss where no model was scored twice
-    in training; the right one scores and baselines on the test set.
+    in training; the right one scores and baselines on the test set. The names are at the right one alone,
+    whose points look like the curves.
     """
     learned = [_Learned.read(reader, section) for section in results.sections]
-    heights = [
-        max(len(section.rows), _LEAST_ROWS) + (2 if curves.validated else _LEGEND_BELOW)
-        for section, curves in zip(results.sections, learned, strict=True)
-    ]
-    figure = Figure(figsize=(11, _ROW_INCHES * sum(heights)), layout="constrained")
+    heights = [_height(section) for section in results.sections]
+    figure = Figure(figsize=(11, sum(heights)), layout="constrained")
     panels = figure.subplots(len(heights), 2, squeeze=False, height_ratios=heights)
     for (left, right), section, curves in zip(panels, results.sections, learned, strict=True):
         _draw_learning(left, section, curves)
@@ -114,6 +115,14 @@ def comparison(reader: Reader, results: Results) -> Figure:
     if any(section.scale == "smoke" for section in results.sections):
         figure.supxlabel(SMOKE, fontsize=9)
     return figure
+
+
+def _height(section: Section) -> float:
+    """Return how many inches a section needs, for its labels not to touch."""
+    lines = [_tick(row, section).count("\n") + 1 for row in section.rows]
+    most = max(((one + other) / 2 for one, other in pairwise(lines)), default=1.0)
+    rows = max(_ROW_INCHES, _LINE_INCHES * (most + 1)) * len(lines)
+    return _AROUND_INCHES + max(rows, _ROW_INCHES * _LEAST_ROWS)
 
 
 class _Learned(NamedTuple):
@@ -139,9 +148,7 @@ class _Learned(NamedTuple):
 
 def _draw_learning(axes: Axes, section: Section, learned: _Learned) -> None:
     """Draw how the rows learned, a line a row."""
-    labels = [textwrap.fill(row.label, _LABEL_WIDTH) for row in section.rows]
-    told = len(labels) <= _LEGEND_ROWS and all(text.count("\n") < _LEGEND_LINES for text in labels)
-    for label, style, (steps, values) in zip(labels, _looks(section), learned.curves, strict=True):
+    for row, style, (steps, values) in zip(section.rows, _looks(section), learned.curves, strict=True):
         if not len(steps):
             continue
         axes.plot(
@@ -153,7 +160,8 @@ def _draw_learning(axes: Axes, section: Section, learned: _Learned) -> None:
             color=style.colour,
             linewidth=1,
             markersize=4,
-            label=label if told else None,
+            # The ranking has no point of what has no score.
+            label=None if math.isfinite(row.score.mean) else _wrapped(row.label),
         )
         if len(values) > 1:
             lowest, highest = values.min(axis=0), values.max(axis=0)
@@ -164,12 +172,21 @@ def _draw_learning(axes: Axes, section: Section, learned: _Learned) -> None:
     axes.set_ylabel(
         f"validation {section.metric.label}" if learned.validated else "training loss (bits per target)"
     )
-    axes.set_title(section.title, loc="left", fontsize=10)
     axes.grid(alpha=0.3)
-    if axes.get_legend_handles_labels()[1]:
-        # Curves of the training loss leave no corner free.
-        below = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.2), "ncols": 3}
-        axes.legend(frameon=False, fontsize=8, **({"loc": "best"} if learned.validated else below))
+    told = axes.get_legend_handles_labels()[1]
+    lines = 0
+    if told:  # above the panel, whose curves leave no corner free
+        axes.legend(
+            frameon=False,
+            fontsize=8,
+            loc="lower left",
+            bbox_to_anchor=(0.0, 1.0),
+            ncols=_LEGEND_COLUMNS,
+            borderpad=0,
+            borderaxespad=0.5,
+        )
+        lines = math.ceil(len(told) / _LEGEND_COLUMNS) * max(label.count("\n") + 1 for label in told)
+    axes.set_title(section.title, loc="left", fontsize=10, pad=6 + _LEGEND_POINTS * lines)
 
 
 def _looks(section: Section) -> list[Look]:
@@ -217,7 +234,11 @@ def _draw_ranking(axes: Axes, section: Section) -> None:
 
 def _tick(row: Row, section: Section) -> str:
     texts = (row.label, options_text(row, section))
-    return "\n".join(line for text in texts for line in textwrap.wrap(text, _LABEL_WIDTH))
+    return "\n".join(_wrapped(text) for text in texts if text)
+
+
+def _wrapped(text: str) -> str:
+    return textwrap.fill(text, _LABEL_WIDTH, break_long_words=False)
 
 
 def draw_baselines(

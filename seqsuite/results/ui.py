@@ -24,13 +24,13 @@ from seqsuite.results.server import APP, HOST, has_first_page
 _USUAL = "seqsuite"
 _VIEW = "seqsuite"
 _COLUMNS = {
-    "attributes.`Run Name`": 100,
+    "attributes.`Run Name`": 210,
     "runDateAndNestInfo": 131,
     "params.`task.name`": 120,
     f"tags.`{schema.TAG_LABEL}`": 363,
-    f"tags.`{schema.TAG_SIZE}`": 56,
     "params.`seed`": 45,
     f"tags.`{schema.TAG_SCORE}`": 80,
+    f"tags.`{schema.TAG_SIZE}`": 70,
     f"tags.`{schema.TAG_RATE}`": 75,
     "params.`scale`": 90,
     "duration": 80,
@@ -71,7 +71,10 @@ def launch(
             start.
     """
     store = _open(experiment, say)
-    save_view(store)
+    try:
+        save_view(store)
+    except UserError as error:
+        say(f"MLflow shows columns of its own choice. {error}")
     if store.uri.startswith(("http://", "https://")):
         _show(link(public_uri(store.uri), store), open_browser, say)
         return

@@ -169,6 +169,17 @@ def test_a_model_that_is_not_its_preset_says_so(open_page: Callable[..., Any], p
     assert "+" not in s4d.inner_text()
 
 
+def test_swatches_stand_beside_their_words_and_a_kernel_is_called_so(
+    open_page: Callable[..., Any], page_file: Path
+) -> None:
+    page = open_page(page_file.as_uri(), 390)
+    keys = page.locator(".legend .key").all()
+    assert [key.inner_text().strip() for key in keys] == ["let in:", "kept:", "counts:"]
+    assert all(key.evaluate("key => key.getClientRects().length") == 1 for key in keys)
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert page.locator("section").nth(1).locator("h3", has_text="Memory: the kernel |K̄| from s").count() == 1
+
+
 def test_what_a_model_does_not_show_takes_no_room(open_page: Callable[..., Any], page_file: Path) -> None:
     page = open_page(page_file.as_uri())
     visible = [section.locator("canvas:visible").count() for section in page.locator("section").all()]

@@ -94,7 +94,7 @@ class View {
     const titles = {
       decay: "share of what came in at s (across) that the state still holds at t (down)",
       weights: "attention weights of t (down) on s (across)",
-      kernel: "S4's kernel |K| from s (across) to t (down), of its largest",
+      kernel: "the kernel |K̄| from s (across) to t (down), of its largest",
     };
     return [memory ? fits(memory.values[Number(this.group.value)]) : null, "kept now", memory ? titles[memory.kind] : ""];
   }
