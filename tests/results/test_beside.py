@@ -44,7 +44,7 @@ def test_another_metric_of_the_papers_is_named(reader: Reader, record: Record) -
         options = {"model.block.name": "mamba", "model.mixer.name": "s6", "model.mixer.dt_rank": rank}
         record("mamba", value, **BITS, options=options)
     (table,) = study_tables(find_study("table9")[1], reader)
-    assert titles(table) == ["model.mixer.dt_rank", "bits_per_byte", "paper"]
+    assert titles(table) == ["model.mixer.dt_rank", "bits_per_byte", "paper (perplexity)"]
     assert rows(table) == [["1", "1.620", "8.97"], ["2", "1.610", "–"], ["none", "1.630", "9.12"]]
     assert table.notes[-1].startswith("Paper (perplexity): Gu & Dao")
 

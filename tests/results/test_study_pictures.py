@@ -365,6 +365,35 @@ def test_up_to_four_lines_have_one_column_and_up_to_seven_numbers_a_tick_each() 
     assert legend(further) == ["mamba + d_model=16"]
 
 
+def test_a_long_legend_leaves_the_panel_its_size_and_two_chances_are_not_one() -> None:
+    """Ten entries in two columns squeezed the panel to a strip, and a line stood between two chances."""
+
+    def tracked(problem: str, length: int, chance: float, negative: bool = True):
+        return run(
+            {"test/accuracy": 60.0, "baseline/accuracy": chance},
+            task="state_tracking",
+            model="gated_deltanet",
+            task__length=length,
+            task__problem=problem,
+            model__mixer__negative_eigenvalues=negative,
+        )
+
+    cells = [
+        tracked(problem, length, 50.0, negative)
+        for problem in ("parity", "arithmetic", "A5", "S5", "Z60")
+        for length in (32, 64)
+        for negative in (True, False)
+    ]
+    axes = made(cells, x="task.length", lines=["task.problem", "model"])
+    figure = axes.get_figure()
+    figure.draw_without_rendering()
+    assert len(legend(axes)) == 11
+    assert axes.get_position().width * figure.get_figwidth() > 4
+    assert axes.get_position().height * figure.get_figheight() > 2
+    mixed = made([tracked("parity", 32, 50.0), tracked("A5", 32, 1.7)], x="task.length", lines="task.problem")
+    assert legend(mixed) == ["A5", "parity"]
+
+
 @pytest.mark.parametrize(
     ("slope", "note", "best"),
     [

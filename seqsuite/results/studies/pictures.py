@@ -31,6 +31,11 @@ _LABEL = 0.12
 """How wide a tick's label is at most, as a share of the axis."""
 _FEW_TICKS = 7
 _FEW_LINES = 4
+_ALIKE = 0.05
+_SHORT_LABEL = 34
+"""Letters of a legend's entry of which two stand side by side below a panel."""
+_LEGEND_ROWS, _ROW_INCHES = 6, 0.14
+"""Rows of a legend for which a panel has room, and what each further one takes."""
 _BESIDE = "hollow: beaten at no more FLOPs, not fitted"
 
 Draw = Callable[[Axes], None]
@@ -63,6 +68,9 @@ def study_figure(study: Study, reader: Reader, results: Results) -> Figure:
     panels = figure.subplots(rows, columns, squeeze=False).flatten()
     for panel, draw in zip(panels, draws, strict=False):
         draw(panel)
+    further = max(map(_legend_rows, panels)) - _LEGEND_ROWS
+    if further > 0:
+        figure.set_figheight(figure.get_figheight() + rows * further * _ROW_INCHES)
     for panel in panels[len(draws) :]:
         panel.set_axis_off()
     figure.suptitle(f"{study.title}, scale={cells[0].tags[schema.TAG_SCALE]}", fontsize=11)
@@ -81,9 +89,7 @@ def _panels(study: Study, cells: Sequence[CellRun], picture: Picture) -> list[Dr
     if picture.kind == "isoflops":
         return [partial(_draw_equal_flops, line=line, metric=metric) for line in lines]
     papers = published_lines(study, cells[0].tags[schema.TAG_TASK], metric.name, picture.x)
-    baselines = (
-        baselines_of(cells, schema.BASELINE, metric.name) if metric.name == metric_of(cells[0]).name else {}
-    )
+    baselines = _shared_baselines(cells, metric.name) if metric.name == metric_of(cells[0]).name else {}
     return [
         partial(_draw_lines, picture=picture, lines=lines, papers=papers, metric=metric, baselines=baselines)
     ]
@@ -127,6 +133,17 @@ def _draw_lines(
         draw_baselines(axes, "y", dict(list(baselines.items())[:1]), metric)
     axes.set_xlabel(picture.label or MEASURES.get(picture.x, picture.x))
     _finish(axes, f"test {metric.label} ({'→' if metric.higher_is_better else '←'} better)")
+
+
+def _shared_baselines(cells: Sequence[CellRun], metric: str) -> dict[str, float]:
+    """Return the baselines that are nearly the same for all: the mean of two chances is nobody's."""
+    found = baselines_of(cells, schema.BASELINE, metric)
+    each = [baselines_of([cell], schema.BASELINE, metric) for cell in cells]
+    return {
+        name: mean
+        for name, mean in found.items()
+        if all(math.isclose(own.get(name, mean), mean, rel_tol=_ALIKE) for own in each)
+    }
 
 
 def _draw_line(axes: Axes, line: Line, style: Look, picture: Picture) -> None:
@@ -267,9 +284,17 @@ def _log_y(axes: Axes) -> None:
 def _finish(axes: Axes, label: str) -> None:
     axes.set_ylabel(label)
     axes.grid(alpha=0.3)
-    count = len(axes.get_legend_handles_labels()[1])
-    columns = 1 if count <= _FEW_LINES else 2
+    columns = _legend_columns(axes.get_legend_handles_labels()[1])
     axes.legend(frameon=False, fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=columns)
+
+
+def _legend_columns(labels: Sequence[str]) -> int:
+    return 1 if len(labels) <= _FEW_LINES or max(map(len, labels)) > _SHORT_LABEL else 2
+
+
+def _legend_rows(axes: Axes) -> int:
+    labels = axes.get_legend_handles_labels()[1]
+    return math.ceil(len(labels) / _legend_columns(labels))
 
 
 def _say(axes: Axes, *, text: str) -> None:
