@@ -11,7 +11,7 @@ name sentences on what is seen; the sentences are typed, all else is made.
 import json
 import sys
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -81,7 +81,7 @@ def render(exports: Path, cards: Sequence[Path] = ()) -> tuple[dict[str, str], d
     notes = tomllib.loads(why.read_text(encoding="utf-8")) if why.exists() else {}
     parts = [part for export in [*sorted(exports.glob("*.json")), *cards] for part in parts_of(export)]
     parts.sort(key=lambda part: (part.name == part.title, place_of(part.name)))
-    pages = {"index": _index(parts)}
+    pages = {"index": _index(parts, notes)}
     for name in dict.fromkeys(part.name for part in parts):
         own = [part for part in parts if part.name == name]
         told = [notes[name]] if name in notes else []
@@ -251,7 +251,7 @@ def _with_machine(report: Report) -> str:
     return f"`{report.command}` on {machine}.\n\n{sections}"
 
 
-def _index(parts: Sequence[Part]) -> str:
+def _index(parts: Sequence[Part], notes: Mapping[str, str]) -> str:
     lines = [
         f"| [{_headline(part)}]({part.name}.md) | {part.scale} | {part.done} | {_hours(part.seconds)} "
         f"| {part.mark} |"
@@ -267,8 +267,19 @@ def _index(parts: Sequence[Part]) -> str:
         + "\n".join(lines)
         + "\n\nThe order is that of the paper if every expected difference, paired by seed, has a 95 % "
         "bootstrap interval above zero; it is not if one is below it.\n\n"
-        f"```{{toctree}}\n:hidden:\n:maxdepth: 1\n\n{pages}\n```\n"
+        + _without_results({part.name for part in parts}, notes)
+        + f"```{{toctree}}\n:hidden:\n:maxdepth: 1\n\n{pages}\n```\n"
     )
+
+
+def _without_results(names: Collection[str], notes: Mapping[str, str]) -> str:
+    """Return which of the suite's studies have no export, and why, where that was written."""
+    rows = [
+        f"- {name}: {study.title}. {notes.get(name, '')}".rstrip() + "\n"
+        for name, study in load_studies()[0].items()
+        if name not in names
+    ]
+    return "\n".join(["Without results so far:\n", "".join(rows), ""]) if rows else ""
 
 
 def _headline(part: Part) -> str:

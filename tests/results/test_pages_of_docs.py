@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from seqsuite.report import Column, Report, Section
 from seqsuite.report.pictures import svg_bytes
 from seqsuite.results.benchmarks import Benchmark, export_benchmarks
+from seqsuite.results.studies import load_studies
 
 DOCS = Path(__file__).parents[2] / "docs"
 MACHINE = {"processor": "a fast one", "cores": "2", "PyTorch": "2.11"}
@@ -66,6 +67,10 @@ def test_the_index_has_the_papers_studies_in_its_order_and_then_all_others(rende
     of_paper = [name for name in names if re.fullmatch(r"(table|fig)\d+(context)?", name)]
     assert names[: len(of_paper)] == of_paper
     assert of_paper[:3] == ["table1", "table2", "fig4"]
+    without = dict(re.findall(r"^- (\w+): (.*)$", rendered[0]["index"], re.MULTILINE))
+    assert {*names, *without} >= set(load_studies()[0])
+    assert not {*names} & {*without}
+    assert without["table3"].endswith("With a model and questions of one's own it runs in the tests.")
     assert (
         of_paper.index("fig8")
         < of_paper.index("table6")
