@@ -102,7 +102,7 @@ def reproduce(study: str, *settings: str, scale: str = "cpu", **options: Any) ->
         study: Name of a study, such as ``"table1"``, or the path of its ``.toml`` file.
         settings: ``"key=value"`` over those of its grids.
         scale: One of its scales: ``"smoke"``, ``"cpu"``, ``"gpu"`` or ``"paper"``.
-        options: Those of :func:`run`: ``force``, ``takeover``, ``display``, ``after_cell``.
+        options: Those of :func:`run`: ``force``, ``takeover``, ``retry_failed``, ``display``, ``after_cell``.
 
     Raises:
         UserError: if there is no such study or scale, or no cell can run.

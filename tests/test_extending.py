@@ -6,7 +6,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from click.testing import Result
+
+from seqsuite.models import MIXERS
+from seqsuite.models.build import build_mixer
+from seqsuite.options import named_options
 
 PAGE = (Path(__file__).parents[1] / "docs" / "extending.md").read_text(encoding="utf-8")
 SNIPPETS = dict(re.findall(r"```python\n# (\w+\.py)\n(.*?)```", PAGE, re.DOTALL))
@@ -111,13 +116,35 @@ def test_the_pages_layer_gets_its_card(
     command = ["scorecard", *settings, "--scale", "smoke", "--experiment", "ema", "--output", "ema.html"]
     (tmp_path / "ema.py").write_text(SNIPPETS["ema.py"] + "# faster\n", encoding="utf-8")
     changed = seqsuite(*command)
-    assert "finished before, with other code of its plug-ins than now" in " ".join(changed.output.split())
+    assert "best on validation" not in changed.output  # nothing is run again
     said = "9 runs of mamba + mixer=ema had other code of its plug-ins than there is now: --force"
     assert said in changed.stdout
     assert said in (shared_folder / "ema.html").read_text()
-    anew = seqsuite(*command, "--force")
-    assert "finished before" not in anew.output
+    planned = seqsuite(*command, "--force", "--dry-run").stdout
+    assert "0 of 18 cells of the learning rates are finished" in planned
+
+    def stopped(console: object, cells: list[object], again: str, **options: object) -> None:
+        stops.append((len(cells), again))
+
+    stops: list[tuple[int, str]] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("seqsuite.commands.scorecard.run_shown", stopped)
+        assert seqsuite(*command, "--force").exit_code == 130
+        assert seqsuite(*command).exit_code == 130  # goes on with what was to begin anew
+    assert [count for count, _ in stops] == [18, 18]
+    assert "--force" not in stops[1][1]
+    anew = seqsuite(*command)
+    assert anew.exit_code == 0, anew.output
+    assert anew.output.count("best on validation") == 18
     assert "other code" not in anew.output
+
+
+@pytest.mark.usefixtures("plugins")
+def test_the_pages_layer_is_one_graph_when_compiled() -> None:
+    layer = build_mixer(named_options(MIXERS, {"name": "ema"}), 8, 16)
+    compiled = torch.compile(layer, backend="eager", fullgraph=True)
+    x = torch.randn(2, 5, 8)
+    torch.testing.assert_close(compiled(x)[0], layer(x=x)[0])
 
 
 @pytest.mark.usefixtures("plugins")

@@ -108,7 +108,12 @@ def reproduce_study(
         if setting in load_studies()[0]:
             raise UserError(f"Studies are run one after the other: leave {setting} for a command of its own.")
     if scale not in found.grids and (found.benches or found.zero_shot):
-        _refuse_options_of_cells(shared=bool(sources) or export is not None, intervals=intervals)
+        reruns = {"--force": force, "--takeover": takeover, "--retry-failed": retry_failed}
+        _refuse_options_of_cells(
+            shared=bool(sources) or export is not None,
+            intervals=intervals,
+            rerun=[option for option, is_given in reruns.items() if is_given],
+        )
     if scale in found.zero_shot:
         if figure is not None:
             raise UserError(
@@ -140,22 +145,26 @@ def reproduce_study(
         return EXIT_INTERRUPTED
     print_failures(console, outcomes)
     recorded = not any(outcome.unsent for outcome in outcomes)  # else MLflow is not there to be read
-    if recorded and (shared or any(outcome.outcome in GOOD for outcome in outcomes)):
+    if recorded and (shared or retry_failed or any(outcome.outcome in GOOD for outcome in outcomes)):
         stores = [open_reader(cells[0].run.experiment)] if missing else []
         everything = JoinedReader([*stores, *files])
-        _show(name, found, scale, study_reader(found, everything, cells), again, style, figure, intervals)
+        reader = study_reader(found, everything, cells)
+        if any(run.status == "FINISHED" for run in reader.cells()):
+            _show(name, found, scale, reader, again, style, figure, intervals)
         if export is not None:
             ours = StudyReader(everything, cells)  # those of a sweep that were not the best, too
             print(f"{export_runs(ours, newest(ours.cells()), export)} runs in {export}.", file=sys.stderr)
     return exit_status(console, outcomes, offline=False)
 
 
-def _refuse_options_of_cells(*, shared: bool, intervals: bool) -> None:
+def _refuse_options_of_cells(*, shared: bool, intervals: bool, rerun: Sequence[str]) -> None:
     """Raise :class:`~seqsuite.errors.UserError` for options that only a study of cells has a use for."""
     if shared:
         raise UserError("This study has no cells, which alone are shared: leave --from and --export out.")
     if intervals:
         raise UserError("This study has no cells, whose seeds make an interval: leave --interval out.")
+    if rerun:
+        raise UserError(f"This study has no cells, and is run whole each time: leave {rerun[0]} out.")
 
 
 def _show(

@@ -18,6 +18,7 @@ from seqsuite.commands.group import EXIT_INTERRUPTED
 from seqsuite.commands.plan import check_probe, print_plan
 from seqsuite.commands.run import exit_status, print_failures, run_shown
 from seqsuite.errors import UserError
+from seqsuite.experiments.afresh import begin_anew, marked_folders
 from seqsuite.experiments.cell import CellResult
 from seqsuite.experiments.config.schema import CellConfig
 from seqsuite.experiments.executors.worker import using_threads
@@ -88,19 +89,21 @@ def make_scorecard(
     ours = [slot for slot in every if slot.model in asked]
     files = [FileReader(source) for source in sources]
     console = make_console(stderr=style != "table")
-    shared = by_cell(_shared(scale, stored, files))
     runs = _known(experiment, scale, stored, files)
     if dry_run:
-        _show_plan(console, battery, scale, ours, _missing(sweep(ours), runs), probe)
+        first = [slot.cell for slot in sweep(ours)] if force else _missing(sweep(ours), runs)
+        _show_plan(console, battery, scale, ours, first, probe)
         return 0
     given = [part for source in sources for part in ("--from", str(source))]
     given += [] if stored else ["--fresh"]
     again = shlex.join(["seqsuite", "scorecard", *settings, "--scale", scale, *given])
+    if force:  # all at once: after a stop the command without --force goes on with the same
+        begin_anew([slot.cell for slot in ours], takeover=takeover)
     results: list[CellResult] = []
     for is_sweep in (True, False):
-        cells = _missing(sweep(ours) if is_sweep else further_seeds(ours, runs), shared)
+        cells = _missing(sweep(ours) if is_sweep else further_seeds(ours, runs), runs)
         if cells:
-            outcomes = run_shown(console, cells, again, force=force, takeover=takeover)
+            outcomes = run_shown(console, cells, again, takeover=takeover)
             if outcomes is None:
                 return EXIT_INTERRUPTED
             results += outcomes
@@ -144,20 +147,20 @@ def _store(experiment: str) -> list[Reader]:
         return []
 
 
-def _shared(scale: str, stored: bool, files: Sequence[FileReader]) -> list[CellRun]:
-    """Return the runs of files, and, where ``stored``, of the package: their cells are not run here."""
-    return [run for file in files for run in file.cells()] + (_stored(scale) if stored else [])
-
-
 def _known(experiment: str, scale: str, stored: bool, files: Sequence[FileReader]) -> Runs:
-    """Return the runs of an experiment, and what is shared."""
-    runs = [run for reader in _store(experiment) for run in reader.cells()]
-    return by_cell([*runs, *_shared(scale, stored, files)])
+    """Return the runs of an experiment, of files, and, where ``stored``, of the package."""
+    runs = [run for reader in (*_store(experiment), *files) for run in reader.cells()]
+    return by_cell([*runs, *(_stored(scale) if stored else [])])
 
 
 def _missing(wanted: Sequence[Slot], runs: Runs) -> list[CellConfig]:
-    """Return the cells without a finished run."""
-    return [slot.cell for slot in wanted if runs(slot.cell) is None]
+    """Return the cells without a finished run, and those that are to begin anew."""
+    anew = marked_folders({slot.cell.run.output for slot in wanted})
+
+    def is_marked(cell: CellConfig) -> bool:
+        return bool(anew) and cell.work_folder(cell.make_task().fingerprint()) in anew
+
+    return [slot.cell for slot in wanted if runs(slot.cell) is None or is_marked(slot.cell)]
 
 
 def _show_plan(

@@ -44,7 +44,8 @@ def list_studies(style: str, experiment: str, scale: str | None = None) -> None:
         "benchmarks, those of scale=smoke, are not kept."
     ]
     section = Section("studies", "Studies", columns, rows, notes=[*notes, *note, *problems])
-    report.write(Report("seqsuite reproduce --list", {}, [section]), style, sys.stdout)
+    command = "seqsuite reproduce --list" + ("" if scale is None else f" --scale {scale}")
+    report.write(Report(command, {}, [section]), style, sys.stdout)
 
 
 def _recorded(experiment: str) -> tuple[list[CellRun], list[str]]:

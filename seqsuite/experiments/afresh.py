@@ -51,3 +51,8 @@ def mark(folder: Path) -> None:
 def is_marked(folder: Path) -> bool:
     """Return whether the cell of a folder was to begin anew."""
     return (folder / _MARK).exists()
+
+
+def marked_folders(outputs: Iterable[Path]) -> set[Path]:
+    """Return the folders of cells that are to begin anew, and have not finished since, below some folders."""
+    return {mark.parent for output in outputs for mark in output.glob(f"*/{_MARK}")}

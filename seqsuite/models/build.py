@@ -113,7 +113,7 @@ def build_mixer(choice: Options, width: int, seqlen: int) -> Mixer:
     told = {"seqlen": seqlen} if "seqlen" in inspect.signature(mixer_class).parameters else {}
     mixer: Mixer = mixer_class(width, **told, **choice.arguments())
     if MIXERS.is_plugin(choice.name):
-        mixer.register_forward_hook(check_outputs)
+        mixer.register_forward_hook(check_outputs, with_kwargs=True)
     return mixer
 
 

@@ -124,9 +124,10 @@ def nothing_found(
             there = sorted({str(setting(cell, wanted.key)) for cell in cells} - {"None"}, key=natural)
             if there and not any(map(wanted.keeps, cells)):
                 near = did_you_mean(wanted.values[0], there) if wanted.relation == "=" else ""
+                more = f" and {len(there) - _NAMED} others" if len(there) > _NAMED else ""
                 return (
                     f"No cell has {wanted.key}{wanted.relation}{','.join(wanted.values)}; there is "
-                    f"{wanted.key}={', '.join(there[:_NAMED])}.{near}"
+                    f"{wanted.key}={', '.join(there[:_NAMED])}{more}.{near}"
                 )
         names = {"task": schema.TAG_TASK, "model": schema.TAG_MODEL, "scale": schema.TAG_SCALE}
         there = sorted(

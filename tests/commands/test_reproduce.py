@@ -114,6 +114,7 @@ def test_the_list_shows_what_exists(seqsuite: Seqsuite) -> None:
     assert rows["fig8", "smoke"]["finished"] is None  # a quick one is not kept
     of_one = json.loads(seqsuite("reproduce", "--list", "--scale", "gpu", "--format", "json").stdout)
     assert {row["scale"] for row in of_one["sections"][0]["rows"]} == {"gpu"}
+    assert of_one["command"] == "seqsuite reproduce --list --scale gpu"
 
 
 @pytest.mark.parametrize(
@@ -132,6 +133,7 @@ def test_the_list_shows_what_exists(seqsuite: Seqsuite) -> None:
         (["table3", "--scale", "smoke", "--export", "runs.json"], "leave --from and --export out"),
         (["table3", "--interval"], "leave --interval out"),
         (["fig8", "--interval"], "leave --interval out"),
+        (["fig8", "--retry-failed"], "leave --retry-failed out"),
     ],
 )
 def test_what_cannot_be_reproduced(seqsuite: Seqsuite, arguments: list[str], message: str) -> None:

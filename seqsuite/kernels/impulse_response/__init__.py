@@ -31,7 +31,7 @@ def impulse_response(A: Tensor, B: Tensor, C: Tensor, length: int) -> Tensor:
 
     With k = a M + b it is a product over the state of C A^(a M) and A^b B: of two tables of about √length
     rows, which squarings of A fill. That takes O(N³ log length + N length) a system. Powers of a contraction,
-    as the matrix of a stable system is, lose no digits so.
+    as S4's matrix is, lose no digits so.
 
     Args:
         A: Real (D, N, N).

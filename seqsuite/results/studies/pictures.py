@@ -130,19 +130,19 @@ def _draw_lines(
     if "y" in picture.log:
         _log_y(axes)
     if not picture.fit:  # it is far from what a law is about
-        draw_baselines(axes, "y", dict(list(baselines.items())[:1]), metric)
+        draw_baselines(axes, "y", baselines, metric)
     axes.set_xlabel(picture.label or MEASURES.get(picture.x, picture.x))
     _finish(axes, f"test {metric.label} ({'→' if metric.higher_is_better else '←'} better)")
 
 
 def _shared_baselines(cells: Sequence[CellRun], metric: str) -> dict[str, float]:
-    """Return the baselines that are nearly the same for all: the mean of two chances is nobody's."""
-    found = baselines_of(cells, schema.BASELINE, metric)
+    """Return the usual baseline if it is nearly the same for all: the mean of two chances is nobody's."""
+    usual = dict(list(baselines_of(cells, schema.BASELINE, metric).items())[:1])
     each = [baselines_of([cell], schema.BASELINE, metric) for cell in cells]
     return {
         name: mean
-        for name, mean in found.items()
-        if all(math.isclose(own.get(name, mean), mean, rel_tol=_ALIKE) for own in each)
+        for name, mean in usual.items()
+        if all(math.isclose(own.get(name, math.nan), mean, rel_tol=_ALIKE) for own in each)
     }
 
 
