@@ -125,7 +125,7 @@ def _demonstration(texts: Sequence[str], experiment: str, console: Console) -> l
     """
     for text in texts:
         Hamburger(seed=0).words.encode(text)  # before any training, not after it
-    console.print("Without a RUN: the demonstration, about a minute if new.")
+    console.print("Without a RUN: the demonstration, a minute or two if new.")
     results = []
     for settings in DEMONSTRATION:
         console.print(f"$ seqsuite run {' '.join(settings)}", soft_wrap=True)
