@@ -209,8 +209,8 @@ def test_accuracy_is_told_by_class_and_scoring_can_be_capped(folder: Path) -> No
     [
         ({"train/a.fa": ">1\nACGT\n"}, "has no test sequences"),
         ({"train/a.fa": ">1\nA\n", "test/a.fa": ">1\nA\n"}, "has one class only"),
-        ({"train/a.fa": ">1\nA\n", "test/b.fa": ">1\nA\n"}, "a, b is a class of one split only"),
-        ({"train.csv": "seq,label\nACGT,1\n", "test.csv": "dna,label\nACGT,0\n"}, "it has dna, label"),
+        ({"train/a.fa": ">1\nA\n", "test/b.fa": ">1\nA\n"}, "'a', 'b' is a class of one split only"),
+        ({"train.csv": "seq,label\nACGT,1\n", "test.csv": "dna,label\nACGT,0\n"}, "it has 'dna', 'label'"),
         ({"train.csv": "seq,label\nACGE,1\nA,0\n", "test.csv": "seq,label\nA,0\n"}, "it has the letter 'E'"),
         ({"train.parquet": "seq", "test.csv": "seq,label\nA,0\n"}, "cannot be read"),
         ({"train/a/1.txt": "AXE", "train/b/1.txt": "A", "test/a/1.txt": "A", "test/b/1.txt": "A"}, "not DNA"),

@@ -11,7 +11,7 @@ import numpy as np
 from seqsuite.errors import UserError
 from seqsuite.tasks.prepare.token_files import TokenFile, TokenWriter
 from seqsuite.tasks.sources.fasta import MAX_AMBIGUOUS, N, Record, read_chunks
-from seqsuite.tasks.sources.files import reason_of
+from seqsuite.tasks.sources.files import reason_of, shorten
 
 log = logging.getLogger(__name__)
 
@@ -53,9 +53,7 @@ class Genome:
             UserError: if there is none of this name.
         """
         if name not in self._index:
-            raise UserError(
-                f"The genome has no record {name!r}; it has {', '.join(list(self._index)[:5])}, …"
-            )
+            raise UserError(f"The genome has no record {name!r}; it has {shorten(list(self._index))}.")
         return cast(Record, self.records[self._index[name]])
 
     def read(self, name: str, start: int, end: int) -> Record:

@@ -16,7 +16,7 @@ from seqsuite.tasks.sources.compression import (
     compression,
     read_blocks,
 )
-from seqsuite.tasks.sources.files import reason_of, require_regular
+from seqsuite.tasks.sources.files import reason_of, require_regular, shorten
 from seqsuite.tasks.sources.text import detect_encoding, read_text_blocks
 
 _JSON_SUFFIXES = (".jsonl", ".ndjson")
@@ -199,8 +199,6 @@ def _parquet_texts(part: Part, field: str) -> Iterator[bytes]:
     with _parquet(part.file) as table:
         names = table.schema_arrow.names
         if field not in names:
-            raise UserError(
-                f"The file {str(part.file)!r} has no column {field!r}; it has {', '.join(names)}."
-            )
+            raise UserError(f"The file {str(part.file)!r} has no column {field!r}; it has {shorten(names)}.")
         for batch in table.iter_batches(batch_size=_ROWS, row_groups=[part.start], columns=[field]):
             yield from (value for value in batch.column(0).cast(pyarrow.binary()).to_pylist() if value)

@@ -17,7 +17,7 @@ from seqsuite.errors import UserError
 from seqsuite.tasks.prepare.download import Progress
 from seqsuite.tasks.prepare.manifest import read_manifest, replace_text, write_manifest
 from seqsuite.tasks.prepare.recipes import Recipe, Streamed
-from seqsuite.tasks.sources.files import reason_of
+from seqsuite.tasks.sources.files import reason_of, shorten
 
 PART_BYTES = 1 << 26
 """Bytes of text after which a file is closed; what an interruption costs at most."""
@@ -198,7 +198,7 @@ def _take(rows: Iterator[dict[str, Any]], column: str, most: int, told: Callable
         count += 1
         text = row.get(column)
         if not isinstance(text, str):
-            raise UserError(f"The set has no text {column!r} in each row; it has {', '.join(row)}.")
+            raise UserError(f"The set has no text {column!r} in each row; it has {shorten(list(row))}.")
         if text.strip():
             encoded = text.encode("utf-8", errors="replace")
             texts.append(encoded.decode())

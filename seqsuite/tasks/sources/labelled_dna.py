@@ -17,7 +17,7 @@ from seqsuite.tasks.sources.compression import (
 )
 from seqsuite.tasks.sources.fasta import GAP, Record, encode, iterate_fasta, reverse_complement
 from seqsuite.tasks.sources.fasta import SUFFIXES as FASTA
-from seqsuite.tasks.sources.files import find, read_bytes, reason_of
+from seqsuite.tasks.sources.files import find, read_bytes, reason_of, shorten
 
 SPLIT_NAMES: Mapping[str, Split] = {
     "train": "train",
@@ -129,7 +129,7 @@ def find_labelled(path: Path, genome: Path | None = None) -> LabelledDNA:
             )
     if splits["train"] != splits["test"]:
         only = sorted(map(str, splits["train"] ^ splits["test"]))
-        raise UserError(f"task.path={str(path)!r}: {', '.join(only)} is a class of one split only.")
+        raise UserError(f"task.path={str(path)!r}: {shorten(only)} is a class of one split only.")
     names = {entry.label for entry in entries if entry.label is not None}
     if not names:
         names = {label for entry in entries for label in _labels(root / entry.name)}
@@ -228,7 +228,7 @@ def _of_table(file: Path) -> Iterator[Labelled]:
     if column is None or _LABEL not in table.column_names:
         raise UserError(
             f"The table {str(file)!r} should have the columns {' or '.join(_SEQUENCE)}, and {_LABEL}; it has "
-            f"{', '.join(table.column_names)}."
+            f"{shorten(table.column_names)}."
         )
     rows = zip(table.column(column).to_pylist(), table.column(_LABEL).to_pylist(), strict=True)
     for number, (letters, label) in enumerate(rows, start=1):
@@ -275,7 +275,7 @@ def _reference(file: Path, genome: Path | None, label: str) -> Path:
     own = [item for item in find(genome, FASTA, "FASTA").files if item.name.partition(".")[0] == label]
     if len(own) != 1:
         raise UserError(
-            f"The folder task.genome={str(genome)!r} should have one FASTA file called {label}, as the class."
+            f"The folder task.genome={str(genome)!r} should have one FASTA called {label!r}, as the class."
         )
     return own[0]
 

@@ -143,7 +143,7 @@ def test_bad_files_are_one_sentence(tmp_path: Path, name: str, content: bytes, m
 
 
 def test_a_missing_column_is_named(tmp_path: Path, documents: dict[str, list[str]]) -> None:
-    with pytest.raises(UserError, match="no column 'body'; it has text, id"):
+    with pytest.raises(UserError, match="no column 'body'; it has 'text', 'id'"):
         prepare_corpus([tmp_path / "e.parquet"], tmp_path / "made", CorpusOptions(field="body"))
     with pytest.raises(UserError, match="cannot be read as Parquet: Unsupported cast"):
         prepare_corpus([tmp_path / "e.parquet"], tmp_path / "other", CorpusOptions(field="id"))

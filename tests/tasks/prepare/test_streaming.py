@@ -144,7 +144,7 @@ def test_a_stream_of_another_version_goes_on_by_counting(tiny: Recipe, tmp_path:
 def test_what_is_no_text_is_one_sentence(tiny: Recipe) -> None:
     assert tiny.stream is not None
     wrong = replace(tiny, stream=replace(tiny.stream, field="text"))
-    with pytest.raises(UserError, match="has no text 'text' in each row; it has id, content"):
+    with pytest.raises(UserError, match="has no text 'text' in each row; it has 'id', 'content'"):
         fetch(wrong, quiet)
     gone = replace(tiny, stream=replace(tiny.stream, data_files=("missing.parquet",)))
     with pytest.raises(UserError, match="cannot be streamed") as error:

@@ -85,7 +85,19 @@ def test_tables_have_a_sequence_and_a_label_in_each_row(tmp_path: Path) -> None:
     lay(tmp_path / "d", train_csv="seq,label\nA,1\n", test_csv="seq,label\nA,1\n")
     assert "has one class only" in refusal(tmp_path / "d")
     lay(tmp_path / "e", train_csv="seq,lab\nA,1\n", test_csv="seq,label\nA,1\nA,2\n")
-    assert "should have the columns seq or sequence, and label; it has seq, lab." in refusal(tmp_path / "e")
+    assert "should have the columns seq or sequence, and label; it has 'seq', 'lab'." in refusal(
+        tmp_path / "e"
+    )
+
+
+def test_a_name_with_a_line_break_in_it_is_one_sentence_all_the_same(tmp_path: Path) -> None:
+    """As a damaged archive or table has it."""
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as packed:
+        for place in ("train/a", "train/b\nc", "test/a"):
+            packed.writestr(f"set/{place}/1.txt", "ACGT")
+    assert r"'b\nc' is a class of one split only" in refusal(tmp_path / "a.zip")
+    lay(tmp_path / "b", train_csv='seq,"la\nbel"\nA,1\n', test_csv="seq,label\nA,1\nA,2\n")
+    assert r"it has 'seq', 'la\nbel'." in refusal(tmp_path / "b")
 
 
 @pytest.fixture
@@ -146,7 +158,7 @@ def test_a_folder_of_genomes_has_one_for_each_class(tmp_path: Path, genome: Path
     several = lay(tmp_path / "genomes", a_fa=">1\nGG\n", b_x_fa=">1\nTT\n", c_fa=">1\nCC\n")
     assert letters(where, several)["test"] == [("GG", "a"), ("TT", "b")]
     lay(several, b_fa=">1\nTT\n")
-    assert "should have one FASTA file called b" in refusal(where, several)
+    assert "should have one FASTA called 'b'" in refusal(where, several)
     lay(where, train__a_csv="region,start,strand\n1,0,+\n")
     assert "has no column 'end'" in refusal(where, genome)
 
