@@ -24,13 +24,13 @@ from seqsuite.results.server import APP, HOST, has_first_page
 _USUAL = "seqsuite"
 _VIEW = "seqsuite"
 _COLUMNS = {
-    "attributes.`Run Name`": 210,
-    "runDateAndNestInfo": 131,
+    "attributes.`Run Name`": 100,
+    "runDateAndNestInfo": 117,
     "params.`task.name`": 120,
     f"tags.`{schema.TAG_LABEL}`": 363,
+    f"tags.`{schema.TAG_SIZE}`": 70,
     "params.`seed`": 45,
     f"tags.`{schema.TAG_SCORE}`": 80,
-    f"tags.`{schema.TAG_SIZE}`": 70,
     f"tags.`{schema.TAG_RATE}`": 75,
     "params.`scale`": 90,
     "duration": 80,

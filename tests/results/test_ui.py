@@ -200,16 +200,16 @@ def test_the_pages_show_what_matters_in_a_browser(
     assert columns_of(page)[:8] == [
         "task.name",
         "model",
+        "size",
         "seed",
         "score",
-        "size",
         "tokens/s",
         "scale",
         "Duration",
     ]
-    first = ["dna", "mamba", "0", "1.877 bits", "123 k", "2.50 k", "cpu"]
+    first = ["dna", "mamba", "123 k", "0", "1.877 bits", "2.50 k", "cpu"]
     whole = "mamba + dt_rank=none selective_B=false selective_C=false"
-    second = ["dna", whole, "1", "1.943 bits", "123 k", "2.50 k", "cpu"]
+    second = ["dna", whole, "123 k", "1", "1.943 bits", "2.50 k", "cpu"]
     rows = rows_of(page)
     assert [row[:7] for row in rows[:2]] == [first, second]
     assert len(rows) == 3  # of the grid there is none, of the benchmark its command
@@ -218,7 +218,7 @@ def test_the_pages_show_what_matters_in_a_browser(
 
     page = look(server[1], 1280)
     page.wait_for_selector("text=1.877 bits")
-    assert [row[:4] for row in rows_of(page)[:2]] == [first[:4], second[:4]]
+    assert [row[:6] for row in rows_of(page)[:2]] == [first[:6], second[:6]]
 
     runs = f"{server[1].partition('runs?')[0]}runs/{run_id}"
     page = look(runs, 360)
