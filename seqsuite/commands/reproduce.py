@@ -107,12 +107,12 @@ def reproduce_study(
     for setting in settings:
         if setting in load_studies()[0]:
             raise UserError(f"Studies are run one after the other: leave {setting} for a command of its own.")
+    rerun = {"force": force, "takeover": takeover, "retry_failed": retry_failed}
     if scale not in found.grids and (found.benches or found.zero_shot):
-        reruns = {"--force": force, "--takeover": takeover, "--retry-failed": retry_failed}
         _refuse_options_of_cells(
             shared=bool(sources) or export is not None,
             intervals=intervals,
-            rerun=[option for option, is_given in reruns.items() if is_given],
+            rerun=[f"--{name.replace('_', '-')}" for name, is_given in rerun.items() if is_given],
         )
     if scale in found.zero_shot:
         if figure is not None:
@@ -139,7 +139,6 @@ def reproduce_study(
         return 0
     again = _command(study, scale, over, sources)
     _tell_shared(console, len(shared), elsewhere, len(cells), sources)
-    rerun = {"force": force, "takeover": takeover, "retry_failed": retry_failed}
     outcomes = run_shown(console, missing, again, **rerun) if missing else []
     if outcomes is None:
         return EXIT_INTERRUPTED
