@@ -3,7 +3,7 @@
 Each channel is x' = A x + B u, y = C x with A = Λ − P P* in conjugate pairs, started at HiPPO-LegS and
 discretised by the bilinear transform. The paper computes the convolution kernel in the frequency domain, by
 N L divisions of complex numbers (its Algorithm 1, Cauchy products); here the same numbers come of matrix
-products, which take less time and memory.
+products.
 
 Conjugate pairs are stored once. Written in real coordinates (Re x, Im x) the same system has a real N × N
 matrix, which is what the kernel and chunk boundaries are computed with.
